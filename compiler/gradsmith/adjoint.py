@@ -1,0 +1,110 @@
+"""Reverse mode: from a graph to the graph that also computes the gradient of its one scalar output.
+
+In: a graph and the inputs to differentiate by. Out: the joint graph: outputs are the value, then one cotangent for
+each input asked for, and `graph.cotangents` tells which node holds the cotangent of which. Guarantees: only nodes
+between the inputs and the output get cotangents; a gradient that is structurally zero is a constant of zeros.
+
+The walk is backpropagation as on the blackboard: start with 1 at the output, go back through the nodes, ask each op's
+rule what its operands receive, and add up what arrives at each value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .errors import DerivativeError
+from .graph import Graph, Node
+from .ops import broadcast_to, scatter
+from .origin import Origin
+from .registry import Assembly, lookup
+from .trace import Expr, constant, input_symbols, recording, to_exprs, to_graph
+from .types import Type, format_shape
+
+__all__ = ["adjoint", "gradient"]
+
+
+def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """The joint graph of `graph`'s scalar output and its gradient with respect to the input keys `wrt`."""
+    (root,) = graph.outputs
+    if graph.nodes[root]["shape"] != ():
+        raise DerivativeError(
+            f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce it "
+            'first (gs.sum, gs.mean), or ask for derivatives=("value",)'
+        )
+    with recording() as state:
+        values = to_exprs(graph)
+        active = _active(graph, wrt)
+        arriving: dict[int, list[Expr]] = {root: [constant(1.0)]} if root in active else {}
+        cotangents: dict[int, Expr] = {}
+        for key in sorted(active, reverse=True):
+            if key not in arriving:
+                continue
+            node = graph.node(key)
+            state.origin = _origin(node).unnamed()
+            g = cotangents[key] = _total(arriving.pop(key))
+            if g.origin.role == "cotangent" and g.origin.name is None:
+                g.origin = replace(g.origin, name=_origin(node).name)
+            for operand, share in zip(node.args, _shares(node, g, values), strict=True):
+                if share is not None and operand in active:
+                    arriving.setdefault(operand, []).append(share)
+        zero = {key: broadcast_to(0.0, values[key].shape) if values[key].shape else constant(0.0) for key in wrt}
+        gradients = [cotangents.get(key, zero[key]) for key in wrt]
+    pairs = [(values[key], g) for key, g in cotangents.items()]
+    return to_graph([values[k] for k in graph.inputs], [values[root], *gradients], pairs)
+
+
+def gradient(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
+    """The gradient of a scalar expression with respect to symbols, as expressions of the same symbols."""
+    inputs = input_symbols([output, *wrt])
+    graph = to_graph(inputs, [output])
+    serials = [x.serial for x in inputs]
+    joint = adjoint(graph, [graph.inputs[serials.index(x.serial)] for x in wrt])
+    exprs = to_exprs(joint, inputs)
+    return [exprs[k] for k in joint.outputs[1:]]
+
+
+def _active(graph: Graph, wrt: Sequence[int]) -> set[int]:
+    """The nodes that depend on an input of `wrt`: only they need cotangents."""
+    active = set(wrt)
+    for n in graph.ordered():
+        if any(a in active for a in n.args) and n.type.dtype.kind == "float":
+            active.add(n.key)
+    return active
+
+
+def _origin(node: Node) -> Origin:
+    name = node.params["name"] if node.op == "input" else node.origin.name
+    prefix = "dd_" if node.origin.role == "cotangent" else "d_"
+    return replace(node.origin, name=name and prefix + name.removeprefix("d_"), role="cotangent", rule=node.op)
+
+
+def _shares(node: Node, g: Expr, values: list[Expr]) -> tuple[Expr | None, ...]:
+    """What the operands of `node` receive from its cotangent `g`, by the op's own rule."""
+    if not node.args:
+        return ()
+    op = lookup(node.op)
+    if op.vjp is None:
+        raise DerivativeError(f"op {op.name!r} has no derivative rule: give its record vjp= or expand=")
+    shares = op.vjp(g, values[node.key], *(values[a] for a in node.args), **node.params)
+    for number, (operand, share) in enumerate(zip(node.args, shares, strict=True)):
+        if share is not None and share.type != Type(values[operand].shape):
+            raise DerivativeError(
+                f"the derivative rule of {op.name!r} gives operand {number} a cotangent of type {share.type}, "
+                f"but the operand is {values[operand].type}"
+            )
+    return shares
+
+
+def _total(shares: Sequence[Expr]) -> Expr:
+    """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n), not O(n²)."""
+    scattered = [s for s in shares if isinstance(s.op.structure, Assembly) and s.op.structure.accumulate]
+    if len(scattered) > 1:
+        parts = [a for s in scattered for a in s.args]
+        keys = tuple(k for s in scattered for k in s.params["keys"])
+        joined = scatter(*parts, shape=scattered[0].shape, keys=keys)
+        shares = [joined, *(s for s in shares if not any(s is t for t in scattered))]
+    total = shares[0]
+    for share in shares[1:]:
+        total = total + share
+    return total

@@ -1,0 +1,186 @@
+"""The public entry: `compile`, which reads like the pipeline, and the function object it returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .adjoint import adjoint
+from .cost import Cost, count
+from .errors import DerivativeError, SpecError
+from .function import CompiledFunction, Wrt
+from .graph import Graph
+from .lower.lowering import Signature, argument, lower
+from .passes.expand import expand_underivable
+from .passes.pipeline import prepare
+from .program import Argument
+from .selftest import selftest as make_selftest
+from .target import load_target, render
+from .trace import Expr
+from .tracing import Traced, trace
+from .types import format_shape, static_shape
+from .verify import verify
+
+__all__ = ["compile"]
+
+_KINDS = ("value", "grad", "value_and_grad")
+
+
+def compile(
+    source: Any,
+    *,
+    args: Any = None,
+    wrt: Any = None,
+    name: str | None = None,
+    target: str | Path = "python",
+    derivatives: Sequence[str] | None = None,
+    dtype: str = "float64",
+    selftest: bool = True,
+) -> CompiledFunction:
+    """Turn an expression or a function into source code for its value and gradient.
+
+    Parameters
+    ----------
+    source: an `Expr` or a pytree of them, a Python function of traced values, a SymPy expression, or text such as
+        `"x*y + tanh(x)"` (parsed, never evaluated).
+    args: for a function, one entry a parameter: a shape `(3, 4)`, `("n", 64)`, `gs.spec(...)`, an example value, or a
+        pytree of these; scalars if left out. For expressions, the symbols (or their names) in the order of the
+        arguments.
+    wrt: which arguments to differentiate by: a name, a position, a symbol, or a sequence of them; all by default. A
+        single one gives the bare gradient, several a tuple, as JAX's `argnums` does.
+    name: the generated function's name; the function's own, or "f".
+    target: "python", "numpy", "c", or the path of a folder with a `target.toml`.
+    derivatives: which of "value", "grad" and "value_and_grad" to emit; all that the result allows by default.
+    dtype: "float64".
+    selftest: whether the files carry reference values and a test of themselves.
+
+    Raises
+    ------
+    GradsmithError
+        With the op or argument, what was seen, and the remedy.
+
+    >>> import gradsmith as gs
+    >>> x, y = gs.symbols("x y")
+    >>> f = gs.compile(x*y + y + gs.tanh(x))
+    >>> f(2.0, 3.0), f.grad(2.0, 3.0)
+    (9.964027580075817, (3.070650824853165, 3.0))
+    """
+    if dtype != "float64":
+        raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
+    chosen = load_target(target)
+    traced = trace(source, args)
+    primal = verify(traced.graph)
+    kinds = _kinds(derivatives, primal)
+    by = _wrt(wrt, traced)
+    joint = _differentiate(primal, by, kinds)
+    prepared = verify(prepare(joint, chosen))
+    tested = make_selftest(primal, by.keys if kinds != ("value",) else ()) if selftest else None
+    program = lower(
+        prepared,
+        _signature(traced, by, kinds),
+        chosen,
+        name=_identifier(name or traced.name),
+        title=_plain(traced.title),
+        derivatives=kinds,
+        graph_hash=primal.digest(),
+        selftest=tested,
+    )
+    files = render(program, chosen)
+    return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds))
+
+
+def _kinds(derivatives: Sequence[str] | None, primal: Graph) -> tuple[str, ...]:
+    shapes = [primal.nodes[k]["shape"] for k in primal.outputs]
+    scalar = shapes == [()]
+    if derivatives is None:
+        return _KINDS if scalar else ("value",)
+    wanted = (derivatives,) if isinstance(derivatives, str) else tuple(derivatives)
+    unknown = [d for d in wanted if d not in _KINDS]
+    if unknown or not wanted:
+        raise SpecError(f"derivatives={derivatives!r}: choose from {', '.join(_KINDS)}")
+    if wanted != ("value",) and not scalar:
+        raise DerivativeError(
+            f"a gradient needs one scalar result, but this one has {len(shapes)} with shapes "
+            f"{', '.join(map(format_shape, shapes))}: reduce it first (gs.sum, gs.mean), or ask for derivatives=('value',)"
+        )
+    return tuple(k for k in _KINDS if k in wanted)
+
+
+def _wrt(wrt: Any, traced: Traced) -> Wrt:
+    """The inputs to differentiate by, and how their gradients are put back together."""
+    names = [p.name for p in traced.parameters]
+    bare = wrt is not None and (isinstance(wrt, str | int | Expr)) or (wrt is None and len(names) == 1)
+    entries = names if wrt is None else [wrt] if bare else list(wrt)
+    starts = [0]
+    for p in traced.parameters:
+        starts.append(starts[-1] + p.tree.size)
+    keys: list[int] = []
+    trees = []
+    for entry in entries:
+        label = entry.name if isinstance(entry, Expr) else entry
+        if isinstance(label, int) and not isinstance(label, bool) and -len(names) <= label < len(names):
+            label = names[label]
+        if label in names:
+            i = names.index(label)
+            found, tree = traced.graph.inputs[starts[i] : starts[i + 1]], traced.parameters[i].tree
+        elif label in traced.leaves:
+            i = traced.leaves.index(label)
+            found, tree = traced.graph.inputs[i : i + 1], type(traced.parameters[0].tree)()
+        else:
+            raise SpecError(f"wrt={entry!r} is no argument; there are {', '.join(map(str, names)) or 'none'}")
+        if set(found) & set(keys):
+            raise SpecError(f"wrt={wrt!r} names {label!r} twice")
+        keys += found
+        trees.append(tree)
+    return Wrt(tuple(keys), tuple(trees), bare)
+
+
+def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
+    if kinds == ("value",):
+        return primal
+    return verify(adjoint(expand_underivable(primal), by.keys))
+
+
+def _signature(traced: Traced, by: Wrt, kinds: tuple[str, ...]) -> Signature:
+    primal, inputs = traced.graph, []
+    paths = [path for p in traced.parameters for path in p.paths]
+    for key, leaf, path in zip(primal.inputs, traced.leaves, paths, strict=True):
+        inputs.append(_argument(primal, key, leaf, f"{path}, " if path != leaf else ""))
+    values = [_argument(primal, k, n, "") for k, n in zip(primal.outputs, traced.output_names, strict=True)]
+    gradients: list[Argument] = []
+    if kinds != ("value",):
+        for key in by.keys:
+            leaf = traced.leaves[primal.inputs.index(key)]
+            gradients.append(_argument(primal, key, f"d_{leaf}", ""))
+    return Signature(tuple(inputs), tuple(values), tuple(gradients))
+
+
+def _argument(graph: Graph, key: int, name: str, path: str) -> Argument:
+    shape = static_shape(graph.nodes[key]["shape"])
+    what = f"float64 array of shape {format_shape(shape)}" if shape else "float64 scalar"
+    return argument(name, shape, path + what)
+
+
+def _identifier(name: str) -> str:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SpecError(f"name={name!r} is not an identifier")
+    return name
+
+
+def _plain(title: str) -> str:
+    """The title as it can stand in a docstring and in a comment: one line, no quotes that end it."""
+    line = " ".join(title.split()).replace("\\", "/").replace('"""', "'''").replace("*/", "* /")
+    return (line if len(line) <= 100 else line[:99] + "…").removesuffix('"')
+
+
+def _cost(prepared: Graph, primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Cost:
+    outputs = prepared.outputs
+    sizes = [1] * len(primal.outputs)
+    if len(outputs) != len(primal.outputs) + (len(by.keys) if kinds != ("value",) else 0):
+        sizes = [math.prod(static_shape(primal.nodes[k]["shape"])) for k in primal.outputs]  # scalar code has an output for each element
+    values, gradients = outputs[: sum(sizes)], outputs[sum(sizes) :]
+    counts = [MappingProxyType(count(prepared, keys)) for keys in (values, gradients, outputs)]
+    return Cost(*counts)

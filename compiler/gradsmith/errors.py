@@ -1,0 +1,69 @@
+"""Every error gradsmith raises on purpose: what the user did, what was seen, and the remedy.
+
+Build and call errors live in `gradsmith_runtime.errors`, because generated code runs without the compiler;
+they are re-exported here, so `except gs.GradsmithError` catches all of them.
+"""
+
+from __future__ import annotations
+
+from gradsmith_runtime.errors import (
+    ArgumentError,
+    CacheError,
+    CompilerFailedError,
+    CompilerNotFoundError,
+    GradsmithError,
+    MismatchError,
+    MissingExtraError,
+    ShapeMismatchError,
+)
+
+__all__ = [
+    "ArgumentError",
+    "CacheError",
+    "CompilerFailedError",
+    "CompilerNotFoundError",
+    "DerivativeError",
+    "GradsmithError",
+    "GraphError",
+    "MismatchError",
+    "MissingExtraError",
+    "ParseError",
+    "ShapeError",
+    "ShapeMismatchError",
+    "SpecError",
+    "TargetError",
+    "TraceError",
+    "UnsupportedError",
+]
+
+
+class ShapeError(GradsmithError, ValueError):
+    """Shapes, axes or dtypes that do not fit the op."""
+
+
+class TraceError(GradsmithError, TypeError):
+    """A traced value used where a number is needed (`if`, `float()`, …)."""
+
+
+class ParseError(GradsmithError, ValueError):
+    """Text that is not an expression gradsmith reads."""
+
+
+class UnsupportedError(GradsmithError, NotImplementedError):
+    """An input construct (a SymPy node, a syntax) that has no counterpart in the graph."""
+
+
+class SpecError(GradsmithError, ValueError):
+    """`args=`, `wrt=`, `name=` or another option of `compile` that makes no sense."""
+
+
+class DerivativeError(GradsmithError, ValueError):
+    """A derivative that is not defined as asked, such as the gradient of an array."""
+
+
+class TargetError(GradsmithError, ValueError):
+    """An unknown target, a faulty manifest, or an op that a target cannot write."""
+
+
+class GraphError(GradsmithError, AssertionError):
+    """A graph that breaks an invariant: a bug in a pass or in an op record."""

@@ -1,0 +1,309 @@
+"""What `compile` returns: a callable that knows its source, its graphs, its cost, and how to prove itself.
+
+Calls go to the generated code alone: Python and NumPy sources are imported, C is built into an extension module at the
+first call. Arguments and gradients keep the pytree structure of the user's function.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gradsmith_runtime import Report, as_torch_function, build_extension, compare, load_python, sample_points
+
+from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
+from .evaluate import evaluate_torch, import_torch
+from .cost import Cost
+from .graph import Graph
+from .program import Argument, Program
+from .pytree import Tree
+from .target import Target, render_template
+from .tracing import Traced
+from .types import format_shape
+
+__all__ = ["CompiledFunction", "Wrt"]
+
+
+@dataclass(frozen=True)
+class Wrt:
+    """What is differentiated by: input keys, the pytree of each entry, and whether a single one comes back bare."""
+
+    keys: tuple[int, ...]
+    trees: tuple[Tree, ...]
+    bare: bool
+
+    def pack(self, gradients: Sequence[Any]) -> Any:
+        """Flat gradients in the structure of the arguments they belong to."""
+        packed, at = [], 0
+        for tree in self.trees:
+            packed.append(tree.unflatten(gradients[at : at + tree.size]))
+            at += tree.size
+        return packed[0] if self.bare else tuple(packed)
+
+
+class CompiledFunction:
+    """A generated function.
+
+    `f(*args)` is the value; `f.grad` and `f.value_and_grad` are its derivatives, in the structure of the arguments.
+    `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
+    graphs of the value and of value and gradient, `f.cost` counts operations, and `f.check()` compares with torch.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        target: Target,
+        files: Mapping[str, str],
+        traced: Traced,
+        wrt: Wrt,
+        adjoint: Graph,
+        cost: Cost,
+    ) -> None:
+        self.name = program.name
+        self.target = target.name
+        self.files = dict(files)
+        self.graph = traced.graph
+        self.cost = cost
+        self.inputs = program.inputs
+        self._program = program
+        self._target = target
+        self._traced = traced
+        self._wrt = wrt
+        self._joint = adjoint
+        self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
+
+    # --- the text -----------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The main generated file (for C the `.c` file; its header is in `files`)."""
+        return list(self.files.values())[-1]
+
+    @property
+    def adjoint(self) -> Graph:
+        """The joint graph of value and gradient, as derived (before simplification)."""
+        if self._program.grad is None and self._program.value_and_grad is None:
+            raise DerivativeError(f"{self.name} was compiled without derivatives")
+        return self._joint
+
+    def save(self, folder: str | os.PathLike[str] = ".") -> list[Path]:
+        """Write all files into `folder` (made if missing); each appears whole or not at all. Returns their paths."""
+        directory = Path(folder)
+        directory.mkdir(parents=True, exist_ok=True)
+        written = []
+        for name, text in self.files.items():
+            handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+                    stream.write(text)
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, directory / name)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            written.append(directory / name)
+        return written
+
+    def __str__(self) -> str:
+        return self.source
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{a.name}{list(a.shape) or ''}" for a in self.inputs)
+        kinds = ", ".join(f.kind for f in self._program.functions)
+        return f"<gradsmith function {self.name}({arguments}): {kinds}; target {self.target}>"
+
+    def _repr_html_(self) -> str:
+        from .notebook import to_html
+
+        return to_html(self.name, self.source, self._target.loader or "text", self.graph)
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """The value at the given arguments."""
+        return self._traced.outputs.unflatten(self._run("value", args, named))
+
+    def grad(self, *args: Any, **named: Any) -> Any:
+        """The gradient at the given arguments: bare for one argument of `wrt`, else a tuple."""
+        return self._wrt.pack(self._run("grad", args, named))
+
+    def value_and_grad(self, *args: Any, **named: Any) -> tuple[Any, Any]:
+        """The value and the gradient, sharing their work."""
+        value, *gradients = self._run("value_and_grad", args, named)
+        return value, self._wrt.pack(gradients)
+
+    def _run(self, kind: str, args: Sequence[Any], named: Mapping[str, Any]) -> Sequence[Any]:
+        function = getattr(self._program, kind)
+        if function is None:
+            if kind != "value" and not any(f.kind != "value" for f in self._program.functions):
+                self._refuse_derivative(kind)
+            have = ", ".join(f.kind for f in self._program.functions)
+            raise DerivativeError(f"{self.name} was compiled with derivatives={have}; add {kind!r} to them")
+        if named or len(args) != len(self._traced.parameters):
+            args = self._bound(args, named)
+        leaves = list(args) if self._leaves_only else self._leaves(args)
+        return self._flat(kind, leaves)
+
+    def _refuse_derivative(self, kind: str) -> None:
+        shapes = ", ".join(format_shape(self.graph.nodes[k]["shape"]) for k in self.graph.outputs)
+        raise DerivativeError(
+            f"{self.name} has no {kind}: it was compiled for values only, with results of shapes {shapes}; a gradient "
+            "needs one scalar result (reduce it with gs.sum or gs.mean) and derivatives that include it"
+        )
+
+    def _bound(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        names = [p.name for p in self._traced.parameters]
+        bound = dict(zip(names, args, strict=False))
+        twice = [n for n in named if n in bound]
+        unknown = [n for n in named if n not in names]
+        missing = [n for n in names if n not in bound and n not in named]
+        if len(args) > len(names) or twice or unknown or missing:
+            problem = (
+                f"got {len(args)} arguments" if len(args) > len(names)
+                else f"got {twice[0]!r} twice" if twice
+                else f"there is no argument {unknown[0]!r}" if unknown
+                else f"missing {', '.join(map(repr, missing))}"
+            )  # fmt: skip
+            raise ArgumentError(f"{self.name}() takes ({', '.join(names)}): {problem}")
+        return [{**bound, **named}[n] for n in names]
+
+    def _leaves(self, args: Sequence[Any]) -> list[Any]:
+        leaves: list[Any] = []
+        for parameter, value in zip(self._traced.parameters, args, strict=True):
+            try:
+                leaves += parameter.tree.flatten(value, parameter.name)
+            except GradsmithError as error:
+                raise ArgumentError(f"{self.name}(): {error}") from None
+        return leaves
+
+    def _flat(self, kind: str, leaves: Sequence[Any]) -> Sequence[Any]:
+        """Call the generated function on flat leaves; a flat sequence of results."""
+        function = self._functions[kind]
+        if self._target.loader == "c":
+            try:
+                result = function(*leaves)
+            except ValueError as error:
+                raise ShapeMismatchError(str(error)) from None
+            except TypeError as error:
+                raise ArgumentError(str(error)) from None
+            return result if isinstance(result, tuple) else (result,)
+        checked = [
+            value if type(value) is float and not argument.shape else _checked(self.name, value, argument)
+            for value, argument in zip(leaves, self.inputs, strict=True)
+        ]
+        if self._target.lowering == "scalar":  # Python's own floats and lists, which plain Python code is fastest on
+            checked = [value if type(value) is float else np.asarray(value, dtype=float).tolist() for value in checked]
+        return _flattened(kind, function(*checked), len(self.graph.outputs), len(self._wrt.keys))
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The imported (Python, NumPy) or built (C) module of the generated code."""
+        if self._target.loader == "python":
+            return load_python(self.source, self.name)
+        if self._target.loader == "c":
+            glue = render_template(self._target, "module.c.j2", vars(self._program))
+            return build_extension({**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}")
+        raise TargetError(
+            f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
+            'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
+        )
+
+    @cached_property
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        return {f.kind: getattr(self.module, f.name) for f in self._program.functions}
+
+    # --- proof --------------------------------------------------------------------------------------------------
+
+    def check(
+        self,
+        *,
+        n: int = 12,
+        seed: int = 0,
+        rtol: float = 1e-9,
+        atol: float = 1e-12,
+        max_ulp: int | None = None,
+        raise_on_error: bool = False,
+    ) -> Report:
+        """Compare value and gradient with torch at `n` random points and at edge points.
+
+        Returns a report with the worst absolute, relative and ULP error of each output and where it happened; with
+        `raise_on_error`, a mismatch is a `MismatchError`. Needs the extra `gradsmith[torch]`.
+        """
+        torch = import_torch()
+        derivative = self._program.value_and_grad or self._program.grad
+        kind = derivative.kind if derivative is not None else "value"
+        by = [self.graph.inputs.index(k) for k in self._wrt.keys] if kind != "value" else []
+
+        def reference(*leaves: Any) -> list[Any]:
+            tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=i in by) for i, v in enumerate(leaves)]
+            values = evaluate_torch(self.graph, tensors)
+            outputs = [values[k] for k in self.graph.outputs]
+            grads = []
+            if by:
+                if outputs[0].requires_grad:
+                    grads = torch.autograd.grad(outputs[0], [tensors[i] for i in by], allow_unused=True)
+                else:
+                    grads = [None] * len(by)
+                grads = [torch.zeros_like(tensors[i]) if g is None else g for i, g in zip(by, grads, strict=True)]
+            found = [*(outputs if kind != "grad" else []), *grads]
+            return [t.detach().numpy() for t in found]
+
+        points = sample_points([a.shape for a in self.inputs], n=n, seed=seed)
+        names = [a.name for a in derivative.outputs] if derivative else [a.name for a in self._program.functions[0].outputs]
+        report = compare(
+            lambda *leaves: self._flat(kind, [v if np.ndim(v) else float(v) for v in leaves]),
+            reference, points, [a.name for a in self.inputs], names, rtol=rtol, atol=atol, max_ulp=max_ulp,
+        )  # fmt: skip
+        if raise_on_error:
+            report.raise_on_mismatch()
+        return report
+
+    def torch_function(self) -> Callable[..., Any]:
+        """A function of torch tensors that torch can differentiate: one flat float64 CPU tensor for each input leaf."""
+        if self._program.value_and_grad is None:
+            raise DerivativeError(f"torch_function() needs {self.name}'s value_and_grad: add it to derivatives=")
+        by = [self.graph.inputs.index(k) for k in self._wrt.keys]
+        return as_torch_function(lambda *x: tuple(self._flat("value_and_grad", x)), len(self.inputs), by, self.name)
+
+    def explain(self, style: str = "text", /, **point: Any) -> str:
+        """The forward and backward steps at a point, with the chain rule spelled out, and SymPy's gradient beside it.
+
+        `style` is "text", "markdown" or "latex"; the point is given by name: `f.explain(x=2.0, y=3.0)`.
+        """
+        from .explain import explain
+
+        return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
+
+
+def _checked(name: str, value: Any, argument: Argument) -> Any:
+    """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{name}(): argument {argument.name!r} is no array: {error}") from None
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise ArgumentError(
+            f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected float64"
+        )
+    if array.shape != argument.shape:
+        raise ShapeMismatchError(
+            f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
+        )
+    return value
+
+
+def _flattened(kind: str, result: Any, values: int, gradients: int) -> list[Any]:
+    """Nested results of Python code (`value, (d_x, d_y)`) as a flat list."""
+    if kind == "value_and_grad":
+        value, rest = result
+        return [value, *(rest if gradients > 1 else [rest])]
+    count = values if kind == "value" else gradients
+    return list(result) if count > 1 else [result]

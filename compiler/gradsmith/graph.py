@@ -1,0 +1,173 @@
+"""The graph: a networkx DAG of interned nodes, in an order that is also the order of computation.
+
+In: nodes, added one at a time with their operands already present. Out: a `Graph` that every networkx algorithm
+accepts. Guarantees: node keys are ints in creation order (a topological order); equal computations are one node;
+`args` is the truth and edges follow from it (a DiGraph merges the two edges of `x*x`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from .origin import NOWHERE, Origin
+from .types import DType, Type
+
+__all__ = ["Graph", "Node", "freeze_key"]
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node, read out of a graph: what `graph.nodes[key]` holds, with the key."""
+
+    key: int
+    op: str
+    args: tuple[int, ...]
+    params: Params
+    type: Type
+    origin: Origin
+
+
+class Graph(nx.DiGraph):  # type: ignore[type-arg]
+    """A directed acyclic graph of operations on scalars and arrays.
+
+    Node attributes: `op` (name), `args` (operand keys, in order), `params`, `shape`, `dtype`, `origin`. Graph
+    attributes (`graph.graph`): `inputs` and `outputs` (tuples of keys) and `cotangents` (primal key -> cotangent key).
+
+    >>> g = Graph()
+    >>> x = g.add("input", (), {"name": "x"}, Type(()))
+    >>> y = g.add("mul", (x, x), {}, Type(()))
+    >>> g.add("mul", (x, x), {}, Type(())) == y
+    True
+    >>> print(g.text())
+    %0:f64 = input name='x'
+    %1:f64 = mul %0 %0
+    """
+
+    def __init__(self, incoming_graph_data: Any = None, **attributes: Any) -> None:
+        super().__init__(incoming_graph_data, **attributes)
+        self._interned: dict[object, int] = {}
+
+    def add(
+        self,
+        op: str,
+        args: Sequence[int],
+        params: Params,
+        type: Type,
+        origin: Origin = NOWHERE,
+        *,
+        commutative: bool = False,
+    ) -> int:
+        """The key of the node `op(*args, **params)`: the existing one where there is one, else a new one."""
+        key = (op, tuple(sorted(args)) if commutative else tuple(args), freeze_key(params), type)
+        found = self._interned.get(key)
+        if found is not None:
+            seen = self.nodes[found]["origin"]
+            if origin.name is not None and seen.name is None and origin.role == seen.role:
+                self.nodes[found]["origin"] = origin
+            return found
+        new = len(self._interned)
+        self._interned[key] = new
+        self.add_node(
+            new, op=op, args=tuple(args), params=dict(params), shape=type.shape, dtype=type.dtype, origin=origin
+        )
+        self.add_edges_from((arg, new) for arg in args)
+        return new
+
+    def node(self, key: int) -> Node:
+        """The node with this key, as a record."""
+        a = self.nodes[key]
+        return Node(key, a["op"], a["args"], a["params"], Type(a["shape"], a["dtype"]), a["origin"])
+
+    def ordered(self) -> Iterator[Node]:
+        """All nodes, operands before their users."""
+        return (self.node(key) for key in sorted(self.nodes))
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Keys of the input nodes, in the order of the arguments (unused ones included)."""
+        return tuple(self.graph.get("inputs", ()))
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Keys of the results, in order; a key may stand here twice."""
+        return tuple(self.graph.get("outputs", ()))
+
+    @property
+    def cotangents(self) -> Mapping[int, int]:
+        """Primal key -> key of its complete cotangent, in a graph made by the adjoint pass."""
+        return dict(self.graph.get("cotangents", {}))
+
+    def text(self) -> str:
+        """The graph as text, one node a line: the debugging tool, and what pass tests compare."""
+        lines = []
+        for n in self.ordered():
+            words = [n.op, *(f"%{a}" for a in n.args), *(f"{k}={_show(v)}" for k, v in n.params.items())]
+            lines.append(f"%{n.key}:{n.type} = {' '.join(words)}")
+        if self.outputs:
+            lines.append("return " + " ".join(f"%{k}" for k in self.outputs))
+        return "\n".join(lines)
+
+    def digest(self) -> str:
+        """A hash of what the graph computes: the same on every machine, blind to origins."""
+        h = hashlib.sha256()
+        for n in self.ordered():
+            h.update(repr((n.key, n.op, n.args, freeze_key(n.params), str(n.type))).encode())
+        h.update(repr((self.inputs, self.outputs)).encode())
+        return h.hexdigest()[:16]
+
+    def to_dot(self, **options: Any) -> str:
+        """The graph in Graphviz's language; see `gradsmith.draw.to_dot`."""
+        from .draw import to_dot
+
+        return to_dot(self, **options)
+
+    def to_svg(self, **options: Any) -> str:
+        """The graph as an SVG picture (needs Graphviz); see `gradsmith.draw.to_svg`."""
+        from .draw import to_svg
+
+        return to_svg(self, **options)
+
+    def to_mermaid(self, **options: Any) -> str:
+        """The graph as a Mermaid flowchart; see `gradsmith.draw.to_mermaid`."""
+        from .draw import to_mermaid
+
+        return to_mermaid(self, **options)
+
+
+def freeze_key(value: Any) -> object:
+    """A hashable key that tells apart all that differs: floats by bits, `1` from `True` and from `1.0`.
+
+    >>> freeze_key(0.0) == freeze_key(-0.0), freeze_key(1) == freeze_key(True)
+    (False, False)
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return ("float", struct.pack("<d", value))
+    if isinstance(value, np.ndarray):
+        return ("array", value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, tuple | list):
+        return (type(value).__name__, *(freeze_key(v) for v in value))
+    if isinstance(value, Mapping):
+        return ("map", *((k, freeze_key(v)) for k, v in value.items()))
+    if isinstance(value, slice):
+        return ("slice", freeze_key((value.start, value.stop, value.step)))
+    return (type(value).__name__, value)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        body = np.array2string(value, separator=",", threshold=8, precision=17)
+        return " ".join(body.split())
+    if isinstance(value, DType):
+        return value.name
+    return repr(value)

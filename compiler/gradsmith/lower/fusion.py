@@ -1,0 +1,171 @@
+"""Fusion: decide what gets memory, what is computed in place, and which element-wise results share one loop.
+
+In: the nodes a function needs. Out: `Unit`s in execution order, each one loop nest or one scalar statement. A value is
+stored when it is read more than once, when its readers need it as a block of memory, or when its expression grows
+long; everything else is virtual, computed where it is read. Guarantee: every value is computed before it is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..graph import Graph, Node
+from ..registry import Contraction, Layout, Reduction, lookup
+from ..types import static_shape
+from .statements import Plan
+
+__all__ = ["Unit", "Units", "fuse", "shape_of"]
+
+_HEAVIEST = 6  # operations written in place before a value gets a name
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Nodes computed together: one scalar, one reduction or assembly, or element-wise results sharing a loop."""
+
+    nodes: tuple[Node, ...]
+    shape: tuple[int, ...]  # of the shared loop
+    shared: bool  # whether the nodes share a loop over `shape`
+
+
+@dataclass(frozen=True)
+class Units:
+    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes) of stored values."""
+
+    order: tuple[Unit, ...]
+    reads: Mapping[int, Mapping[int, bool]]
+    aliases: Mapping[int, int]
+    virtual: frozenset[int]
+
+
+def shape_of(graph: Graph, key: int) -> tuple[int, ...]:
+    return static_shape(graph.nodes[key]["shape"])
+
+
+def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
+    """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
+    compact, contiguous = _demands(graph, planned)
+    aliases: dict[int, int] = {}
+    virtual: dict[int, int] = {}  # key -> operations written in place
+    reads: dict[int, dict[int, bool]] = {}
+    tasks: list[Node] = []
+    for n in planned.nodes:
+        op = lookup(n.op)
+        if op.kind == "leaf":
+            reads[n.key] = {n.key: True}
+            continue
+        inner = _merged(graph, n, reads)
+        if op.kind == "layout" and op.structure is None and shape_of(graph, n.args[0]):
+            base = aliases.get(n.args[0], n.args[0])
+            aliases[n.key] = base
+            reads[n.key] = {base: False}
+            continue
+        weight = (op.kind == "elementwise") + sum(virtual.get(a, 0) for a in n.args)
+        if _virtual(n, planned, weight, compact, contiguous, spelled_out, graph):
+            virtual[n.key] = weight
+            reads[n.key] = inner
+        else:
+            reads[n.key] = {n.key: True}
+            tasks.append(n)
+    needs = {n.key: _merged(graph, n, reads) for n in tasks}
+    return Units(tuple(_units(graph, tasks, needs)), needs, aliases, frozenset(virtual))
+
+
+def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
+    """Values read many times (cheap to read wanted) and values that must be one block of memory."""
+    compact: set[int] = set()
+    contiguous: set[int] = set()
+    for n in reversed(planned.nodes):
+        op = lookup(n.op)
+        if isinstance(op.structure, Contraction):
+            compact.update(n.args)
+        elif op.kind == "layout" and op.structure is None:
+            contiguous.update(n.args)
+        elif isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n)):
+            compact.update(n.args)
+    return compact, contiguous
+
+
+def _grows(graph: Graph, n: Node) -> bool:
+    return math.prod(shape_of(graph, n.key)) > math.prod(shape_of(graph, n.args[0]))
+
+
+def _virtual(
+    n: Node,
+    planned: Plan,
+    weight: int,
+    compact: set[int],
+    contiguous: set[int],
+    spelled_out: set[int],
+    graph: Graph,
+) -> bool:
+    op = lookup(n.op)
+    if n.key in contiguous and n.type.shape:
+        return False
+    if op.kind == "layout":
+        return bool(n.type.shape) or (planned.uses[n.key] == 1 and n.key not in planned.outputs | spelled_out)
+    if op.kind != "elementwise" or n.key in planned.outputs:
+        return False
+    if n.type.shape:
+        if n.type.dtype.kind == "bool":
+            return True  # conditions are cheap to repeat, and the workspace holds numbers
+        return planned.uses[n.key] == 1 and n.key not in compact and weight <= _HEAVIEST
+    in_loop = any(graph.nodes[reader]["shape"] for reader in graph.successors(n.key))
+    return planned.uses[n.key] == 1 and n.origin.name is None and weight <= _HEAVIEST and not (
+        in_loop or n.key in spelled_out
+    )
+
+
+def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict[int, bool]:
+    """What computing `n` reads: stored key -> whether only at the place that is being computed."""
+    op = lookup(n.op)
+    in_place = op.kind in ("elementwise", "reduction")
+    merged: dict[int, bool] = {}
+    for a in n.args:
+        for key, same in reads[a].items():
+            scalar = graph.nodes[key]["shape"] == ()
+            merged[key] = merged.get(key, True) and ((same and in_place) or scalar)
+    return merged
+
+
+def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]]) -> list[Unit]:
+    done: list[Unit] = []
+    open_nodes: list[Node] = []
+    open_shape: tuple[int, ...] = ()
+
+    def close() -> None:
+        if open_nodes:
+            done.append(Unit(tuple(open_nodes), open_shape, True))
+            open_nodes.clear()
+
+    for n in tasks:
+        shape = _loop_shape(graph, n)
+        inside = {m.key: m for m in open_nodes}
+        used = [key for key in needs[n.key] if key in inside]
+        at_place = all(needs[n.key][key] and inside[key].type.shape == shape for key in used)
+        if shape is not None and open_nodes and shape == open_shape and at_place:
+            open_nodes.append(n)
+            continue
+        if used or (shape is not None and open_nodes):
+            close()
+        if shape is not None:
+            open_nodes.append(n)
+            open_shape = shape
+        else:
+            done.append(Unit((n,), (), False))
+    close()
+    return done
+
+
+def _loop_shape(graph: Graph, n: Node) -> tuple[int, ...] | None:
+    """The shape of the loop that `n` can share with others, or None."""
+    op = lookup(n.op)
+    if op.kind in ("elementwise", "layout") and n.type.shape:
+        return static_shape(n.type.shape)
+    if isinstance(op.structure, Reduction) and len(n.params["axis"]) == len(graph.nodes[n.args[0]]["shape"]) > 0:
+        return shape_of(graph, n.args[0]) if not n.params["keepdims"] else None
+    return None
+
+

@@ -1,0 +1,468 @@
+"""Loop lowering: scalars become local variables, arrays become buffers filled by loop nests (C and its like).
+
+In: a graph, the outputs wanted, and a target with statement syntax. Out: a `Body`. Layout ops cost nothing: they turn
+into subscripts. What is computed when is decided by `fusion`, where it lives by `memory`; this module writes it down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Graph, Node
+from ..index import Affine, Index, Lookup, flatten, variable
+from ..origin import Origin
+from ..ops.layout import positions
+from ..program import Argument, Line
+from ..registry import Assembly, Contraction, Layout, Reduction, lookup
+from ..target import Target
+from .fusion import Unit, fuse, shape_of
+from .memory import Lifetime, place_buffers
+from .naming import Names
+from .printing import WIDTH, Printer, Text, wrapped
+from .statements import Body, Group, annotated, plan
+
+__all__ = ["loops"]
+
+
+
+def loops(graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names) -> Body:
+    """The body that computes `groups` into its output parameters."""
+    return _Writer(graph, groups, inputs, target, names).body()
+
+
+@dataclass(frozen=True)
+class _Nest:
+    """The loop being written: its subscript, and whether arrays are walked as one flat block."""
+
+    index: Index
+    flat: bool
+    depth: int
+
+
+class _Writer:
+    """The state of writing one function: where each value is, and the lines so far."""
+
+    def __init__(
+        self, graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names
+    ) -> None:
+        self.graph, self.groups, self.target, self.names = graph, groups, target, names
+        self.printer = Printer(target)
+        self.plan = plan(graph, groups, implicit_broadcast=False)
+        self.result = Body([])
+        self.tables: list[Line] = []
+        self.lookups: dict[Lookup, str] = {}
+        self.scalars: dict[int, Text] = {}
+        self.buffers: dict[int, str] = {}
+        self.locals: dict[int, Text] = {}  # values of the loop being written
+        self.variables: list[str] = []
+        self.stored: set[int] = set()  # scalar outputs already written
+        for key, a in zip(graph.inputs, inputs, strict=True):
+            if a.is_scalar:
+                self.scalars[key] = Text(a.name)
+            else:
+                self.buffers[key] = a.name
+
+    # --- the whole body -----------------------------------------------------------------------------------------
+
+    def body(self) -> Body:
+        self._constants()
+        repeated = self._repeated()
+        self.units = fuse(self.graph, self.plan, repeated)
+        declared = self._allocate()
+        steps: list[tuple[Origin, list[Line]]] = []
+        for unit in self.units.order:
+            steps.append((unit.nodes[0].origin, self._unit(unit)))
+        stores = self._stores()
+        unused = [
+            Line(0, self.target.syntax["unused"].format(name=n))
+            for n in self._unused_inputs()
+        ]
+        self.result.lines = [*unused, *self.tables, *declared, *annotated(steps, self.target), *stores]
+        return self.result
+
+    def _constants(self) -> None:
+        for n in self.plan.nodes:
+            op = lookup(n.op)
+            if n.op == "constant":
+                value = n.params["value"]
+                if isinstance(value, np.ndarray):
+                    self.buffers[n.key] = self._table(n, value)
+                else:
+                    self.scalars[n.key] = self.printer.number(value)
+            elif op.kind != "leaf":
+                self.result.ops[op.name] = op
+                if isinstance(op.structure, Reduction):
+                    self.result.ops[op.structure.combine] = lookup(op.structure.combine)
+
+    def _table(self, n: Node, value: np.ndarray) -> str:
+        name = self.names.fresh(n.origin.name, "table_")
+        entries = ", ".join(self.printer.number(v.item()).text for v in value.ravel())
+        pattern = self.target.syntax["table_bool" if value.dtype == bool else "table"]
+        text = pattern.format(name=name, size=max(1, value.size), values=entries or "0.0")
+        self.tables += _lines(text)
+        return name
+
+    def _repeated(self) -> set[int]:
+        found: set[int] = set()
+        for n in self.plan.nodes:
+            cell = self.target.cell(lookup(n.op))
+            if isinstance(cell, str) and lookup(n.op).kind == "elementwise" and not n.type.shape:
+                found.update(n.args[i] for i in self.printer.repeats(cell))
+        return found
+
+    def _unused_inputs(self) -> list[str]:
+        read = {n.key for n in self.plan.nodes}
+        texts = {key: t.text for key, t in self.scalars.items()} | self.buffers
+        return [texts[key] for key in self.graph.inputs if key not in read]
+
+    # --- memory -------------------------------------------------------------------------------------------------
+
+    def _allocate(self) -> list[Line]:
+        """Names and places of all stored arrays: output parameters where possible, the workspace otherwise."""
+        for group in self.groups:
+            (key,) = group.keys
+            if group.argument.shape and key in self.units.reads and key not in self.buffers:
+                self.buffers[key] = group.argument.name
+        last: dict[int, int] = {}
+        for i, unit in enumerate(self.units.order):
+            for n in unit.nodes:
+                for key in self.units.reads[n.key]:
+                    last[key] = i
+        for group in self.groups:  # copied out at the end
+            for key in self._stored_under(group.keys[0]):
+                last[key] = len(self.units.order)
+        lifetimes: dict[int, Lifetime] = {}
+        for i, unit in enumerate(self.units.order):
+            for n in unit.nodes:
+                if n.type.shape and n.key not in self.buffers and last.get(n.key, i) > i:
+                    lifetimes[n.key] = (max(1, n.type.size), i, last[n.key])
+                elif n.type.shape and n.key not in self.buffers and not unit.shared:
+                    lifetimes[n.key] = (max(1, n.type.size), i, i)
+        offsets, self.result.work = place_buffers(lifetimes)
+        declared = []
+        for key in lifetimes:
+            self.buffers[key] = self.names.fresh(self.graph.nodes[key]["origin"].name)
+            pattern = self.target.syntax["buffer"]
+            place = f"work + {offsets[key]}" if offsets[key] else "work"
+            declared += _lines(pattern.format(name=self.buffers[key], place=place))
+        for alias, base in self.units.aliases.items():
+            if base in self.buffers:
+                self.buffers[alias] = self.buffers[base]
+        return declared
+
+    def _stored_under(self, key: int) -> list[int]:
+        """The stored values that reading `key` reads."""
+        found, stack = [], [key]
+        while stack:
+            k = self.units.aliases.get(stack[-1], stack[-1])
+            stack.pop()
+            if k in self.units.virtual:
+                stack.extend(self.graph.nodes[k]["args"])
+            else:
+                found.append(k)
+        return found
+
+    def _stores(self) -> list[Line]:
+        """What output parameters still lack: scalars, and arrays that live elsewhere."""
+        lines: list[Line] = []
+        for group in self.groups:
+            (key,), out = group.keys, group.argument
+            if key in self.stored:
+                continue
+            if out.is_scalar:
+                value = self._element(key, (), False, lines, 0)
+                lines += _lines(self.target.syntax["store"].format(name=out.name, value=value.text))
+            elif self.buffers.get(key) != out.name:
+                lines += self._loop_over(out.shape, lambda nest, inner, key=key, out=out: self._copy(key, out, nest, inner))  # type: ignore[misc]
+        return lines
+
+    def _copy(self, key: int, out: Argument, nest: _Nest, lines: list[Line]) -> None:
+        value = self._element(key, nest.index, False, lines, nest.depth)
+        self._set(f"{out.name}[{self._offset(nest.index, out.shape)}]", value, lines, nest.depth)
+
+    # --- units --------------------------------------------------------------------------------------------------
+
+    def _unit(self, unit: Unit) -> list[Line]:
+        if unit.shared:
+            return self._shared_loop(unit)
+        (n,) = unit.nodes
+        structure = lookup(n.op).structure
+        if isinstance(structure, Assembly):
+            return self._assembly(n, structure)
+        if isinstance(structure, Reduction):
+            return self._per_element(n, lambda nest, lines: self._reduce(n, structure, nest, lines))
+        if isinstance(structure, Contraction):
+            return self._per_element(n, lambda nest, lines: self._contract(n, structure, nest, lines))
+        lines: list[Line] = []
+        value = self._compute(n, (), False, lines, 0)
+        if n.key in self.plan.outputs and self.plan.uses[n.key] == 1:
+            self.stored.add(n.key)
+            return lines + _lines(self.target.syntax["store"].format(name=self.plan.outputs[n.key], value=value.text))
+        name = self.names.fresh(self._wish(n))
+        lines += _lines(self._assign(n, name, value.text))
+        self.scalars[n.key] = Text(name)
+        return lines
+
+    def _wish(self, n: Node) -> str | None:
+        return n.origin.name
+
+    def _assign(self, n: Node, name: str, value: str) -> str:
+        pattern = "assign_bool" if n.type.dtype.kind == "bool" else "assign"
+        return self.target.syntax[pattern].format(name=name, value=value)
+
+    def _shared_loop(self, unit: Unit) -> list[Line]:
+        """One loop that computes several element-wise arrays and full reductions of the same shape."""
+        before: list[Line] = []
+        totals: dict[int, str] = {}
+        for n in unit.nodes:
+            structure = lookup(n.op).structure
+            if isinstance(structure, Reduction):
+                totals[n.key] = self.names.fresh(n.origin.name, "sum_" if structure.combine == "add" else "acc_")
+                initial = self.printer.number(structure.initial).text
+                before += _lines(self.target.syntax["accumulator"].format(name=totals[n.key], value=initial))
+        flat = len(unit.shape) > 1 and all(self._walks_flat(n) for n in unit.nodes)
+        shape = (math.prod(unit.shape),) if flat else unit.shape
+
+        def inside(nest: _Nest, lines: list[Line]) -> None:
+            nest = _Nest(nest.index, flat, nest.depth)
+            for n in unit.nodes:
+                if n.key in totals:
+                    value = self._element(n.args[0], nest.index, flat, lines, nest.depth)
+                    self._combine(lookup(n.op).structure, totals[n.key], value, lines, nest.depth)
+                else:
+                    self._shared_element(n, unit, nest, lines)
+
+        lines = before + self._loop_over(shape, inside)
+        self.locals.clear()
+        self.scalars.update({key: Text(name) for key, name in totals.items()})
+        return lines
+
+    def _shared_element(self, n: Node, unit: Unit, nest: _Nest, lines: list[Line]) -> None:
+        value = self._compute(n, nest.index, nest.flat, lines, nest.depth)
+        buffer = self.buffers.get(n.key)
+        read_here = any(n.key in self.units.reads[m.key] for m in unit.nodes)
+        if read_here or buffer is None:
+            name = self.names.fresh(None if buffer is not None else self._wish(n))
+            lines += _lines(self._assign(n, name, value.text), nest.depth)
+            self.locals[n.key] = value = Text(name)
+        if buffer is not None:
+            offset = nest.index[0] if nest.flat else flatten(nest.index, shape_of(self.graph, n.key))
+            self._set(f"{buffer}[{self._subscript(offset)}]", value, lines, nest.depth)
+
+    def _walks_flat(self, n: Node) -> bool:
+        """Whether every array that `n` reads has its own shape and is read at the place being computed."""
+        stack = list(n.args) if lookup(n.op).kind != "layout" else [n.key]
+        shape = shape_of(self.graph, n.args[0] if lookup(n.op).kind == "reduction" else n.key)
+        while stack:
+            key = stack.pop()
+            a = self.graph.nodes[key]
+            if a["shape"] == ():
+                continue
+            kind = lookup(a["op"]).kind
+            if a["op"] == "broadcast_to" and self.graph.nodes[a["args"][0]]["shape"] == ():
+                continue
+            if shape_of(self.graph, key) != shape:
+                return False
+            if key in self.units.virtual:
+                if kind != "elementwise":
+                    return False
+                stack.extend(a["args"])
+            elif key == n.key and kind == "layout":
+                return False
+        return True
+
+    def _per_element(self, n: Node, write: object) -> list[Line]:
+        """A loop over the result of `n`, or one statement for a scalar."""
+        shape = shape_of(self.graph, n.key)
+        assert callable(write)
+        lines = self._loop_over(shape, write) if shape else _call(write)
+        return lines
+
+    def _reduce(self, n: Node, structure: Reduction, nest: _Nest, lines: list[Line]) -> None:
+        source = shape_of(self.graph, n.args[0])
+        axes = n.params["axis"]
+        kept = iter(i for k, i in enumerate(nest.index) if not (n.params["keepdims"] and k in axes))
+        outer = {k: next(kept) for k in range(len(source)) if k not in axes}
+
+        def value(inner: Index, body: list[Line], depth: int) -> Text:
+            reduced = dict(zip(axes, inner, strict=True))
+            index = tuple(reduced[k] if k in reduced else outer[k] for k in range(len(source)))
+            return self._element(n.args[0], index, False, body, depth)
+
+        self._accumulate(n, structure, tuple(source[a] for a in axes), value, nest, lines)
+
+    def _contract(self, n: Node, structure: Contraction, nest: _Nest, lines: list[Line]) -> None:
+        a, b = n.args
+        types = self.graph.node(a).type, self.graph.node(b).type
+
+        def value(inner: Index, body: list[Line], depth: int) -> Text:
+            left, right = structure.sources(nest.index, inner[0], *types)
+            factors = [self._element(a, left, False, body, depth), self._element(b, right, False, body, depth)]
+            return self._fill("mul", factors, body, depth)
+
+        self.result.ops["mul"] = lookup("mul")
+        self._accumulate(n, Reduction("add", 0.0), (structure.length(*types),), value, nest, lines)
+
+    def _accumulate(
+        self, n: Node, structure: Reduction, shape: tuple[int, ...], value: object, nest: _Nest, lines: list[Line]
+    ) -> None:
+        """An accumulator, the loop that fills it, and where its total goes."""
+        assert callable(value)
+        total = self.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
+        initial = self.printer.number(structure.initial).text
+        lines += _lines(self.target.syntax["accumulator"].format(name=total, value=initial), nest.depth)
+
+        def inside(inner: _Nest, body: list[Line]) -> None:
+            self._combine(structure, total, value(inner.index, body, inner.depth), body, inner.depth)
+
+        lines += self._loop_over(shape, inside, nest.depth)
+        if n.type.shape:
+            offset = self._offset(nest.index, shape_of(self.graph, n.key))
+            self._set(f"{self.buffers[n.key]}[{offset}]", Text(total), lines, nest.depth)
+        else:
+            self.scalars[n.key] = Text(total)
+
+    def _combine(self, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
+        assert isinstance(structure, Reduction)
+        if structure.combine in ("add", "mul"):
+            pattern = self.target.syntax[f"{structure.combine}_to"]
+            lines += _lines(pattern.format(name=total, value=value.text), depth)
+        else:
+            combined = self._fill(structure.combine, [Text(total), value], lines, depth)
+            lines += _lines(self.target.syntax["set"].format(name=total, value=combined.text), depth)
+
+    def _assembly(self, n: Node, structure: Assembly) -> list[Line]:
+        shape, buffer = shape_of(self.graph, n.key), self.buffers[n.key]
+        lines: list[Line] = []
+        exclusive = True
+        if structure.accumulate:
+            places = np.concatenate([np.ravel(positions(key, shape)) for key in n.params["keys"]])
+            exclusive = len(np.unique(places)) == len(places)
+            if not (exclusive and len(places) == math.prod(shape)):
+                zero = self.printer.number(0.0)
+                lines += self._loop_over(
+                    (math.prod(shape),),
+                    lambda nest, body: self._set(f"{buffer}[{self._subscript(nest.index[0])}]", zero, body, nest.depth),
+                )
+        types = [self.graph.node(a).type for a in n.args]
+        for part, a in enumerate(n.args):
+
+            def inside(nest: _Nest, body: list[Line], part: int = part, a: int = a) -> None:
+                value = self._element(a, nest.index, False, body, nest.depth)
+                there = structure.place(part, nest.index, n.params, types)
+                target = f"{buffer}[{self._offset(there, shape)}]"
+                if exclusive:
+                    self._set(target, value, body, nest.depth)
+                else:
+                    body += _lines(self.target.syntax["add_to"].format(name=target, value=value.text), nest.depth)
+
+            lines += self._loop_over(shape_of(self.graph, a), inside)
+        return lines
+
+    # --- elements -----------------------------------------------------------------------------------------------
+
+    def _element(self, key: int, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
+        """The text of element `index` of a value; what must have a name first goes to `lines`."""
+        if key in self.locals:
+            return self.locals[key]
+        if key in self.scalars:
+            return self.scalars[key]
+        if key in self.buffers:
+            offset = index[0] if flat else flatten(index, shape_of(self.graph, key))
+            return Text(f"{self.buffers[key]}[{self._subscript(offset)}]")
+        return self._compute(self.graph.node(key), index, flat, lines, depth)
+
+    def _compute(self, n: Node, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
+        op = lookup(n.op)
+        if op.kind == "layout":
+            (a,) = n.args
+            if isinstance(op.structure, Layout) and not flat:
+                index = op.structure.source(index, n.params, self.graph.node(a).type)
+            elif op.structure is None:
+                index = tuple(Affine() for _ in shape_of(self.graph, a))  # one element in another shape
+            return self._element(a, index, flat, lines, depth)
+        return self._fill(op.name, [self._element(a, index, flat, lines, depth) for a in n.args], lines, depth)
+
+    def _fill(self, name: str, operands: list[Text], lines: list[Line], depth: int) -> Text:
+        cell = self.target.cell(lookup(name))
+        assert isinstance(cell, str)
+        for i in self.printer.repeats(cell):
+            if not operands[i].text.replace(".", "").isidentifier() and not _is_number(operands[i].text):
+                local = self.names.fresh(None)
+                lines += _lines(self.target.syntax["assign"].format(name=local, value=operands[i].text), depth)
+                operands[i] = Text(local)
+        return self.printer.fill(cell, operands)
+
+    def _set(self, name: str, value: Text, lines: list[Line], depth: int) -> None:
+        lines += _lines(self.target.syntax["set"].format(name=name, value=value.text), depth)
+
+    # --- loops and subscripts -----------------------------------------------------------------------------------
+
+    def _loop_over(self, shape: Sequence[int], inside: object, depth: int = 0) -> list[Line]:
+        """A nest of loops over `shape`; axes of size 1 need none."""
+        assert callable(inside)
+        lines: list[Line] = []
+        index: list[Affine] = []
+        start = depth
+        for size in shape:
+            if size == 1:
+                index.append(Affine())
+                continue
+            while len(self.variables) <= depth:
+                self.variables.append(self.names.fresh("ijklmnop"[len(self.variables) % 8]))
+            name = self.variables[depth]
+            lines.append(Line(depth, self.target.syntax["for"].format(name=name, size=size)))
+            index.append(variable(name))
+            depth += 1
+        inside(_Nest(tuple(index), False, depth), lines)
+        lines += [Line(d, self.target.syntax["end"]) for d in range(depth - 1, start - 1, -1)]
+        return lines
+
+    def _offset(self, index: Index, shape: Sequence[int]) -> str:
+        return self._subscript(flatten(index, shape))
+
+    def _subscript(self, offset: Affine) -> str:
+        parts: list[tuple[str, str]] = []
+        for term, coefficient in offset.terms:
+            name = self._lookup_text(term) if isinstance(term, Lookup) else term
+            size = abs(coefficient)
+            parts.append(("-" if coefficient < 0 else "+", name if size == 1 else f"{name}*{size}"))
+        if offset.const or not parts:
+            parts.append(("-" if offset.const < 0 else "+", str(abs(offset.const))))
+        parts.sort(key=lambda p: p[0] == "-")  # what is added first, so that no subscript starts with a minus
+        return " ".join(t if k == 0 and s == "+" else f"{s} {t}" for k, (s, t) in enumerate(parts))
+
+    def _lookup_text(self, term: Lookup) -> str:
+        key = Lookup(term.table, term.shape, ())
+        if key not in self.lookups:
+            self.lookups[key] = self.names.fresh(None, "index_")
+            entries = ", ".join(map(str, term.table))
+            pattern = self.target.syntax["index_table"]
+            text = pattern.format(name=self.lookups[key], size=max(1, len(term.table)), values=entries or "0")
+            self.tables += _lines(text)
+        return f"{self.lookups[key]}[{self._offset(term.index, term.shape)}]"
+
+
+def _call(write: object) -> list[Line]:
+    lines: list[Line] = []
+    assert callable(write)
+    write(_Nest((), False, 0), lines)
+    return lines
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(text: str, depth: int = 0) -> list[Line]:
+    return [Line(depth, part) for part in wrapped(text, WIDTH, 4 + 4 * depth)]
+
+

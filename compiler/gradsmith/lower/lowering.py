@@ -1,0 +1,208 @@
+"""From a prepared graph to the `Program` that a target's templates print.
+
+In: the graph, a target, and what the user called things. Out: a `Program` with one function for each derivative asked
+for. Guarantee: the same inputs give the same program, in any process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .._version import __version__
+from ..graph import Graph
+from ..program import Argument, Function, Program, SelfTest
+from ..registry import Op
+from ..target import Target
+from .loops import loops
+from .naming import Names
+from .printing import WIDTH, wrapped
+from ..types import format_shape
+from .statements import Body, Group, support_of
+from .straight import straight
+
+__all__ = ["Signature", "argument", "lower"]
+
+_SUFFIX = {"value": "", "grad": "_grad", "value_and_grad": "_value_and_grad"}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What the user's function takes and gives: arguments, values and gradients, in order, with wished-for names."""
+
+    inputs: tuple[Argument, ...]
+    values: tuple[Argument, ...]
+    gradients: tuple[Argument, ...]
+
+    def outputs(self, kind: str) -> tuple[Argument, ...]:
+        """What a function of this kind returns, flat."""
+        values = self.values if kind != "grad" else ()
+        return values + (self.gradients if kind != "value" else ())
+
+
+def lower(
+    graph: Graph,
+    signature: Signature,
+    target: Target,
+    *,
+    name: str,
+    title: str,
+    derivatives: Sequence[str],
+    graph_hash: str,
+    selftest: SelfTest | None,
+) -> Program:
+    """The program that computes `derivatives` of `graph`, whose outputs are the values and then the gradients."""
+    names = Names(target)
+    name = names.fresh(name)
+    functions_names = {kind: names.fresh(name + _SUFFIX[kind]) if kind != "value" else name for kind in derivatives}
+    signature = _legal(signature, names, target)
+    groups = dict(zip(("values", "gradients"), _groups(graph, signature), strict=True))
+    functions: list[Function] = []
+    twins: list[Function] = []
+    ops: dict[str, Op] = {}
+    twin_ops: dict[str, Op] = {}
+    constants: list[str] = []
+    shared = names.copy()
+    for kind in derivatives:
+        wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
+        if target.lowering == "loops":
+            body = loops(graph, wanted, signature.inputs, target, names.copy())
+        else:
+            own = names.copy()
+            own.take_numbers(shared, "TABLE_")
+            body = straight(graph, wanted, signature.inputs, target, own)
+            shared = own
+        function = _function(functions_names[kind], kind, body, signature, target)
+        functions.append(function)
+        ops.update(body.ops)
+        constants += body.constants
+        if target.twin and body.may_raise:
+            own = names.copy()
+            own.take_numbers(shared, "TABLE_")
+            twin = straight(graph, wanted, signature.inputs, target, own, twin=True)
+            shared = own
+            twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target))
+            twin_ops.update(twin.ops)
+            constants += twin.constants
+    imports, support = support_of(ops.values(), target, twin=False)
+    more_imports, more_support = support_of(twin_ops.values(), target, twin=True) if twins else ([], [])
+    by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
+    return Program(
+        name=name,
+        guard=name.upper(),
+        version=__version__,
+        graph_hash=graph_hash,
+        title=title,
+        inputs=signature.inputs,
+        functions=tuple(functions),
+        twins=tuple(twins),
+        imports=tuple(dict.fromkeys([*imports, *more_imports])),
+        support=tuple(dict.fromkeys([*support, *more_support])),
+        constants=tuple(constants),
+        work=max((f.work for f in functions), default=0),
+        selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,
+        value=by_kind.get("value"),
+        grad=by_kind.get("grad"),
+        value_and_grad=by_kind.get("value_and_grad"),
+    )
+
+
+def _legal(signature: Signature, names: Names, target: Target) -> Signature:
+    """The signature with names that the target allows, all different where outputs are parameters too."""
+    inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
+    renamed = {old.name: new.name for old, new in zip(signature.inputs, inputs, strict=True)}
+    if target.lowering != "loops":
+        return Signature(inputs, signature.values, tuple(_renamed(g, renamed) for g in signature.gradients))
+    values = tuple(replace(a, name=names.fresh(a.name)) for a in signature.values)
+    gradients = tuple(replace(a, name=names.fresh(_renamed(a, renamed).name)) for a in signature.gradients)
+    names.fresh("work")
+    return Signature(inputs, values, gradients)
+
+
+def _renamed(gradient: Argument, renamed: Mapping[str, str]) -> Argument:
+    return replace(gradient, name="d_" + renamed.get(gradient.name.removeprefix("d_"), gradient.name.removeprefix("d_")))
+
+
+def _groups(graph: Graph, signature: Signature) -> tuple[list[Group], list[Group]]:
+    """Which nodes hold which output; scalar code has one node for each element."""
+    keys = iter(graph.outputs)
+    scalarised = len(graph.outputs) != len(signature.values) + len(signature.gradients) or all(
+        graph.nodes[k]["shape"] == () for k in graph.outputs
+    )
+    found = []
+    for arguments in (signature.values, signature.gradients):
+        found.append([Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments])
+    return found[0], found[1]
+
+
+def _function(name: str, kind: str, body: Body, signature: Signature, target: Target) -> Function:
+    outputs = signature.outputs(kind)
+    return Function(
+        name=name,
+        kind=kind,
+        doc=_doc(kind, signature),
+        inputs=signature.inputs,
+        outputs=outputs,
+        signature=_head(name, signature, outputs, body.work, target),
+        body=tuple(body.lines),
+        result=_result(body, kind, signature, target),
+        work=body.work,
+        returns_tuple=len(outputs) > 1,
+    )
+
+
+def _doc(kind: str, signature: Signature) -> str:
+    by = ", ".join(g.name.removeprefix("d_") for g in signature.gradients)
+    what = {"value": "The value", "grad": f"The gradient by {by}", "value_and_grad": f"The value and the gradient by {by}"}
+    results = ", ".join(f"{a.name} {format_shape(a.shape) if a.shape else '(scalar)'}" for a in signature.outputs(kind))
+    return f"{what[kind]}: {results}."
+
+
+def _head(name: str, signature: Signature, outputs: Sequence[Argument], work: int, target: Target) -> str:
+    """The line that names the function and its parameters, cut where it grows long."""
+    syntax = target.syntax
+    texts = [syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name) for a in signature.inputs]
+    if target.lowering == "loops":
+        texts += [syntax["output"].format(name=a.name) for a in outputs]
+        texts += [syntax["workspace"]] if work else []
+    head = syntax["signature"].format(name=name, parameters=", ".join(texts))
+    return "\n".join(wrapped(head, WIDTH, 0))
+
+
+def _call(f: Function) -> str:
+    """The statement by which a C self-test calls `f` on the arrays `numbers` and `got`."""
+    texts, at = [], 0
+    for a in f.inputs:
+        texts.append(f"numbers[{at}]" if a.is_scalar else f"numbers + {at}")
+        at += a.size
+    at = 0
+    for a in f.outputs:
+        texts.append(f"got + {at}")
+        at += a.size
+    return f"{f.name}({', '.join([*texts, *(['work'] if f.work else [])])});"
+
+
+def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:
+    """`value`, `d_x`, `(d_x, d_y)`, or `value, (d_x, d_y)` in the target's brackets."""
+    if target.lowering == "loops":
+        return ""
+    texts = body.result.split("\n")
+    count = len(signature.values) if kind != "grad" else 0
+    values, gradients = _tuple(texts[:count], target), _tuple(texts[count:], target)
+    both = [t for t in (values, gradients) if t]
+    whole = both if len(both) == 2 else texts
+    return texts[0] if len(texts) == 1 else target.syntax["results"].format(values=", ".join(whole))
+
+
+def _tuple(texts: Sequence[str], target: Target) -> str:
+    if len(texts) < 2:
+        return "".join(texts)
+    return target.syntax["tuple"].format(values=", ".join(texts))
+
+
+def argument(name: str, shape: tuple[int, ...], about: str) -> Argument:
+    """An `Argument` record with its size."""
+    return Argument(name, shape, math.prod(shape), about)
+
+

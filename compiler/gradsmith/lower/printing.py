@@ -1,0 +1,125 @@
+"""Printing: operand texts into cells, with the parentheses that precedence asks for and no others.
+
+In: a cell such as `{1} if {0} else {2}`, operand texts with their binding strength, and the target's precedence table.
+Out: the text of the result with its own strength. Guarantee: reading the text back gives the same tree.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..target import Target
+
+__all__ = ["ATOM", "WIDTH", "Printer", "Text", "wrapped"]
+
+ATOM = 1000
+WIDTH = 100  # columns of generated code
+_TOKEN = re.compile(r"\{(\d+)\}|[A-Za-z_][\w.]*|\d[\w.]*|\*\*|&&|\|\||[<>=!]=|\S")
+_RIGHT = frozenset({"**", "if", "else", "?", ":"})
+_NONE = frozenset({"==", "!=", "<", "<=", ">", ">="})
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of code and how tightly it binds: `ATOM` for names and calls, else the level of its loosest operator."""
+
+    text: str
+    level: int = ATOM
+
+
+class Printer:
+    """Fills cells for one target."""
+
+    def __init__(self, target: Target) -> None:
+        levels = {symbol: i + 1 for i, level in enumerate(target.precedence) for symbol in level}
+        self._parse: Callable[[str], _Template] = lru_cache(maxsize=None)(lambda cell: _parse(cell, levels))
+        self._literals = target.literals
+        self._minus = levels.get("u-", ATOM)
+
+    def fill(self, cell: str, operands: Sequence[Text]) -> Text:
+        """`cell` with `operands` in the places of `{0}`, `{1}`, …"""
+        template = self._parse(cell)
+        needs = iter(template.needs)
+
+        def place(match: re.Match[str]) -> str:
+            operand = operands[int(match[1])]
+            return operand.text if operand.level >= next(needs) else f"({operand.text})"
+
+        return Text(re.sub(r"\{(\d+)\}", place, cell), template.level)
+
+    def repeats(self, cell: str) -> frozenset[int]:
+        """Which operands a cell prints more than once (they must be names, not expressions)."""
+        numbers = [int(n) for n in re.findall(r"\{(\d+)\}", cell)]
+        return frozenset(n for n in numbers if numbers.count(n) > 1)
+
+    def number(self, value: float | bool) -> Text:
+        """A literal: the shortest text that reads back as the same number."""
+        if isinstance(value, bool):
+            return Text(self._literals["true" if value else "false"])
+        if math.isinf(value):
+            text = self._literals["inf"]
+            return Text(text) if value > 0 else Text(f"-{text}", self._minus)
+        return Text(repr(value), ATOM if math.copysign(1.0, value) > 0 else self._minus)
+
+
+@dataclass(frozen=True)
+class _Template:
+    level: int
+    needs: tuple[int, ...]  # for each placeholder in order: the least level that needs no parentheses
+
+
+def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
+    tokens = [m[0] for m in _TOKEN.finditer(cell)]
+    depth, level, needs = 0, ATOM, []
+    for i, token in enumerate(tokens):
+        before, after = (tokens[i - 1] if i else ""), (tokens[i + 1] if i + 1 < len(tokens) else "")
+        depth += (token in "([") - (token in ")]") if len(token) == 1 else 0
+        if token.startswith("{"):
+            unary = _unary(tokens, i - 1)
+            # a sign before a sign would read as C's decrement
+            left = levels.get(f"u{before}", levels.get(before, 0)) + 1 if unary else _right_need(before, levels)
+            needs.append(max(left, _left_need(after, levels)))
+        elif depth == 0:
+            symbol = f"u{token}" if _unary(tokens, i) and f"u{token}" in levels else token
+            level = min(level, levels.get(symbol, ATOM))
+    return _Template(level, tuple(needs))
+
+
+def _unary(tokens: Sequence[str], i: int) -> bool:
+    """Whether token i is an operator without a left operand."""
+    if i < 0 or not re.fullmatch(r"[-+~!]|not", tokens[i]):
+        return False
+    return i == 0 or bool(re.fullmatch(r"[(\[,]|\*\*|&&|\|\||[-+*/@<>=!?:&|^]=?|if|else|and|or|not", tokens[i - 1]))
+
+
+def _right_need(operator: str, levels: Mapping[str, int]) -> int:
+    """What the right operand of `operator` needs."""
+    level = levels.get(operator, 0)
+    return level if operator in _RIGHT or not level else level + 1
+
+
+def _left_need(operator: str, levels: Mapping[str, int]) -> int:
+    """What the left operand of `operator` needs; a subscript or an attribute needs an atom."""
+    if operator in ("[", ".", "(") or operator.startswith("."):
+        return ATOM
+    level = levels.get(operator, 0)
+    return level + 1 if level and (operator in _RIGHT or operator in _NONE) else level
+
+
+def wrapped(text: str, width: int, indent: int) -> list[str]:
+    """`text` cut at commas inside brackets so that lines stay within `width`; later lines are indented once more."""
+    if len(text) + indent <= width:
+        return [text]
+    lines, start, depth, last = [], 0, 0, -1
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if i - start + indent + (4 if lines else 0) >= width and last > start:
+            lines.append(text[start:last])
+            start = last + 1
+        if c == "," and depth and text[i + 1 : i + 2] == " ":
+            last = i + 1
+    return [line if k == 0 else f"    {line}" for k, line in enumerate([*lines, text[start:]])]

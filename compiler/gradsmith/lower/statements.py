@@ -1,0 +1,128 @@
+"""What both lowerings share: which nodes a function needs, how often each is read, and the comments above statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..graph import Graph, Node
+from ..origin import Origin, statement_text
+from ..program import Argument, Line
+from ..registry import Op, lookup
+from ..target import Target
+
+__all__ = ["Body", "Group", "Plan", "annotated", "plan", "support_of"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One output of a function: what it is, and the nodes that hold it (its elements, in scalar code)."""
+
+    argument: Argument
+    keys: tuple[int, ...]
+
+
+@dataclass
+class Body:
+    """A lowered function body: lines, the result in the target's notation, and the ops whose support it needs."""
+
+    lines: list[Line]
+    result: str = ""
+    work: int = 0
+    ops: dict[str, Op] = field(default_factory=dict)
+    constants: list[str] = field(default_factory=list)
+    may_raise: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The nodes to emit in order, the operands each prints, and how often each value is read."""
+
+    nodes: tuple[Node, ...]
+    operands: Mapping[int, tuple[int, ...]]
+    uses: Mapping[int, int]
+    outputs: Mapping[int, str]
+
+
+def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Plan:
+    """What to emit for `groups`. With `implicit_broadcast`, operands of element-wise ops broadcast by themselves."""
+    operands: dict[int, tuple[int, ...]] = {}
+    uses: dict[int, int] = {}
+    outputs: dict[int, str] = {}
+    for group in groups:
+        for i, key in enumerate(group.keys):
+            uses[key] = uses.get(key, 0) + 1
+            outputs.setdefault(key, group.argument.name if len(group.keys) == 1 else f"{group.argument.name}_{i}")
+    nodes: list[Node] = []
+    for key in sorted(graph.nodes, reverse=True):
+        if key not in uses:
+            continue
+        n = graph.node(key)
+        nodes.append(n)
+        operands[key] = _printed(graph, n) if implicit_broadcast else n.args
+        for a in operands[key]:
+            uses[a] = uses.get(a, 0) + 1
+    return Plan(tuple(reversed(nodes)), operands, uses, outputs)
+
+
+def _printed(graph: Graph, n: Node) -> tuple[int, ...]:
+    """The operands of `n`, without the broadcasts that NumPy's own broadcasting makes needless."""
+    if lookup(n.op).kind != "elementwise" or not n.type.shape:
+        return n.args
+    short = tuple(graph.nodes[a]["args"][0] if graph.nodes[a]["op"] == "broadcast_to" else a for a in n.args)
+    for skipped in range(len(n.args) + 1):  # keep explicit as few of the first broadcasts as the shape needs
+        candidate = n.args[:skipped] + short[skipped:]
+        if np.broadcast_shapes(*(graph.nodes[a]["shape"] for a in candidate)) == n.type.shape:
+            return candidate
+    return n.args
+
+
+def annotated(steps: Iterable[tuple[Origin, Sequence[Line]]], target: Target) -> list[Line]:
+    """Statements with one comment above each run that comes from the same line of the user's program."""
+    runs: list[tuple[tuple[str, int, str], list[str], Origin, list[Line]]] = []
+    for origin, lines in steps:
+        key = (origin.path, origin.line, origin.role)
+        if not runs or runs[-1][0] != key:
+            runs.append((key, [], origin, []))
+        if origin.rule and origin.rule not in runs[-1][1]:
+            runs[-1][1].append(origin.rule)
+        runs[-1][3].extend(lines)
+    result: list[Line] = []
+    for _, rules, origin, lines in runs:
+        comment = _comment(origin, rules)
+        if comment:
+            result.append(Line(0, target.comment.replace("{text}", _harmless(comment))))
+        result.extend(lines)
+    return result
+
+
+def _comment(origin: Origin, rules: Sequence[str]) -> str:
+    place = f"{origin}  {statement_text(origin)}".strip() if origin.line else ""
+    if origin.role == "primal":
+        return place
+    if not place:
+        return "gradient"
+    rules = [r for r in rules if r not in ("input", "constant")]
+    named = f" ({', '.join(rules)})" if rules else ""
+    return f"backward{named} of {place}"
+
+
+def _harmless(comment: str) -> str:
+    """A comment that cannot end early, go on in the next line, or be read as a trigraph."""
+    return comment.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\").replace("\n", " ")
+
+
+def support_of(ops: Iterable[Op], target: Target, twin: bool) -> tuple[list[str], list[str]]:
+    """Import lines and helper texts that the cells of `ops` need, each once."""
+    imports: list[str] = []
+    texts: list[str] = []
+    for op in ops:
+        key = f"{target.name}.{target.twin}" if twin else target.name
+        text = target.support.get(op.name, op.support.get(key, "")) if not twin else op.support.get(key, "")
+        found = [line for line in text.splitlines() if line.startswith("import ")]
+        rest = "\n".join(line for line in text.splitlines() if not line.startswith("import ")).strip("\n")
+        imports += [line for line in found if line not in imports]
+        texts += [rest] if rest and rest not in texts else []
+    return imports, texts

@@ -1,0 +1,195 @@
+"""Straight-line lowering: one statement for each value worth a name, for scalar code and for array (NumPy) code.
+
+In: a graph (scalarised first, for targets without arrays) and the outputs wanted. Out: a `Body`. A value gets a
+statement when the user named it, when it is read twice, or when its expression grows long; all else is written in
+place, so the result reads as a person would have written it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph import Graph, Node
+from ..origin import Origin
+from ..program import Argument, Line
+from ..registry import Cell, lookup
+from ..target import Target
+from .naming import Names
+from .printing import WIDTH, Printer, Text, wrapped
+from .statements import Body, Group, Plan, annotated, plan
+
+__all__ = ["straight"]
+
+_INLINE = 60  # characters: longer operands get a statement of their own
+
+
+def straight(
+    graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names, *, twin: bool = False
+) -> Body:
+    """The body that computes `groups`; `twin` uses the target's second set of cells."""
+    planned = plan(graph, groups, implicit_broadcast=target.lowering == "array")
+    body = Body([])
+    texts: dict[int, Text] = {key: Text(a.name) for key, a in zip(graph.inputs, inputs, strict=True)}
+    printer, cells = Printer(target), _cells(graph, planned, target, twin)
+    spelled_out = _repeated(planned, cells, printer)
+    taken_apart = _take_apart(graph, planned, inputs, target, names, texts)
+    steps: list[tuple[Origin, list[Line]]] = [(Origin(), taken_apart)]
+    for n in planned.nodes:
+        if n.key in texts:
+            continue
+        op = lookup(n.op)
+        if n.op == "constant":
+            texts[n.key] = _constant(n, printer, target, names, body)
+            continue
+        body.ops[op.name] = op
+        constants = [_scalar_constant(graph, a) for a in n.args]
+        body.may_raise = body.may_raise or (f"{target.name}.{target.twin}" in op.cells and op.raises(*constants))
+        operands = [texts[a] for a in planned.operands[n.key]]
+        if target.name in op.statements:
+            name = names.fresh(_wish(n, planned))
+            types = [graph.node(a).type for a in n.args]
+            lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
+            steps.append((n.origin, _lines(lines)))
+            texts[n.key] = Text(name)
+            continue
+        text = printer.fill(cells[n.key], operands)
+        if _inline(n, planned, text, spelled_out):
+            texts[n.key] = text
+        else:
+            name = names.fresh(_wish(n, planned))
+            steps.append((n.origin, _lines([target.syntax["assign"].format(name=name, value=text.text)])))
+            texts[n.key] = Text(name)
+    body.lines = _entry(inputs, planned, graph, target) + annotated(steps, target)
+    body.result = _result(graph, groups, texts, target)
+    return body
+
+
+def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for n in planned.nodes:
+        op = lookup(n.op)
+        cell: Cell | None = target.cell(op, twin)
+        if cell is None:
+            continue
+        if isinstance(cell, str):
+            found[n.key] = cell
+        else:
+            places = [f"{{{i}}}" for i in range(len(n.args))]
+            found[n.key] = cell(places, n.params, [graph.node(a).type for a in n.args])
+    return found
+
+
+def _repeated(planned: Plan, cells: dict[int, str], printer: Printer) -> set[int]:
+    """Values that a cell prints more than once: they need a name."""
+    return {
+        planned.operands[n.key][i]
+        for n in planned.nodes
+        if n.key in cells
+        for i in printer.repeats(cells[n.key])
+    }
+
+
+def _inline(n: Node, planned: Plan, text: Text, spelled_out: set[int]) -> bool:
+    return (
+        planned.uses[n.key] == 1
+        and n.key not in planned.outputs
+        and n.key not in spelled_out
+        and n.origin.name is None
+        and len(text.text) <= _INLINE
+    )
+
+
+def _wish(n: Node, planned: Plan) -> str | None:
+    output = planned.outputs.get(n.key)
+    return output if output is not None and (n.origin.name is None or n.origin.role == "cotangent") else n.origin.name
+
+
+def _constant(n: Node, printer: Printer, target: Target, names: Names, body: Body) -> Text:
+    value = n.params["value"]
+    if not isinstance(value, np.ndarray):
+        return printer.number(value)
+    name = names.fresh(n.origin.name, "TABLE_")
+    text = target.syntax["table"].format(name=name, value=_nested(value, printer))
+    body.constants += wrapped(text, WIDTH, 0)
+    return Text(name)
+
+
+def _nested(value: np.ndarray, printer: Printer) -> str:
+    if value.ndim == 0:
+        return printer.number(value.item()).text
+    return f"[{', '.join(_nested(v, printer) for v in value)}]"
+
+
+def _scalar_constant(graph: Graph, key: int) -> Any:
+    value = graph.nodes[key]["params"].get("value")
+    return value if isinstance(value, float) else None
+
+
+def _take_apart(
+    graph: Graph, planned: Plan, inputs: Sequence[Argument], target: Target, names: Names, texts: dict[int, Text]
+) -> list[Line]:
+    """Statements that give the elements of array arguments names (scalar code)."""
+    wanted: dict[int, dict[tuple[int, ...], int]] = {}
+    for n in planned.nodes:
+        if n.op == "element":
+            wanted.setdefault(n.args[0], {})[n.params["place"]] = n.key
+    lines: list[str] = []
+    for key, argument in zip(graph.inputs, inputs, strict=True):
+        if key in wanted:
+            for place in np.ndindex(argument.shape):
+                if place in wanted[key]:
+                    name = names.fresh("_".join([argument.name, *map(str, place)]))
+                    texts[wanted[key][place]] = Text(name)
+
+            def name_of(place: tuple[int, ...], elements: dict[tuple[int, ...], int] = wanted[key]) -> str:
+                return texts[elements[place]].text if place in elements else target.syntax["ignored"]
+
+            pattern = _packed(argument.shape, name_of)
+            lines.append(target.syntax["unpack"].format(pattern=pattern, name=argument.name))
+    return _lines(lines)
+
+
+def _packed(shape: tuple[int, ...], element: Callable[[tuple[int, ...]], str], place: tuple[int, ...] = ()) -> str:
+    """Nested brackets around the elements of an array, as both Python and JavaScript write them."""
+    if len(place) == len(shape):
+        return element(place)
+    return f"[{', '.join(_packed(shape, element, (*place, i)) for i in range(shape[len(place)]))}]"
+
+
+def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, target: Target) -> list[Line]:
+    """Conversions of the arguments at the top of the function, where the target's manifest asks for them."""
+    read = {n.key for n in planned.nodes}
+    lines = []
+    for key, a in zip(graph.inputs, inputs, strict=True):
+        pattern = target.syntax.get("scalar_entry" if a.is_scalar else "array_entry", "")
+        if pattern and key in read:
+            lines.append(pattern.format(name=a.name))
+    return _lines(lines)
+
+
+def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], target: Target) -> str:
+    """All outputs in the target's notation: the value, the gradient, or the value and the gradient."""
+    shown: list[str] = []
+    returned: set[int] = set()
+    for group in groups:
+        if len(group.keys) == 1 and target.lowering == "array":
+            (key,) = group.keys
+            n = graph.node(key)
+            fresh = n.op == "broadcast_to" and graph.nodes[n.args[0]]["shape"] == ()
+            shared = key in returned or (lookup(n.op).kind in ("leaf", "layout") and not fresh)
+            pattern = "{value}" if not n.type.shape or not shared else target.syntax["copy"]
+            shown.append(pattern.format(value=texts[key].text))
+            returned.add(key)
+        else:
+            pieces = iter(texts[k].text for k in group.keys)
+            shown.append(_packed(group.argument.shape, lambda _, pieces=pieces: next(pieces)))  # type: ignore[misc]
+    return "\n".join(shown)
+
+
+def _lines(statements: Sequence[str]) -> list[Line]:
+    return [Line(0, part) for s in statements for part in wrapped(s, WIDTH, 4)]
+
+

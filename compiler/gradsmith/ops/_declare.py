@@ -1,0 +1,57 @@
+"""Short forms for the records of element-wise ops, and the cells that most targets share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ShapeError
+from ..registry import Cell
+from ..trace import Expr, op
+from ..types import BOOL, FLOAT64, Type, format_shape
+
+__all__ = ["cells", "condition", "elementwise", "function", "infix", "no_gradient"]
+
+
+def elementwise(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
+    """An op on equal shapes (tracing has broadcast already) with a float64 result."""
+    return op(name, arity=arity, kind="elementwise", infer=_same_shape, **fields)
+
+
+def condition(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
+    """An element-wise op with a boolean result, through which no gradient flows."""
+    return op(name, arity=arity, kind="elementwise", infer=_same_shape_bool, vjp=no_gradient, **fields)
+
+
+def _same_shape(*types: Type) -> Type:
+    if any(t.shape != types[0].shape for t in types):
+        raise ShapeError("operands have shapes " + ", ".join(format_shape(t.shape) for t in types))
+    return Type(types[0].shape, FLOAT64)
+
+
+def _same_shape_bool(*types: Type) -> Type:
+    return Type(_same_shape(*types).shape, BOOL)
+
+
+def no_gradient(_g: Expr, _y: Expr, *xs: Expr, **_params: Any) -> tuple[None, ...]:
+    """The derivative rule of a piecewise constant op: structurally no gradient, which is not a numeric zero."""
+    return (None,) * len(xs)
+
+
+def infix(text: str) -> dict[str, Cell]:
+    """One operator notation for all targets."""
+    return {"python": text, "numpy": text, "c": text}
+
+
+def function(python: str, numpy: str | None = None, c: str | None = None) -> dict[str, Cell]:
+    """Cells of a one-operand function: `math.python`, `np.numpy`, `c`, the same name unless given."""
+    return {
+        "python": f"math.{python}({{0}})",
+        "numpy": f"np.{numpy or python}({{0}})",
+        "c": f"{c or python}({{0}})",
+    }
+
+
+def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:
+    """Cells that differ by target."""
+    return {"python": python, "numpy": numpy, "c": c}

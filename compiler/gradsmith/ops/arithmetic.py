@@ -1,0 +1,125 @@
+"""Arithmetic: + - * / ** and their one-operand relatives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..trace import Expr
+from ._declare import cells, elementwise, infix
+from .elementary import log
+from .selection import equal, logical_and, where
+
+_PYTHON_DIV = """\
+def _div(x, y):
+    if y != 0.0:
+        return x / y
+    if x == 0.0 or x != x:
+        return math.nan
+    return math.copysign(math.inf, x) * math.copysign(1.0, y)
+"""
+_PYTHON_POW = """\
+def _pow(x, y):
+    try:
+        return math.pow(x, y)
+    except OverflowError:
+        return -math.inf if x < 0.0 and math.fmod(y, 2.0) != 0.0 else math.inf
+    except ValueError:  # 0**-1 or (-1)**0.5
+        if x != 0.0:
+            return math.nan
+        return math.copysign(math.inf, x) if abs(math.fmod(y, 2.0)) == 1.0 else math.inf
+"""
+
+__all__ = ["absolute", "add", "divide", "multiply", "negative", "power", "reciprocal", "sign", "square", "subtract"]
+
+_PAIRS = [(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)]
+_PAIR_EDGES = [(0.0, 1.0), (-0.0, 2.0), (1e-300, 3.0), (1e300, 0.5), (np.inf, 2.0), (-np.inf, 1.0), (np.nan, 1.0)]
+_ONES = [(0.7,), (-2.5,), (3.0,), (-0.3,)]
+_ONE_EDGES = [(0.0,), (-0.0,), (1e-300,), (1e300,), (np.inf,), (-np.inf,), (np.nan,)]
+
+add = elementwise(
+    "add", 2, commutative=True, doc="Sum of `x` and `y`, element by element.", symbol="+", slope="1 and 1",
+    vjp=lambda g, y, a, b: (g, g),
+    cells=infix("{0} + {1}"), evaluate=np.add, mp=lambda mp, a, b: a + b, sympy=lambda sp, a, b: a + b, torch="add",
+    samples=_PAIRS, edges=_PAIR_EDGES,
+)
+subtract = elementwise(
+    "sub", 2, doc="Difference of `x` and `y`, element by element.", symbol="-", slope="1 and -1",
+    vjp=lambda g, y, a, b: (g, -g),
+    cells=infix("{0} - {1}"), evaluate=np.subtract, mp=lambda mp, a, b: a - b, sympy=lambda sp, a, b: a - b,
+    torch="sub", samples=_PAIRS, edges=_PAIR_EDGES,
+)
+multiply = elementwise(
+    "mul", 2, commutative=True, doc="Product of `x` and `y`, element by element.", symbol="×", slope="y and x",
+    vjp=lambda g, y, a, b: (g * b, g * a),
+    cells=infix("{0} * {1}"), evaluate=np.multiply, mp=lambda mp, a, b: a * b, sympy=lambda sp, a, b: a * b,
+    torch="mul", samples=_PAIRS, edges=_PAIR_EDGES,
+)
+
+
+def _divide_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    ga = g / b
+    return ga, -(ga * y)  # d(a/b)/db = -(a/b)/b; a/(b*b) would overflow beyond |b| = 1e154
+
+
+divide = elementwise(
+    "div", 2, doc="Quotient of `x` and `y`, element by element; IEEE infinities and NaN where `y` is 0.", symbol="÷",
+    slope="1/y and -(x/y)/y", vjp=_divide_vjp,
+    cells=infix("{0} / {1}") | {"python.ieee": "_div({0}, {1})"}, support={"python.ieee": _PYTHON_DIV}, raises=lambda a, b: not b, evaluate=np.divide,
+    mp=lambda mp, a, b: a / b, sympy=lambda sp, a, b: a / b, torch="div",
+    samples=_PAIRS, edges=[*_PAIR_EDGES, (1.0, 0.0), (-1.0, 0.0), (0.0, 0.0), (1.0, np.inf)],
+    edge_notes={"y = 0": "inf with the sign of x*y, or NaN for 0/0"},
+)
+negative = elementwise(
+    "neg", 1, doc="The value with its sign changed.", symbol="−", slope="-1",
+    vjp=lambda g, y, x: (-g,),
+    cells=infix("-{0}"), evaluate=np.negative, mp=lambda mp, x: -x, sympy=lambda sp, x: -x, torch="neg",
+    samples=_ONES, edges=_ONE_EDGES,
+)
+absolute = elementwise(
+    "abs", 1, doc="Absolute value.", symbol="abs", slope="sign(x)",
+    vjp=lambda g, y, x: (g * _sign(x),),
+    cells=cells("abs({0})", "np.abs({0})", "fabs({0})"), evaluate=np.abs, mp="fabs", sympy="Abs", torch="abs",
+    samples=_ONES, edges=_ONE_EDGES, edge_notes={"x = 0": "slope 0, as torch"},
+)
+sign = elementwise(
+    "sign", 1, doc="-1, 0 or 1 by the sign of the value.", symbol="sign", slope="0",
+    vjp=lambda g, y, x: (None,),
+    cells=cells(
+        "1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else {0}",
+        "np.sign({0})",
+        "{0} > 0.0 ? 1.0 : {0} < 0.0 ? -1.0 : {0}",
+    ),
+    evaluate=np.sign, mp="sign", sympy="sign", torch="sign", samples=_ONES,
+    edges=[e for e in _ONE_EDGES if e[0] == e[0]],
+)
+_sign = sign
+
+
+def _power_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    base = where(equal(b, 0.0), 0.0, g * (b * a ** (b - 1.0)))  # the slope of x**0 is 0 also at x = 0
+    exponent = where(logical_and(equal(a, 0.0), b >= 0.0), 0.0, g * (y * log(a)))
+    return base, exponent
+
+
+power = elementwise(
+    "pow", 2, doc="`x` to the power `y`, element by element; NaN for a negative base with a fractional exponent.",
+    symbol="^", slope="y*x^(y-1) and x^y*log(x)", vjp=_power_vjp,
+    cells=cells("math.pow({0}, {1})", "{0}**{1}", "pow({0}, {1})") | {"python.ieee": "_pow({0}, {1})"},
+    support={"python.ieee": _PYTHON_POW},
+    evaluate=np.power, mp=lambda mp, a, b: mp.power(a, b), sympy=lambda sp, a, b: a**b, torch="pow",
+    samples=[(0.7, 1.3), (2.5, -0.4), (3.0, 2.0), (1.5, 0.5)],
+    edges=[(2.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.0, 0.0), (1.0, np.inf), (4.0, -1.0), (-2.0, 3.0), (-2.0, 2.0)],
+    edge_notes={"x**0": "value 1 and slope 0 for every x", "x = 0, y >= 0": "no gradient to y"},
+)
+square = elementwise(
+    "square", 1, doc="The value times itself.", symbol="²", slope="2*x",
+    vjp=lambda g, y, x: (g * (2.0 * x),),
+    cells=cells("{0} * {0}", "{0}**2", "{0} * {0}"), evaluate=np.square, mp=lambda mp, x: x * x,
+    sympy=lambda sp, x: x**2, torch="square", samples=_ONES, edges=_ONE_EDGES, cost=lambda y, *_: {"mul": y.size},
+)
+reciprocal = elementwise(
+    "reciprocal", 1, doc="One over the value.", symbol="1/x", slope="-(1/x)^2",
+    vjp=lambda g, y, x: (-(g * y * y),),
+    cells=infix("1.0 / {0}") | {"python.ieee": "_div(1.0, {0})"}, support={"python.ieee": _PYTHON_DIV}, evaluate=np.reciprocal, mp=lambda mp, x: 1 / x,
+    sympy=lambda sp, x: 1 / x, torch="reciprocal", samples=_ONES, edges=_ONE_EDGES, cost=lambda y, *_: {"div": y.size},
+)

@@ -1,0 +1,153 @@
+"""Elementary functions: exponentials, logarithms, roots, trigonometric and hyperbolic functions, erf."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..trace import Expr
+from ._declare import cells, elementwise, function
+
+__all__ = [
+    "acos", "asin", "atan", "atan2", "cos", "cosh", "erf", "exp", "expm1", "log", "log1p", "sech2", "sin", "sinh",
+    "sqrt", "tan", "tanh",
+]  # fmt: skip
+
+_REAL = [(0.3,), (-1.2,), (2.0,), (-0.05,)]
+_POSITIVE = [(0.3,), (1.2,), (5.0,), (1e-3,)]
+_UNIT = [(0.3,), (-0.7,), (0.95,), (-0.05,)]
+_EDGES = [(0.0,), (-0.0,), (1e-300,), (1e-9,), (np.inf,), (-np.inf,), (np.nan,)]
+_WIDE = [*_EDGES, (20.0,), (-40.0,), (300.0,), (-300.0,), (800.0,), (-800.0,)]
+
+
+def _guarded(name: str, overflow: str = "math.nan", domain: str = "math.nan") -> dict[str, Any]:
+    """Cells of a function of `math`, with a Python twin that returns what IEEE says where `math` raises."""
+    cell, handlers = f"_{name}({{0}})", ""
+    if overflow != "math.nan":
+        handlers += f"    except OverflowError:\n        return {overflow}\n"
+    if domain != "none":
+        handlers += f"    except ValueError:\n        return {domain}\n"
+    text = f"def _{name}(x):\n    try:\n        return math.{name}(x)\n{handlers}"
+    return {"cells": function(name, _NUMPY.get(name)) | {"python.ieee": cell}, "support": {"python.ieee": text}}
+
+
+_NUMPY = {"asin": "arcsin", "acos": "arccos"}  # where NumPy's name differs
+_POLE = "-math.inf if x == {pole} else math.nan"
+
+
+exp = elementwise(
+    "exp", 1, doc="Exponential function.", symbol="exp", slope="exp(x)",
+    vjp=lambda g, y, x: (g * y,),
+    **_guarded("exp", "math.inf", "none"), evaluate=np.exp, mp="exp", sympy="exp", torch="exp", samples=_REAL, edges=_WIDE,
+)
+expm1 = elementwise(
+    "expm1", 1, doc="`exp(x) - 1`, exact near 0.", symbol="expm1", slope="exp(x)",
+    vjp=lambda g, y, x: (g * exp(x),),  # y + 1 loses every digit for x << 0
+    **_guarded("expm1", "math.inf", "none"), evaluate=np.expm1, mp="expm1", sympy=lambda sp, x: sp.exp(x) - 1,
+    torch="expm1", samples=_REAL, edges=_WIDE,
+)
+log = elementwise(
+    "log", 1, doc="Natural logarithm; -inf at 0, NaN below.", symbol="log", slope="1/x",
+    vjp=lambda g, y, x: (g / x,),
+    **_guarded("log", domain=_POLE.format(pole="0.0")), evaluate=np.log, mp="log", sympy="log", torch="log",
+    samples=_POSITIVE, edges=[*_EDGES, (1.0,), (-1.0,)],
+)
+log1p = elementwise(
+    "log1p", 1, doc="`log(1 + x)`, exact near 0.", symbol="log1p", slope="1/(1 + x)",
+    vjp=lambda g, y, x: (g / (1.0 + x),),
+    **_guarded("log1p", domain=_POLE.format(pole="-1.0")), evaluate=np.log1p, mp="log1p", sympy=lambda sp, x: sp.log(1 + x),
+    torch="log1p", samples=_POSITIVE, edges=[*_EDGES, (-1.0,), (-2.0,)],
+)
+sqrt = elementwise(
+    "sqrt", 1, doc="Square root; NaN below 0.", symbol="sqrt", slope="1/(2*sqrt(x))",
+    vjp=lambda g, y, x: (0.5 * g / y,),
+    **_guarded("sqrt"), evaluate=np.sqrt, mp="sqrt", sympy="sqrt", torch="sqrt",
+    samples=_POSITIVE, edges=[*_EDGES, (1.0,), (-1.0,)],
+)
+sin = elementwise(
+    "sin", 1, doc="Sine of an angle in radians.", symbol="sin", slope="cos(x)",
+    vjp=lambda g, y, x: (g * cos(x),),
+    **_guarded("sin"), evaluate=np.sin, mp="sin", sympy="sin", torch="sin", samples=_REAL, edges=_EDGES,
+)
+cos = elementwise(
+    "cos", 1, doc="Cosine of an angle in radians.", symbol="cos", slope="-sin(x)",
+    vjp=lambda g, y, x: (-(g * sin(x)),),
+    **_guarded("cos"), evaluate=np.cos, mp="cos", sympy="cos", torch="cos", samples=_REAL, edges=_EDGES,
+)
+tan = elementwise(
+    "tan", 1, doc="Tangent of an angle in radians.", symbol="tan", slope="1 + tan(x)^2",
+    vjp=lambda g, y, x: (g * (1.0 + y * y),),
+    **_guarded("tan"), evaluate=np.tan, mp="tan", sympy="tan", torch="tan", samples=_REAL, edges=_EDGES,
+)
+asin = elementwise(
+    "asin", 1, doc="Inverse sine, in radians; NaN outside [-1, 1].", symbol="asin", slope="1/sqrt((1 - x)*(1 + x))",
+    vjp=lambda g, y, x: (g / sqrt((1.0 - x) * (1.0 + x)),),  # 1 - x*x cancels near 1
+    **_guarded("asin"), evaluate=np.arcsin, mp="asin", sympy="asin", torch="asin",
+    samples=_UNIT, edges=[*_EDGES, (1.0,), (-1.0,), (1.5,)],
+)
+acos = elementwise(
+    "acos", 1, doc="Inverse cosine, in radians; NaN outside [-1, 1].", symbol="acos", slope="-1/sqrt((1 - x)*(1 + x))",
+    vjp=lambda g, y, x: (-(g / sqrt((1.0 - x) * (1.0 + x))),),
+    **_guarded("acos"), evaluate=np.arccos, mp="acos", sympy="acos", torch="acos",
+    samples=_UNIT, edges=[*_EDGES, (1.0,), (-1.0,), (1.5,)],
+)
+atan = elementwise(
+    "atan", 1, doc="Inverse tangent, in radians.", symbol="atan", slope="1/(1 + x^2)",
+    vjp=lambda g, y, x: (g / (1.0 + x * x),),
+    cells=function("atan", "arctan"), evaluate=np.arctan, mp="atan", sympy="atan", torch="atan",
+    samples=_REAL, edges=[*_EDGES, (1e200,)],
+)
+
+
+def _atan2_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    r = g / (a * a + b * b)
+    return r * b, -(r * a)
+
+
+atan2 = elementwise(
+    "atan2", 2, doc="Angle of the point (x, y) = (second, first operand), in radians, in all four quadrants.",
+    symbol="atan2", slope="x/(x^2+y^2) and -y/(x^2+y^2)", vjp=_atan2_vjp,
+    cells=cells("math.atan2({0}, {1})", "np.arctan2({0}, {1})", "atan2({0}, {1})"), evaluate=np.arctan2,
+    mp="atan2", sympy="atan2", torch="atan2", samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)],
+    edges=[(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (-0.0, -1.0), (0.0, 2.0)],
+)
+sinh = elementwise(
+    "sinh", 1, doc="Hyperbolic sine.", symbol="sinh", slope="cosh(x)",
+    vjp=lambda g, y, x: (g * cosh(x),),
+    **_guarded("sinh", "math.copysign(math.inf, x)", "none"), evaluate=np.sinh, mp="sinh", sympy="sinh", torch="sinh", samples=_REAL, edges=_WIDE,
+)
+cosh = elementwise(
+    "cosh", 1, doc="Hyperbolic cosine.", symbol="cosh", slope="sinh(x)",
+    vjp=lambda g, y, x: (g * sinh(x),),
+    **_guarded("cosh", "math.inf", "none"), evaluate=np.cosh, mp="cosh", sympy="cosh", torch="cosh", samples=_REAL, edges=_WIDE,
+)
+
+
+def _squared(x: Expr) -> Expr:
+    return x * x
+
+
+tanh = elementwise(
+    "tanh", 1, doc="Hyperbolic tangent.", symbol="tanh", slope="1 - tanh(x)^2, computed as 1/cosh(x)^2",
+    vjp=lambda g, y, x: (g * sech2(x),),  # 1 - y*y loses every digit for large |x|
+    cells=function("tanh"), evaluate=np.tanh, mp="tanh", sympy="tanh", torch="tanh", samples=_REAL, edges=_EDGES,
+    edge_notes={"|x| > 373": "the slope underflows to 0"},
+)
+sech2 = elementwise(
+    "sech2", 1, doc="Square of the hyperbolic secant, the slope of `tanh`.", symbol="sech²",
+    slope="-2*tanh(x)*sech(x)^2",
+    vjp=lambda g, y, x: (g * (-2.0 * y * tanh(x)),),
+    expand=lambda x: _squared(1.0 / cosh(x)),
+    evaluate=lambda x: np.square(np.reciprocal(np.cosh(x))), mp=lambda mp, x: mp.sech(x) ** 2,
+    sympy=lambda sp, x: 1 - sp.tanh(x) ** 2, torch=lambda torch, x: torch.cosh(x).reciprocal().square(),
+    samples=_REAL, edges=[(0.0,), (20.0,), (-20.0,)],
+)
+erf = elementwise(
+    "erf", 1, doc="Error function.", symbol="erf", slope="2/sqrt(pi)*exp(-x^2)",
+    vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),
+    cells=cells("math.erf({0})", "_erf({0})", "erf({0})"),
+    support={"numpy": "import math\n_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf\n"}, evaluate=np.vectorize(math.erf, otypes=[np.float64]), mp="erf",
+    sympy="erf", torch="erf", samples=_REAL, edges=[*_EDGES, (6.0,), (-30.0,)],
+)

@@ -1,0 +1,123 @@
+"""Where a value comes from: the user's file, line and variable name, found without parsing their program.
+
+In: the call stack while tracing. Out: an `Origin`. Guarantee: an origin never takes part in the identity of a node.
+
+The name is exact, also in loops and through helper functions: the byte code that follows the call says which variable
+the result is stored in, and where it is returned instead, the caller's byte code says so.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import itertools
+import linecache
+import os
+import sys
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Literal
+
+__all__ = ["NOWHERE", "Origin", "caller_origin", "statement_text"]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_RETURNED = "<returned>"  # no identifier, so no clash with a variable's name
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One place in the user's program.
+
+    `path` finds the source text and is never printed; `file` is its last part, which is. `name` is the variable the
+    value was stored in, or None. `role` tells values from cotangents, and `rule` names the op whose derivative rule
+    made the node.
+    """
+
+    file: str = ""
+    line: int = 0
+    name: str | None = None
+    path: str = ""
+    role: Literal["primal", "cotangent"] = "primal"
+    rule: str = ""
+
+    def unnamed(self) -> Origin:
+        """The same place without the variable's name (for the parts of a larger result)."""
+        return self if self.name is None else replace(self, name=None)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+NOWHERE = Origin()
+
+
+def caller_origin() -> Origin:
+    """The origin of the traced call under way: the innermost frame outside of gradsmith."""
+    frame: FrameType | None = sys._getframe(1)
+    is_result = True
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        # the frames of this function and of apply() are on the way to the result by construction
+        if frame.f_code.co_name not in ("caller_origin", "apply", "_record"):
+            is_result = is_result and _destination(frame.f_code, frame.f_lasti) == _RETURNED
+        frame = frame.f_back
+    if frame is None:
+        return NOWHERE
+    path, line, name = frame.f_code.co_filename, frame.f_lineno, None
+    while is_result and frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        name = _destination(frame.f_code, frame.f_lasti)
+        if name != _RETURNED:
+            break
+        name, frame = None, frame.f_back
+    return Origin(os.path.basename(path), line, name, path)
+
+
+@lru_cache(maxsize=65536)
+def _destination(code: CodeType, offset: int) -> str | None:
+    """The variable that takes the result of the instruction at `offset`, `_RETURNED`, or None."""
+    following = _following(code).get(offset)
+    if following is None:
+        return None
+    opname, argument = following
+    if opname == "RETURN_VALUE":
+        return _RETURNED
+    if opname.startswith("STORE_") and opname not in ("STORE_SUBSCR", "STORE_SLICE", "STORE_ATTR"):
+        return argument[0] if isinstance(argument, tuple) else str(argument)  # STORE_FAST_LOAD_FAST has two names
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _following(code: CodeType) -> dict[int, tuple[str, object]]:
+    """Offset of an instruction, or of an inline cache behind it -> name and argument of the next instruction."""
+    instructions = list(dis.get_instructions(code))
+    return {
+        offset: (b.opname, b.argval)
+        for a, b in itertools.pairwise(instructions)
+        for offset in range(a.offset, b.offset, 2)
+    }
+
+
+def statement_text(origin: Origin, width: int = 88) -> str:
+    """The user's statement at `origin` on one line, or "" where the source cannot be read."""
+    if not origin.path or not origin.line:
+        return ""
+    text = _statements(origin.path).get(origin.line, "") or linecache.getline(origin.path, origin.line)
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+@lru_cache(maxsize=256)
+def _statements(path: str) -> dict[int, str]:
+    """Line number -> source of the simple statement that covers it."""
+    lines = linecache.getlines(path)
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        return {}
+    found: dict[int, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.Expr):
+            end = node.end_lineno or node.lineno
+            text = "\n".join(lines[node.lineno - 1 : end])
+            found.update(dict.fromkeys(range(node.lineno, end + 1), text))
+    return found

@@ -1,0 +1,40 @@
+"""Expand: replace an op by its composition of others, where that is what is wanted of it.
+
+Before differentiation: ops without a rule of their own. Before emission: ops the target has no cell for. An op that
+has neither is an error that lists all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..graph import Graph
+from ..registry import Op
+from ..trace import Expr, recording, symbol, to_graph
+from .simplify import rewritten
+
+__all__ = ["expand", "expand_underivable", "expanded"]
+
+
+def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
+    """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
+
+    def rewrite(e: Expr) -> Expr | None:
+        if e.op.expand is None or not wanted(e.op):
+            return None
+        return e.op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
+
+    return rewritten(graph, rewrite)
+
+
+def expand_underivable(graph: Graph) -> Graph:
+    """`graph` without the ops that are differentiated through their expansion."""
+    return expand(graph, lambda op: op.vjp is None)
+
+
+def expanded(op: Op, shapes: Sequence[tuple[int, ...]], params: Mapping[str, Any]) -> Graph:
+    """The expansion of one op as a graph of its own."""
+    with recording():
+        xs = [symbol(f"x{i}", shape) for i, shape in enumerate(shapes)]
+        return to_graph(xs, [op.expand(*xs, **params)])  # type: ignore[misc]

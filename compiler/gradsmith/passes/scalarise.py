@@ -1,0 +1,130 @@
+"""Scalarise: turn arrays into their elements, so that a target without arrays can write the graph.
+
+In: a graph with arrays. Out: a graph of scalars, in which `element` nodes take inputs apart; each array output becomes
+the outputs of its elements in row-major order. Structure costs nothing (transposes and slices vanish), and what
+happens to be zero or shared between elements is found by the passes that follow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import TargetError
+from ..graph import Graph, Node
+from ..registry import Assembly, Op, Reduction, lookup
+from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
+from ..types import static_shape
+
+__all__ = ["scalarise"]
+
+_LARGEST = 20_000  # elements of one array; beyond it, straight-line code serves nobody
+
+
+def scalarise(graph: Graph) -> Graph:
+    """`graph` with every array replaced by its elements."""
+    with recording() as state:
+        elements: dict[int, Any] = {}
+        inputs: list[Expr] = []
+        for n in graph.ordered():
+            shape = static_shape(n.type.shape)
+            if math.prod(shape) > _LARGEST:
+                raise TargetError(
+                    f"straight-line code for an array of shape {shape} would need {math.prod(shape)} statements "
+                    f'(limit {_LARGEST}): use target="numpy" or target="c"'
+                )
+            state.origin = n.origin.unnamed()
+            if n.op == "input":
+                x = symbol(n.params["name"], shape)
+                inputs.append(x)
+                elements[n.key] = _taken_apart(x, shape)
+            elif n.op == "constant":
+                value = np.asarray(n.params["value"])
+                elements[n.key] = _objects([constant(v.item()) for v in value.ravel()], shape)
+            else:
+                elements[n.key] = _objects(_compute(n, [elements[a] for a in n.args]), shape)
+            _name(elements[n.key], n)
+        pairs = [
+            (p, c)
+            for primal, cotangent in graph.cotangents.items()
+            for p, c in zip(elements[primal].ravel(), elements[cotangent].ravel(), strict=True)
+        ]
+        outputs = [e for key in graph.outputs for e in elements[key].ravel()]
+        return to_graph(inputs, outputs, pairs)
+
+
+def _taken_apart(x: Expr, shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return _objects([x], ())
+    element = registry_function("element")
+    return _objects([element(x, place=place) for place in np.ndindex(shape)], shape)
+
+
+def _objects(values: Any, shape: tuple[int, ...]) -> Any:
+    flat = values.ravel() if isinstance(values, np.ndarray) else values
+    array = np.empty(len(flat), dtype=object)
+    for i, v in enumerate(flat):
+        array[i] = v
+    return array.reshape(shape)
+
+
+def _compute(n: Node, args: Sequence[Any]) -> Any:
+    op = lookup(n.op)
+    if op.kind == "elementwise":
+        if not n.type.shape:
+            return [op_call(op, [a[()] for a in args])]
+        return [op_call(op, xs) for xs in zip(*(a.ravel() for a in args), strict=True)]
+    if isinstance(op.structure, Reduction):
+        return _reduce(op.structure, args[0], n.params["axis"])
+    if isinstance(op.structure, Assembly) and op.structure.accumulate:
+        return _accumulate(args, n.params)
+    return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
+
+
+def op_call(op: Op, args: Sequence[Expr]) -> Expr:
+    return registry_function(op.name)(*args)
+
+
+def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...]) -> list[Expr]:
+    """Pairs first, then pairs of pairs: the order of `prod`'s derivative, and less rounding in sums."""
+    rest = [i for i in range(x.ndim) if i not in axis]
+    rows = np.transpose(x, [*rest, *axis]).reshape(math.prod(x.shape[i] for i in rest), -1)
+    combine = registry_function(structure.combine)
+    return [_combined(list(row), combine, structure.initial) for row in rows]
+
+
+def _combined(values: list[Expr], combine: Any, initial: float) -> Expr:
+    if not values:
+        return constant(initial)
+    while len(values) > 1:
+        pairs = [combine(a, b) for a, b in zip(values[0::2], values[1::2], strict=False)]
+        values = pairs + values[2 * len(pairs) :]
+    return values[0]
+
+
+def _accumulate(args: Sequence[Any], params: Any) -> list[Expr]:
+    from ..ops.layout import positions
+
+    shape = static_shape(params["shape"])
+    sums: list[Expr | None] = [None] * math.prod(shape)
+    for values, key in zip(args, params["keys"], strict=True):
+        for place, v in zip(np.ravel(positions(key, shape)), values.ravel(), strict=True):
+            there = sums[place]
+            sums[place] = v if there is None else there + v
+    return [constant(0.0) if s is None else s for s in sums]
+
+
+def _name(elements: Any, n: Node) -> None:
+    """Name the elements after the array: `h` gives `h_0`, `h_1`, …"""
+    if n.origin.name is None or n.op == "input":
+        return
+    for place in np.ndindex(elements.shape):
+        e = elements[place]
+        if e.origin.name is None and e.args and e.origin.role == n.origin.role:
+            e.origin = replace(n.origin, name="_".join([n.origin.name, *map(str, place)]))
+
+

@@ -1,0 +1,110 @@
+"""The program: what the templates see. Strings, numbers and tuples only, in the order in which they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Argument", "Function", "Line", "Point", "Program", "SelfTest"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a function's body: its nesting depth and its text ("" is a blank line)."""
+
+    depth: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An input or an output: its name, shape, and what it is in the user's terms."""
+
+    name: str
+    shape: tuple[int, ...]
+    size: int
+    about: str
+    ctype: str = "double"
+    format: str = "d"
+
+    @property
+    def is_scalar(self) -> bool:
+        return self.shape == ()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(frozen=True)
+class Function:
+    """One emitted function. `signature` and `result` are ready to print; `work` counts doubles of workspace."""
+
+    name: str
+    kind: str
+    doc: str
+    inputs: tuple[Argument, ...]
+    outputs: tuple[Argument, ...]
+    signature: str
+    body: tuple[Line, ...]
+    result: str
+    work: int = 0
+    returns_tuple: bool = False
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stored self-test: texts of all argument numbers (or the seed that makes them), and of the results wanted."""
+
+    arguments: tuple[str, ...]
+    seed: str
+    value: tuple[str, ...]
+    gradient: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What the emitted file checks when it is run.
+
+    With `exact`, each point stores all arguments and all of the gradient. Otherwise a formula makes the arguments from
+    the point's seed, and the gradient is compared with central differences alone. `places` are the flat argument
+    numbers that the gradient is with respect to, `ranges` the (start, stop) of each argument in them; `numbers`,
+    `values` and `slopes` count arguments, values and gradient entries; `gradients` says whether points store them.
+    `calls` holds for each kind of function the statement that calls it (C).
+    """
+
+    reference: str
+    points: tuple[Point, ...]
+    exact: bool
+    tolerance: str
+    low: str
+    high: str
+    places: tuple[int, ...]
+    ranges: tuple[tuple[int, int], ...]
+    numbers: int
+    values: int
+    slopes: int
+    gradients: bool
+    calls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything a target's templates print."""
+
+    name: str
+    guard: str
+    version: str
+    graph_hash: str
+    title: str
+    inputs: tuple[Argument, ...]
+    functions: tuple[Function, ...]
+    twins: tuple[Function, ...]
+    imports: tuple[str, ...]
+    support: tuple[str, ...]
+    constants: tuple[str, ...]
+    work: int
+    selftest: SelfTest | None
+    value: Function | None
+    grad: Function | None
+    value_and_grad: Function | None

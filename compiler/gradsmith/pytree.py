@@ -1,0 +1,117 @@
+"""Pytrees: nested tuples, lists, dicts, dataclasses and named tuples, taken apart into leaves and put back together.
+
+In: a nested value. Out: its leaves in order with their paths, and a `Tree` that rebuilds it from other leaves.
+Dict entries keep their order of insertion; None is an empty tree, as in JAX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import SpecError
+
+__all__ = ["Tree", "flatten"]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The shape of a pytree: `kind` is None for a leaf; otherwise `children` are the branches, `keys` their labels."""
+
+    kind: str | None = None
+    keys: tuple[Any, ...] = ()
+    children: tuple[Tree, ...] = ()
+    make: Any = None
+
+    @property
+    def size(self) -> int:
+        """Number of leaves."""
+        return 1 if self.kind is None else sum(c.size for c in self.children)
+
+    def unflatten(self, leaves: Sequence[Any]) -> Any:
+        """The pytree of this shape with the given leaves."""
+        return self._build(iter(leaves))
+
+    def _build(self, leaves: Iterator[Any]) -> Any:
+        if self.kind is None:
+            return next(leaves)
+        parts = [c._build(leaves) for c in self.children]
+        return _BUILDERS[self.kind](self, parts)
+
+    def flatten(self, value: Any, where: str) -> list[Any]:
+        """The leaves of `value`, which must have this shape; `where` names it in the error."""
+        if self.kind is None:
+            return [value]
+        branches = _children(value, lambda _: False)
+        if branches is None or branches[0] != self.kind or tuple(branches[1]) != self.keys:
+            raise SpecError(f"{where} is {_shape_text(value)}, expected {self}")
+        found: list[Any] = []
+        for key, child, part in zip(self.keys, self.children, branches[2], strict=True):
+            found += child.flatten(part, f"{where}{_step(self.kind, key)}")
+        return found
+
+    def __str__(self) -> str:
+        if self.kind is None:
+            return "a leaf"
+        return f"a {self.kind} with {', '.join(map(repr, self.keys)) or 'no entries'}"
+
+
+_BUILDERS: dict[str, Callable[[Tree, list[Any]], Any]] = {
+    "none": lambda tree, parts: None,
+    "tuple": lambda tree, parts: tuple(parts),
+    "list": lambda tree, parts: parts,
+    "dict": lambda tree, parts: dict(zip(tree.keys, parts, strict=True)),
+    "named tuple": lambda tree, parts: tree.make(*parts),
+    "dataclass": lambda tree, parts: tree.make(**dict(zip(tree.keys, parts, strict=True))),
+}
+
+
+def flatten(value: Any, is_leaf: Callable[[Any], bool], path: str = "") -> tuple[list[Any], list[str], Tree]:
+    """Leaves, their paths (`params['W1']`, `state.x[0]`), and the shape; `is_leaf` stops the descent early.
+
+    >>> flatten({"a": 1.0, "b": (2.0, 3.0)}, lambda v: False, "p")[1]
+    ["p['a']", "p['b'][0]", "p['b'][1]"]
+    """
+    branches = None if is_leaf(value) else _children(value, is_leaf)
+    if branches is None:
+        return [value], [path], Tree()
+    kind, keys, parts = branches
+    leaves: list[Any] = []
+    paths: list[str] = []
+    children = []
+    for key, part in zip(keys, parts, strict=True):
+        inner, inner_paths, child = flatten(part, is_leaf, path + _step(kind, key))
+        leaves += inner
+        paths += inner_paths
+        children.append(child)
+    make = type(value) if kind in ("named tuple", "dataclass") else None
+    return leaves, paths, Tree(kind, tuple(keys), tuple(children), make)
+
+
+def _step(kind: str, key: Any) -> str:
+    return f".{key}" if kind in ("named tuple", "dataclass") else f"[{key!r}]"
+
+
+def _children(value: Any, is_leaf: Callable[[Any], bool]) -> tuple[str, Sequence[Any], Sequence[Any]] | None:
+    """Kind, keys and parts of a branch; None for a leaf."""
+    if value is None:
+        return "none", (), ()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return "named tuple", value._fields, value
+    if isinstance(value, tuple | list):
+        return type(value).__name__ if type(value) in (tuple, list) else "tuple", range(len(value)), value
+    if isinstance(value, dict):
+        return "dict", list(value), list(value.values())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in dataclasses.fields(value) if f.init]
+        return "dataclass", names, [getattr(value, n) for n in names]
+    return None
+
+
+def _shape_text(value: Any) -> str:
+    branches = _children(value, lambda _: False)
+    if branches is None:
+        return f"a {type(value).__name__}"
+    return f"a {branches[0]} with {', '.join(map(repr, branches[1])) or 'no entries'}"

@@ -1,0 +1,129 @@
+"""The op table: one frozen record holds all that the compiler knows about an op.
+
+In: records, declared once by the modules of `gradsmith.ops` or by a user. Out: `lookup(name)`. Guarantee: nothing else
+in the compiler branches on an op's name; what a stage needs to know is a field here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .errors import TargetError
+from .index import Affine, Index
+from .types import Type
+
+__all__ = ["OPS", "Assembly", "Cell", "Contraction", "Layout", "Op", "Reduction", "lookup", "register"]
+
+Params = Mapping[str, Any]
+Kind = Literal["leaf", "elementwise", "layout", "reduction", "contraction", "assembly", "composite"]
+
+#: How a target writes an op: a template over `{0}`, `{1}` …, or for array code a function of operand texts, params and
+#: the operands' types.
+Cell = str | Callable[[Sequence[str], Params, Sequence[Type]], str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Elements move but are not computed: where does element `index` of the result come from?"""
+
+    source: Callable[[Index, Params, Type], Index]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Elements along `axes` are combined by a binary op, starting from `initial`."""
+
+    combine: str
+    initial: float
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A sum of products over one index `k`: which elements of the two operands meet?"""
+
+    sources: Callable[[Index, Affine, Type, Type], tuple[Index, Index]]
+    length: Callable[[Type, Type], int]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The result is put together from parts: where does element `index` of part number `part` go?
+
+    With `accumulate`, the result starts as zeros and parts are added to it.
+    """
+
+    place: Callable[[int, Index, Params, Sequence[Type]], Index]
+    accumulate: bool = False
+
+
+Structure = Layout | Reduction | Contraction | Assembly | None
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """All there is to know about one op.
+
+    Parameters
+    ----------
+    name, arity: identity; arity None means any number of operands.
+    infer: `infer(*types, **params) -> Type`, raising ShapeError on misfits.
+    evaluate: the op on NumPy arrays, NumPy's semantics; layout ops also take arrays of objects.
+    kind, structure: how the lowering treats it.
+    takes: what each operand is converted to ("float" or "bool"); one word serves all.
+    vjp: `vjp(g, y, *xs, **params)`, cotangents of the operands as traced operators; None where no gradient flows.
+        An op without a rule is differentiated through `expand`.
+    expand: the op as a composition of others, for derivatives and for targets without a cell.
+    cells: target -> how to write it. statements: target -> `f(name, operands, params, types)`, for an op that takes
+        several statements. support: target -> helper code its cell calls (lines "import …" go to the file's top).
+    raises: whether Python's cell may raise, given the operands that are constants (None for the others).
+    torch: dotted name under `torch` (or a function of the module, operands and params): the reference of the tests.
+    mp: the op on mpmath numbers (element-wise ops). sympy: the op on SymPy expressions.
+    symbol: what a drawing shows; slope: the local derivative in words, for `explain` and the docs.
+    samples, edges: operand tuples for the tests: generic points and special ones; `edge_notes` documents them.
+    """
+
+    name: str
+    arity: int | None
+    infer: Callable[..., Type]
+    evaluate: Callable[..., Any]
+    kind: Kind
+    structure: Structure = None
+    takes: str | tuple[str, ...] = "float"
+    commutative: bool = False
+    vjp: Callable[..., tuple[Any, ...]] | None = None
+    expand: Callable[..., Any] | None = None
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
+    support: Mapping[str, str] = field(default_factory=dict)
+    raises: Callable[..., bool] = lambda *constants: True
+    torch: str | Callable[..., Any] | None = None
+    mp: Callable[..., Any] | None = None
+    sympy: Callable[..., Any] | None = None
+    symbol: str = ""
+    slope: str = ""
+    cost: Callable[..., Mapping[str, int]] | None = None
+    samples: Sequence[tuple[Any, ...]] = ()
+    edges: Sequence[tuple[float, ...]] = ()
+    edge_notes: Mapping[str, str] = field(default_factory=dict)
+    doc: str = ""
+
+
+OPS: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Add a record to the table; a name can be taken once."""
+    if op.name in OPS:
+        raise TargetError(f"an op named {op.name!r} exists already: choose another name")
+    OPS[op.name] = op
+    return op
+
+
+def lookup(name: str) -> Op:
+    """The record of the op `name`."""
+    try:
+        return OPS[name]
+    except KeyError:
+        raise TargetError(f"there is no op named {name!r}; `gradsmith ops` lists them") from None

@@ -1,0 +1,402 @@
+"""Tracing: the values users compute with, and the function that records each op on them.
+
+In: symbols, numbers and NumPy arrays. Out: `Expr` objects, immutable nodes of a DAG that `to_graph` turns into a
+`Graph` and `to_exprs` back. Guarantees: nothing recurses; there is no global graph, so expressions are freed when
+the user drops them; broadcasting and dtype conversion become explicit nodes here, so no derivative rule handles them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from . import registry
+from .errors import GradsmithError, ShapeError, TraceError
+from .graph import Graph, freeze_key
+from .origin import NOWHERE, Origin, caller_origin, statement_text
+from .registry import Op
+from .types import BOOL, FLOAT64, Dim, Shape, Type, broadcast_shapes, normalize_shape
+
+__all__ = ["Expr", "as_expr", "constant", "op", "recording", "symbol", "symbols", "to_exprs", "to_graph"]
+
+_serial = itertools.count()
+
+
+@dataclass
+class _Recording:
+    """What `apply` does besides making nodes, inside the compiler: share equal nodes, rewrite, set the origin."""
+
+    origin: Origin = NOWHERE
+    interned: dict[object, Expr] = field(default_factory=dict)
+    rewrite: Callable[[Expr], Expr | None] | None = None
+
+
+_recording: ContextVar[_Recording | None] = ContextVar("recording", default=None)
+
+
+@contextmanager
+def recording(rewrite: Callable[[Expr], Expr | None] | None = None) -> Iterator[_Recording]:
+    """While open, equal nodes are one `Expr`, and `rewrite` (an `Expr` or None for "no change") sees each new one."""
+    state = _Recording(rewrite=rewrite)
+    token = _recording.set(state)
+    try:
+        yield state
+    finally:
+        _recording.reset(token)
+
+
+if TYPE_CHECKING:
+
+    def _binary(self: Expr, other: Any) -> Expr: ...
+    def _unary(self: Expr) -> Expr: ...
+    def _reduction(self: Expr, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Expr: ...
+    def _layout(self: Expr, *arguments: Any) -> Expr: ...
+
+
+class Expr:
+    """A traced value: a scalar or an array that will be computed by the generated code.
+
+    Supports Python's arithmetic, comparison and logical operators, `@`, indexing and slicing with static indices,
+    and the array attributes `shape`, `ndim`, `size`, `dtype`, `T`. Text conversion shows the expression's type; the
+    value does not exist before the generated code runs, so `if`, `float()` and the like raise `TraceError`.
+    """
+
+    __slots__ = ("__weakref__", "args", "op", "origin", "params", "serial", "type")
+    __array_ufunc__ = None  # NumPy's operators give way to ours
+
+    def __init__(
+        self, op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin = NOWHERE
+    ) -> None:
+        self.op = op
+        self.args = args
+        self.params = params
+        self.type = type
+        self.origin = origin
+        self.serial = next(_serial)
+
+    if TYPE_CHECKING:  # bound by ops/operators.py, from the op table
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
+        __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _binary
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+        sum = mean = prod = max = min = _reduction
+        reshape = transpose = _layout
+        T: Expr
+        mT: Expr
+
+        def __eq__(self, other: Any) -> Expr: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Expr: ...  # type: ignore[override]
+        def __getitem__(self, key: Any) -> Expr: ...
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype.name
+
+    @property
+    def name(self) -> str | None:
+        """The user's name of this value: a symbol's own, or the variable it was assigned to."""
+        return self.params["name"] if self.op.name == "input" else self.origin.name
+
+    def op_call(self, *args: Any, **params: Any) -> Expr:
+        """The same op on other operands."""
+        return apply(self.op, args, params)
+
+    def __repr__(self) -> str:
+        label = self.name or self.op.name
+        return f"<gs.Expr {label}: {self.type}>"
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> NoReturn:
+        _concrete_needed(self, "if, and, or, not, while, bool()", "use gs.where(condition, a, b), or & | ~ on conditions")
+
+    def __float__(self) -> NoReturn:
+        _concrete_needed(self, "float()", "keep the value traced and use gs.* functions (gs.exp, not math.exp)")
+
+    def __int__(self) -> NoReturn:
+        _concrete_needed(self, "int()", "keep the value traced; use gs.floor for rounding")
+
+    def __index__(self) -> NoReturn:
+        _concrete_needed(self, "an index or range()", "index with static ints")
+
+    def __complex__(self) -> NoReturn:
+        _concrete_needed(self, "complex()", "gradsmith computes with real numbers")
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        _concrete_needed(self, "a NumPy function", "use the gs.* function of the same name")
+
+    def __contains__(self, _: object) -> NoReturn:
+        _concrete_needed(self, "`in`", "compare element by element and reduce")
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TraceError(f"{_describe(self)} is a scalar and has no len()")
+        first = self.shape[0]
+        if isinstance(first, Dim):
+            raise TraceError(f"{_describe(self)} has the named length {first.name!r}, unknown while tracing")
+        return first
+
+    def __iter__(self) -> Iterator[Expr]:
+        if not self.shape:
+            raise TraceError(f"{_describe(self)} is a scalar and cannot be iterated or unpacked")
+        return (self[i] for i in range(len(self)))
+
+
+def _describe(x: Expr) -> str:
+    text = statement_text(x.origin)
+    where = f" at {x.origin}" + (f": {text}" if text else "") if x.origin.line else ""
+    return f"the traced value {x.name or x.op.name!r} ({x.type}){where}"
+
+
+def _concrete_needed(x: Expr, use: str, remedy: str) -> NoReturn:
+    raise TraceError(f"{_describe(x)} has no number yet, so it cannot be used in {use}; remedy: {remedy}")
+
+
+# --- making nodes ---------------------------------------------------------------------------------------------------
+
+
+def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
+    """Record `op(*args, **params)`: convert operands, broadcast element-wise ones, infer the type, note the origin."""
+    state = _recording.get()
+    origin = caller_origin() if state is None else state.origin
+    try:
+        operands = tuple(as_expr(a) for a in args)
+        if op.arity is not None and len(operands) != op.arity:
+            raise ShapeError(f"takes {op.arity} operands, not {len(operands)}")
+        operands = _convert(op, operands)
+        if op.kind == "elementwise" and len(operands) > 1:
+            shape = broadcast_shapes(*(a.shape for a in operands))
+            operands = tuple(a if a.shape == shape else _broadcast(a, shape) for a in operands)
+        type = op.infer(*(a.type for a in operands), **params)
+    except ShapeError as error:
+        text = statement_text(origin)
+        where = f"\n  at {origin}" + (f": {text}" if text else "") if origin.line else ""
+        raise ShapeError(f"{op.name}: {error}{where}") from None
+    return _record(op, operands, params, type, origin)
+
+
+def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin) -> Expr:
+    state = _recording.get()
+    if state is None:
+        return Expr(op, args, params, type, origin)
+    ids = tuple(a.serial for a in args)
+    key = (op.name, tuple(sorted(ids)) if op.commutative else ids, freeze_key(params), type)
+    found = state.interned.get(key)
+    if found is None:
+        found = Expr(op, args, params, type, origin)
+        if state.rewrite is not None:
+            replacement = state.rewrite(found)
+            found = found if replacement is None else replacement
+        state.interned[key] = found
+    return found
+
+
+def _broadcast(x: Expr, shape: Shape) -> Expr:
+    op = registry.lookup("broadcast_to")
+    return _record(op, (x,), {"shape": shape}, Type(shape, x.type.dtype), x.origin.unnamed())
+
+
+def _convert(op: Op, args: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    wanted = (op.takes,) * len(args) if isinstance(op.takes, str) else op.takes
+    return tuple(
+        a if kind in ("any", a.type.dtype.kind) else _CONVERSIONS[kind](a) for a, kind in zip(args, wanted, strict=True)
+    )
+
+
+_CONVERSIONS: dict[str, Callable[[Expr], Expr]] = {
+    "float": lambda a: apply(registry.lookup("where"), (a, 1.0, 0.0), {}),
+    "bool": lambda a: apply(registry.lookup("not_equal"), (a, 0.0), {}),
+}
+
+
+def as_expr(value: Any) -> Expr:
+    """`value` as a traced value: itself, or a constant made from a number, a NumPy array or nested sequences."""
+    return value if isinstance(value, Expr) else constant(value)
+
+
+def constant(value: Any) -> Expr:
+    """A constant of the generated code, from a real number or an array of real numbers.
+
+    Errors: `TraceError` for NaN (write `gs.where` conditions instead: a NaN constant makes every result NaN), complex
+    numbers, strings and ragged sequences.
+    """
+    if isinstance(value, bool | np.bool_):
+        return _leaf({"value": bool(value)}, Type((), BOOL))
+    if isinstance(value, numbers.Real) or (isinstance(value, np.generic) and np.isrealobj(value)):
+        number = float(value)
+        if number != number:
+            _refuse_nan()
+        return _leaf({"value": number}, Type(()))
+    if isinstance(value, list | tuple) and any(isinstance(v, Expr | list | tuple) for v in value):
+        if _has_expr(value):
+            return registry_function("stack")(*[as_expr(v) for v in value], axis=0)
+    try:
+        array = np.array(value)
+    except (ValueError, TypeError) as error:
+        raise TraceError(f"cannot make a constant of {type(value).__name__}: {error}") from None
+    if array.dtype == bool:
+        array = np.ascontiguousarray(array)
+        return constant(bool(array)) if array.ndim == 0 else _array(array, Type(array.shape, BOOL))
+    if array.dtype.kind not in "iuf":
+        raise TraceError(
+            f"cannot make a constant of {type(value).__name__} {value!r}: real numbers and arrays of them are allowed"
+        )
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    if np.isnan(array).any():
+        _refuse_nan()
+    return constant(float(array)) if array.ndim == 0 else _array(array, Type(array.shape))
+
+
+def _has_expr(value: Any) -> bool:
+    return isinstance(value, Expr) or (isinstance(value, list | tuple) and any(map(_has_expr, value)))
+
+
+def _refuse_nan() -> NoReturn:
+    raise TraceError("a constant is NaN, which would make every result NaN: check where it comes from")
+
+
+def registry_function(name: str) -> Callable[..., Expr]:
+    """The traced function of the op `name`."""
+    record = registry.lookup(name)
+    return lambda *args, **params: apply(record, args, params)
+
+
+def _array(array: np.ndarray, type: Type) -> Expr:
+    array.setflags(write=False)
+    return _leaf({"value": array}, type)
+
+
+def _leaf(params: Mapping[str, Any], type: Type) -> Expr:
+    return _record(registry.lookup("constant"), (), params, type, NOWHERE)
+
+
+def symbol(name: str, shape: Any = ()) -> Expr:
+    """A named input: a scalar, or an array of `shape`.
+
+    Parameters
+    ----------
+    name: an identifier; it becomes the argument's name in the generated code.
+    shape: ints and dimension names, such as `(3, 4)` or `("n", 64)`; float64 elements.
+
+    >>> symbol("W", (3, 4))
+    <gs.Expr W: f64[3, 4]>
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise TraceError(f"a symbol's name must be an identifier, not {name!r}")
+    type = Type(normalize_shape(shape), FLOAT64)
+    return Expr(registry.lookup("input"), (), {"name": name}, type, Origin(name=name))
+
+
+def symbols(names: str, shape: Any = ()) -> tuple[Expr, ...]:
+    """Several symbols at once, from names separated by spaces or commas.
+
+    >>> x, y = symbols("x y")
+    >>> x * y
+    <gs.Expr mul: f64>
+    """
+    if not isinstance(names, str) or not names.replace(",", " ").split():
+        raise TraceError(f"symbols() takes names in a string such as 'x y', not {names!r}")
+    return tuple(symbol(name, shape) for name in names.replace(",", " ").split())
+
+
+def op(name: str, **fields: Any) -> Callable[..., Expr]:
+    """Declare an op: put its record into the table and return the function that traces it.
+
+    The fields are those of `gradsmith.registry.Op`. The function carries the record as `.op`.
+    """
+    record = registry.register(Op(name=name, **fields))
+
+    def call(*args: Any, **params: Any) -> Expr:
+        return apply(record, args, params)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = record.doc
+    call.op = record  # type: ignore[attr-defined]
+    return call
+
+
+# --- expressions <-> graphs -----------------------------------------------------------------------------------------
+
+
+def to_graph(
+    inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequence[tuple[Expr, Expr]] = ()
+) -> Graph:
+    """The graph that computes `outputs` from `inputs`; what no output needs is left out.
+
+    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped.
+    """
+    needed = _reachable(outputs)
+    graph = Graph()
+    keys: dict[int, int] = {}
+    for x in (*inputs, *sorted(needed.values(), key=lambda e: e.serial)):
+        if x.serial not in keys:
+            if x.op.name == "input" and len(keys) >= len(inputs):
+                raise GradsmithError(f"the result uses the symbol {x.name!r}, which is not among the arguments")
+            args = [keys[a.serial] for a in x.args]
+            keys[x.serial] = graph.add(
+                x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative
+            )
+    graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
+    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
+    graph.graph["cotangents"] = {
+        keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
+    }
+    return graph
+
+
+def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
+    found = {x.serial: x for x in outputs}
+    stack = list(found.values())
+    while stack:
+        for a in stack.pop().args:
+            if a.serial not in found:
+                found[a.serial] = a
+                stack.append(a)
+    return found
+
+
+def input_symbols(outputs: Sequence[Expr]) -> list[Expr]:
+    """The symbols that `outputs` depend on, in the order in which they were made."""
+    needed = _reachable(outputs).values()
+    return sorted((x for x in needed if x.op.name == "input"), key=lambda e: e.serial)
+
+
+def to_exprs(graph: Graph, inputs: Sequence[Expr] | None = None) -> list[Expr]:
+    """The nodes of `graph` as expressions, indexed by key; inside `recording(rewrite)`, each one is offered to it.
+
+    `inputs` are the expressions to use for the graph's inputs; new symbols otherwise.
+    """
+    state = _recording.get()
+    exprs: list[Expr] = []
+    given = dict(zip(graph.inputs, inputs, strict=True)) if inputs is not None else {}
+    for n in graph.ordered():
+        newest = next(_serial)
+        if n.op == "input":
+            x = given[n.key] if n.key in given else Expr(registry.lookup(n.op), (), n.params, n.type, n.origin)
+        else:
+            if state is not None:
+                state.origin = n.origin.unnamed()
+            x = _record(registry.lookup(n.op), tuple(exprs[a] for a in n.args), n.params, n.type, n.origin)
+            if x.serial > newest and n.origin.name is not None:
+                x.origin = n.origin  # a rewritten value keeps the user's name
+        exprs.append(x)
+    return exprs

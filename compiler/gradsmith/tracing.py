@@ -1,0 +1,235 @@
+"""From what the user gives `compile` to a graph: expressions, functions, SymPy objects and text all end here.
+
+In: the source and `args=`. Out: a `Traced` record: the graph, and how arguments and results map to its inputs and
+outputs. Guarantee: the same computation gives the same graph, whichever way it was written.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import SpecError, TraceError
+from .frontends.sympy import from_sympy, is_sympy
+from .frontends.text import parse
+from .graph import Graph
+from .ops import where
+from .pytree import Tree, flatten
+from .trace import Expr, as_expr, input_symbols, symbol, to_graph
+from .types import Dim, Type, normalize_shape
+
+__all__ = ["Parameter", "Spec", "Traced", "spec", "trace"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape of one array argument, where a tuple could be mistaken for a container."""
+
+    type: Type
+
+
+def spec(shape: Any = (), dtype: str = "float64") -> Spec:
+    """A leaf of `args=`: an array (or scalar) of this shape.
+
+    >>> spec((3, 4))
+    Spec(type=Type(shape=(3, 4), dtype=DType(name='float64', kind='float', short='f64')))
+    """
+    if dtype != "float64":
+        raise SpecError(f"dtype {dtype!r}: arguments are float64 in this version")
+    return Spec(Type(normalize_shape(shape)))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of the user's function: its name, its pytree, and the paths of its leaves."""
+
+    name: str
+    tree: Tree
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced source: the graph, its arguments and the pytree of its results."""
+
+    graph: Graph
+    parameters: tuple[Parameter, ...]
+    leaves: tuple[str, ...]  # names of the graph's inputs, distinct
+    outputs: Tree
+    output_names: tuple[str, ...]
+    name: str
+    title: str
+
+
+def trace(source: Any, args: Any = None) -> Traced:
+    """Trace an expression, a pytree of expressions, a function, a SymPy object, or text."""
+    if isinstance(source, str):
+        known = {name: symbol(name, shape) for name, shape in args.items()} if isinstance(args, Mapping) else {}
+        value, found = parse(source, known)
+        return _expressions(value, list(known.values()) if known else args, found, title=source)
+    if is_sympy(source):
+        value, found = from_sympy(source)
+        return _expressions(value, args, found, title=" ".join(str(source).split()))
+    if callable(source) and not isinstance(source, Expr):
+        return _function(source, args)
+    return _expressions(source, args, None, title="")
+
+
+# --- expressions ----------------------------------------------------------------------------------------------------
+
+
+def _expressions(value: Any, args: Any, order: list[Expr] | None, title: str) -> Traced:
+    leaves, paths, tree = flatten(value, lambda v: isinstance(v, Expr | np.ndarray))
+    if not any(isinstance(leaf, Expr) for leaf in leaves):
+        raise SpecError(
+            f"compile() takes an expression, a function, a SymPy expression or text, not {type(value).__name__}"
+        )
+    outputs = [_number(as_expr(leaf)) for leaf in leaves]
+    symbols = _chosen(args, order if order is not None else input_symbols(outputs), outputs)
+    names = [str(s.name) for s in symbols]
+    if len(set(names)) != len(names):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        raise SpecError(f"two different symbols share the name {', '.join(twice)}: rename one (names become arguments)")
+    parameters = tuple(Parameter(n, Tree(), (n,)) for n in names)
+    graph = to_graph(symbols, outputs)
+    return Traced(graph, parameters, tuple(names), tree, _output_names(paths), "f", title or f"f({', '.join(names)})")
+
+
+def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]:
+    """The symbols in the order of `args=` (names or symbols), or as they were found."""
+    if args is None:
+        return found
+    wanted = args.replace(",", " ").split() if isinstance(args, str) else list(args)
+    by_name = {s.name: s for s in found}
+    chosen = [by_name.get(a, a) if isinstance(a, str) else a for a in wanted]
+    for a in chosen:
+        if not isinstance(a, Expr) or a.op.name != "input":
+            raise SpecError(f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}")
+    missing = [str(s.name) for s in input_symbols(outputs) if not any(s is a for a in chosen)]
+    if missing:
+        raise SpecError(f"args= lacks {', '.join(missing)}, which the expression uses")
+    return chosen
+
+
+def _number(x: Expr) -> Expr:
+    """A condition as a result is 1.0 or 0.0, alike in all targets."""
+    return where(x, 1.0, 0.0) if x.type.dtype.kind == "bool" else x
+
+
+def _output_names(paths: Sequence[str]) -> tuple[str, ...]:
+    if len(paths) == 1:
+        return ("value",)
+    words = ["".join(c if c.isalnum() else " " for c in p).split() for p in paths]
+    return tuple("_".join(["value", *w]) for w in words)
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+
+def _function(function: Callable[..., Any], args: Any) -> Traced:
+    name = getattr(function, "__name__", "f")
+    names = _parameter_names(function, args)
+    examples = _examples(args, names)
+    symbols: list[Expr] = []
+    parameters: list[Parameter] = []
+    taken: dict[str, int] = {}
+    values = []
+    for parameter, example in zip(names, examples, strict=True):
+        leaves, paths, tree = flatten(example, _is_leaf, parameter)
+        fresh = [symbol(n, _leaf_shape(leaf, p)) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)]
+        symbols += fresh
+        parameters.append(Parameter(parameter, tree, tuple(paths)))
+        values.append(tree.unflatten(fresh))
+    result = function(*values)
+    leaves, paths, tree = flatten(result, lambda v: isinstance(v, Expr | np.ndarray))
+    if not leaves:
+        raise TraceError(f"{name}() returned {result!r}, which holds no value: return an expression or a pytree of them")
+    outputs = [_number(as_expr(leaf)) for leaf in leaves]
+    graph = to_graph(symbols, outputs)
+    doc = inspect.getdoc(function) or ""
+    title = doc.splitlines()[0] if doc else f"{name}({', '.join(names)})"
+    clean = name if name.isidentifier() else "f"
+    return Traced(graph, tuple(parameters), tuple(str(s.name) for s in symbols), tree, _output_names(paths), clean, title)
+
+
+def _parameter_names(function: Callable[..., Any], args: Any) -> list[str]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return [f"x{i}" for i in range(len(args or ()))]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p for p in signature.parameters.values() if p.kind in kinds]
+    required = [p.name for p in positional if p.default is inspect.Parameter.empty]
+    rest = [p.name for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    if args is None:
+        return required
+    count = len(args)
+    names = [p.name for p in positional[:count]]
+    names += [f"{rest[0]}_{i}" for i in range(count - len(names))] if rest else []
+    if len(names) != count or count < len(required):
+        raise SpecError(
+            f"args= has {count} entries, but {getattr(function, '__name__', 'the function')}{signature} takes "
+            f"{len(required) if len(required) == len(positional) else f'{len(required)} to {len(positional)}'}"
+        )
+    return names
+
+
+def _examples(args: Any, names: Sequence[str]) -> list[Any]:
+    if args is None:
+        return [spec()] * len(names)
+    if isinstance(args, Mapping):
+        unknown = [n for n in names if n not in args]
+        if unknown:
+            raise SpecError(f"args= lacks the parameter {', '.join(unknown)}; it has {', '.join(map(str, args))}")
+        return [args[n] for n in names]
+    if isinstance(args, str) or not isinstance(args, Sequence):
+        raise SpecError(f"args= is a tuple with one spec, shape or example value for each parameter, not {args!r}")
+    return list(args)
+
+
+def _is_leaf(value: Any) -> bool:
+    """Specs, shapes (tuples of ints and names), numbers, arrays and symbols."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return all(isinstance(d, int | np.integer | str | Dim) and not isinstance(d, bool) for d in value)
+    return not isinstance(value, tuple | list | dict) and (
+        isinstance(value, Spec | Expr | np.ndarray | float | int | np.generic) or hasattr(value, "__array__")
+    )
+
+
+def _leaf_shape(leaf: Any, path: str) -> Any:
+    if isinstance(leaf, Spec):
+        return leaf.type.shape
+    if isinstance(leaf, Expr):
+        return leaf.shape
+    if isinstance(leaf, tuple):
+        return leaf
+    if isinstance(leaf, float | int | np.number):
+        return ()
+    if hasattr(leaf, "__array__"):
+        array = np.asarray(leaf)
+        if array.dtype.kind not in "fiub":
+            raise SpecError(f"args=: {path} is an example of dtype {array.dtype}; real numbers are needed")
+        return array.shape
+    raise SpecError(f"args=: {path} is {leaf!r}; give a shape such as (3, 4), gs.spec(...), or an example value")
+
+
+def _leaf_names(paths: Sequence[str], taken: dict[str, int]) -> list[str]:
+    """Short distinct names: the last word of the path (`params['W1']` -> W1), or all of it where that is taken."""
+    found = []
+    for path in paths:
+        words = "".join(c if c.isalnum() or c == "_" else " " for c in path).split()
+        options = [words[-1], "_".join(words)] if words[-1].isidentifier() else ["_".join(words)]
+        name = next((o for o in options if o not in taken and o.isidentifier()), "")
+        while not name:
+            taken[options[-1]] = taken.get(options[-1], 0) + 1
+            candidate = f"{options[-1]}_{taken[options[-1]]}"
+            name = candidate if candidate not in taken else ""
+        taken.setdefault(name, 0)
+        found.append(name)
+    return found
+
+

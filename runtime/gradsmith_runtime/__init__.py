@@ -1,0 +1,56 @@
+"""What generated code meets at run time: loading, building, caching, checking, and bridges to torch.
+
+This package never imports the compiler. Python source becomes a module with `load_python`, C becomes one
+with `build_extension`; `compare` and `assert_matches_torch` prove a function against a reference;
+`as_torch_function` lets torch differentiate through it. All errors derive from `GradsmithError`.
+"""
+
+from __future__ import annotations
+
+from .build import DEFAULT_FLAGS, Compiler, build_extension, find_compiler
+from .cache import cache_directory, cache_key, cached
+from .check import assert_matches_torch
+from .errors import (
+    ArgumentError,
+    CacheError,
+    CompilerFailedError,
+    CompilerNotFoundError,
+    GradsmithError,
+    MismatchError,
+    MissingExtraError,
+    ShapeMismatchError,
+)
+from .load import load_python
+from .measure import compare
+from .points import EDGES, sample_points
+from .report import Entry, Finding, Report
+from .torch_adapter import as_torch_function
+from .ulp import ulp_distance
+
+__all__ = [
+    "DEFAULT_FLAGS",
+    "EDGES",
+    "ArgumentError",
+    "CacheError",
+    "Compiler",
+    "CompilerFailedError",
+    "CompilerNotFoundError",
+    "Entry",
+    "Finding",
+    "GradsmithError",
+    "MismatchError",
+    "MissingExtraError",
+    "Report",
+    "ShapeMismatchError",
+    "as_torch_function",
+    "assert_matches_torch",
+    "build_extension",
+    "cache_directory",
+    "cache_key",
+    "cached",
+    "compare",
+    "find_compiler",
+    "load_python",
+    "sample_points",
+    "ulp_distance",
+]

@@ -1,0 +1,153 @@
+"""Compile generated C into a CPython extension module and import it.
+
+In: the texts of the .c and .h files. Out: the imported module. Guaranteed: no shell is involved; results
+are IEEE (no contraction, no fast maths); equal inputs (texts, flags, compiler, Python ABI) compile once per
+user; different builds of the same module name live side by side in one process. The environment's CFLAGS
+are not read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from types import ModuleType
+
+from .cache import cache_key, cached
+from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError
+
+CANDIDATES = ("cc", "gcc", "clang")
+# -fno-math-errno only drops the errno side effect of libm, never a result.
+DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
+# Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
+SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
+PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
+LAYOUT = "1"  # part of every key: raise it when the way of building changes
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler: its argument list, how to print that, and what it says to --version."""
+
+    command: tuple[str, ...]
+    shown: tuple[str, ...]
+    version: str
+
+    @property
+    def identity(self) -> str:
+        """The resolved path, its arguments and its version: what tells compilers apart."""
+        return "\n".join((os.path.realpath(self.command[0]), *self.command[1:], self.version))
+
+
+def find_compiler() -> Compiler:
+    """Return the C compiler: $CC (it may carry arguments) if set, else the first of cc, gcc, clang on PATH.
+
+    Errors: `CompilerNotFoundError` if there is none, or $CC names a program that does not exist (a compiler
+    the user asked for is never silently replaced); `CompilerFailedError` if it cannot tell its version.
+    """
+    wanted = shlex.split(os.environ.get("CC", ""))
+    searched = [f"$CC = {shlex.join(wanted)}"] if wanted else ["$CC (not set)", *CANDIDATES]
+    for words in [wanted] if wanted else [[name] for name in CANDIDATES]:
+        path = shutil.which(words[0])
+        if path is not None:
+            command = (os.path.abspath(path), *words[1:])
+            shown = (os.path.basename(path), *words[1:])
+            status, version = _run([*command, "--version"])
+            if status != 0:
+                raise CompilerFailedError("--version", [*shown, "--version"], version)
+            return Compiler(command, shown, version)
+    raise CompilerNotFoundError(searched)
+
+
+def build_extension(
+    sources: Mapping[str, str],
+    name: str,
+    *,
+    flags: Sequence[str] = DEFAULT_FLAGS,
+    compiler: Compiler | None = None,
+) -> ModuleType:
+    """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
+
+    One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
+    works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
+    state.
+
+    Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `CompilerFailedError`
+    with the compiler's own words; `CacheError`; ImportError if the result has no ``PyInit_<name>``.
+    """
+    _check_names(sources, name)
+    compiler = find_compiler() if compiler is None else compiler
+    suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
+    host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
+    texts = [part for file in sorted(sources) for part in (file, sources[file])]
+    key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(flags)), *flags, *texts])
+    return _import(name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, compiler)))
+
+
+def _check_names(sources: Mapping[str, str], name: str) -> None:
+    if not (name.isascii() and name.isidentifier()):
+        raise ArgumentError(f"module name {name!r} is not an ASCII identifier")
+    if not any(file.endswith(".c") for file in sources):
+        raise ArgumentError(f"module {name}: no .c file among {', '.join(sources) or 'no sources at all'}")
+    for file in sources:
+        if Path(file).name != file or not file.endswith((".c", ".h")) or file.startswith("-"):
+            raise ArgumentError(f"module {name}: {file!r} is not a plain .c or .h file name")
+
+
+def _compile(folder: Path, sources: Mapping[str, str], name: str, flags: Sequence[str], compiler: Compiler) -> None:
+    """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
+    for file, text in sources.items():
+        (folder / file).write_text(text, encoding="utf-8", newline="\n")
+    includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
+    arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
+    arguments += [word for path in includes for word in ("-isystem", path)]
+    arguments += [file for file in sorted(sources) if file.endswith(".c")]
+    arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), "-lm"]
+    status, output = _run([*compiler.command, *arguments], folder)
+    if status != 0:
+        for path, label in {str(folder) + os.sep: "", **includes}.items():
+            output = output.replace(path, label)
+        shown = [*compiler.shown, *(includes.get(word, word) for word in arguments)]
+        raise CompilerFailedError(name, shown, output or f"exit status {status}, no output")
+
+
+def _run(command: Sequence[str], folder: Path | None = None) -> tuple[int, str]:
+    """Run a command and return its exit status and everything it printed, in the C locale."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:  # found on PATH, yet not a program this machine can run
+        return 126, f"cannot be run: {error.strerror}"
+    return done.returncode, done.stdout
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    """Import an extension from its own path.
+
+    Each build has a path of its own (it contains the key), so dlopen keeps builds of one name apart, and
+    multi-phase initialisation makes a new module for each call.
+    """
+    loader = ExtensionFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None, "spec_from_file_location returns None only without a loader"
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module

@@ -1,0 +1,186 @@
+"""Compare a generated function with a reference, number by number.
+
+In: two functions with the same flat inputs and outputs, and points. Out: a `Report`. Guaranteed: inputs are
+handed to each function as copies (neither sees what the other did to them); every element of every output
+takes part; non-finite numbers follow the table below, finite ones the tolerance ``atol + rtol * |want|``
+(and `max_ulp`).
+
+    reference  candidate           verdict
+    NaN        NaN                 equal
+    NaN        finite              note: better than the reference
+    NaN        infinite            mismatch
+    infinite   the same infinity   equal, anything else a mismatch
+    finite     NaN or infinite     mismatch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError
+from .report import Array, Entry, Finding, Leaf, Report
+from .ulp import INTEGERS, ulp_distance
+
+Flat = Callable[..., Sequence[Any]]
+Inputs = tuple[tuple[str, Leaf], ...]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """When a finite number is right: |got - want| <= atol + rtol*|want|, and within max_ulp if given."""
+
+    rtol: float
+    atol: float
+    max_ulp: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """One output at one point; `excess` is the worst error over its tolerance (inf if not finite)."""
+
+    numbers: int
+    absolute: float
+    relative: float
+    ulps: float
+    excess: float
+    inputs: Inputs
+    mismatch: Finding | None = None
+    note: Finding | None = None
+
+
+def compare(
+    candidate: Flat,
+    reference: Flat,
+    points: Iterable[Sequence[Any]],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    *,
+    rtol: float = 1e-9,
+    atol: float = 1e-12,
+    max_ulp: float | None = None,
+) -> Report:
+    """Call both functions at every point and measure the difference of each output.
+
+    Both take the flat input leaves and return the flat outputs (floats or arrays, in the order of
+    `output_names`). Two outputs also differ if their shapes do. A candidate that raises an ArithmeticError
+    or a ValueError mismatches at that point; what the reference raises passes through. `max_ulp` adds a
+    limit in ULPs (of float32 if the candidate returns float32), except where the absolute error is within
+    `atol`: after cancellation to nearly 0, ULPs mean nothing. Pass ``atol=0`` for a strict contract.
+
+    Errors: `ArgumentError` if a function returns another number of outputs, or a point has another number
+    of inputs.
+
+    >>> report = compare(lambda x: [x * x], lambda x: [x**2], [(3.0,), (0.5,)], ["x"], ["value"])
+    >>> report.ok, report.entries[0].numbers
+    (True, 2)
+    """
+    tolerance = Tolerance(rtol, atol, max_ulp)
+    gaps: list[list[Gap]] = [[] for _ in output_names]
+    count = 0
+    for count, point in enumerate(points, start=1):
+        if len(point) != len(input_names):
+            raise ArgumentError(f"point {count} has {len(point)} inputs, expected {len(input_names)}")
+        inputs = tuple((name, _frozen(value)) for name, value in zip(input_names, point, strict=True))
+        wanted = _outputs("the reference", reference(*_leaves(inputs)), output_names)
+        try:
+            gotten = _outputs("the candidate", candidate(*_leaves(inputs)), output_names)
+        except (ArithmeticError, ValueError) as error:
+            reason = f"it raised {type(error).__name__}: {error}"
+            for name, want, found in zip(output_names, wanted, gaps, strict=True):
+                found.append(_wrong(name, np.full(want.shape, np.nan), want, reason, inputs))
+            continue
+        for name, got, want, found in zip(output_names, gotten, wanted, gaps, strict=True):
+            found.append(_measure(name, got, want, tolerance, inputs))
+    entries = tuple(_entry(name, found) for name, found in zip(output_names, gaps, strict=True))
+    return Report(entries, count, rtol, atol, max_ulp)
+
+
+def _frozen(value: Any) -> Leaf:
+    """A private copy of an input: a float, or a float64 array."""
+    array: Array = np.array(value, dtype=np.float64)
+    return array if array.ndim else float(array)
+
+
+def _leaves(inputs: Inputs) -> list[Leaf]:
+    return [value.copy() if isinstance(value, np.ndarray) else value for _, value in inputs]
+
+
+def _outputs(who: str, outputs: Sequence[Any], names: Sequence[str]) -> list[Array]:
+    if len(outputs) != len(names):
+        raise ArgumentError(f"{who} returned {len(outputs)} outputs, expected {len(names)}: {', '.join(names)}")
+    arrays = [np.asarray(output) for output in outputs]
+    return [array if array.dtype in INTEGERS else array.astype(np.float64) for array in arrays]
+
+
+def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: Inputs) -> Gap:
+    """Compare one output at one point."""
+    if got.shape != want.shape:
+        return _wrong(name, got, want, f"its shape is {got.shape}, expected {want.shape}", inputs)
+    finite = np.isfinite(got) & np.isfinite(want)
+    better = np.isnan(want) & np.isfinite(got)
+    equal = (np.isnan(want) & np.isnan(got)) | (got == want)
+    a, b = np.where(finite, got, 0), np.where(finite, want, 0)
+    with np.errstate(all="ignore"):  # 1e308 - -1e308, 0/0 and float32 overflow below are meant
+        error = np.abs(a.astype(np.float64) - b)
+        largest = np.maximum(np.abs(a), np.abs(b), dtype=np.float64)
+        relative = np.where(error > 0, error / largest, 0.0)
+        ulps = ulp_distance(a, b.astype(a.dtype))
+        bound = tolerance.atol + tolerance.rtol * np.abs(b)
+        excess = np.where(error > 0, error / bound, 0.0)
+    wrong = finite & ~(error <= bound)
+    if tolerance.max_ulp is not None:
+        wrong |= finite & (ulps > tolerance.max_ulp) & (error > tolerance.atol)
+    excess = np.where(finite, excess, 0.0)
+    odd = ~finite & ~better & ~equal
+    excess[odd] = np.inf
+    figures = (_max(error), _max(relative), _max(ulps), _max(excess))
+    mismatch = note = None
+    if wrong.any() or odd.any():
+        # among the wrong ones, so that a ULP failure inside rtol is not reported at an element that is right
+        at = _worst(np.where(odd, np.inf, excess), odd if odd.any() else wrong)
+        reason = "one of them is not finite" if odd.any() else f"they differ by {error[at]:.3g}, {ulps[at]:.3g} ulp"
+        mismatch = Finding(name, at, float(got[at]), float(want[at]), reason, int((wrong | odd).sum()), inputs)
+    if better.any():
+        at = _worst(np.ones(got.shape), better)
+        reason = "finite where the reference is NaN"
+        note = Finding(name, at, float(got[at]), float(want[at]), reason, int(better.sum()), inputs)
+    return Gap(got.size, *figures, inputs, mismatch, note)
+
+
+def _wrong(name: str, got: Array, want: Array, reason: str, inputs: Inputs) -> Gap:
+    """A whole output that cannot be compared: it raised, or has another shape."""
+    first, expected = (float(array.flat[0]) if array.size else float("nan") for array in (got, want))
+    finding = Finding(name, (), first, expected, reason, max(want.size, 1), inputs)
+    return Gap(0, 0.0, 0.0, 0.0, float("inf"), inputs, finding)
+
+
+def _max(figures: Array) -> float:
+    return float(figures.max(initial=0.0))
+
+
+def _worst(excess: Array, where: Any) -> tuple[int, ...]:
+    """The index of the largest excess among the elements that `where` selects."""
+    flat = np.argmax(np.where(where, excess, -1.0))
+    return tuple(int(i) for i in np.unravel_index(flat, excess.shape))
+
+
+def _entry(name: str, gaps: Sequence[Gap]) -> Entry:
+    """Summarise one output over all points."""
+
+    def worst(figure: Callable[[Gap], float]) -> float:
+        return max(map(figure, gaps), default=0.0)
+
+    return Entry(
+        name=name,
+        numbers=sum(gap.numbers for gap in gaps),
+        absolute=worst(lambda gap: gap.absolute),
+        relative=worst(lambda gap: gap.relative),
+        ulps=worst(lambda gap: gap.ulps),
+        where=max(gaps, key=lambda gap: gap.excess).inputs if gaps else None,
+        mismatches=tuple(gap.mismatch for gap in gaps if gap.mismatch is not None),
+        notes=tuple(gap.note for gap in gaps if gap.note is not None),
+    )
