@@ -17,6 +17,7 @@ from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import broadcast_to, scatter
 from .origin import Origin
+from .passes.expand import expand_underivable
 from .registry import Assembly, lookup
 from .trace import Expr, constant, input_symbols, recording, to_exprs, to_graph
 from .types import Type, format_shape
@@ -57,7 +58,7 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
 def gradient(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
     """The gradient of a scalar expression with respect to symbols, as expressions of the same symbols."""
     inputs = input_symbols([output, *wrt])
-    graph = to_graph(inputs, [output])
+    graph = expand_underivable(to_graph(inputs, [output]))
     serials = [x.serial for x in inputs]
     joint = adjoint(graph, [graph.inputs[serials.index(x.serial)] for x in wrt])
     exprs = to_exprs(joint, inputs)

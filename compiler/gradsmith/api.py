@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,18 +67,32 @@ def compile(
     >>> import gradsmith as gs
     >>> x, y = gs.symbols("x y")
     >>> f = gs.compile(x*y + y + gs.tanh(x))
-    >>> f(2.0, 3.0), f.grad(2.0, 3.0)
-    (9.964027580075817, (3.070650824853165, 3.0))
+    >>> [round(v, 4) for v in (f(2.0, 3.0), *f.grad(2.0, 3.0))]
+    [9.964, 3.0707, 3.0]
     """
     if dtype != "float64":
         raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
+    with _collector_paused():
+        return _compile(source, args, wrt, name, target, derivatives, selftest)
+
+
+def _compile(
+    source: Any,
+    args: Any,
+    wrt: Any,
+    name: str | None,
+    target: str | Path,
+    derivatives: Sequence[str] | None,
+    selftest: bool,
+) -> CompiledFunction:
+    """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = load_target(target)
     traced = trace(source, args)
     primal = verify(traced.graph)
     kinds = _kinds(derivatives, primal)
     by = _wrt(wrt, traced)
     joint = _differentiate(primal, by, kinds)
-    prepared = verify(prepare(joint, chosen))
+    prepared = prepare(joint, chosen)
     tested = make_selftest(primal, by.keys if kinds != ("value",) else ()) if selftest else None
     program = lower(
         prepared,
@@ -90,6 +106,18 @@ def compile(
     )
     files = render(program, chosen)
     return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No searches for reference cycles meanwhile: graphs have none, and looking costs as much as compiling."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _kinds(derivatives: Sequence[str] | None, primal: Graph) -> tuple[str, ...]:

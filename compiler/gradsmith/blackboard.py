@@ -10,7 +10,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from .explain import Lesson
-from .lecture import PLAIN_WORDS, TEX_WORDS, Back, Said, said
+from .lecture import Back, Said, said
+from .tongue import PLAIN_WORDS, TEX_WORDS
 
 __all__ = ["STYLES"]
 
@@ -21,9 +22,9 @@ _RESULT = "The value and the gradient"
 _BESIDE = "Beside it: the same gradient derived by hand rules, through SymPy"
 
 
-def _about(f: str, bar: str, partial: str) -> str:
+def _about(f: str, v: str, bar: str, partial: str) -> str:
     return (
-        f"Here {bar} is short for {partial}: how fast {f} changes with the value v. It starts at the result, with 1. "
+        f"Here {bar} is short for {partial}: how fast {f} changes with the value {v}. It starts at the result, with 1. "
         "Each step hands its own on to its operands, multiplied by its local slope (the chain rule); a value that was "
         "used several times adds up what it receives."
     )
@@ -42,7 +43,7 @@ def _text(lesson: Lesson) -> str:
         lines += ["", *_aligned([("at", name, value) for name, value in words.at], "  ")]
     lines += ["", *_heading(f"1. {_FORWARD}"), "", *_forward(words), ""]
     lines += _wrapped(f"so {' = '.join(words.result)}", "  ")
-    lines += ["", *_heading(f"2. {_BACKWARD}"), "", *_paragraph(_about(lesson.name, "d_v", f"∂{lesson.name}/∂v"))]
+    lines += ["", *_heading(f"2. {_BACKWARD}"), "", *_paragraph(_about(lesson.name, "v", "d_v", f"∂{lesson.name}/∂v"))]
     for back in words.backs:
         lines += ["", *_back(back)]
     lines += ["", *_heading(f"3. {_RESULT}"), "", *_wrapped(" = ".join(words.result), "  ")]
@@ -79,15 +80,21 @@ def _aligned(rows: Sequence[tuple[str, str, str]], indent: str) -> list[str]:
 def _forward(words: Said) -> Iterator[str]:
     """The steps as columns of equals; a step too long for its column is written without them."""
     rows = [[s.name, s.formula, s.numbers] for s in words.steps]
-    widths = [max((len(row[i]) for row in rows if len(row[i]) <= 30), default=0) for i in range(3)]
+    widths = _widths(rows)
     for s, row in zip(words.steps, rows, strict=True):
         if s.source:
             yield from _wrapped(s.source, "  # ")
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if width]
-        columns = "".join(f"{cell} {'=' if i == 0 or row[i].strip() else ' '} " for i, cell in enumerate(cells))
-        fits = all(len(cell) <= width for cell, width in zip(row, widths, strict=True))
-        line = columns + s.value if fits else " = ".join([*filter(None, row), s.value])
-        yield from _wrapped(line, "  ")
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True) if cell]
+        yield from _wrapped(" = ".join([*cells, s.value]), "  ")
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The widths of the columns, leaving long cells out of account where the lines would not fit otherwise."""
+    for longest in (80, 40, 30, 20):
+        widths = [max((len(row[i]) for row in rows if len(row[i]) <= longest), default=0) for i in range(3)]
+        if sum(widths) <= _WIDTH - 25:
+            break
+    return widths
 
 
 def _back(back: Back) -> Iterator[str]:
@@ -117,7 +124,7 @@ def _markdown(lesson: Lesson) -> str:
         ),
         f"So {_code(' = '.join(words.result))}.",
         f"## {_BACKWARD}",
-        _about(_code(f), _code("d_v"), _code(f"∂{f}/∂v")),
+        _about(_code(f), _code("v"), _code("d_v"), _code(f"∂{f}/∂v")),
     ]
     for back in words.backs:
         parts.append(f"### {_code(back.name + (f' = {back.formula}' if back.formula else ''))}")
@@ -156,22 +163,25 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _latex(lesson: Lesson) -> str:
-    words = said(lesson, TEX_WORDS)
-    head = [words.call, words.formula] if words.formula else [words.call]
+    words, f = said(lesson, TEX_WORDS), TEX_WORDS.style.name(lesson.name)
     parts = [
         rf"\section*{{The gradient of ${words.call}$}}",
-        _align([head, *([name, value] for name, value in words.at)]),
+        _align([*[[words.call, words.formula]] * bool(words.formula), *([*pair] for pair in words.at)]),
         rf"\subsection*{{{_FORWARD}}}",
         _align([[s.name, *filter(None, (s.formula, s.numbers)), s.value] for s in words.steps]),
         rf"\subsection*{{{_BACKWARD}}}",
-        _about(f"${words.call[: words.call.index('(')]}$", r"$\bar v$", rf"$\partial {words.call.split('(')[0]}/\partial v$"),
+        _about(f"${f}$", "$v$", r"$\bar v$", rf"$\partial {f}/\partial v$"),
     ]
     for back in words.backs:
-        chains = [[back.name, back.formula]] * bool(back.formula) + [[*back.cotangent]]
+        chains = [[back.name, back.formula]] * bool(back.formula) + [
+            [*back.cotangent[:-1], rf"{back.cotangent[-1]} \quad\text{{({back.reason})}}"]
+        ]
         for p in back.passes:
             chains += [[*p.slope]] * bool(p.slope)
             chains.append([p.target, *p.product])
-        parts.append(_align(chains, sums={i for i, c in enumerate(chains) if any(c[0] == p.target for p in back.passes)}))
+        parts.append(
+            _align(chains, sums={i for i, c in enumerate(chains) if any(c[0] == p.target for p in back.passes)})
+        )
     parts += [rf"\subsection*{{{_RESULT}}}", _align([list(words.result), *map(list, words.gradient)])]
     parts += [rf"\subsection*{{{_BESIDE}}}", _align([list(chain) for chain, _ in words.hands]), words.verdict]
     return "\n".join(filter(None, parts)) + "\n"

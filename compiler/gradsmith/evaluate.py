@@ -37,7 +37,7 @@ def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """
     import mpmath as mp
 
-    to_mp = np.frompyfunc(lambda v: v if isinstance(v, bool | np.bool_) else mp.mpf(v), 1, 1)
+    to_mp: Any = np.frompyfunc(lambda v: v if isinstance(v, bool | np.bool_) else mp.mpf(v), 1, 1)
     values: dict[int, Any] = {k: _objects(to_mp(np.asarray(v))) for k, v in zip(graph.inputs, inputs, strict=True)}
     for n in graph.ordered():
         if n.key in values:

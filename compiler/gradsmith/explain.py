@@ -4,7 +4,8 @@ In: a graph with one scalar result, and a value for each input. Out: text, Markd
 steps, the chain rule at each step on the way back, the gradient, and the same gradient derived by SymPy. Guarantee:
 each number is computed from the numbers shown before it, by the op's own derivative rule.
 
-This module does the mathematics and collects it in a `Lesson`; `lecture` puts that into words and `blackboard` lays it out.
+This module does the mathematics and collects it in a `Lesson`; `lecture` puts that into words, and `blackboard` lays
+the words out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from .errors import DerivativeError, SpecError
 from .evaluate import evaluate
 from .formula import written_size
 from .graph import Graph, Node
-from .notation import names, place
+from .notation import literal, names, place
+from .ops import broadcast_to
 from .passes.expand import expand_underivable
 from .passes.simplify import simplify
 from .registry import lookup
@@ -123,7 +125,9 @@ def explain(
     if style not in STYLES:
         raise SpecError(f"style= is one of {', '.join(map(repr, STYLES))}, not {style!r}")
     if len(primal) > limit:
-        raise SpecError(f"explaining {len(primal)} nodes step by step helps nobody (limit {limit}): raise limit= to insist")
+        raise SpecError(
+            f"explaining {len(primal)} nodes step by step helps nobody (limit {limit}): raise limit= to insist"
+        )
     return STYLES[style](lesson(primal, point, name=name))
 
 
@@ -167,9 +171,7 @@ def _backpropagate(graph: Graph, values: Mapping[int, Any]) -> tuple[Backstep, .
     return tuple(steps)
 
 
-def _shares(
-    graph: Graph, node: Node, cotangent: Any, values: Mapping[int, Any], active: set[int]
-) -> tuple[Share, ...]:
+def _shares(graph: Graph, node: Node, cotangent: Any, values: Mapping[int, Any], active: set[int]) -> tuple[Share, ...]:
     if not node.args:
         return ()
     scalar = all(graph.nodes[a]["shape"] == () for a in (node.key, *node.args))
@@ -199,10 +201,17 @@ def _rules(graph: Graph, node: Node, *, unit: bool) -> list[Graph | None]:
     with recording():
         g, y = _stand_in("g", Type(node.type.shape)), _stand_in("y", node.type)
         xs = [_stand_in(f"x{i}", graph.node(a).type) for i, a in enumerate(node.args)]
-        operands = [constant(graph.nodes[a]["params"]["value"]) if graph.nodes[a]["op"] == "constant" else x
-                    for a, x in zip(node.args, xs, strict=True)]  # fmt: skip
+        operands = [_operand(graph, a, x) for a, x in zip(node.args, xs, strict=True)]
         shares = op.vjp(constant(1.0) if unit else g, y, *operands, **node.params)
         return [None if s is None else simplify(to_graph([g, y, *xs], [s])) for s in shares]
+
+
+def _operand(graph: Graph, key: int, x: Expr) -> Expr:
+    """The operand in a rule: its number where it is one, so that laws can apply, else the stand-in `x`."""
+    value = literal(graph, key)
+    if value is None:
+        return x
+    return broadcast_to(value, x.shape) if x.shape else constant(value)
 
 
 def _stand_in(name: str, type: Type) -> Expr:

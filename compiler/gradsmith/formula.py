@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .graph import Graph, Node
-from .notation import brief, number
+from .notation import brief, literal, number
 from .registry import lookup
 
 __all__ = ["LATEX", "PLAIN", "Style", "Text", "expression", "latex_name", "step", "written_size"]
@@ -82,9 +82,13 @@ def expression(graph: Graph, key: int, known: Mapping[int, Text], style: Style) 
     texts = dict(known)
     for n in graph.ordered():
         if n.key not in texts:
-            value = n.params.get("value")
-            scalar = isinstance(value, bool | float)
-            texts[n.key] = style.constant(value) if scalar else step(graph, n, [texts[a] for a in n.args], style)
+            value = literal(graph, n.key)
+            given = value is None and n.op == "constant"
+            texts[n.key] = (
+                Text("c") if given
+                else step(graph, n, [texts[a] for a in n.args], style) if value is None
+                else style.constant(value)
+            )  # fmt: skip
     return texts[key]
 
 
@@ -131,8 +135,8 @@ PLAIN = Style(
 
 # --- LaTeX ----------------------------------------------------------------------------------------------------------
 
-_KNOWN = "sin cos tan sinh cosh tanh exp log max min".split()
-_CAPITALS = "GAMMA DELTA THETA LAMDA XI PI SIGMA UPSILON PHI PSI OMEGA".split()
+_KNOWN = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "max", "min")
+_CAPITALS = ("GAMMA", "DELTA", "THETA", "LAMDA", "XI", "PI", "SIGMA", "UPSILON", "PHI", "PSI", "OMEGA")
 
 
 def latex_name(name: str) -> str:
@@ -180,8 +184,8 @@ def _latex_call(function: str, operands: Sequence[str]) -> str:
 
 
 LATEX = Style(
-    PLAIN.rows
-    | {
+    {
+        **PLAIN.rows,
         "<=": Row(r"{0} \le {1}", COMPARISON, (SUM, SUM)),
         ">=": Row(r"{0} \ge {1}", COMPARISON, (SUM, SUM)),
         "==": Row("{0} = {1}", COMPARISON, (SUM, SUM)),
@@ -196,7 +200,7 @@ LATEX = Style(
         "@": Row(r"{0} \, {1}", PRODUCT, _BOTH),
         "⊗": Row(r"{0} \otimes {1}", PRODUCT, _BOTH),
         "1/x": Row(r"\frac1{{0}}", POWER),
-        "^": Row("{0}^{{1}}", POWER, (ATOM,)),
+        "^": Row("{0}^{{1}}", POWER, (ATOM, CHOICE)),
         "²": Row("{0}^2", POWER, (ATOM,)),
         "sech²": Row(r"\operatorname{sech}^2\left({0}\right)", POWER),
         "abs": Row(r"\left|{0}\right|"),

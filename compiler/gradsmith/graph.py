@@ -19,7 +19,7 @@ import numpy as np
 from .origin import NOWHERE, Origin
 from .types import DType, Type
 
-__all__ = ["Graph", "Node", "freeze_key"]
+__all__ = ["Graph", "Node", "freeze_key", "intern_key"]
 
 Params = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ class Node:
     origin: Origin
 
 
-class Graph(nx.DiGraph):  # type: ignore[type-arg]
+class Graph(nx.DiGraph):
     """A directed acyclic graph of operations on scalars and arrays.
 
     Node attributes: `op` (name), `args` (operand keys, in order), `params`, `shape`, `dtype`, `origin`. Graph
@@ -55,6 +55,7 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
     def __init__(self, incoming_graph_data: Any = None, **attributes: Any) -> None:
         super().__init__(incoming_graph_data, **attributes)
         self._interned: dict[object, int] = {}
+        self._records: dict[int, Node] = {}
 
     def add(
         self,
@@ -67,25 +68,29 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         commutative: bool = False,
     ) -> int:
         """The key of the node `op(*args, **params)`: the existing one where there is one, else a new one."""
-        key = (op, tuple(sorted(args)) if commutative else tuple(args), freeze_key(params), type)
+        args = tuple(args)
+        key = intern_key(op, args, params, type, commutative)
         found = self._interned.get(key)
         if found is not None:
-            seen = self.nodes[found]["origin"]
+            seen = self._node[found]["origin"]
             if origin.name is not None and seen.name is None and origin.role == seen.role:
-                self.nodes[found]["origin"] = origin
+                self._node[found]["origin"] = origin
+                self._records.pop(found, None)
             return found
-        new = len(self._interned)
+        new = len(self._node)
         self._interned[key] = new
-        self.add_node(
-            new, op=op, args=tuple(args), params=dict(params), shape=type.shape, dtype=type.dtype, origin=origin
-        )
+        self.add_node(new, op=op, args=args, params=dict(params), shape=type.shape, dtype=type.dtype, origin=origin)
         self.add_edges_from((arg, new) for arg in args)
         return new
 
     def node(self, key: int) -> Node:
         """The node with this key, as a record."""
-        a = self.nodes[key]
-        return Node(key, a["op"], a["args"], a["params"], Type(a["shape"], a["dtype"]), a["origin"])
+        found = self._records.get(key)
+        if found is None:
+            a = self._node[key]
+            type = Type(a["shape"], a["dtype"])
+            found = self._records[key] = Node(key, a["op"], a["args"], a["params"], type, a["origin"])
+        return found
 
     def ordered(self) -> Iterator[Node]:
         """All nodes, operands before their users."""
@@ -141,6 +146,12 @@ class Graph(nx.DiGraph):  # type: ignore[type-arg]
         from .draw import to_mermaid
 
         return to_mermaid(self, **options)
+
+
+def intern_key(op: str, args: tuple[int, ...], params: Params, type: Type, commutative: bool) -> object:
+    """What makes two nodes the same computation; operands of a commutative op count in any order."""
+    operands = tuple(sorted(args)) if commutative else args
+    return op, operands, freeze_key(params) if params else None, type.shape, type.dtype.name
 
 
 def freeze_key(value: Any) -> object:

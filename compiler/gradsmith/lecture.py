@@ -6,20 +6,21 @@ Guarantee: every style says the same in the same order, since `blackboard` only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .explain import Backstep, Hand, Lesson, Share
-from .formula import LATEX, PLAIN, Style, Text, expression, step, written_size
+from .formula import PLAIN, Style, Text, expression, step, written_size
 from .graph import Node
-from .notation import number, summary
+from .notation import literal
 from .origin import statement_text
 from .registry import lookup
+from .tongue import Tongue
 
-__all__ = ["PLAIN_WORDS", "TEX_WORDS", "Back", "Pass", "Said", "Step", "Tongue", "said"]
+__all__ = ["Back", "Pass", "Said", "Step", "said"]
 
 _LARGEST = 60  # parts of a formula worth writing out
 
@@ -72,50 +73,8 @@ class Said:
     verdict: str
 
 
-# --- in words -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tongue:
-    """A notation with the words that formulas of derivatives need."""
-
-    style: Style
-    bar: Callable[[str], str]
-    partial: Callable[[str, str], str]
-    times: str
-    sympy: Callable[[Any], str]
-
-    def value(self, v: Any) -> str:
-        """A value on the right of an equals sign."""
-        return summary(v) if np.shape(v) else self.style.fixed(v)
-
-    def factor(self, v: Any) -> str:
-        """A value among others, with the parentheses a negative number needs."""
-        text = self.value(v)
-        return f"({text})" if text.startswith("-") else text
-
-
-def _plain_sympy(e: Any) -> str:
-    return str(e).replace("**", "^")
-
-
-def _latex_sympy(e: Any) -> str:
-    import sympy
-
-    return str(sympy.latex(e, symbol_names={s: LATEX.name(s.name) for s in e.free_symbols}))
-
-
-PLAIN_WORDS = Tongue(PLAIN, lambda v: f"d_{v}", lambda a, b: f"∂{a}/∂{b}", " * ", _plain_sympy)
-TEX_WORDS = Tongue(
-    LATEX,
-    lambda v: rf"\bar{{{LATEX.name(v)}}}",
-    lambda a, b: rf"\frac{{\partial {LATEX.name(a)}}}{{\partial {LATEX.name(b)}}}",
-    r" \cdot ",
-    _latex_sympy,
-)
-
-
 def said(lesson: Lesson, tongue: Tongue) -> Said:
+    """The lesson in words, written in the notation of `tongue`."""
     graph, style = lesson.graph, tongue.style
     texts = {n.key: _operand(lesson, n, style) for n in graph.ordered()}
     f, inputs = style.name(lesson.name), [graph.node(k) for k in graph.inputs]
@@ -129,7 +88,7 @@ def said(lesson: Lesson, tongue: Tongue) -> Said:
         formula=expression(graph, lesson.root, leaves, style).text if small else "",
         at=tuple((texts[n.key].text, _given(lesson, n.key, tongue)) for n in inputs),
         steps=tuple(_steps(lesson, texts, tongue)),
-        result=(called, *dict.fromkeys([texts[lesson.root].text, tongue.value(lesson.values[lesson.root])])),
+        result=tuple(dict.fromkeys([called, texts[lesson.root].text, tongue.value(lesson.values[lesson.root])])),
         backs=tuple(_backs(lesson, texts, tongue)),
         gradient=tuple(
             (tongue.partial(lesson.name, lesson.names[k]), *_cotangent(lesson, gradient[k], tongue)) for k in gradient
@@ -140,34 +99,33 @@ def said(lesson: Lesson, tongue: Tongue) -> Said:
             if np.ndim(s.cotangent)
         ),
         hands=tuple(_hands(lesson, tongue)),
-        verdict=_verdict(lesson),
+        verdict=_verdict(lesson, tongue),
     )
 
 
 def _operand(lesson: Lesson, n: Node, style: Style) -> Text:
-    value = n.params.get("value")
-    return style.constant(value) if isinstance(value, bool | float) else Text(style.name(lesson.names[n.key]))
+    value = literal(lesson.graph, n.key)
+    return Text(style.name(lesson.names[n.key])) if value is None else style.constant(value)
 
 
 def _given(lesson: Lesson, key: int, tongue: Tongue) -> str:
     v = lesson.values[key]
-    return summary(v) if np.shape(v) else tongue.style.number(v)
+    return tongue.value(v) if np.shape(v) else tongue.style.number(v)
 
 
 def _steps(lesson: Lesson, texts: dict[int, Text], tongue: Tongue) -> Iterator[Step]:
     graph, seen = lesson.graph, {""}
     for n in graph.ordered():
-        value, array_constant = tongue.value(lesson.values[n.key]), n.op == "constant" and n.type.shape
-        if not n.args and not array_constant:
+        if n.op == "input" or literal(graph, n.key) is not None:
             continue
         text = statement_text(n.origin, 80)
         source = f"{n.origin}: {text}" if text else ""
         scalar = all(graph.nodes[a]["shape"] == () for a in n.args)
         yield Step(
             texts[n.key].text,
-            "constant" if array_constant else step(graph, n, [texts[a] for a in n.args], tongue.style).text,
+            "constant" if n.op == "constant" else step(graph, n, [texts[a] for a in n.args], tongue.style).text,
             _plugged(lesson, n, tongue.style) if scalar and n.args else "",
-            value,
+            tongue.value(lesson.values[n.key]),
             "" if source in seen else source,
         )
         seen.add(source)
@@ -187,7 +145,9 @@ def _backs(lesson: Lesson, texts: dict[int, Text], tongue: Tongue) -> Iterator[B
         rule = f"{op.symbol}: {op.slope}" if op.slope and op.name not in told and back.shares else ""
         told.add(op.name)
         passes = tuple(_pass(lesson, back, share, texts, tongue) for share in back.shares)
-        yield Back(texts[n.key].text, formula, _cotangent(lesson, back, tongue), _reason(lesson, back), rule, passes)
+        yield Back(
+            texts[n.key].text, formula, _cotangent(lesson, back, tongue), _reason(lesson, back, tongue), rule, passes
+        )
 
 
 def _cotangent(lesson: Lesson, back: Backstep, tongue: Tongue) -> tuple[str, ...]:
@@ -198,13 +158,17 @@ def _cotangent(lesson: Lesson, back: Backstep, tongue: Tongue) -> tuple[str, ...
     return (*parts, tongue.value(back.cotangent))
 
 
-def _reason(lesson: Lesson, back: Backstep) -> str:
+def _reason(lesson: Lesson, back: Backstep, tongue: Tongue) -> str:
     if back.key == lesson.root:
-        return f"the start: ∂{lesson.name}/∂{lesson.name}"
+        return "here it starts"
     if not back.arrived:
-        return f"{lesson.name} does not depend on it"
-    steps = [lesson.names[k] for k in dict.fromkeys(share.step for share in back.arrived)]
-    return f"from {steps[0]}" if len(steps) == 1 else f"from {', '.join(steps[:-1])} and {steps[-1]}"
+        return f"{tongue.inline(lesson.name)} does not depend on it smoothly"
+    steps = dict.fromkeys(share.step for share in back.arrived)
+    return f"from {_listed([tongue.inline(lesson.names[k]) for k in steps])}"
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _pass(lesson: Lesson, back: Backstep, share: Share, texts: dict[int, Text], tongue: Tongue) -> Pass:
@@ -213,14 +177,14 @@ def _pass(lesson: Lesson, back: Backstep, share: Share, texts: dict[int, Text], 
     value = tongue.value(share.value)
     known = dict(zip(share.rule.inputs, [Text(bar), texts[n.key], *(texts[a] for a in n.args)], strict=True))
     slope: tuple[str, ...] = ()
-    product = (_written(share.rule, known, style, lookup(n.op).slope), value)
+    product: tuple[str, ...] = (_written(share.rule, known, style, lookup(n.op).slope), value)
     if share.slope is not None:
         partial = tongue.partial(names[n.key], names[share.operand])
-        place = f" (place {share.number})" if share.times > 1 and style is PLAIN else ""
+        place = f" (operand {share.number})" if share.times > 1 and style is PLAIN else ""
         formula = _written(share.slope, known, style, lookup(n.op).slope)
         shown = tongue.value(share.slope_value)
         constant = share.slope.nodes[share.slope.outputs[0]]["op"] == "constant"
-        slope = (partial + place, formula) if constant else (partial + place, formula, shown)
+        slope = (partial + place, formula, *([] if constant else [shown]))
         with np.errstate(all="ignore"):
             exact = np.isclose(back.cotangent * share.slope_value, share.value, rtol=1e-9, atol=0, equal_nan=True)
         if exact:  # not so at 0*inf, where the rule is wiser than the product
@@ -231,7 +195,9 @@ def _pass(lesson: Lesson, back: Backstep, share: Share, texts: dict[int, Text], 
 
 def _written(rule: Any, known: dict[int, Text], style: Style, fallback: str) -> str:
     key = rule.outputs[0]
-    return expression(rule, key, known, style).text if written_size(rule, key) <= _LARGEST else f"by the rule: {fallback}"
+    return (
+        expression(rule, key, known, style).text if written_size(rule, key) <= _LARGEST else f"by the rule: {fallback}"
+    )
 
 
 def _hands(lesson: Lesson, tongue: Tongue) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -248,17 +214,17 @@ def _judged(hand: Hand) -> str:
     return {True: "agrees", False: "DISAGREES", None: "cannot be compared"}[hand.agrees]
 
 
-def _verdict(lesson: Lesson) -> str:
+def _verdict(lesson: Lesson, tongue: Tongue) -> str:
     if isinstance(lesson.hand, str):
-        return f"Not asked: {lesson.hand}."
-    names = [lesson.names[k] for k in lesson.graph.inputs]
+        return f"Not asked: {tongue.prose(lesson.hand)}."
+    names = [tongue.inline(lesson.names[k]) for k in lesson.graph.inputs]
     wrong = [name for name, hand in zip(names, lesson.hand, strict=True) if hand.agrees is False]
     silent = [name for name, hand in zip(names, lesson.hand, strict=True) if hand.agrees is None]
     if wrong:
         return (
-            f"THEY DISAGREE for {', '.join(wrong)}! At a kink (abs, relu, max at a tie) the slope is a matter of choice; "
-            "anywhere else this is a bug: please report it."
+            f"THEY DISAGREE for {_listed(wrong)}! At a kink (abs, relu, max at a tie) the slope is a matter of choice, "
+            "and infinities may cancel in a formula; anywhere else this is a bug: please report it."
         )
     if silent:
-        return f"SymPy has no number for {', '.join(silent)} here; all others agree."
+        return f"SymPy has no number for {_listed(silent)} here" + ("; all others agree." if names != silent else ".")
     return "Both agree: the chain rule, step by step, and the formulas derived by hand."

@@ -14,15 +14,16 @@ import numpy as np
 
 from .errors import SpecError
 from .graph import Graph, Node
+from .registry import lookup
 from .types import Dim, Shape, format_shape
 
-__all__ = ["brief", "names", "number", "place", "summary"]
+__all__ = ["brief", "contents", "literal", "names", "number", "place", "summary"]
 
 
 def names(graph: Graph) -> dict[int, str]:
     """A name for every node: `x` and `h1` are the user's, `v3` is the third step, `d_v3` its cotangent, `c1` an array.
 
-    A scalar constant is its own number. Other nodes of the derivative are `t1`, `t2`, …
+    A constant that is one number is called by it. Other nodes of the derivative are `t1`, `t2`, …
 
     >>> from gradsmith.trace import symbols, to_graph
     >>> x, y = symbols("x y")
@@ -38,17 +39,26 @@ def names(graph: Graph) -> dict[int, str]:
     for n in graph.ordered():
         if n.key in found:
             continue
-        value = n.params.get("value")
-        if isinstance(value, bool | float):
+        value = literal(graph, n.key)
+        if value is not None:
             found[n.key] = brief(value)
         elif n.origin.role == "cotangent" and owners.get(n.key) in found:
             found[n.key] = _cotangent(graph.node(owners[n.key]), found[owners[n.key]])
         else:
-            kind = "c" if value is not None else "t" if n.origin.role == "cotangent" else "v"
+            kind = "c" if n.op == "constant" else "t" if n.origin.role == "cotangent" else "v"
             counts[kind] += 1
             found[n.key] = _fresh(n.origin.name or f"{kind}{counts[kind]}", taken)
         taken |= {found[n.key], _cotangent(n, found[n.key])}
     return found
+
+
+def literal(graph: Graph, key: int) -> float | bool | None:
+    """The number that the node is everywhere: a scalar constant's own, also after it was broadcast; else None."""
+    node = graph.node(key)
+    while len(node.args) == 1 and lookup(node.op).kind == "layout":
+        node = graph.node(node.args[0])
+    value = node.params.get("value")
+    return value if isinstance(value, bool | float) else None
 
 
 def _cotangent(n: Node, name: str) -> str:
@@ -95,19 +105,25 @@ def summary(value: Any) -> str:
     >>> summary(np.array([0.5, -1.0])), summary(np.linspace(0.0, 1.0, 12).reshape(3, 4))
     ('(2,) [0.5, -1]', '(3, 4) from 0.0000 to 1.0000')
     """
+    shape = np.shape(value)
+    return f"{format_shape(shape)} {contents(value)}" if shape else contents(value)
+
+
+def contents(value: Any) -> str:
+    """A value in a few words without its shape: `summary`'s second half."""
     array = np.asarray(value)
     if not array.shape:
         return number(array.item())
-    shape = format_shape(array.shape)
     if array.size == 0:
-        return f"{shape} empty"
+        return "empty"
     if array.ndim == 1 and array.size <= 3:
-        return f"{shape} [{', '.join(map(brief, array.tolist()))}]"
+        return f"[{', '.join(map(brief, array.tolist()))}]"
     if array.dtype == bool:
-        return f"{shape} {int(array.sum())} of {array.size} true"
+        return f"{int(array.sum())} of {array.size} true"
     finite = array[np.isfinite(array)]
-    text = f"{shape} from {number(finite.min())} to {number(finite.max())}" if finite.size else shape
-    return text if finite.size == array.size else f"{text}, {array.size - finite.size} not finite"
+    text = f"from {number(finite.min())} to {number(finite.max())}" if finite.size else ""
+    lost = array.size - finite.size
+    return ", ".join(filter(None, [text, f"{lost} not finite" if lost else ""]))
 
 
 def place(graph: Graph, point: Mapping[str, Any]) -> list[np.ndarray]:

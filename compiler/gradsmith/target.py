@@ -110,12 +110,17 @@ def render(program: Program, target: Target) -> dict[str, str]:
 
 def render_template(target: Target, template: str, context: Mapping[str, Any]) -> str:
     """One template of the target's folder, filled from `context`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(target.folder),
+    return _environment(target.folder).get_template(template).render(context)
+
+
+@lru_cache(maxsize=32)
+def _environment(folder: Path) -> jinja2.Environment:
+    """The templates of a folder, parsed once; a changed file is read again."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # the output is source code, not HTML
     )
-    return environment.get_template(template).render(context)

@@ -19,7 +19,7 @@ import numpy as np
 
 from . import registry
 from .errors import GradsmithError, ShapeError, TraceError
-from .graph import Graph, freeze_key
+from .graph import Graph, intern_key
 from .origin import NOWHERE, Origin, caller_origin, statement_text
 from .registry import Op
 from .types import BOOL, FLOAT64, Dim, Shape, Type, broadcast_shapes, normalize_shape
@@ -198,8 +198,7 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
     state = _recording.get()
     if state is None:
         return Expr(op, args, params, type, origin)
-    ids = tuple(a.serial for a in args)
-    key = (op.name, tuple(sorted(ids)) if op.commutative else ids, freeze_key(params), type)
+    key = intern_key(op.name, tuple([a.serial for a in args]), params, type, op.commutative)
     found = state.interned.get(key)
     if found is None:
         found = Expr(op, args, params, type, origin)
@@ -250,17 +249,16 @@ def constant(value: Any) -> Expr:
         if _has_expr(value):
             return registry_function("stack")(*[as_expr(v) for v in value], axis=0)
     try:
-        array = np.array(value)
+        array = np.array(value, order="C")
     except (ValueError, TypeError) as error:
         raise TraceError(f"cannot make a constant of {type(value).__name__}: {error}") from None
     if array.dtype == bool:
-        array = np.ascontiguousarray(array)
         return constant(bool(array)) if array.ndim == 0 else _array(array, Type(array.shape, BOOL))
     if array.dtype.kind not in "iuf":
         raise TraceError(
             f"cannot make a constant of {type(value).__name__} {value!r}: real numbers and arrays of them are allowed"
         )
-    array = np.ascontiguousarray(array, dtype=np.float64)
+    array = array.astype(np.float64, order="C")  # ascontiguousarray would make one axis of none
     if np.isnan(array).any():
         _refuse_nan()
     return constant(float(array)) if array.ndim == 0 else _array(array, Type(array.shape))

@@ -105,7 +105,7 @@ def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]
         return found
     wanted = args.replace(",", " ").split() if isinstance(args, str) else list(args)
     by_name = {s.name: s for s in found}
-    chosen = [by_name.get(a, a) if isinstance(a, str) else a for a in wanted]
+    chosen: list[Any] = [by_name.get(a, a) if isinstance(a, str) else a for a in wanted]
     for a in chosen:
         if not isinstance(a, Expr) or a.op.name != "input":
             raise SpecError(f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}")

@@ -1,1 +1,1 @@
-"""The frontends: readers of other notations. Each turns one kind of input into an `Expr` and the symbols it depends on."""
+"""The frontends: readers of other notations. Each gives an `Expr` and the symbols that it depends on."""

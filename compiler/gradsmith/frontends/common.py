@@ -19,6 +19,8 @@ __all__ = ["Plan", "fold", "formula_origin"]
 #: What a node is made of: the nodes to read first, and the function that takes their values.
 Plan = tuple[Sequence[Any], Callable[..., Any]]
 
+_SHOWN = 200  # characters of a formula that are kept for comments
+
 
 @dataclass(frozen=True)
 class _Pending:
@@ -40,9 +42,8 @@ def fold(root: Any, plan: Callable[[Any], Plan]) -> Any:
         item = stack.pop()
         if isinstance(item, _Pending):
             first = len(values) - item.count
-            operands = values[first:]
+            value = item.build(*values[first:])
             del values[first:]
-            value = item.build(*operands)
             known[id(item.node)] = (item.node, value)
             values.append(value)
         elif id(item) in known:
@@ -63,5 +64,6 @@ def formula_origin(label: str, text: str) -> Origin:
     text:1 x*y + y
     """
     path = f"<{label} {sha256(text.encode()).hexdigest()[:12]}>"
-    linecache.cache[path] = (len(text), None, [text + "\n"], path)  # no mtime: checkcache() leaves it alone
+    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    linecache.cache[path] = (len(shown), None, [shown + "\n"], path)  # no mtime: checkcache() leaves it alone
     return Origin(label, 1, None, path)

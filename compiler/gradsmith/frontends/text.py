@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import ast
 import functools
-import keyword
 import math
 import operator
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from .. import ops
 from ..errors import GradsmithError, ParseError
 from ..trace import Expr, as_expr, input_symbols, recording, symbol
 from .common import Plan, fold, formula_origin
-from .text_calls import CONSTANTS, FUNCTIONS, Refused, call_plan, static
+from .text_calls import CONSTANTS, FUNCTIONS, call_plan, static
+from .text_errors import LITERALS, REFUSALS, TOO_DEEP, Refused, fail, fail_at, read
 
 __all__ = ["parse"]
 
@@ -57,24 +56,18 @@ def parse(text: str, known: Mapping[str, Expr] | None = None) -> tuple[Expr, lis
     if not isinstance(text, str):
         raise ParseError(f"the formula must be a str, not {type(text).__name__}")
     text = " ".join(text.split())
-    tree = _read(text)
+    tree = read(text)
     try:
         with recording() as state:
             state.origin = formula_origin("text", text)
             names, inputs = _bind(tree, dict(known or {}))
             result = as_expr(fold(tree, lambda node: _plan(node, names)))
     except Refused as refused:
-        node = refused.node
-        _fail(refused.message, text, _column(text, node.col_offset), _column(text, node.end_col_offset))
+        fail_at(refused, text)
     except (RecursionError, MemoryError):
-        _fail(_TOO_DEEP, text, 0, 0)
+        fail(TOO_DEEP, text, 0, 0)
     return result, inputs
 
-
-_TOO_DEEP = (
-    "the text is nested too deeply, or has too many operators in one chain, for Python's grammar: "
-    "group it with parentheses, or write it as a Python function"
-)
 
 # --- the grammar ----------------------------------------------------------------------------------------------------
 
@@ -83,7 +76,7 @@ def _plan(node: Any, names: Names) -> Plan:
     """What the node needs and how its value is made; errors of ops point at the node."""
     rule = _RULES.get(type(node))
     if rule is None:
-        raise Refused(node, _REFUSALS.get(type(node)) or f"{type(node).__name__} is not part of a formula")
+        raise Refused(node, REFUSALS.get(type(node)) or f"{type(node).__name__} is not part of a formula")
     operands, build = rule(node, names)
 
     def guarded(*values: Any) -> Any:
@@ -101,7 +94,7 @@ def _constant(node: ast.Constant, _: Names) -> Plan:
     if isinstance(value, bool):
         return (), lambda: value
     if not isinstance(value, int | float):
-        raise Refused(node, _LITERALS.get(type(value), "numbers are the only literals of a formula"))
+        raise Refused(node, LITERALS.get(type(value), "numbers are the only literals of a formula"))
     try:
         number = float(value)
     except OverflowError:
@@ -111,20 +104,11 @@ def _constant(node: ast.Constant, _: Names) -> Plan:
     return (), lambda: number
 
 
-_LITERALS = {
-    str: "text has no place in a formula; write names without quotes",
-    bytes: "text has no place in a formula; write names without quotes",
-    complex: "gradsmith computes with real numbers; to name a variable j, write a product with *",
-    type(None): "None has no value",
-    type(...): "... stands in indices only",
-}
-
-
 def _name(node: ast.Name, names: Names) -> Plan:
     return (), lambda: names[node.id]
 
 
-def _number_or(function: Callable[..., Any], *values: Any) -> Any:
+def _combined(function: Callable[..., Any], *values: Any) -> Any:
     """An operator on values: numbers are combined at once, as Python does, in float64."""
     try:
         result = function(*values)
@@ -140,12 +124,8 @@ def _number_or(function: Callable[..., Any], *values: Any) -> Any:
 def _operator(table: Mapping[type[ast.AST], Callable[..., Any]], node: Any) -> Callable[..., Any]:
     function = table.get(type(node.op))
     if function is None:
-        raise Refused(node, _REFUSALS[type(node.op)])
-    return functools.partial(_number_or, function)
-
-
-def _matmul(a: Any, b: Any) -> Expr:
-    return ops.matmul(a, b)
+        raise Refused(node, REFUSALS[type(node.op)])
+    return functools.partial(_combined, function)
 
 
 _BINARY: Mapping[type[ast.AST], Callable[..., Any]] = {
@@ -154,7 +134,7 @@ _BINARY: Mapping[type[ast.AST], Callable[..., Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
-    ast.MatMult: _matmul,
+    ast.MatMult: ops.matmul,
 }
 _UNARY: Mapping[type[ast.AST], Callable[..., Any]] = {
     ast.USub: operator.neg,
@@ -213,25 +193,6 @@ _RULES: Mapping[type[ast.AST], Rule] = {
     ast.Call: call_plan,
     ast.Subscript: _subscript,
 }
-_REFUSALS: Mapping[type[ast.AST], str] = {
-    ast.BitXor: "^ is exclusive or in Python: for a power write **, for conditions logical_xor(a, b)",
-    ast.BitAnd: "& binds tighter than comparisons: write `and`",
-    ast.BitOr: "| binds tighter than comparisons: write `or`",
-    ast.Invert: "~ is not part of a formula: write `not`",
-    ast.FloorDiv: "// is not part of a formula: write floor(x / y)",
-    ast.Mod: "% is not part of a formula: write x - y*floor(x / y)",
-    ast.LShift: "<< is not part of a formula: write x * 2**n",
-    ast.RShift: ">> is not part of a formula: write floor(x / 2**n)",
-    ast.Attribute: "attributes and methods are not part of a formula: write f(x), not x.f()",
-    ast.Lambda: "lambda is not part of a formula: write its body only",
-    ast.Tuple: "this is several expressions: write one text for each result",
-    ast.List: "lists stand in stack([...]), concatenate([...]) and indices only",
-    ast.NamedExpr: "assignments are not part of a formula: write the value itself",
-    ast.JoinedStr: "text has no place in a formula",
-    ast.Starred: "* in front of a value is not part of a formula: write each argument",
-    ast.ListComp: "comprehensions are not part of a formula: write a Python function, or a reduction such as sum(x)",
-    ast.GeneratorExp: "comprehensions are not part of a formula: write a Python function, or a reduction such as sum(x)",
-}
 
 # --- names ----------------------------------------------------------------------------------------------------------
 
@@ -267,62 +228,3 @@ def _value_of(node: ast.Name) -> Any:
     if node.id in FUNCTIONS:
         raise Refused(node, f"{node.id!r} is a function: write {node.id}(...), or give it a value in known=")
     return symbol(node.id)
-
-
-# --- errors ---------------------------------------------------------------------------------------------------------
-
-_LOOKALIKES = dict(zip("−–×·⋅÷²³√≤≥≠∞“”‘’", "- - * * * / **2 **3 sqrt(...) <= >= != inf".split(), strict=False))
-_HINTS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = (
-    (re.compile(r"^$"), lambda m: "the text is empty: write an expression such as x*y + tanh(x)"),
-    (
-        re.compile(r"^([\w. ]+|\w+\([\w, ]*\)) ?[-+*/]?=(?!=) ?(.*)$"),
-        lambda m: f"a formula is the value alone, without an assignment: write {_short(m[2])!r}",
-    ),
-    (re.compile(r"&&|\|\||!(?!=)"), lambda m: "write `and`, `or`, `not` for && || !"),
-    (re.compile(r"\?"), lambda m: "write `a if condition else b` for condition ? a : b"),
-    (re.compile(r"[−–×·⋅÷²³√≤≥≠∞]"), lambda m: f"the character {m[0]!r} is not an operator: write {_LOOKALIKES[m[0]]}"),
-    (re.compile(r"(?<![\w.])\d[\d.]* ?(?!if|else|and|or|in|is|not)[^\W\d]"), lambda m: "write a product with *: 2*x"),
-    (re.compile(r"\w+"), lambda m: f"{m[0]!r} is a keyword of Python: write {m[0]}_" if m[0] in _KEYWORDS else ""),
-)
-_KEYWORDS = {*keyword.kwlist} - {"and", "or", "not", "if", "else", "True", "False", "None"}
-
-
-def _read(text: str) -> ast.Expression:
-    """Python's syntax tree of the text; all that Python's parser raises becomes a `ParseError`."""
-    if "#" in text:
-        _fail("a formula has no comments: remove the part from # on", text, text.index("#"), len(text))
-    try:
-        return ast.parse(text, mode="eval")
-    except SyntaxError as error:
-        start, end = (error.offset or 1) - 1, (error.end_offset or 0) - 1
-        reason = "two values without an operator between: write a product with *" if "comma" in error.msg else error.msg
-        _fail(_hint(text) or f"this is not an expression: {reason}", text, start, end)
-    except (RecursionError, MemoryError):
-        _fail(_TOO_DEEP, text, 0, 0)
-    except (ValueError, OverflowError) as error:  # null bytes, lone surrogates
-        _fail(f"this is not an expression: {error}", text, 0, 0)
-
-
-def _hint(text: str) -> str:
-    found = (remedy(match) for pattern, remedy in _HINTS for match in pattern.finditer(text))
-    return next(filter(None, found), "")
-
-
-def _column(text: str, offset: int) -> int:
-    """The syntax tree counts bytes of UTF-8; messages count characters."""
-    return len(text.encode()[:offset].decode(errors="ignore"))
-
-
-def _short(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _fail(message: str, text: str, start: int, end: int, width: int = 76) -> NoReturn:
-    """Raise the error with the part of the text around the place, and carets under it."""
-    start = min(max(start, 0), len(text))
-    first = max(0, start - width // 2) if len(text) > width else 0
-    shown = ("…" if first else "") + text[first : first + width] + ("…" if first + width < len(text) else "")
-    at = start - first + bool(first)
-    carets = max(1, min(end - start, len(shown) - at))
-    safe = shown.encode("ascii" if not shown.isprintable() else "utf-8", "backslashreplace").decode()
-    raise ParseError(f"{message}\n  {safe}\n  {' ' * at}{'^' * carets}") from None

@@ -13,13 +13,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from .. import ops
 from ..trace import Expr
 from .common import Plan
+from .text_errors import Refused
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "Function", "Refused", "call_plan", "static"]
+__all__ = ["CONSTANTS", "FUNCTIONS", "Function", "call_plan", "static"]
 
 CONSTANTS: Mapping[str, float] = {"pi": math.pi, "π": math.pi, "e": math.e, "inf": math.inf}
 _ALIASES = {
@@ -36,14 +37,6 @@ _REMEDIES = {
     "csc": "write 1/sin(x)",
     "cot": "write 1/tan(x)",
 }
-
-
-class Refused(Exception):
-    """A node that is not part of the language, and why; `parse` adds the text."""
-
-    def __init__(self, node: Any, message: str) -> None:
-        super().__init__(message)
-        self.node, self.message = node, message
 
 
 @dataclass(frozen=True)
@@ -101,6 +94,7 @@ def call_plan(node: ast.Call, names: Mapping[str, Any]) -> Plan:
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, FUNCTIONS, n=3, cutoff=0.7)
+    close = [c for c in close if sorted(c) == sorted(name)] or close[:2]  # swapped letters are the likeliest mistake
     remedy = _REMEDIES.get(name) or (f"did you mean {' or '.join(map(repr, close))}?" if close else "")
     return f"unknown function {name!r}: {remedy or f'for a product write {name}*(...)'}"
 
@@ -137,7 +131,7 @@ def _bound(node: ast.Call, function: Function) -> Plan:
 
     def build(*values: Any) -> Expr:
         given = {name: values[place] for name, place in places.items()} | options
-        arguments = inspect.BoundArguments(function.signature, {n: given[n] for n in bound})  # type: ignore[arg-type]
+        arguments = inspect.BoundArguments(function.signature, {n: given[n] for n in bound})
         return function.call(*arguments.args, **arguments.kwargs)
 
     return operands, build
@@ -153,11 +147,14 @@ def static(node: ast.expr, depth: int = 2) -> Any:
     if isinstance(node, ast.Constant) and (node.value in (None, ...) or isinstance(node.value, int)):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        if type(node.operand.value) is int:
-            return -node.operand.value
+        return -static(node.operand, 0) if type(node.operand.value) is int else _not_static(node)
     if isinstance(node, ast.Tuple | ast.List) and depth:
         items = [static(item, depth - 1) for item in node.elts]
         return items if isinstance(node, ast.List) else tuple(items)
     if isinstance(node, ast.Slice) and depth:
         return slice(*(None if part is None else static(part, 0) for part in (node.lower, node.upper, node.step)))
+    return _not_static(node)
+
+
+def _not_static(node: ast.expr) -> NoReturn:
     raise Refused(node, "indices, axes and shapes must be written as ints (or slices, tuples, True and False)")

@@ -105,7 +105,7 @@ def _virtual(
     if n.key in contiguous and n.type.shape:
         return False
     if op.kind == "layout":
-        return bool(n.type.shape) or (planned.uses[n.key] == 1 and n.key not in planned.outputs | spelled_out)
+        return bool(n.type.shape) or (planned.uses[n.key] == 1 and n.key not in {*planned.outputs, *spelled_out})
     if op.kind != "elementwise" or n.key in planned.outputs:
         return False
     if n.type.shape:

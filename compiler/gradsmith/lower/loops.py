@@ -7,7 +7,7 @@ into subscripts. What is computed when is decided by `fusion`, where it lives by
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,9 @@ class _Nest:
     index: Index
     flat: bool
     depth: int
+
+
+_Write = Callable[[_Nest, list[Line]], None]
 
 
 class _Writer:
@@ -177,8 +180,11 @@ class _Writer:
                 value = self._element(key, (), False, lines, 0)
                 lines += _lines(self.target.syntax["store"].format(name=out.name, value=value.text))
             elif self.buffers.get(key) != out.name:
-                lines += self._loop_over(out.shape, lambda nest, inner, key=key, out=out: self._copy(key, out, nest, inner))  # type: ignore[misc]
+                lines += self._loop_over(out.shape, self._copier(key, out))
         return lines
+
+    def _copier(self, key: int, out: Argument) -> Callable[[_Nest, list[Line]], None]:
+        return lambda nest, lines: self._copy(key, out, nest, lines)
 
     def _copy(self, key: int, out: Argument, nest: _Nest, lines: list[Line]) -> None:
         value = self._element(key, nest.index, False, lines, nest.depth)
@@ -202,13 +208,10 @@ class _Writer:
         if n.key in self.plan.outputs and self.plan.uses[n.key] == 1:
             self.stored.add(n.key)
             return lines + _lines(self.target.syntax["store"].format(name=self.plan.outputs[n.key], value=value.text))
-        name = self.names.fresh(self._wish(n))
+        name = self.names.fresh(n.origin.name)
         lines += _lines(self._assign(n, name, value.text))
         self.scalars[n.key] = Text(name)
         return lines
-
-    def _wish(self, n: Node) -> str | None:
-        return n.origin.name
 
     def _assign(self, n: Node, name: str, value: str) -> str:
         pattern = "assign_bool" if n.type.dtype.kind == "bool" else "assign"
@@ -246,7 +249,7 @@ class _Writer:
         buffer = self.buffers.get(n.key)
         read_here = any(n.key in self.units.reads[m.key] for m in unit.nodes)
         if read_here or buffer is None:
-            name = self.names.fresh(None if buffer is not None else self._wish(n))
+            name = self.names.fresh(None if buffer is not None else n.origin.name)
             lines += _lines(self._assign(n, name, value.text), nest.depth)
             self.locals[n.key] = value = Text(name)
         if buffer is not None:
@@ -275,11 +278,13 @@ class _Writer:
                 return False
         return True
 
-    def _per_element(self, n: Node, write: object) -> list[Line]:
+    def _per_element(self, n: Node, write: _Write) -> list[Line]:
         """A loop over the result of `n`, or one statement for a scalar."""
         shape = shape_of(self.graph, n.key)
-        assert callable(write)
-        lines = self._loop_over(shape, write) if shape else _call(write)
+        if shape:
+            return self._loop_over(shape, write)
+        lines: list[Line] = []
+        write(_Nest((), False, 0), lines)
         return lines
 
     def _reduce(self, n: Node, structure: Reduction, nest: _Nest, lines: list[Line]) -> None:
@@ -308,10 +313,9 @@ class _Writer:
         self._accumulate(n, Reduction("add", 0.0), (structure.length(*types),), value, nest, lines)
 
     def _accumulate(
-        self, n: Node, structure: Reduction, shape: tuple[int, ...], value: object, nest: _Nest, lines: list[Line]
+        self, n: Node, structure: Reduction, shape: tuple[int, ...], value: Callable[[Index, list[Line], int], Text], nest: _Nest, lines: list[Line]
     ) -> None:
         """An accumulator, the loop that fills it, and where its total goes."""
-        assert callable(value)
         total = self.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
         initial = self.printer.number(structure.initial).text
         lines += _lines(self.target.syntax["accumulator"].format(name=total, value=initial), nest.depth)
@@ -402,9 +406,8 @@ class _Writer:
 
     # --- loops and subscripts -----------------------------------------------------------------------------------
 
-    def _loop_over(self, shape: Sequence[int], inside: object, depth: int = 0) -> list[Line]:
+    def _loop_over(self, shape: Sequence[int], inside: _Write, depth: int = 0) -> list[Line]:
         """A nest of loops over `shape`; axes of size 1 need none."""
-        assert callable(inside)
         lines: list[Line] = []
         index: list[Affine] = []
         start = depth
@@ -445,13 +448,6 @@ class _Writer:
             text = pattern.format(name=self.lookups[key], size=max(1, len(term.table)), values=entries or "0")
             self.tables += _lines(text)
         return f"{self.lookups[key]}[{self._offset(term.index, term.shape)}]"
-
-
-def _call(write: object) -> list[Line]:
-    lines: list[Line] = []
-    assert callable(write)
-    write(_Nest((), False, 0), lines)
-    return lines
 
 
 def _is_number(text: str) -> bool:

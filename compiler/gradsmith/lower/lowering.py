@@ -20,7 +20,7 @@ from .naming import Names
 from .printing import WIDTH, wrapped
 from ..types import format_shape
 from .statements import Body, Group, support_of
-from .straight import straight
+from .straight import Tables, straight
 
 __all__ = ["Signature", "argument", "lower"]
 
@@ -62,29 +62,20 @@ def lower(
     twins: list[Function] = []
     ops: dict[str, Op] = {}
     twin_ops: dict[str, Op] = {}
-    constants: list[str] = []
-    shared = names.copy()
+    tables = Tables(graph, names, target) if target.lowering == "array" else None
     for kind in derivatives:
         wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
         if target.lowering == "loops":
             body = loops(graph, wanted, signature.inputs, target, names.copy())
         else:
-            own = names.copy()
-            own.take_numbers(shared, "TABLE_")
-            body = straight(graph, wanted, signature.inputs, target, own)
-            shared = own
+            body = straight(graph, wanted, signature.inputs, target, names.copy(), tables)
         function = _function(functions_names[kind], kind, body, signature, target)
         functions.append(function)
         ops.update(body.ops)
-        constants += body.constants
         if target.twin and body.may_raise:
-            own = names.copy()
-            own.take_numbers(shared, "TABLE_")
-            twin = straight(graph, wanted, signature.inputs, target, own, twin=True)
-            shared = own
+            twin = straight(graph, wanted, signature.inputs, target, names.copy(), tables, twin=True)
             twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target))
             twin_ops.update(twin.ops)
-            constants += twin.constants
     imports, support = support_of(ops.values(), target, twin=False)
     more_imports, more_support = support_of(twin_ops.values(), target, twin=True) if twins else ([], [])
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
@@ -99,7 +90,7 @@ def lower(
         twins=tuple(twins),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=tuple(dict.fromkeys([*support, *more_support])),
-        constants=tuple(constants),
+        constants=tuple(tables.lines() if tables else ()),
         work=max((f.work for f in functions), default=0),
         selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,
         value=by_kind.get("value"),

@@ -41,7 +41,3 @@ class Names:
         new = object.__new__(Names)
         new._reserved, new._taken, new._numbers = self._reserved, set(self._taken), dict(self._numbers)
         return new
-
-    def take_numbers(self, other: Names, base: str) -> None:
-        """Go on counting `base` where `other` stopped (names at file level are shared between functions)."""
-        self._numbers[base] = max(self._numbers.get(base, 0), other._numbers.get(base, 0))

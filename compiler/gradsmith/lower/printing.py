@@ -53,8 +53,7 @@ class Printer:
 
     def repeats(self, cell: str) -> frozenset[int]:
         """Which operands a cell prints more than once (they must be names, not expressions)."""
-        numbers = [int(n) for n in re.findall(r"\{(\d+)\}", cell)]
-        return frozenset(n for n in numbers if numbers.count(n) > 1)
+        return self._parse(cell).repeats
 
     def number(self, value: float | bool) -> Text:
         """A literal: the shortest text that reads back as the same number."""
@@ -70,6 +69,7 @@ class Printer:
 class _Template:
     level: int
     needs: tuple[int, ...]  # for each placeholder in order: the least level that needs no parentheses
+    repeats: frozenset[int]
 
 
 def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
@@ -86,7 +86,8 @@ def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
         elif depth == 0:
             symbol = f"u{token}" if _unary(tokens, i) and f"u{token}" in levels else token
             level = min(level, levels.get(symbol, ATOM))
-    return _Template(level, tuple(needs))
+    numbers = [token[1:-1] for token in tokens if token.startswith("{")]
+    return _Template(level, tuple(needs), frozenset(int(n) for n in numbers if numbers.count(n) > 1))
 
 
 def _unary(tokens: Sequence[str], i: int) -> bool:
@@ -114,7 +115,8 @@ def wrapped(text: str, width: int, indent: int) -> list[str]:
     """`text` cut at commas inside brackets so that lines stay within `width`; later lines are indented once more."""
     if len(text) + indent <= width:
         return [text]
-    lines, start, depth, last = [], 0, 0, -1
+    lines: list[str] = []
+    start, depth, last = 0, 0, -1
     for i, c in enumerate(text):
         depth += (c in "([{") - (c in ")]}")
         if i - start + indent + (4 if lines else 0) >= width and last > start:

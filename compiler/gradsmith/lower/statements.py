@@ -32,7 +32,6 @@ class Body:
     result: str = ""
     work: int = 0
     ops: dict[str, Op] = field(default_factory=dict)
-    constants: list[str] = field(default_factory=list)
     may_raise: bool = False
 
 
@@ -52,9 +51,11 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
     uses: dict[int, int] = {}
     outputs: dict[int, str] = {}
     for group in groups:
-        for i, key in enumerate(group.keys):
+        whole = len(group.keys) == 1 and not (group.argument.shape and graph.nodes[group.keys[0]]["shape"] == ())
+        places = [()] if whole else np.ndindex(group.argument.shape)
+        for place, key in zip(places, group.keys, strict=True):
             uses[key] = uses.get(key, 0) + 1
-            outputs.setdefault(key, group.argument.name if len(group.keys) == 1 else f"{group.argument.name}_{i}")
+            outputs.setdefault(key, "_".join([group.argument.name, *map(str, place)]))
     nodes: list[Node] = []
     for key in sorted(graph.nodes, reverse=True):
         if key not in uses:

@@ -26,8 +26,41 @@ __all__ = ["straight"]
 _INLINE = 60  # characters: longer operands get a statement of their own
 
 
+class Tables:
+    """Array constants, which stand at the top of the file, once for all of its functions."""
+
+    def __init__(self, graph: Graph, names: Names, target: Target) -> None:
+        self._printer, self._target = Printer(target), target
+        self._used: dict[int, Node] = {}
+        self._names = {
+            n.key: names.fresh(n.origin.name, "TABLE_")
+            for n in graph.ordered()
+            if isinstance(n.params.get("value"), np.ndarray)
+        }
+
+    def name(self, n: Node) -> str:
+        """The name of a table, which is printed from now on."""
+        self._used[n.key] = n
+        return self._names[n.key]
+
+    def lines(self) -> list[str]:
+        """The definitions of the tables in use."""
+        found: list[str] = []
+        for key, n in sorted(self._used.items()):
+            text = _nested(n.params["value"], self._printer)
+            found += wrapped(self._target.syntax["table"].format(name=self._names[key], value=text), WIDTH, 0)
+        return found
+
+
 def straight(
-    graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names, *, twin: bool = False
+    graph: Graph,
+    groups: Sequence[Group],
+    inputs: Sequence[Argument],
+    target: Target,
+    names: Names,
+    tables: Tables | None,
+    *,
+    twin: bool = False,
 ) -> Body:
     """The body that computes `groups`; `twin` uses the target's second set of cells."""
     planned = plan(graph, groups, implicit_broadcast=target.lowering == "array")
@@ -42,7 +75,9 @@ def straight(
             continue
         op = lookup(n.op)
         if n.op == "constant":
-            texts[n.key] = _constant(n, printer, target, names, body)
+            value = n.params["value"]
+            table = tables is not None and isinstance(value, np.ndarray)
+            texts[n.key] = Text(tables.name(n)) if table else printer.number(value)  # type: ignore[union-attr]
             continue
         body.ops[op.name] = op
         constants = [_scalar_constant(graph, a) for a in n.args]
@@ -105,16 +140,6 @@ def _inline(n: Node, planned: Plan, text: Text, spelled_out: set[int]) -> bool:
 def _wish(n: Node, planned: Plan) -> str | None:
     output = planned.outputs.get(n.key)
     return output if output is not None and (n.origin.name is None or n.origin.role == "cotangent") else n.origin.name
-
-
-def _constant(n: Node, printer: Printer, target: Target, names: Names, body: Body) -> Text:
-    value = n.params["value"]
-    if not isinstance(value, np.ndarray):
-        return printer.number(value)
-    name = names.fresh(n.origin.name, "TABLE_")
-    text = target.syntax["table"].format(name=name, value=_nested(value, printer))
-    body.constants += wrapped(text, WIDTH, 0)
-    return Text(name)
 
 
 def _nested(value: np.ndarray, printer: Printer) -> str:

@@ -10,7 +10,10 @@ from ..registry import Cell
 from ..trace import Expr, op
 from ..types import BOOL, FLOAT64, Type, format_shape
 
-__all__ = ["cells", "condition", "elementwise", "function", "infix", "no_gradient"]
+#: A function that traces an op. Records that refer to themselves in a derivative rule declare it for the type checker.
+Traced = Callable[..., Expr]
+
+__all__ = ["Traced", "cells", "condition", "elementwise", "function", "infix", "no_gradient"]
 
 
 def elementwise(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:

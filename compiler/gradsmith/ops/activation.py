@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._declare import cells, elementwise
+from ._declare import Traced, cells, elementwise
 from .arithmetic import absolute
 from .elementary import exp, log1p
 from .selection import maximum, where
@@ -22,7 +22,7 @@ relu = elementwise(
     torch="relu", samples=_REAL, edges=_EDGES, edge_notes={"x = 0": "slope 0, as torch"},
     cost=lambda y, *_: {"select": y.size},
 )
-sigmoid = elementwise(
+sigmoid: Traced = elementwise(
     "sigmoid", 1, doc="Logistic function `1/(1 + exp(-x))`.", symbol="σ", slope="σ(x)*σ(-x)",
     vjp=lambda g, y, x: (g * (y * sigmoid(-x)),),  # y*(1 - y) loses every digit for large x
     expand=lambda x: 1.0 / (1.0 + exp(-x)),

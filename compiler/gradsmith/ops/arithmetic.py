@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..trace import Expr
-from ._declare import cells, elementwise, infix
+from ._declare import Traced, cells, elementwise, infix
 from .elementary import log
 from .selection import equal, logical_and, where
 
@@ -77,11 +77,11 @@ negative = elementwise(
 )
 absolute = elementwise(
     "abs", 1, doc="Absolute value.", symbol="abs", slope="sign(x)",
-    vjp=lambda g, y, x: (g * _sign(x),),
+    vjp=lambda g, y, x: (g * sign(x),),
     cells=cells("abs({0})", "np.abs({0})", "fabs({0})"), evaluate=np.abs, mp="fabs", sympy="Abs", torch="abs",
     samples=_ONES, edges=_ONE_EDGES, edge_notes={"x = 0": "slope 0, as torch"},
 )
-sign = elementwise(
+sign: Traced = elementwise(
     "sign", 1, doc="-1, 0 or 1 by the sign of the value.", symbol="sign", slope="0",
     vjp=lambda g, y, x: (None,),
     cells=cells(
@@ -92,7 +92,6 @@ sign = elementwise(
     evaluate=np.sign, mp="sign", sympy="sign", torch="sign", samples=_ONES,
     edges=[e for e in _ONE_EDGES if e[0] == e[0]],
 )
-_sign = sign
 
 
 def _power_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:

@@ -12,6 +12,7 @@ from ..index import Affine, Index
 from ..registry import Contraction
 from ..trace import Expr, as_expr, op
 from ..types import FLOAT64, Type, broadcast_shapes, format_shape, static_shape
+from ._declare import Traced
 from .layout import broadcast_to, expand_dims, permute_dims, ravel, reshape, squeeze
 
 __all__ = ["dot", "matmul", "matrix_transpose", "outer"]
@@ -55,7 +56,7 @@ def _sources(index: Index, k: Affine, a: Type, b: Type) -> tuple[Index, Index]:
     return (*rows, k), (*batch, k, *columns)
 
 
-_matmul = op(
+_matmul: Traced = op(
     "matmul", arity=2, kind="contraction", infer=_infer, vjp=_vjp,
     structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]), evaluate=np.matmul,
     cells={"numpy": "{0} @ {1}"}, torch="matmul", symbol="@", slope="g @ Bᵀ and Aᵀ @ g",
@@ -106,7 +107,7 @@ def _dot_expand(a: Expr, b: Expr) -> Expr:
     return reshape(flat, _dot_infer(a.type, b.type).shape)
 
 
-_dot = op(
+_dot: Traced = op(
     "dot", arity=2, kind="composite", infer=_dot_infer, expand=_dot_expand, evaluate=np.dot,
     cells={"numpy": "np.dot({0}, {1})"}, torch=lambda torch, a, b: torch.tensordot(a, b, dims=([-1], [-2])),
     symbol="dot", slope="as matmul",
@@ -125,7 +126,7 @@ def dot(a: Any, b: Any) -> Expr:
     return matmul(a, b) if b.ndim == 1 or (a.ndim <= 2 and b.ndim <= 2) else _dot(a, b)
 
 
-_outer = op(
+_outer: Traced = op(
     "outer", arity=2, kind="composite", infer=lambda a, b: Type((*a.shape, *b.shape)),
     expand=lambda a, b: expand_dims(a, 1) * expand_dims(b, 0), evaluate=np.outer, cells={"numpy": "np.outer({0}, {1})"},
     torch="outer", symbol="⊗", slope="g @ b and a @ g", cost=lambda y, *_: {"mul": math.prod(static_shape(y.shape))},

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..trace import Expr
-from ._declare import cells, elementwise, function
+from ._declare import Traced, cells, elementwise, function
 
 __all__ = [
     "acos", "asin", "atan", "atan2", "cos", "cosh", "erf", "exp", "expm1", "log", "log1p", "sech2", "sin", "sinh",
@@ -37,7 +37,7 @@ _NUMPY = {"asin": "arcsin", "acos": "arccos"}  # where NumPy's name differs
 _POLE = "-math.inf if x == {pole} else math.nan"
 
 
-exp = elementwise(
+exp: Traced = elementwise(
     "exp", 1, doc="Exponential function.", symbol="exp", slope="exp(x)",
     vjp=lambda g, y, x: (g * y,),
     **_guarded("exp", "math.inf", "none"), evaluate=np.exp, mp="exp", sympy="exp", torch="exp", samples=_REAL, edges=_WIDE,
@@ -60,18 +60,18 @@ log1p = elementwise(
     **_guarded("log1p", domain=_POLE.format(pole="-1.0")), evaluate=np.log1p, mp="log1p", sympy=lambda sp, x: sp.log(1 + x),
     torch="log1p", samples=_POSITIVE, edges=[*_EDGES, (-1.0,), (-2.0,)],
 )
-sqrt = elementwise(
+sqrt: Traced = elementwise(
     "sqrt", 1, doc="Square root; NaN below 0.", symbol="sqrt", slope="1/(2*sqrt(x))",
     vjp=lambda g, y, x: (0.5 * g / y,),
     **_guarded("sqrt"), evaluate=np.sqrt, mp="sqrt", sympy="sqrt", torch="sqrt",
     samples=_POSITIVE, edges=[*_EDGES, (1.0,), (-1.0,)],
 )
-sin = elementwise(
+sin: Traced = elementwise(
     "sin", 1, doc="Sine of an angle in radians.", symbol="sin", slope="cos(x)",
     vjp=lambda g, y, x: (g * cos(x),),
     **_guarded("sin"), evaluate=np.sin, mp="sin", sympy="sin", torch="sin", samples=_REAL, edges=_EDGES,
 )
-cos = elementwise(
+cos: Traced = elementwise(
     "cos", 1, doc="Cosine of an angle in radians.", symbol="cos", slope="-sin(x)",
     vjp=lambda g, y, x: (-(g * sin(x)),),
     **_guarded("cos"), evaluate=np.cos, mp="cos", sympy="cos", torch="cos", samples=_REAL, edges=_EDGES,
@@ -113,12 +113,12 @@ atan2 = elementwise(
     mp="atan2", sympy="atan2", torch="atan2", samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)],
     edges=[(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (-0.0, -1.0), (0.0, 2.0)],
 )
-sinh = elementwise(
+sinh: Traced = elementwise(
     "sinh", 1, doc="Hyperbolic sine.", symbol="sinh", slope="cosh(x)",
     vjp=lambda g, y, x: (g * cosh(x),),
     **_guarded("sinh", "math.copysign(math.inf, x)", "none"), evaluate=np.sinh, mp="sinh", sympy="sinh", torch="sinh", samples=_REAL, edges=_WIDE,
 )
-cosh = elementwise(
+cosh: Traced = elementwise(
     "cosh", 1, doc="Hyperbolic cosine.", symbol="cosh", slope="sinh(x)",
     vjp=lambda g, y, x: (g * sinh(x),),
     **_guarded("cosh", "math.inf", "none"), evaluate=np.cosh, mp="cosh", sympy="cosh", torch="cosh", samples=_REAL, edges=_WIDE,
@@ -129,13 +129,13 @@ def _squared(x: Expr) -> Expr:
     return x * x
 
 
-tanh = elementwise(
+tanh: Traced = elementwise(
     "tanh", 1, doc="Hyperbolic tangent.", symbol="tanh", slope="1 - tanh(x)^2, computed as 1/cosh(x)^2",
     vjp=lambda g, y, x: (g * sech2(x),),  # 1 - y*y loses every digit for large |x|
     cells=function("tanh"), evaluate=np.tanh, mp="tanh", sympy="tanh", torch="tanh", samples=_REAL, edges=_EDGES,
     edge_notes={"|x| > 373": "the slope underflows to 0"},
 )
-sech2 = elementwise(
+sech2: Traced = elementwise(
     "sech2", 1, doc="Square of the hyperbolic secant, the slope of `tanh`.", symbol="sech²",
     slope="-2*tanh(x)*sech(x)^2",
     vjp=lambda g, y, x: (g * (-2.0 * y * tanh(x)),),

@@ -23,6 +23,7 @@ from ..types import (
     normalize_shape,
     static_shape,
 )
+from ._declare import Traced
 
 __all__ = [
     "broadcast_to", "concatenate", "expand_dims", "getitem", "permute_dims", "ravel", "reshape", "scatter", "squeeze",
@@ -90,7 +91,7 @@ def _reshape_infer(x: Type, shape: Shape) -> Type:
     return Type(shape, x.dtype)
 
 
-_reshape = op(
+_reshape: Traced = op(
     "reshape", arity=1, kind="layout", takes="any", infer=_reshape_infer,
     vjp=lambda g, y, x, shape: (reshape(g, x.shape),),
     evaluate=lambda x, shape: np.reshape(x, static_shape(shape)),
@@ -137,7 +138,7 @@ def _expand_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> 
     return f"{args[0]}[{', '.join('None' if i in params['axis'] else ':' for i in range(ndim))}]"
 
 
-_expand_dims = op(
+_expand_dims: Traced = op(
     "expand_dims", arity=1, kind="layout", takes="any", infer=_expand_infer,
     vjp=lambda g, y, x, axis: (_squeeze(g, axis=axis),),
     structure=Layout(lambda index, p, x: tuple(i for k, i in enumerate(index) if k not in p["axis"])),
@@ -167,7 +168,7 @@ def _squeeze_source(index: Index, params: Params, x: Type) -> Index:
     return tuple(Affine() if k in params["axis"] else next(rest) for k in range(x.ndim))
 
 
-_squeeze = op(
+_squeeze: Traced = op(
     "squeeze", arity=1, kind="layout", takes="any", infer=_squeeze_infer,
     vjp=lambda g, y, x, axis: (_expand_dims(g, axis=axis),), structure=Layout(_squeeze_source),
     evaluate=lambda x, axis: np.squeeze(x, axis),
@@ -191,7 +192,7 @@ def _transpose_source(index: Index, params: Params, x: Type) -> Index:
     return tuple(index[params["axes"].index(k)] for k in range(x.ndim))
 
 
-_transpose = op(
+_transpose: Traced = op(
     "transpose", arity=1, kind="layout", takes="any",
     infer=lambda x, axes: Type(tuple(x.shape[a] for a in axes), x.dtype),
     vjp=lambda g, y, x, axes: (_transpose(g, axes=tuple(axes.index(k) for k in range(len(axes)))),),
@@ -329,7 +330,8 @@ def _entry_text(entry: Any, size: Any) -> str:
 
 def positions(key: Key, shape: Shape) -> np.ndarray:
     sizes = static_shape(shape)
-    return np.arange(math.prod(sizes)).reshape(sizes)[_numpy_key(key)]
+    places: np.ndarray = np.arange(math.prod(sizes)).reshape(sizes)[_numpy_key(key)]
+    return places
 
 
 def _index_infer(x: Type, key: Key) -> Type:
@@ -354,7 +356,7 @@ def _index_source(index: Index, params: Params, x: Type) -> Index:
     return tuple(found[k] if k in found else next(rest) * e[1] + e[0] for k, e in enumerate(key))
 
 
-_index = op(
+_index: Traced = op(
     "index", arity=1, kind="layout", takes="any", infer=_index_infer,
     vjp=lambda g, y, x, key: (scatter(g, shape=x.shape, keys=(key,)),),
     structure=Layout(_index_source), evaluate=lambda x, key: np.asarray(x)[_numpy_key(key)],
@@ -411,7 +413,7 @@ def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, int]:
     return {"add": max(0, sum(x.size for x in xs) - y.size)}
 
 
-scatter = op(
+scatter: Traced = op(
     "scatter", arity=None, kind="assembly", infer=lambda *xs, shape, keys: Type(shape, FLOAT64), vjp=_scatter_vjp,
     structure=Assembly(_scatter_place, accumulate=True), evaluate=_scatter_evaluate, torch=_scatter_torch,
     statements={"numpy": _scatter_statements},

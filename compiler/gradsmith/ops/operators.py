@@ -79,9 +79,13 @@ for _name, _single in _UNARY.items():
     setattr(Expr, f"__{_name}__", _unary(_single))
 for _name, _method in _METHODS.items():
     setattr(Expr, _name, _method)
-Expr.__pos__ = lambda self: self  # type: ignore[attr-defined]
-Expr.__getitem__ = layout.getitem  # type: ignore[attr-defined]
-Expr.reshape = _reshape  # type: ignore[attr-defined]
-Expr.transpose = _transpose  # type: ignore[attr-defined]
-Expr.T = property(layout.transpose)  # type: ignore[attr-defined]
-Expr.mT = property(contraction.matrix_transpose)  # type: ignore[attr-defined]
+_ATTRIBUTES: dict[str, Any] = {
+    "__pos__": lambda self: self,
+    "__getitem__": layout.getitem,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "T": property(layout.transpose),
+    "mT": property(contraction.matrix_transpose),
+}
+for _name, _attribute in _ATTRIBUTES.items():
+    setattr(Expr, _name, _attribute)

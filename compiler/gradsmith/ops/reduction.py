@@ -12,6 +12,7 @@ from ..errors import ShapeError
 from ..registry import Params, Reduction
 from ..trace import Expr, as_expr, op
 from ..types import FLOAT64, Type, format_shape, normalize_axes, static_shape
+from ._declare import Traced
 from .elementary import exp, log
 from .layout import broadcast_to, concatenate, getitem, reshape
 from .selection import equal, where
@@ -67,7 +68,7 @@ _SAMPLES = [
 ]
 
 
-def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Any:
+def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Traced:
     """The record of a reduction, and its public function with NumPy's `axis` and `keepdims`."""
     cells = {"numpy": _cell(name)} if hasattr(np, name) else {}
     record = op(
@@ -134,7 +135,7 @@ def _product_levels(x: Expr, axis: Axes) -> list[Expr]:
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     moved = _moved(x, rest + axis)
     levels = [reshape(moved, (*(x.shape[i] for i in rest), _count(x, axis)))]
-    while levels[-1].shape[-1] > 1:
+    while levels[-1].shape[-1] != 1:
         a, b, odd = _halves(levels[-1])
         level = a * b
         levels.append(level if odd is None else concatenate([level, odd], axis=-1))
@@ -192,7 +193,7 @@ def _logsumexp_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
 
 
 def _logsumexp_numpy(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    return np.logaddexp.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
+    return np.asarray(np.logaddexp.reduce(x, axis=axis, keepdims=bool(keepdims)))  # type: ignore[call-overload]
 
 
 def _transcendental(*extra: str) -> Any:
@@ -230,7 +231,7 @@ def _softmax_infer(x: Type, axis: Axes) -> Type:
     return x
 
 
-_softmax = op(
+_softmax: Traced = op(
     "softmax", arity=1, kind="composite", infer=_softmax_infer, evaluate=_softmax_numpy, vjp=_softmax_vjp,
     expand=_softmax_expand, torch=_softmax_torch, symbol="softmax", slope="y*(g - sum(g*y))",
     cost=_transcendental("div"), samples=[(_MATRIX, {"axis": (1,)}), (_MATRIX, {"axis": (0, 1)})],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..trace import Expr, as_expr
-from ._declare import cells, condition, elementwise, infix, no_gradient
+from ._declare import Traced, cells, condition, elementwise, infix, no_gradient
 
 __all__ = [
     "clip", "equal", "floor", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
@@ -55,7 +55,7 @@ logical_not = condition(
     torch="logical_not", samples=[(True,), (False,)], cost=lambda y, *_: {"compare": y.size},
 )
 
-where = elementwise(
+where: Traced = elementwise(
     "where", 3, takes=("bool", "float", "float"), symbol="where", slope="the chosen side passes it on",
     doc="`x` where the condition holds and `y` elsewhere: `where(condition, x, y)`.",
     vjp=lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),

@@ -10,22 +10,29 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..graph import Graph
-from ..registry import Op
+from ..registry import Op, lookup
 from ..trace import Expr, recording, symbol, to_graph
-from .simplify import rewritten
+from .rewrite import Rule, rewritten
 
-__all__ = ["expand", "expand_underivable", "expanded"]
+__all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 
 
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
+    if not any(wanted(lookup(n.op)) for n in graph.ordered()):
+        return graph
+    return rewritten(graph, expansion(wanted))
 
-    def rewrite(e: Expr) -> Expr | None:
+
+def expansion(wanted: Callable[[Op], bool]) -> Rule:
+    """The rule that replaces ops that are `wanted` by their expansion."""
+
+    def rule(e: Expr) -> Expr | None:
         if e.op.expand is None or not wanted(e.op):
             return None
         return e.op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
 
-    return rewritten(graph, rewrite)
+    return rule
 
 
 def expand_underivable(graph: Graph) -> Graph:

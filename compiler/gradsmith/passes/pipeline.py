@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from ..errors import TargetError
 from ..graph import Graph
-from ..registry import lookup
+from ..registry import Op, lookup
 from ..target import Target
-from .expand import expand
+from .expand import expansion
+from .fold import fold
+from .rewrite import rewritten
 from .scalarise import scalarise
-from .share_products import share_products
-from .simplify import simplify
+from .share_products import sharing
+from .simplify import apply_law
 
 __all__ = ["prepare"]
 
 
 def prepare(graph: Graph, target: Target) -> Graph:
     """`graph`, simplified and in terms that `target` writes."""
-    graph = simplify(graph)
-    graph = share_products(graph)
-    graph = simplify(expand(graph, lambda op: not target.writes(op)))
-    if target.lowering == "scalar":
-        graph = share_products(simplify(scalarise(graph)))
+
+    def unwritable(op: Op) -> bool:
+        return not target.writes(op)
+
+    graph = rewritten(graph, fold, apply_law, expansion(unwritable), sharing())
+    if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
+        graph = rewritten(scalarise(graph), fold, apply_law, sharing())
     return _writable(graph, target)
 
 

@@ -65,7 +65,7 @@ def _taken_apart(x: Expr, shape: tuple[int, ...]) -> Any:
 
 
 def _objects(values: Any, shape: tuple[int, ...]) -> Any:
-    flat = values.ravel() if isinstance(values, np.ndarray) else values
+    flat = values.ravel() if isinstance(values, np.ndarray) else values if isinstance(values, list) else [values]
     array = np.empty(len(flat), dtype=object)
     for i, v in enumerate(flat):
         array[i] = v

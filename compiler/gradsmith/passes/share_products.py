@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from ..graph import Graph
 from ..trace import Expr
-from .simplify import number, rewritten
+from .rewrite import Rule, rewritten
+from .simplify import number
 
-__all__ = ["share_products"]
+__all__ = ["share_products", "sharing"]
 
 _MODERATE = 2.0**64  # beyond it, c*s might round to a subnormal where (g*c)*s does not
 
 
 def share_products(graph: Graph) -> Graph:
     """`graph` with products of cotangents regrouped onto existing products."""
+    return rewritten(graph, sharing())
+
+
+def sharing() -> Rule:
+    """The rule, with a memory of the products it has seen."""
     products: dict[tuple[int, int], Expr] = {}
 
     def rewrite(e: Expr) -> Expr | None:
@@ -36,4 +42,4 @@ def share_products(graph: Graph) -> Graph:
                         return g * shared
         return None
 
-    return rewritten(graph, rewrite)
+    return rewrite

@@ -11,31 +11,22 @@ from collections.abc import Callable
 
 from ..graph import Graph
 from ..ops import broadcast_to, reciprocal, reshape, square, transpose
-from ..trace import Expr, as_expr, recording, to_exprs, to_graph
+from ..trace import Expr, as_expr
 from .fold import fold
+from .rewrite import rewritten
 
-__all__ = ["LAWS", "rewritten", "simplify"]
+__all__ = ["LAWS", "apply_law", "number", "simplify"]
 
 Law = Callable[..., Expr | None]
 
 
 def simplify(graph: Graph) -> Graph:
     """`graph` after folding constants and applying the laws."""
-    return rewritten(graph, _rewrite)
+    return rewritten(graph, fold, apply_law)
 
 
-def rewritten(graph: Graph, rewrite: Callable[[Expr], Expr | None]) -> Graph:
-    """`graph` rebuilt from the inputs on, with `rewrite` seeing every node that is made."""
-    with recording(rewrite):
-        exprs = to_exprs(graph)
-    pairs = [(exprs[p], exprs[c]) for p, c in graph.cotangents.items()]
-    return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs)
-
-
-def _rewrite(e: Expr) -> Expr | None:
-    folded = fold(e)
-    if folded is not None:
-        return folded
+def apply_law(e: Expr) -> Expr | None:
+    """What the first law that fits makes of `e`, or None."""
     for law in (*LAWS.get(e.op.name, ()), _of_broadcasts):
         result = law(e, *e.args)
         if result is not None:
@@ -163,12 +154,12 @@ LAWS: dict[str, tuple[Law, ...]] = {
         lambda e, a, b: None if _negated(b) is None else a - _negated(b),  # a + (-b) -> a - b
         lambda e, a, b: None if _negated(a) is None else b - _negated(a),  # (-a) + b -> b - a
         lambda e, a, b: a if _is(b, -0.0) else b if _is(a, -0.0) else None,  # x + (-0) -> x
-        lambda e, a, b: a - (-number(b)) if (number(b) or 0.0) < 0.0 else None,  # x + (-c) -> x - c
+        lambda e, a, b: a - abs(number(b) or 0.0) if (number(b) or 0.0) < 0.0 else None,  # x + (-c) -> x - c
     ),
     "sub": (
         lambda e, a, b: None if _negated(b) is None else a + _negated(b),  # a - (-b) -> a + b
         lambda e, a, b: a if _is(b, 0.0) else None,  # x - 0 -> x
-        lambda e, a, b: a + (-number(b)) if (number(b) or 0.0) < 0.0 else None,  # x - (-c) -> x + c
+        lambda e, a, b: a + abs(number(b) or 0.0) if (number(b) or 0.0) < 0.0 else None,  # x - (-c) -> x + c
     ),
     "neg": (
         lambda e, a: _negated(a),  # -(-x) -> x

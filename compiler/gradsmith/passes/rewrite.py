@@ -1,0 +1,38 @@
+"""The driver of all rewriting: rebuild a graph node by node, offering each new node to a list of rules.
+
+In: a graph and rules, each a function from an `Expr` to its replacement, or None for "no change". Out: the rebuilt
+graph. Nodes that a rule makes are offered to the rules as well, equal nodes merge, and what nothing needs any more is
+left out; so one linear pass does what a loop to a fixed point would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..graph import Graph
+from ..trace import Expr, recording, to_exprs, to_graph
+
+__all__ = ["Rule", "first_of", "rewritten"]
+
+Rule = Callable[[Expr], Expr | None]
+
+
+def first_of(*rules: Rule) -> Rule:
+    """One rule that gives the result of the first of `rules` that applies."""
+
+    def rule(e: Expr) -> Expr | None:
+        for each in rules:
+            result = each(e)
+            if result is not None:
+                return result
+        return None
+
+    return rule
+
+
+def rewritten(graph: Graph, *rules: Rule) -> Graph:
+    """`graph` rebuilt from the inputs on, with `rules` seeing every node that is made."""
+    with recording(first_of(*rules)):
+        exprs = to_exprs(graph)
+    pairs = [(exprs[p], exprs[c]) for p, c in graph.cotangents.items()]
+    return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs)

@@ -1,0 +1,147 @@
+"""What the conformance tests share: run generated code of every target, ask torch, and measure the distance.
+
+C functions are built many at a time, as one translation unit, and called through ctypes: a compiler run costs more than
+everything else here. (The extension module that users get is tested in tests/runtime.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import gradsmith as gs
+from gradsmith.evaluate import evaluate_torch
+from gradsmith.function import CompiledFunction
+from gradsmith.graph import Graph
+
+torch.set_num_threads(1)
+
+EPS = float(np.finfo(np.float64).eps)
+TINY = float(np.finfo(np.float64).tiny)
+COMPILERS = tuple(c for c in ("gcc", "clang") if shutil.which(c))
+FLAGS = ("-std=c99", "-O1", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
+
+Leaves = Sequence[Any]
+Run = Callable[[str, Leaves], list[np.ndarray]]  # ("value" | "grad" | "value_and_grad", arguments) -> flat results
+
+
+def run_python(f: CompiledFunction) -> Run:
+    """How to call `f` with target python or numpy: flat arguments to flat results, through the public interface."""
+
+    def flat(tree: Any) -> list[Any]:
+        return [leaf for part in tree for leaf in flat(part)] if isinstance(tree, tuple) else [tree]
+
+    def run(kind: str, leaves: Leaves) -> list[np.ndarray]:
+        function = {"value": f, "grad": f.grad, "value_and_grad": f.value_and_grad}[kind]
+        return [np.asarray(leaf, dtype=np.float64) for leaf in flat(function(*leaves))]
+
+    return run
+
+
+class Library:
+    """Many C programs, built into one shared library; `library[name]` calls the program `name`."""
+
+    def __init__(self, functions: Mapping[str, CompiledFunction], compiler: str, folder: Path) -> None:
+        self._functions = {f.name: f for f in functions.values()}
+        assert len(self._functions) == len(functions), "the names of the programs must differ"
+        self._keys = {key: f.name for key, f in functions.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        unit = folder / "all.c"
+        for f in self._functions.values():
+            f.save(folder)
+        unit.write_text("".join(f'#include "{name}.c"\n' for name in self._functions))
+        library = folder / f"all_{compiler}.so"
+        done = subprocess.run(
+            [compiler, *FLAGS, str(unit), "-o", str(library), "-lm"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        self._library = ctypes.CDLL(str(library))
+
+    def __getitem__(self, key: str) -> Run:
+        return functools.partial(self._run, self._functions[self._keys[key]])
+
+    def _run(self, f: CompiledFunction, kind: str, leaves: Leaves) -> list[np.ndarray]:
+        function = getattr(f._program, kind)
+        call = getattr(self._library, function.name)
+        call.restype = None
+        arguments: list[Any] = []
+        kept = []
+        for argument, leaf in zip(function.inputs, leaves, strict=True):
+            array = np.array(leaf, dtype=np.float64, order="C")
+            assert array.shape == argument.shape
+            kept.append(array)
+            arguments.append(ctypes.c_double(float(array)) if argument.is_scalar else array.ctypes)
+        results = [np.full(a.shape, np.nan) for a in function.outputs]
+        arguments += [r.ctypes for r in results]
+        work = np.full(function.work, np.nan)
+        if function.work:
+            arguments.append(work.ctypes)
+        call.argtypes = [ctypes.c_double if a.is_scalar else ctypes.c_void_p for a in function.inputs] + [
+            ctypes.c_void_p
+        ] * (len(arguments) - len(function.inputs))
+        call(*arguments)
+        return results
+
+
+def torch_reference(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:
+    """The value of a scalar graph and its gradient by the inputs `wrt` (numbers), by torch and its autograd."""
+    tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
+    value = evaluate_torch(graph, tensors)[graph.outputs[0]]
+    wanted = [tensors[i] for i in (range(len(tensors)) if wrt is None else wrt)]
+    return [value.detach().numpy(force=True), *(g.detach().numpy(force=True) for g in _gradients(value, wanted))]
+
+
+def torch_second(graph: Graph, leaves: Leaves, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The gradient of `sum(weights * gradient)`, by torch differentiating twice."""
+    tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
+    value = evaluate_torch(graph, tensors)[graph.outputs[0]]
+    first = _gradients(value, tensors)
+    total = sum((torch.tensor(w) * g).sum() for w, g in zip(weights, first, strict=True))
+    return [total.detach().numpy(force=True), *(g.detach().numpy(force=True) for g in _gradients(total, tensors))]
+
+
+def _gradients(value: Any, tensors: Sequence[Any]) -> Sequence[Any]:
+    if not value.requires_grad:
+        return [torch.zeros_like(t) for t in tensors]
+    return torch.autograd.grad(value, tensors, create_graph=True, allow_unused=True, materialize_grads=True)
+
+
+def weights(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Fixed weights that float64 holds exactly and that are neither zero nor equal."""
+    k = np.arange(int(np.prod(shape, dtype=int))) + 3 * seed
+    return (((k * 5) % 11 - 5.5) / 4).reshape(shape)
+
+
+def contracted(y: gs.Expr, seed: int = 0) -> gs.Expr:
+    """`sum(weights * y)`; a scalar stays what it is."""
+    return y if y.shape == () else gs.sum(y * weights(y.shape, seed))
+
+
+def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0) -> float:
+    """The worst error, in units of eps*max(|want|, scale): 0 for equal NaNs and infinities, inf for other mismatches.
+
+    Results below the normal range are compared in units of the smallest normal number.
+    """
+    got, want = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
+    if got.shape != want.shape:
+        return np.inf
+    with np.errstate(all="ignore"):
+        unit = EPS * np.maximum(np.maximum(np.abs(want), scale), TINY)
+        error = np.abs(got - want) / unit
+    equal = (got == want) | (np.isnan(got) & np.isnan(want))
+    odd = ~equal & ~(np.isfinite(got) & np.isfinite(want))
+    return float(np.max(np.where(odd, np.inf, np.where(equal, 0.0, error)), initial=0.0))
+
+
+def scratch() -> Path:
+    """A folder for a library, below the system's temporary folder."""
+    return Path(tempfile.mkdtemp(prefix="gradsmith-conformance-"))
