@@ -24,7 +24,8 @@ print(f"torch        {t.item():.4f}   {x.grad.item():.4f}   {y.grad.item():.4f}"
 print(f"by formula   {2 * 3 + 3 + math.tanh(2):.4f}   {3 + 1 - math.tanh(2) ** 2:.4f}   {2 + 1:.4f}")
 
 assert math.isclose(z, t.item(), rel_tol=1e-15)
-assert math.isclose(z_x, x.grad.item(), rel_tol=1e-15) and z_y == y.grad.item()
+assert math.isclose(z_x, x.grad.item(), rel_tol=1e-15)
+assert z_y == y.grad.item()
 
 print("\nA demonstration in circulation prints other numbers, which all three refute:")
 print(f"  not z = 7.9640 but {z:.4f}")

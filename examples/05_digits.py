@@ -20,6 +20,8 @@ from gradsmith_runtime import CompilerNotFoundError, find_compiler
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+torch.set_num_threads(1)  # the matrices are small: threads would only get in each other's way
+
 BATCH, HIDDEN, EPOCHS, RATE = 128, 32, 80, 2.0
 
 
@@ -106,21 +108,35 @@ for name, run in runs.items():
     )
 print("\nEvery step agrees with torch to rounding.")
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(1.5, 1), layout="constrained")
-for name, style in zip(curves, ("-", "--", ":"), strict=False):
-    left.semilogy(curves[name], style, label=name, linewidth={"-": 3.5, "--": 1.8, ":": 1.8}[style],
-                  color={"-": "#b9d7ea", "--": "#0072b2", ":": "#d55e00"}[style])  # fmt: skip
-left.set(xlabel="step", ylabel="mean squared error", title="Three runs, one curve")
-left.legend(frameon=False)
-left.spines[["top", "right"]].set_visible(False)
-shown = np.hstack([np.vstack([image.reshape(8, 8) for image in x_test[i : i + 4]]) for i in range(0, 24, 4)])
+figure, axes = plt.subplot_mosaic(
+    [["curve", "digits"], ["difference", "digits"]],
+    figsize=(11, 4.6),
+    width_ratios=(1.4, 1),
+    height_ratios=(3, 1),
+    layout="constrained",
+)
+looks = {"torch": ("#b9d7ea", "-", 4), "gradsmith, numpy": ("#0072b2", "-", 1.4), "gradsmith, c": ("#d55e00", ":", 1.4)}
+for name, curve in curves.items():
+    color, style, width = looks[name]
+    axes["curve"].semilogy(curve, style, color=color, linewidth=width, label=name)
+    if name != "torch":
+        axes["difference"].plot(curve - curves["torch"], ".", color=color, markersize=2)
+axes["curve"].set(ylabel="mean squared error", title="Three runs, one curve", xticklabels=[])
+axes["curve"].legend(frameon=False)
+axes["difference"].set(xlabel="step", ylabel="minus torch")
+for axis in (axes["curve"], axes["difference"]):
+    axis.spines[["top", "right"]].set_visible(False)
+
+tiles = [np.pad(image.reshape(8, 8), ((3, 1), (1, 1))) for image in x_test[:24]]  # room for a label above each
+axes["digits"].imshow(np.vstack([np.hstack(tiles[row : row + 6]) for row in range(0, 24, 6)]), cmap="Greys")
+axes["digits"].set(title="Digits it has not seen, and what it reads")
+axes["digits"].axis("off")
 W1, b1, W2, b2 = learnt
-guesses = np.argmax(np.maximum(x_test[:24] @ W1 + b1, 0) @ W2 + b2, axis=1)
-right.imshow(shown, cmap="Greys")
-right.set(xticks=[], yticks=[], title="Digits never seen, and what it reads")
-for k, guess in enumerate(guesses):
+for k, guess in enumerate(np.argmax(np.maximum(x_test[:24] @ W1 + b1, 0) @ W2 + b2, axis=1)):
     color = "#0072b2" if guess == test[k] else "#d55e00"
-    right.text(8 * (k // 4) + 0.2, 8 * (k % 4) + 1.4, str(guess), color=color, fontsize=11, fontweight="bold")
+    axes["digits"].text(
+        10 * (k % 6) + 4.5, 12 * (k // 6) + 1.2, guess, color=color, ha="center", va="center", weight="bold"
+    )
 Path("out").mkdir(exist_ok=True)
 figure.savefig("out/05_digits.png", dpi=120)
 print("wrote out/05_digits.png")

@@ -49,7 +49,7 @@ start = np.full(6, 0.1)
 print("goal            iterations   evaluations   error in mm   joint angles in degrees")
 for goal in [(0.5, 1.0), (-0.8, 0.6), (1.2, -0.9), (0.0, -1.5)]:
     # jac=True: one call returns the value and its gradient
-    found = minimize(lambda q, goal: arm.value_and_grad(q, goal), start, args=(np.array(goal),), jac=True, method="BFGS")
+    found = minimize(arm.value_and_grad, start, args=(np.array(goal),), jac=True, method="BFGS")
     error = np.hypot(*(np.array(where(found.x)) - goal))
     angles = " ".join(f"{a:4.0f}" for a in np.degrees(found.x))
     print(f"({goal[0]:4.1f}, {goal[1]:4.1f}){found.nit:>14}{found.nfev:>14}{1e3 * error:>14.3f}   {angles}")

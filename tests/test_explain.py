@@ -155,7 +155,8 @@ def test_values_that_are_not_finite_are_shown():
 def test_rule_is_shown_where_it_is_wiser_than_the_product():
     x, y = symbols("x y")  # the cotangent of relu's result is inf, its slope 0: relu's rule passes on 0, not nan
     text = explain(to_graph([x, y], [gs.relu(x) * y]), {"x": -1.0, "y": float("inf")})
-    assert "d_x += d_v1 if x > 0 else 0 = 0.0000" in text
+    (line,) = re.findall(r"d_x \+= .*", text)
+    assert re.fullmatch(r"d_x \+= .*d_v1.* if x .* = 0\.0000", line)
 
 
 # --- beside it, SymPy -----------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def test_formula_that_explodes_is_not_written_out():
     for _ in range(60):  # written out: 2**60 factors
         y = y * y
     text = explain(to_graph([x], [y]), {"x": 1.0})
-    assert "more than SymPy" in text or "SymPy is asked for" in text
+    assert "SymPy is asked for 5000 at most" in text
     assert len(text) < 50_000
 
 
@@ -267,9 +268,10 @@ def test_text_does_not_depend_on_the_hash_seed():
         "a, b, c = gs.symbols('a b c'); print(explain(to_graph([a, b, c], [a*b + b*c + gs.sin(a*c)]), "
         "{'a': 1, 'b': 2, 'c': 3}))"
     )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     texts = [
         subprocess.run(
-            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            [sys.executable, "-c", program], env=environment | {"PYTHONHASHSEED": seed},
             capture_output=True, text=True, check=True,
         ).stdout
         for seed in ("1", "2")

@@ -7,30 +7,16 @@
 [3.0707, 3.0]
 """
 
-from . import errors, ops
-from ._version import __version__
-from .api import compile
+from ._version import __version__ as __version__
+from .api import compile as compile
 from .errors import *
-from .function import CompiledFunction
-from .graph import Graph
+from .function import CompiledFunction as CompiledFunction
+from .graph import Graph as Graph
 from .ops import *
-from .target import target_names
-from .trace import Expr, constant, symbol, symbols
-from .tracing import spec
-from .types import Dim
-
-__all__ = [
-    "CompiledFunction",
-    "Dim",
-    "Expr",
-    "Graph",
-    "__version__",
-    "compile",
-    "constant",
-    "spec",
-    "symbol",
-    "symbols",
-    "target_names",
-    *errors.__all__,
-    *ops.__all__,
-]
+from .target import target_names as target_names
+from .trace import Expr as Expr
+from .trace import constant as constant
+from .trace import symbol as symbol
+from .trace import symbols as symbols
+from .tracing import spec as spec
+from .types import Dim as Dim

@@ -6,16 +6,20 @@ between the inputs and the output get cotangents; a gradient that is structurall
 
 The walk is backpropagation as on the blackboard: start with 1 at the output, go back through the nodes, ask each op's
 rule what its operands receive, and add up what arrives at each value.
+
+A `where` passes its cotangent whole to both branches, and remembers with it under which condition it counts. The choice
+is made where a branch joins the rest of the function: `where(c, share, 0)` there is 0 also when the rules of the branch
+gave inf or NaN on the way, as the slope of sqrt does at 0; a choice made at the `where` itself would be 0 times that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from .errors import DerivativeError
 from .graph import Graph, Node
-from .ops import broadcast_to, scatter
+from .ops import broadcast_to, scatter, where
 from .origin import Origin
 from .passes.expand import expand_underivable
 from .registry import Assembly, lookup
@@ -23,6 +27,23 @@ from .trace import Expr, constant, input_symbols, recording, to_exprs, to_graph
 from .types import Type, format_shape
 
 __all__ = ["adjoint", "gradient"]
+
+_DEEPEST = 16  # choices within choices that wait; beyond it, they are made early
+
+@dataclass(frozen=True)
+class _Choice:
+    """One branch of a `where`: the condition, and whether the branch is taken where it holds."""
+
+    condition: int  # the serial of its `Expr`, which has no == of its own
+    holds: bool
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What arrives at a value from one of its users, and the choices under which it counts, the outermost first."""
+
+    value: Expr
+    under: tuple[_Choice, ...] = ()
 
 
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -36,19 +57,32 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     with recording() as state:
         values = to_exprs(graph)
         active = _active(graph, wrt)
-        arriving: dict[int, list[Expr]] = {root: [constant(1.0)]} if root in active else {}
+        wild = _wild(graph, active)
+        conditions: dict[int, Expr] = {}
+        arriving = {root: [_Share(constant(1.0))]} if root in active else {}
         cotangents: dict[int, Expr] = {}
         for key in sorted(active, reverse=True):
             if key not in arriving:
                 continue
             node = graph.node(key)
             state.origin = _origin(node).unnamed()
-            g = cotangents[key] = _total(arriving.pop(key))
+            found = arriving.pop(key)
+            under = _kept(node, found, conditions) if key in wild or _forwards(node, active) else ()
+            g = _chosen([replace(s, under=tuple(c for c in s.under if c not in under)) for s in found], conditions)
+            if not under:
+                cotangents[key] = g
             if g.origin.role == "cotangent" and g.origin.name is None:
                 g.origin = replace(g.origin, name=_origin(node).name)
             for operand, share in zip(node.args, _shares(node, g, values), strict=True):
                 if share is not None and operand in active:
-                    arriving.setdefault(operand, []).append(share)
+                    arriving.setdefault(operand, []).append(_Share(share, under))
+            if lookup(node.op).choice:
+                condition = _scalar_if_broadcast(values[node.args[0]])
+                conditions[condition.serial] = condition
+                for operand, holds in zip(node.args[1:], (True, False), strict=True):
+                    if operand in active:
+                        share = _Share(g, (*under, _Choice(condition.serial, holds)))
+                        arriving.setdefault(operand, []).append(share)
         zero = {key: broadcast_to(0.0, values[key].shape) if values[key].shape else constant(0.0) for key in wrt}
         gradients = [cotangents.get(key, zero[key]) for key in wrt]
     pairs = [(values[key], g) for key, g in cotangents.items()]
@@ -82,9 +116,9 @@ def _origin(node: Node) -> Origin:
 
 def _shares(node: Node, g: Expr, values: list[Expr]) -> tuple[Expr | None, ...]:
     """What the operands of `node` receive from its cotangent `g`, by the op's own rule."""
-    if not node.args:
-        return ()
     op = lookup(node.op)
+    if not node.args or op.choice:
+        return (None,) * len(node.args)
     if op.vjp is None:
         raise DerivativeError(f"op {op.name!r} has no derivative rule: give its record vjp= or expand=")
     shares = op.vjp(g, values[node.key], *(values[a] for a in node.args), **node.params)
@@ -97,6 +131,56 @@ def _shares(node: Node, g: Expr, values: list[Expr]) -> tuple[Expr | None, ...]:
     return shares
 
 
+def _wild(graph: Graph, active: set[int]) -> set[int]:
+    """The nodes on whose way to the inputs a cotangent of 0 may meet an infinite slope."""
+    wild: set[int] = set()
+    for n in graph.ordered():
+        if n.key in active and (not _tame(graph, n) or any(a in wild for a in n.args)):
+            wild.add(n.key)
+    return wild
+
+
+def _tame(graph: Graph, node: Node) -> bool:
+    op = lookup(node.op)
+    return op.kind in ("leaf", "layout", "assembly") or op.tame
+
+
+def _forwards(node: Node, active: set[int]) -> bool:
+    """Whether a choice costs no more behind `node` than before it, so that it can meet its other branch there."""
+    return lookup(node.op).kind == "elementwise" and sum(a in active for a in node.args) == 1
+
+
+def _kept(node: Node, found: Sequence[_Share], conditions: Mapping[int, Expr]) -> tuple[_Choice, ...]:
+    """The choices that may wait until the operands of `node`: those under which all of its cotangent arrives."""
+    op = lookup(node.op)
+    kept = []
+    for choice in found[0].under:
+        scalar = conditions[choice.condition].shape == ()  # other conditions choose element by element
+        through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout"))
+        if through and len(kept) < _DEEPEST and all(choice in s.under for s in found):
+            kept.append(choice)
+    return tuple(kept)
+
+
+def _scalar_if_broadcast(condition: Expr) -> Expr:
+    while condition.op.name == "broadcast_to" and condition.args[0].shape == ():
+        condition = condition.args[0]
+    return condition
+
+
+def _chosen(shares: Sequence[_Share], conditions: Mapping[int, Expr]) -> Expr:
+    """The sum of all shares, each counted under its choices only."""
+    free = [s.value for s in shares if not s.under]
+    sides: dict[int, tuple[list[_Share], list[_Share]]] = {}
+    for s in shares:
+        if s.under:
+            outermost, *rest = s.under
+            sides.setdefault(outermost.condition, ([], []))[not outermost.holds].append(replace(s, under=tuple(rest)))
+    for serial, (taken, other) in sides.items():
+        free.append(where(conditions[serial], *(_chosen(side, conditions) if side else 0.0 for side in (taken, other))))
+    return _total(free)
+
+
 def _total(shares: Sequence[Expr]) -> Expr:
     """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n), not O(n²)."""
     scattered = [s for s in shares if isinstance(s.op.structure, Assembly) and s.op.structure.accumulate]
@@ -104,7 +188,8 @@ def _total(shares: Sequence[Expr]) -> Expr:
         parts = [a for s in scattered for a in s.args]
         keys = tuple(k for s in scattered for k in s.params["keys"])
         joined = scatter(*parts, shape=scattered[0].shape, keys=keys)
-        shares = [joined, *(s for s in shares if not any(s is t for t in scattered))]
+        joint = {s.serial for s in scattered}
+        shares = [joined, *(s for s in shares if s.serial not in joint)]
     total = shares[0]
     for share in shares[1:]:
         total = total + share

@@ -93,7 +93,7 @@ def _compile(
     by = _wrt(wrt, traced)
     joint = _differentiate(primal, by, kinds)
     prepared = prepare(joint, chosen)
-    tested = make_selftest(primal, by.keys if kinds != ("value",) else ()) if selftest else None
+    tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
     program = lower(
         prepared,
         _signature(traced, by, kinds),

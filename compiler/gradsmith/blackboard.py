@@ -41,7 +41,13 @@ def _text(lesson: Lesson) -> str:
     lines = [*_wrapped(title, ""), "=" * min(len(title), _WIDTH)]
     if title == head and words.at:
         lines += ["", *_aligned([("at", name, value) for name, value in words.at], "  ")]
-    lines += ["", *_heading(f"1. {_FORWARD}"), "", *_forward(words), ""]
+    lines += [
+        "",
+        *_heading(f"1. {_FORWARD}"),
+        "",
+        *(_forward(words) if words.steps else ["  no step: the result is an input"]),
+        "",
+    ]
     lines += _wrapped(f"so {' = '.join(words.result)}", "  ")
     lines += ["", *_heading(f"2. {_BACKWARD}"), "", *_paragraph(_about(lesson.name, "v", "d_v", f"∂{lesson.name}/∂v"))]
     for back in words.backs:

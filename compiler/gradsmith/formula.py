@@ -163,7 +163,7 @@ def _letter(letter: str) -> str:
 
 
 def _latex_number(text: str) -> str:
-    """A number's text in math mode.
+    r"""A number's text in math mode.
 
     >>> _latex_number("-1.5e-07"), _latex_number("inf"), _latex_number("true")
     ('-1.5 \\cdot 10^{-7}', '\\infty', '\\mathrm{true}')

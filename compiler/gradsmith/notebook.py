@@ -78,9 +78,14 @@ def _highlighted(source: str, language: str) -> tuple[str, dict[str, list[str]]]
     body = str(highlight(source, lexer, light)).rstrip("\n")
     used = set(re.findall(r'class="(gs-\w+)"', body))
     return body, {
-        mode: [rule for rule in style.get_token_style_defs("") if _class(rule) in used]
+        mode: [_bare(rule) for rule in style.get_token_style_defs("") if _class(rule) in used]
         for mode, style in (("light", light), ("dark", dark))
     }
+
+
+def _bare(rule: str) -> str:
+    """A rule without Pygments' comment."""
+    return rule[: rule.index("}") + 1].strip()
 
 
 def _class(rule: str) -> str:
@@ -90,7 +95,7 @@ def _class(rule: str) -> str:
 def _scoped(rules: dict[str, list[str]]) -> str:
     """Rules that apply inside the view only; dark ones where the host says that it is dark."""
     inside, dark = f".{_CLASS} .{_CLASS}-source", f":is({', '.join(_DARK)})"
-    lines = [f"{inside} {rule.strip()}" for rule in rules.get("light", ())]
+    lines = [f"{inside} {rule}" for rule in rules.get("light", ())]
     lines.append(f"{dark} {inside} {{ {_DARK_COLOURS.replace(';', ' !important;')} }}")
-    lines += [f"{dark} {inside} {rule.strip()}" for rule in rules.get("dark", ())]
+    lines += [f"{dark} {inside} {rule}" for rule in rules.get("dark", ())]
     return "\n".join(lines)

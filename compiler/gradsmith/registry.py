@@ -74,6 +74,8 @@ class Op:
     takes: what each operand is converted to ("float" or "bool"); one word serves all.
     vjp: `vjp(g, y, *xs, **params)`, cotangents of the operands as traced operators; None where no gradient flows.
         An op without a rule is differentiated through `expand`.
+    tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
+    choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     cells: target -> how to write it. statements: target -> `f(name, operands, params, types)`, for an op that takes
         several statements. support: target -> helper code its cell calls (lines "import …" go to the file's top).
@@ -93,6 +95,8 @@ class Op:
     takes: str | tuple[str, ...] = "float"
     commutative: bool = False
     vjp: Callable[..., tuple[Any, ...]] | None = None
+    tame: bool = False
+    choice: bool = False
     expand: Callable[..., Any] | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)

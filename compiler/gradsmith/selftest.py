@@ -29,8 +29,11 @@ _GOLDEN = 0.6180339887498949
 _STEP = 1e-6
 
 
-def selftest(primal: Graph, wrt: Sequence[int]) -> SelfTest | None:
-    """The self-test of `primal` with the gradient by the inputs `wrt` (keys); None where no point is in its domain."""
+def selftest(primal: Graph, wrt: Sequence[int], kinds: Sequence[str]) -> SelfTest | None:
+    """The self-test of `primal` with the gradient by the inputs `wrt` (keys); None where no point is in its domain.
+
+    `kinds` are the functions in the file: central differences need the value beside a gradient.
+    """
     shapes = [static_shape(primal.nodes[k]["shape"]) for k in primal.inputs]
     sizes = [int(np.prod(s)) for s in shapes]
     starts = np.cumsum([0, *sizes])
@@ -56,6 +59,7 @@ def selftest(primal: Graph, wrt: Sequence[int]) -> SelfTest | None:
             tolerance = f"{max(1e-12, 64 * worst):.0e}"
             return SelfTest(
                 reference=reference,
+                also=" and with central differences" if places and "value" in kinds else "",
                 points=tuple(points),
                 exact=exact,
                 tolerance=tolerance,

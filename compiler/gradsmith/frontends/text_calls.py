@@ -65,8 +65,13 @@ def _kind(p: inspect.Parameter) -> Literal["value", "values", "static"]:
     return "value" if p.annotation in ("Any", p.empty) and p.name != "shape" else "static"
 
 
+def _offered() -> list[str]:
+    """The names of the public functions of `gradsmith.ops`."""
+    return [name for name, value in vars(ops).items() if callable(value)]
+
+
 FUNCTIONS: Mapping[str, Function] = {
-    name: _function(name) for name in sorted({*ops.__all__, *_ALIASES} - {*_NOT_IN_TEXT})
+    name: _function(name) for name in sorted({*_offered(), *_ALIASES} - {*_NOT_IN_TEXT})
 }
 _EXTREMA = {"max": ops.maximum, "min": ops.minimum}
 

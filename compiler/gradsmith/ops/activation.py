@@ -15,22 +15,22 @@ _REAL = [(0.3,), (-1.2,), (4.0,), (-0.05,)]
 _EDGES = [(0.0,), (-0.0,), (40.0,), (-40.0,), (np.inf,), (-np.inf,), (np.nan,)]
 
 relu = elementwise(
-    "relu", 1, doc="The value where it is positive, 0 elsewhere.", symbol="relu", slope="1 where x > 0, else 0",
-    vjp=lambda g, y, x: (where(x > 0.0, g, 0.0),),
+    "relu", 1, tame=True, doc="The value where it is positive, 0 elsewhere.", symbol="relu", slope="1 where x > 0, else 0",
+    vjp=lambda g, y, x: (where(x <= 0.0, 0.0, g),),  # so that NaN keeps its slope, as in torch
     cells=cells("0.0 if {0} <= 0.0 else {0}", "np.maximum({0}, 0.0)", "{0} <= 0.0 ? 0.0 : {0}"),
     evaluate=lambda x: np.maximum(x, 0.0), mp=lambda mp, x: max(x, mp.mpf(0)), sympy=lambda sp, x: sp.Max(x, 0),
     torch="relu", samples=_REAL, edges=_EDGES, edge_notes={"x = 0": "slope 0, as torch"},
     cost=lambda y, *_: {"select": y.size},
 )
 sigmoid: Traced = elementwise(
-    "sigmoid", 1, doc="Logistic function `1/(1 + exp(-x))`.", symbol="σ", slope="σ(x)*σ(-x)",
+    "sigmoid", 1, tame=True, doc="Logistic function `1/(1 + exp(-x))`.", symbol="σ", slope="σ(x)*σ(-x)",
     vjp=lambda g, y, x: (g * (y * sigmoid(-x)),),  # y*(1 - y) loses every digit for large x
     expand=lambda x: 1.0 / (1.0 + exp(-x)),
     evaluate=lambda x: 1.0 / (1.0 + np.exp(-x)), mp=lambda mp, x: 1 / (1 + mp.exp(-x)), sympy=lambda sp, x: 1 / (1 + sp.exp(-x)),
     torch="sigmoid", samples=_REAL, edges=_EDGES,
 )
 softplus = elementwise(
-    "softplus", 1, doc="`log(1 + exp(x))`, without overflow.", symbol="softplus", slope="σ(x)",
+    "softplus", 1, tame=True, doc="`log(1 + exp(x))`, without overflow.", symbol="softplus", slope="σ(x)",
     vjp=lambda g, y, x: (g * sigmoid(x),),
     expand=lambda x: maximum(x, 0.0) + log1p(exp(-absolute(x))),
     cells={"numpy": "np.logaddexp(0.0, {0})"}, evaluate=lambda x: np.logaddexp(0.0, x),

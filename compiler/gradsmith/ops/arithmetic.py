@@ -37,13 +37,13 @@ _ONES = [(0.7,), (-2.5,), (3.0,), (-0.3,)]
 _ONE_EDGES = [(0.0,), (-0.0,), (1e-300,), (1e300,), (np.inf,), (-np.inf,), (np.nan,)]
 
 add = elementwise(
-    "add", 2, commutative=True, doc="Sum of `x` and `y`, element by element.", symbol="+", slope="1 and 1",
+    "add", 2, commutative=True, tame=True, doc="Sum of `x` and `y`, element by element.", symbol="+", slope="1 and 1",
     vjp=lambda g, y, a, b: (g, g),
     cells=infix("{0} + {1}"), evaluate=np.add, mp=lambda mp, a, b: a + b, sympy=lambda sp, a, b: a + b, torch="add",
     samples=_PAIRS, edges=_PAIR_EDGES,
 )
 subtract = elementwise(
-    "sub", 2, doc="Difference of `x` and `y`, element by element.", symbol="-", slope="1 and -1",
+    "sub", 2, tame=True, doc="Difference of `x` and `y`, element by element.", symbol="-", slope="1 and -1",
     vjp=lambda g, y, a, b: (g, -g),
     cells=infix("{0} - {1}"), evaluate=np.subtract, mp=lambda mp, a, b: a - b, sympy=lambda sp, a, b: a - b,
     torch="sub", samples=_PAIRS, edges=_PAIR_EDGES,
@@ -70,19 +70,19 @@ divide = elementwise(
     edge_notes={"y = 0": "inf with the sign of x*y, or NaN for 0/0"},
 )
 negative = elementwise(
-    "neg", 1, doc="The value with its sign changed.", symbol="−", slope="-1",
+    "neg", 1, tame=True, doc="The value with its sign changed.", symbol="−", slope="-1",
     vjp=lambda g, y, x: (-g,),
     cells=infix("-{0}"), evaluate=np.negative, mp=lambda mp, x: -x, sympy=lambda sp, x: -x, torch="neg",
     samples=_ONES, edges=_ONE_EDGES,
 )
 absolute = elementwise(
-    "abs", 1, doc="Absolute value.", symbol="abs", slope="sign(x)",
+    "abs", 1, tame=True, doc="Absolute value.", symbol="abs", slope="sign(x)",
     vjp=lambda g, y, x: (g * sign(x),),
     cells=cells("abs({0})", "np.abs({0})", "fabs({0})"), evaluate=np.abs, mp="fabs", sympy="Abs", torch="abs",
     samples=_ONES, edges=_ONE_EDGES, edge_notes={"x = 0": "slope 0, as torch"},
 )
 sign: Traced = elementwise(
-    "sign", 1, doc="-1, 0 or 1 by the sign of the value.", symbol="sign", slope="0",
+    "sign", 1, tame=True, doc="-1, 0 or 1 by the sign of the value.", symbol="sign", slope="0",
     vjp=lambda g, y, x: (None,),
     cells=cells(
         "1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else {0}",

@@ -94,7 +94,7 @@ acos = elementwise(
     samples=_UNIT, edges=[*_EDGES, (1.0,), (-1.0,), (1.5,)],
 )
 atan = elementwise(
-    "atan", 1, doc="Inverse tangent, in radians.", symbol="atan", slope="1/(1 + x^2)",
+    "atan", 1, tame=True, doc="Inverse tangent, in radians.", symbol="atan", slope="1/(1 + x^2)",
     vjp=lambda g, y, x: (g / (1.0 + x * x),),
     cells=function("atan", "arctan"), evaluate=np.arctan, mp="atan", sympy="atan", torch="atan",
     samples=_REAL, edges=[*_EDGES, (1e200,)],
@@ -130,7 +130,7 @@ def _squared(x: Expr) -> Expr:
 
 
 tanh: Traced = elementwise(
-    "tanh", 1, doc="Hyperbolic tangent.", symbol="tanh", slope="1 - tanh(x)^2, computed as 1/cosh(x)^2",
+    "tanh", 1, tame=True, doc="Hyperbolic tangent.", symbol="tanh", slope="1 - tanh(x)^2, computed as 1/cosh(x)^2",
     vjp=lambda g, y, x: (g * sech2(x),),  # 1 - y*y loses every digit for large |x|
     cells=function("tanh"), evaluate=np.tanh, mp="tanh", sympy="tanh", torch="tanh", samples=_REAL, edges=_EDGES,
     edge_notes={"|x| > 373": "the slope underflows to 0"},
@@ -145,7 +145,7 @@ sech2: Traced = elementwise(
     samples=_REAL, edges=[(0.0,), (20.0,), (-20.0,)],
 )
 erf = elementwise(
-    "erf", 1, doc="Error function.", symbol="erf", slope="2/sqrt(pi)*exp(-x^2)",
+    "erf", 1, tame=True, doc="Error function.", symbol="erf", slope="2/sqrt(pi)*exp(-x^2)",
     vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),
     cells=cells("math.erf({0})", "_erf({0})", "erf({0})"),
     support={"numpy": "import math\n_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf\n"}, evaluate=np.vectorize(math.erf, otypes=[np.float64]), mp="erf",

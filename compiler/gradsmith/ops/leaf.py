@@ -8,7 +8,6 @@ from ..errors import GraphError
 from ..trace import op
 from ..types import Type
 
-__all__: list[str] = []
 
 
 def _typed_outside(**_: Any) -> Type:

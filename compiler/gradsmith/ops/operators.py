@@ -8,7 +8,6 @@ from typing import Any
 from ..trace import Expr
 from . import arithmetic, contraction, layout, reduction, selection
 
-__all__: list[str] = []
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "add": arithmetic.add,

@@ -56,7 +56,7 @@ logical_not = condition(
 )
 
 where: Traced = elementwise(
-    "where", 3, takes=("bool", "float", "float"), symbol="where", slope="the chosen side passes it on",
+    "where", 3, tame=True, choice=True, takes=("bool", "float", "float"), symbol="where", slope="the chosen side passes it on",
     doc="`x` where the condition holds and `y` elsewhere: `where(condition, x, y)`.",
     vjp=lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
     cells=cells("{1} if {0} else {2}", "np.where({0}, {1}, {2})", "{0} ? {1} : {2}"), evaluate=np.where,
@@ -74,7 +74,7 @@ def _half_at_ties(chosen: Any) -> Any:
 
 
 minimum = elementwise(
-    "minimum", 2, doc="The smaller of `x` and `y`, element by element; NaN if either is NaN.", symbol="min",
+    "minimum", 2, tame=True, doc="The smaller of `x` and `y`, element by element; NaN if either is NaN.", symbol="min",
     slope="1 for the smaller, 1/2 each at a tie", vjp=_half_at_ties(less),
     cells=cells(
         "{0} if {0} < {1} or {0} != {0} else {1}",
@@ -85,7 +85,7 @@ minimum = elementwise(
     edge_notes={"x = y": "each gets half of the gradient, as torch"}, cost=lambda y, *_: {"select": y.size},
 )
 maximum = elementwise(
-    "maximum", 2, doc="The larger of `x` and `y`, element by element; NaN if either is NaN.", symbol="max",
+    "maximum", 2, tame=True, doc="The larger of `x` and `y`, element by element; NaN if either is NaN.", symbol="max",
     slope="1 for the larger, 1/2 each at a tie", vjp=_half_at_ties(greater),
     cells=cells(
         "{0} if {0} > {1} or {0} != {0} else {1}",
@@ -106,7 +106,7 @@ def _clip_vjp(g: Expr, y: Expr, x: Expr, low: Expr, high: Expr) -> tuple[Expr, E
 
 
 _clip = elementwise(
-    "clip", 3, symbol="clip", slope="1 within the bounds, 0 outside", vjp=_clip_vjp,
+    "clip", 3, tame=True, symbol="clip", slope="1 within the bounds, 0 outside", vjp=_clip_vjp,
     doc="The value, kept within bounds.",
     expand=lambda x, low, high: minimum(maximum(x, low), high), cells={"numpy": "np.clip({0}, {1}, {2})"},
     evaluate=lambda x, low, high: np.minimum(np.maximum(x, low), high), mp=lambda mp, x, a, b: min(max(x, a), b),
@@ -132,7 +132,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Expr:
 
 
 floor = elementwise(
-    "floor", 1, doc="The largest integer not above the value, as a float.", symbol="floor", slope="0",
+    "floor", 1, tame=True, doc="The largest integer not above the value, as a float.", symbol="floor", slope="0",
     vjp=no_gradient, cells=cells("float(math.floor({0}))", "np.floor({0})", "floor({0})") | {"python.ieee": "_floor({0})"},
     support={"python.ieee": "def _floor(x):\n    return float(math.floor(x)) if math.isfinite(x) else x\n"},
     evaluate=np.floor, mp="floor", sympy="floor", torch="floor", samples=[(0.7,), (-2.5,), (3.0,)],

@@ -4,9 +4,12 @@
 multiplies is ours to choose (nobody wrote it), so this is no reassociation of the user's arithmetic; and as `c*s` is
 computed for the value in any case, regrouping meets no overflow that the value has not met. For a planar arm it
 turns `-(g*l)*sin(a)` into `-g*y` with the link's own `y = l*sin(a)`: one multiplication less for each link coordinate.
+The constants may differ by a power of two, `(g*0.2)*s  ->  (g*2)*(0.1*s)`: the factor 2 of a square has merged with `l`.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..graph import Graph
 from ..trace import Expr
@@ -25,21 +28,32 @@ def share_products(graph: Graph) -> Graph:
 
 def sharing() -> Rule:
     """The rule, with a memory of the products it has seen."""
-    products: dict[tuple[int, int], Expr] = {}
+    products: dict[int, list[tuple[float, Expr]]] = {}  # s -> the constants c with the nodes c*s
 
     def rewrite(e: Expr) -> Expr | None:
         if e.op.name != "mul":
             return None
         if e.origin.role != "cotangent":
-            a, b = e.args
-            products[a.serial, b.serial] = products[b.serial, a.serial] = e
+            for c, s in (e.args, e.args[::-1]):
+                n = number(c)
+                if n is not None and 1 / _MODERATE < abs(n) < _MODERATE:
+                    products.setdefault(s.serial, []).append((n, e))
             return None
         for outer, s in (e.args, e.args[::-1]):
             if outer.op.name == "mul" and outer.origin.role == "cotangent":
                 for g, c in (outer.args, outer.args[::-1]):
-                    n, shared = number(c), products.get((c.serial, s.serial))
-                    if n is not None and 1 / _MODERATE < abs(n) < _MODERATE and shared is not None and shared is not outer:
-                        return g * shared
+                    for m, shared in products.get(s.serial, ()):
+                        k = _exact_ratio(number(c), m)
+                        if k is not None and shared is not outer:
+                            return g * shared if k == 1.0 else -(g * shared) if k == -1.0 else (k * g) * shared
         return None
 
     return rewrite
+
+
+def _exact_ratio(n: float | None, m: float) -> float | None:
+    """n/m, if it is a power of two or the negative of one, so that nothing is rounded; else None."""
+    if n is None or not 1 / _MODERATE < abs(n) < _MODERATE:
+        return None
+    k = n / m
+    return k if abs(math.frexp(k)[0]) == 0.5 and k * m == n else None
