@@ -156,7 +156,7 @@ def test_rule_is_shown_where_it_is_wiser_than_the_product():
     x, y = symbols("x y")  # the cotangent of relu's result is inf, its slope 0: relu's rule passes on 0, not nan
     text = explain(to_graph([x, y], [gs.relu(x) * y]), {"x": -1.0, "y": float("inf")})
     (line,) = re.findall(r"d_x \+= .*", text)
-    assert re.fullmatch(r"d_x \+= .*d_v1.* if x .* = 0\.0000", line)
+    assert re.fullmatch(r"d_x \+= .* if x .* else .* = 0\.0000", line)
 
 
 # --- beside it, SymPy -----------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_formula_that_explodes_is_not_written_out():
     for _ in range(60):  # written out: 2**60 factors
         y = y * y
     text = explain(to_graph([x], [y]), {"x": 1.0})
-    assert "SymPy is asked for 5000 at most" in text
+    assert "SymPy is asked for 5000 at most" in " ".join(text.split())
     assert len(text) < 50_000
 
 

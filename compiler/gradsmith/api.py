@@ -70,7 +70,7 @@ def compile(
     >>> [round(v, 4) for v in (f(2.0, 3.0), *f.grad(2.0, 3.0))]
     [9.964, 3.0707, 3.0]
     """
-    if dtype != "float64":
+    if str(dtype) != "float64":
         raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
     with _collector_paused():
         return _compile(source, args, wrt, name, target, derivatives, selftest)
@@ -89,8 +89,8 @@ def _compile(
     chosen = load_target(target)
     traced = trace(source, args)
     primal = verify(traced.graph)
-    kinds = _kinds(derivatives, primal)
     by = _wrt(wrt, traced)
+    kinds = _kinds(derivatives, primal, by)
     joint = _differentiate(primal, by, kinds)
     prepared = prepare(joint, chosen)
     tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
@@ -98,7 +98,7 @@ def _compile(
         prepared,
         _signature(traced, by, kinds),
         chosen,
-        name=_identifier(name or traced.name),
+        name=_identifier(traced.name if name is None else name),
         title=_plain(traced.title),
         derivatives=kinds,
         graph_hash=primal.digest(),
@@ -120,15 +120,17 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _kinds(derivatives: Sequence[str] | None, primal: Graph) -> tuple[str, ...]:
+def _kinds(derivatives: Sequence[str] | None, primal: Graph, by: Wrt) -> tuple[str, ...]:
     shapes = [primal.nodes[k]["shape"] for k in primal.outputs]
     scalar = shapes == [()]
     if derivatives is None:
-        return _KINDS if scalar else ("value",)
-    wanted = (derivatives,) if isinstance(derivatives, str) else tuple(derivatives)
+        return _KINDS if scalar and by.keys else ("value",)
+    wanted = _entries(derivatives)
     unknown = [d for d in wanted if d not in _KINDS]
     if unknown or not wanted:
-        raise SpecError(f"derivatives={derivatives!r}: choose from {', '.join(_KINDS)}")
+        raise SpecError(f"derivatives={derivatives!r}: choose from {', '.join(map(repr, _KINDS))}")
+    if wanted != ("value",) and not by.keys:
+        raise DerivativeError("a gradient needs an argument to differentiate by, and there is none: derivatives=('value',)")
     if wanted != ("value",) and not scalar:
         raise DerivativeError(
             f"a gradient needs one scalar result, but this one has {len(shapes)} with shapes "
@@ -137,18 +139,25 @@ def _kinds(derivatives: Sequence[str] | None, primal: Graph) -> tuple[str, ...]:
     return tuple(k for k in _KINDS if k in wanted)
 
 
+def _entries(option: Any) -> tuple[Any, ...]:
+    """An option that is one entry, or several in a tuple or list."""
+    return tuple(option) if isinstance(option, tuple | list) else (option,)
+
+
 def _wrt(wrt: Any, traced: Traced) -> Wrt:
     """The inputs to differentiate by, and how their gradients are put back together."""
     names = [p.name for p in traced.parameters]
-    bare = wrt is not None and (isinstance(wrt, str | int | Expr)) or (wrt is None and len(names) == 1)
-    entries = names if wrt is None else [wrt] if bare else list(wrt)
+    bare = len(names) == 1 if wrt is None else not isinstance(wrt, tuple | list)
+    entries = names if wrt is None else _entries(wrt)
+    if wrt is not None and not entries:
+        raise SpecError("wrt=() names no argument: leave it out to differentiate by all, or say derivatives=('value',)")
     starts = [0]
     for p in traced.parameters:
         starts.append(starts[-1] + p.tree.size)
     keys: list[int] = []
     trees = []
     for entry in entries:
-        label = entry.name if isinstance(entry, Expr) else entry
+        label = entry.params.get("name") if isinstance(entry, Expr) else entry
         if isinstance(label, int) and not isinstance(label, bool) and -len(names) <= label < len(names):
             label = names[label]
         if label in names:
@@ -158,7 +167,7 @@ def _wrt(wrt: Any, traced: Traced) -> Wrt:
             i = traced.leaves.index(label)
             found, tree = traced.graph.inputs[i : i + 1], type(traced.parameters[0].tree)()
         else:
-            raise SpecError(f"wrt={entry!r} is no argument; there are {', '.join(map(str, names)) or 'none'}")
+            raise SpecError(f"wrt={entry!r} is no argument: choose from {', '.join(map(str, names)) or 'none'}")
         if set(found) & set(keys):
             raise SpecError(f"wrt={wrt!r} names {label!r} twice")
         keys += found
@@ -194,7 +203,7 @@ def _argument(graph: Graph, key: int, name: str, path: str) -> Argument:
 
 def _identifier(name: str) -> str:
     if not isinstance(name, str) or not name.isidentifier():
-        raise SpecError(f"name={name!r} is not an identifier")
+        raise SpecError(f"name={name!r} is not an identifier: use letters, digits and _, such as name='f'")
     return name
 
 

@@ -6,6 +6,8 @@ they are re-exported here, so `except gs.GradsmithError` catches all of them.
 
 from __future__ import annotations
 
+from typing import Any
+
 from gradsmith_runtime.errors import (
     ArgumentError,
     CacheError,
@@ -16,6 +18,8 @@ from gradsmith_runtime.errors import (
     MissingExtraError,
     ShapeMismatchError,
 )
+
+from .origin import caller_origin, described
 
 __all__ = [
     "ArgumentError",
@@ -37,11 +41,26 @@ __all__ = [
 ]
 
 
-class ShapeError(GradsmithError, ValueError):
+class _LocatedError(GradsmithError):
+    """An error made by one statement of the user's program: `problem` says what, the second line where.
+
+    `place` is that line; by default it is the statement under way.
+    """
+
+    def __init__(self, problem: str, place: str | None = None) -> None:
+        place = described(caller_origin()) if place is None else place
+        super().__init__(f"{problem}\n  {place}" if place else problem)
+        self.problem, self.place = problem, place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problem, self.place)
+
+
+class ShapeError(_LocatedError, ValueError):
     """Shapes, axes or dtypes that do not fit the op."""
 
 
-class TraceError(GradsmithError, TypeError):
+class TraceError(_LocatedError, TypeError):
     """A traced value used where a number is needed (`if`, `float()`, …)."""
 
 

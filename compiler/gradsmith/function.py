@@ -6,6 +6,7 @@ first call. Arguments and gradients keep the pytree structure of the user's func
 
 from __future__ import annotations
 
+import numbers
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -192,8 +193,8 @@ class CompiledFunction:
                 result = function(*leaves)
             except ValueError as error:
                 raise ShapeMismatchError(str(error)) from None
-            except TypeError as error:
-                raise ArgumentError(str(error)) from None
+            except (TypeError, OverflowError, RuntimeError) as error:  # the last: a torch tensor that requires grad
+                raise ArgumentError(_called(self.name, str(error))) from None
             return result if isinstance(result, tuple) else (result,)
         checked = [
             value if type(value) is float and not argument.shape else _checked(self.name, value, argument)
@@ -286,9 +287,11 @@ class CompiledFunction:
 def _checked(name: str, value: Any, argument: Argument) -> Any:
     """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
     try:
+        value = float(value) if isinstance(value, numbers.Real) and not isinstance(value, np.generic) else value
         array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(f"{name}(): argument {argument.name!r} is no array: {error}") from None
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        message = getattr(error, "problem", error)
+        raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise ArgumentError(
             f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected float64"
@@ -298,6 +301,10 @@ def _checked(name: str, value: Any, argument: Argument) -> Any:
             f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
         )
     return value
+
+
+def _called(name: str, message: str) -> str:
+    return message if message.startswith(name) else f"{name}(): {message}"
 
 
 def _flattened(kind: str, result: Any, values: int, gradients: int) -> list[Any]:

@@ -19,9 +19,10 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Literal
 
-__all__ = ["NOWHERE", "Origin", "caller_origin", "statement_text"]
+__all__ = ["NOWHERE", "Origin", "caller_origin", "described", "statement_text"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_COMMAND_LINE = _PACKAGE + "cli.py"  # beyond it there is no user's program
 _RETURNED = "<returned>"  # no identifier, so no clash with a variable's name
 
 
@@ -60,7 +61,7 @@ def caller_origin() -> Origin:
         # the frames of this function and of apply() are on the way to the result by construction
         if frame.f_code.co_name not in ("caller_origin", "apply", "_record"):
             is_result = is_result and _destination(frame.f_code, frame.f_lasti) == _RETURNED
-        frame = frame.f_back
+        frame = frame.f_back if frame.f_code.co_filename != _COMMAND_LINE else None
     if frame is None:
         return NOWHERE
     path, line, name = frame.f_code.co_filename, frame.f_lineno, None
@@ -104,6 +105,12 @@ def statement_text(origin: Origin, width: int = 88) -> str:
     text = _statements(origin.path).get(origin.line, "") or linecache.getline(origin.path, origin.line)
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def described(origin: Origin) -> str:
+    """`at model.py:12: h = A @ b`, as errors say it; "" for no place in a file."""
+    text = statement_text(origin)
+    return f"at {origin}" + (f": {text}" if text else "") if origin.line else ""
 
 
 @lru_cache(maxsize=256)

@@ -44,6 +44,8 @@ class Tree:
         """The leaves of `value`, which must have this shape; `where` names it in the error."""
         if self.kind is None:
             return [value]
+        if self.kind == "dict" and isinstance(value, dict) and value.keys() == set(self.keys):
+            value = {key: value[key] for key in self.keys}  # in another order, it is the same dict
         branches = _children(value, lambda _: False)
         if branches is None or branches[0] != self.kind or tuple(branches[1]) != self.keys:
             raise SpecError(f"{where} is {_shape_text(value)}, expected {self}")

@@ -6,8 +6,9 @@ one takes no Python.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,25 @@ from .registry import Cell, Op
 __all__ = ["Target", "load_target", "render", "render_template", "target_names"]
 
 _LOWERINGS = ("scalar", "array", "loops")
+_LOADERS = ("python", "c")
+_KINDS: Mapping[str, type] = {
+    "description": str, "lowering": str, "comment": str, "reserved": list, "precedence": list, "literals": dict,
+    "syntax": dict, "files": dict, "cells": dict, "support": dict, "twin": str, "loader": str,
+}  # fmt: skip
+_KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
+_OPTIONAL = ("cells", "support", "twin", "loader")
+_PLACEHOLDERS = {"name", "parameters", "pattern", "place", "size", "text", "value", "values"}
+
+
+class _Table(dict[str, str]):
+    """A table of a manifest in which what is missing is an error with its name."""
+
+    def __init__(self, target: str, table: str, entries: Mapping[str, str]) -> None:
+        super().__init__(entries)
+        self._place = f"target {target!r}: the table [{table}] of target.toml"
+
+    def __missing__(self, key: str) -> str:
+        raise TargetError(f"{self._place} lacks {key!r}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,8 @@ def target_names() -> list[str]:
 
 def load_target(target: str | Path) -> Target:
     """The target called `target`, or the one in the folder of that path."""
+    if not isinstance(target, str | Path):
+        raise TargetError(f"target={target!r}: give a name ({', '.join(target_names())}), or the path of a folder")
     for root in _roots():
         if (root / str(target) / "target.toml").is_file() and str(target).isidentifier():
             return _load(root / str(target))
@@ -85,32 +107,60 @@ def load_target(target: str | Path) -> Target:
 def _load(folder: Path) -> Target:
     try:
         manifest = tomllib.loads((folder / "target.toml").read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TargetError(f"target {folder.name!r}: target.toml is not valid TOML: {error}") from None
-    needed = {"description", "lowering", "comment", "reserved", "precedence", "literals", "syntax", "files"}
-    missing = sorted(needed - manifest.keys())
-    unknown = sorted(manifest.keys() - needed - {"cells", "support", "twin", "loader"})
-    if missing or unknown:
-        raise TargetError(f"target {folder.name!r}: target.toml lacks {missing} and has unknown {unknown}")
-    if manifest["lowering"] not in _LOWERINGS:
-        raise TargetError(f"target {folder.name!r}: lowering is {manifest['lowering']!r}, not one of {_LOWERINGS}")
+    problems = list(_problems(manifest))
+    if problems:
+        raise TargetError(f"target {folder.name!r}: target.toml {'; '.join(problems)}")
     fields: dict[str, Any] = dict(manifest)
     fields["reserved"] = frozenset(manifest["reserved"])
     fields["precedence"] = tuple(tuple(level.split()) for level in manifest["precedence"])
+    fields["literals"] = _Table(folder.name, "literals", manifest["literals"])
+    fields["syntax"] = _Table(folder.name, "syntax", manifest["syntax"])
     return Target(name=folder.name, folder=folder, **fields)
+
+
+def _problems(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a manifest, all of it."""
+    missing = [key for key in _KINDS if key not in manifest and key not in _OPTIONAL]
+    if missing:
+        yield f"lacks {', '.join(missing)}"
+    for key, value in manifest.items():
+        kind = _KINDS.get(key)
+        if kind is None:
+            yield f"has the unknown entry {key}; the entries are {', '.join(_KINDS)}"
+        elif not isinstance(value, kind):
+            yield f"has {key} = {value!r}, which should be {_KIND_NAMES[kind]}"
+        elif kind is not str and not all(isinstance(v, str) for v in (value.values() if kind is dict else value)):
+            yield f"has an entry in {key} that is not text"
+        elif key in ("syntax", "files"):
+            found = {p for text in [*value, *value.values()] for p in re.findall(r"(?<!{){(\w+)}(?!})", text)}
+            for unknown in sorted(found - _PLACEHOLDERS):
+                yield f"has the unknown placeholder {{{unknown}}} in [{key}]; there are {', '.join(sorted(_PLACEHOLDERS))}"
+    for key, choices in (("lowering", _LOWERINGS), ("loader", _LOADERS)):
+        if isinstance(manifest.get(key), str) and manifest[key] not in choices:
+            yield f"has {key} = {manifest[key]!r}, which should be one of {', '.join(map(repr, choices))}"
 
 
 def render(program: Program, target: Target) -> dict[str, str]:
     """The target's files: name -> text."""
-    return {
-        pattern.format(name=program.name): render_template(target, template, vars(program))
-        for pattern, template in target.files.items()
-    }
+    names = {pattern.format(name=program.name): template for pattern, template in target.files.items()}
+    for name in names:
+        if Path(name).name != name:
+            raise TargetError(f"target {target.name!r}: {name!r} in [files] of target.toml is not a plain file name")
+    return {name: render_template(target, template, vars(program)) for name, template in names.items()}
 
 
 def render_template(target: Target, template: str, context: Mapping[str, Any]) -> str:
     """One template of the target's folder, filled from `context`."""
-    return _environment(target.folder).get_template(template).render(context)
+    try:
+        return _environment(target.folder).get_template(template).render(context)
+    except jinja2.TemplateNotFound as error:
+        raise TargetError(f"target {target.name!r}: there is no template {str(error)!r} beside target.toml") from None
+    except jinja2.TemplateError as error:
+        line = getattr(error, "lineno", None)
+        place = f"{template}:{line}" if line else template
+        raise TargetError(f"target {target.name!r}: {place}: {error.message}") from None
 
 
 @lru_cache(maxsize=32)

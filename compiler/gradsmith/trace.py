@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import registry
-from .errors import GradsmithError, ShapeError, TraceError
+from .errors import ShapeError, SpecError, TraceError
 from .graph import Graph, intern_key
-from .origin import NOWHERE, Origin, caller_origin, statement_text
+from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
 from .types import BOOL, FLOAT64, Dim, Shape, Type, broadcast_shapes, normalize_shape
 
@@ -144,6 +144,25 @@ class Expr:
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         _concrete_needed(self, "a NumPy function", "use the gs.* function of the same name")
 
+    def __round__(self, _: Any = None) -> NoReturn:
+        _concrete_needed(self, "round()", "keep the value traced; gs.floor(x + 0.5) rounds it")
+
+    def __floordiv__(self, _: Any) -> NoReturn:
+        _concrete_needed(self, "//", "write gs.floor(x / y)")
+
+    def __mod__(self, _: Any) -> NoReturn:
+        _concrete_needed(self, "%", "write x - y*gs.floor(x / y)")
+
+    def __divmod__(self, _: Any) -> NoReturn:
+        _concrete_needed(self, "divmod()", "write gs.floor(x / y) and x - y*gs.floor(x / y)")
+
+    __rfloordiv__, __rmod__, __rdivmod__ = __floordiv__, __mod__, __divmod__
+
+    def __setitem__(self, _: Any, __: Any) -> NoReturn:
+        raise TraceError(
+            f"{_describe(self)} cannot be changed in place: make a new array with gs.where, gs.concatenate or gs.stack"
+        )
+
     def __contains__(self, _: object) -> NoReturn:
         _concrete_needed(self, "`in`", "compare element by element and reduce")
 
@@ -162,9 +181,8 @@ class Expr:
 
 
 def _describe(x: Expr) -> str:
-    text = statement_text(x.origin)
-    where = f" at {x.origin}" + (f": {text}" if text else "") if x.origin.line else ""
-    return f"the traced value {x.name or x.op.name!r} ({x.type}){where}"
+    made = f", made at {x.origin}" if x.origin.line else ""
+    return f"the traced value {x.name or x.op.name!r} ({x.type}{made})"
 
 
 def _concrete_needed(x: Expr, use: str, remedy: str) -> NoReturn:
@@ -188,9 +206,7 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
             operands = tuple(a if a.shape == shape else _broadcast(a, shape) for a in operands)
         type = op.infer(*(a.type for a in operands), **params)
     except ShapeError as error:
-        text = statement_text(origin)
-        where = f"\n  at {origin}" + (f": {text}" if text else "") if origin.line else ""
-        raise ShapeError(f"{op.name}: {error}{where}") from None
+        raise ShapeError(f"{op.name}: {error.problem}", described(origin)) from None
     return _record(op, operands, params, type, origin)
 
 
@@ -241,7 +257,10 @@ def constant(value: Any) -> Expr:
     if isinstance(value, bool | np.bool_):
         return _leaf({"value": bool(value)}, Type((), BOOL))
     if isinstance(value, numbers.Real) or (isinstance(value, np.generic) and np.isrealobj(value)):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise TraceError("a constant is beyond the range of float64 (1.8e308)") from None
         if number != number:
             _refuse_nan()
         return _leaf({"value": number}, Type(()))
@@ -348,7 +367,9 @@ def to_graph(
     for x in (*inputs, *sorted(needed.values(), key=lambda e: e.serial)):
         if x.serial not in keys:
             if x.op.name == "input" and len(keys) >= len(inputs):
-                raise GradsmithError(f"the result uses the symbol {x.name!r}, which is not among the arguments")
+                raise SpecError(
+                    f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
+                )
             args = [keys[a.serial] for a in x.args]
             keys[x.serial] = graph.add(
                 x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative

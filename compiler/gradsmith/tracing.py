@@ -7,7 +7,7 @@ outputs. Guarantee: the same computation gives the same graph, whichever way it 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class Traced:
 def trace(source: Any, args: Any = None) -> Traced:
     """Trace an expression, a pytree of expressions, a function, a SymPy object, or text."""
     if isinstance(source, str):
-        known = {name: symbol(name, shape) for name, shape in args.items()} if isinstance(args, Mapping) else {}
+        known = {n: symbol(n, _leaf_shape(leaf, n)) for n, leaf in args.items()} if isinstance(args, Mapping) else {}
         value, found = parse(source, known)
         return _expressions(value, list(known.values()) if known else args, found, title=source)
     if is_sympy(source):
@@ -103,16 +103,25 @@ def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]
     """The symbols in the order of `args=` (names or symbols), or as they were found."""
     if args is None:
         return found
-    wanted = args.replace(",", " ").split() if isinstance(args, str) else list(args)
+    wanted = args.replace(",", " ").split() if isinstance(args, str) else _listed(args)
     by_name = {s.name: s for s in found}
     chosen: list[Any] = [by_name.get(a, a) if isinstance(a, str) else a for a in wanted]
     for a in chosen:
         if not isinstance(a, Expr) or a.op.name != "input":
             raise SpecError(f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}")
+    twice = [str(a.name) for i, a in enumerate(chosen) if any(a is b for b in chosen[:i])]
+    if twice:
+        raise SpecError(f"args= names {', '.join(twice)} twice")
     missing = [str(s.name) for s in input_symbols(outputs) if not any(s is a for a in chosen)]
     if missing:
         raise SpecError(f"args= lacks {', '.join(missing)}, which the expression uses")
     return chosen
+
+
+def _listed(args: Any) -> list[Any]:
+    if not isinstance(args, Iterable):
+        raise SpecError(f"args= is a sequence of symbols or of their names, not {args!r}")
+    return list(args)
 
 
 def _number(x: Expr) -> Expr:
@@ -165,8 +174,16 @@ def _parameter_names(function: Callable[..., Any], args: Any) -> list[str]:
     positional = [p for p in signature.parameters.values() if p.kind in kinds]
     required = [p.name for p in positional if p.default is inspect.Parameter.empty]
     rest = [p.name for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    for p in signature.parameters.values():
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty:
+            raise SpecError(
+                f"the parameter {p.name!r} can be given by keyword only, and generated functions take positions: make it "
+                "positional, or fix it with functools.partial"
+            )
     if args is None:
         return required
+    if not isinstance(args, Sequence | Mapping) or isinstance(args, str):
+        raise SpecError(f"args= is a tuple with one spec, shape or example value for each parameter, not {args!r}")
     count = len(args)
     names = [p.name for p in positional[:count]]
     names += [f"{rest[0]}_{i}" for i in range(count - len(names))] if rest else []
@@ -186,8 +203,6 @@ def _examples(args: Any, names: Sequence[str]) -> list[Any]:
         if unknown:
             raise SpecError(f"args= lacks the parameter {', '.join(unknown)}; it has {', '.join(map(str, args))}")
         return [args[n] for n in names]
-    if isinstance(args, str) or not isinstance(args, Sequence):
-        raise SpecError(f"args= is a tuple with one spec, shape or example value for each parameter, not {args!r}")
     return list(args)
 
 
@@ -210,7 +225,7 @@ def _leaf_shape(leaf: Any, path: str) -> Any:
     if isinstance(leaf, float | int | np.number):
         return ()
     if hasattr(leaf, "__array__"):
-        array = np.asarray(leaf)
+        array = np.asarray(leaf.detach() if hasattr(leaf, "detach") else leaf)  # torch's parameters must be detached
         if array.dtype.kind not in "fiub":
             raise SpecError(f"args=: {path} is an example of dtype {array.dtype}; real numbers are needed")
         return array.shape

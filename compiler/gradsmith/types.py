@@ -52,7 +52,7 @@ class Dim:
     name: str
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
+        if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ShapeError(f"a named dimension must be an identifier, not {self.name!r}")
 
     def __str__(self) -> str:
@@ -141,7 +141,7 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
         dims = [s[axis] for s in shapes if len(s) >= -axis]
         wide = [d for d in dims if d != 1]
         if any(d != wide[0] for d in wide):
-            raise ShapeError("shapes " + " and ".join(map(format_shape, shapes)) + " do not broadcast")
+            raise ShapeError("shapes " + " and ".join(map(format_shape, shapes)) + " do not broadcast: counted from the last, sizes must be equal or 1")
         result.append(wide[0] if wide else 1)
     return tuple(result)
 
@@ -150,7 +150,7 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int, op: str) -> tupl
     """`axis=` as sorted, non-negative, distinct axes; `None` means all of them."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Sequence) and not isinstance(axis, str) else (axis,)
     for a in axes:
         if isinstance(a, bool) or not isinstance(a, int) or not -ndim <= a < ndim:
             raise ShapeError(f"{op}: axis {a!r} does not exist in {ndim} dimensions")

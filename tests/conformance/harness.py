@@ -10,8 +10,8 @@ import ctypes
 import functools
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ torch.set_num_threads(1)
 
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
+TARGETS = ("python", "numpy", "c")
 COMPILERS = tuple(c for c in ("gcc", "clang") if shutil.which(c))
 FLAGS = ("-std=c99", "-O1", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
 
@@ -142,6 +143,35 @@ def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0) -> float:
     return float(np.max(np.where(odd, np.inf, np.where(equal, 0.0, error)), initial=0.0))
 
 
-def scratch() -> Path:
-    """A folder for a library, below the system's temporary folder."""
-    return Path(tempfile.mkdtemp(prefix="gradsmith-conformance-"))
+@dataclass(frozen=True)
+class Program:
+    """One function under test: its graph, the compiled forms, and how to run each."""
+
+    compiled: Mapping[str, CompiledFunction]  # "python", "numpy", "c"
+
+    @property
+    def graph(self) -> Graph:
+        return self.compiled["numpy"].graph
+
+
+def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, **options: Any) -> Program:
+    """`expression` of `inputs` for all three targets."""
+    return Program(
+        {t: gs.compile(expression, args=inputs, target=t, name=name, selftest=False, **options) for t in TARGETS}
+    )
+
+
+class Runners:
+    """How to run a set of programs on every target: `runners.all(key)` yields (target, run) pairs."""
+
+    def __init__(self, programs: Mapping[str, Program], folder: Path, compilers: Sequence[str] = COMPILERS) -> None:
+        self._programs = programs
+        self._libraries = {
+            c: Library({k: p.compiled["c"] for k, p in programs.items()}, c, folder) for c in compilers
+        }
+
+    def all(self, key: str) -> list[tuple[str, Run]]:
+        """Every target with the function that runs program `key` on it."""
+        program = self._programs[key]
+        found = [(t, run_python(program.compiled[t])) for t in ("python", "numpy")]
+        return found + [(c, library[key]) for c, library in self._libraries.items()]

@@ -23,7 +23,7 @@ from .fusion import Unit, fuse, shape_of
 from .memory import Lifetime, place_buffers
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
-from .statements import Body, Group, annotated, plan
+from .statements import Body, Group, annotated, cotangent_owners, plan
 
 __all__ = ["loops"]
 
@@ -55,6 +55,7 @@ class _Writer:
         self.graph, self.groups, self.target, self.names = graph, groups, target, names
         self.printer = Printer(target)
         self.plan = plan(graph, groups, implicit_broadcast=False)
+        self.owners = cotangent_owners(graph)
         self.result = Body([])
         self.tables: list[Line] = []
         self.lookups: dict[Lookup, str] = {}
@@ -148,7 +149,7 @@ class _Writer:
         offsets, self.result.work = place_buffers(lifetimes)
         declared = []
         for key in lifetimes:
-            self.buffers[key] = self.names.fresh(self.graph.nodes[key]["origin"].name)
+            self.buffers[key] = self.names.fresh(self._wish(self.graph.node(key)))
             pattern = self.target.syntax["buffer"]
             place = f"work + {offsets[key]}" if offsets[key] else "work"
             declared += _lines(pattern.format(name=self.buffers[key], place=place))
@@ -208,10 +209,16 @@ class _Writer:
         if n.key in self.plan.outputs and self.plan.uses[n.key] == 1:
             self.stored.add(n.key)
             return lines + _lines(self.target.syntax["store"].format(name=self.plan.outputs[n.key], value=value.text))
-        name = self.names.fresh(n.origin.name)
+        name = self.names.fresh(self._wish(n))
         lines += _lines(self._assign(n, name, value.text))
         self.scalars[n.key] = Text(name)
         return lines
+
+    def _wish(self, n: Node) -> str | None:
+        """`d_` and the name of the value that `n` is the cotangent of, or the user's name."""
+        owner = self.owners.get(n.key, -1)
+        name = self.buffers.get(owner) or self.scalars.get(owner, Text("")).text
+        return f"d_{name}" if name.isidentifier() else n.origin.name
 
     def _assign(self, n: Node, name: str, value: str) -> str:
         pattern = "assign_bool" if n.type.dtype.kind == "bool" else "assign"
@@ -249,7 +256,7 @@ class _Writer:
         buffer = self.buffers.get(n.key)
         read_here = any(n.key in self.units.reads[m.key] for m in unit.nodes)
         if read_here or buffer is None:
-            name = self.names.fresh(None if buffer is not None else n.origin.name)
+            name = self.names.fresh(None if buffer is not None else self._wish(n))
             lines += _lines(self._assign(n, name, value.text), nest.depth)
             self.locals[n.key] = value = Text(name)
         if buffer is not None:

@@ -7,6 +7,7 @@ for. Guarantee: the same inputs give the same program, in any process.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -101,13 +102,14 @@ def lower(
 
 def _legal(signature: Signature, names: Names, target: Target) -> Signature:
     """The signature with names that the target allows, all different where outputs are parameters too."""
+    if target.lowering == "loops":
+        names.fresh("work")
     inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
     renamed = {old.name: new.name for old, new in zip(signature.inputs, inputs, strict=True)}
     if target.lowering != "loops":
         return Signature(inputs, signature.values, tuple(_renamed(g, renamed) for g in signature.gradients))
     values = tuple(replace(a, name=names.fresh(a.name)) for a in signature.values)
     gradients = tuple(replace(a, name=names.fresh(_renamed(a, renamed).name)) for a in signature.gradients)
-    names.fresh("work")
     return Signature(inputs, values, gradients)
 
 
@@ -144,10 +146,24 @@ def _function(name: str, kind: str, body: Body, signature: Signature, target: Ta
 
 
 def _doc(kind: str, signature: Signature) -> str:
-    by = ", ".join(g.name.removeprefix("d_") for g in signature.gradients)
-    what = {"value": "The value", "grad": f"The gradient by {by}", "value_and_grad": f"The value and the gradient by {by}"}
-    results = ", ".join(f"{a.name} {format_shape(a.shape) if a.shape else '(scalar)'}" for a in signature.outputs(kind))
-    return f"{what[kind]}: {results}."
+    values, gradients = _listed(signature.values), _listed(signature.gradients)
+    if len(signature.values) == 1:
+        value = f"The value {_shape(signature.values[0])}"
+    else:
+        value = f"The values {values}"
+    text = {"value": value, "grad": f"The gradient: {gradients}", "value_and_grad": f"{value} and the gradient: {gradients}"}
+    return "\n".join(textwrap.wrap(f"{text[kind]}.", WIDTH - 10))
+
+
+def _listed(arguments: Sequence[Argument]) -> str:
+    """`d_x, d_y (scalars)`, or each with its shape."""
+    if len(arguments) > 1 and all(a.is_scalar for a in arguments):
+        return ", ".join(a.name for a in arguments) + " (scalars)"
+    return ", ".join(f"{a.name} {_shape(a)}" for a in arguments)
+
+
+def _shape(a: Argument) -> str:
+    return format_shape(a.shape) if a.shape else "(scalar)"
 
 
 def _head(name: str, signature: Signature, outputs: Sequence[Argument], work: int, target: Target) -> str:
@@ -158,7 +174,8 @@ def _head(name: str, signature: Signature, outputs: Sequence[Argument], work: in
         texts += [syntax["output"].format(name=a.name) for a in outputs]
         texts += [syntax["workspace"]] if work else []
     head = syntax["signature"].format(name=name, parameters=", ".join(texts))
-    return "\n".join(wrapped(head, WIDTH, 0))
+    first, *rest = wrapped(head, WIDTH, 4)
+    return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
 
 
 def _call(f: Function) -> str:
@@ -183,7 +200,8 @@ def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:
     values, gradients = _tuple(texts[:count], target), _tuple(texts[count:], target)
     both = [t for t in (values, gradients) if t]
     whole = both if len(both) == 2 else texts
-    return texts[0] if len(texts) == 1 else target.syntax["results"].format(values=", ".join(whole))
+    text = texts[0] if len(texts) == 1 else target.syntax["results"].format(values=", ".join(whole))
+    return "\n".join(wrapped(text, WIDTH, 12))
 
 
 def _tuple(texts: Sequence[str], target: Target) -> str:

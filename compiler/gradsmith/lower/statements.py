@@ -12,8 +12,9 @@ from ..origin import Origin, statement_text
 from ..program import Argument, Line
 from ..registry import Op, lookup
 from ..target import Target
+from .printing import WIDTH
 
-__all__ = ["Body", "Group", "Plan", "annotated", "plan", "support_of"]
+__all__ = ["Body", "Group", "Plan", "annotated", "cotangent_owners", "plan", "support_of"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,16 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
     return Plan(tuple(reversed(nodes)), operands, uses, outputs)
 
 
+def cotangent_owners(graph: Graph) -> dict[int, int]:
+    """Cotangent -> the value it belongs to, for those named after it, so that `d_x_2` is the cotangent of `x_2`."""
+    owners: dict[int, int] = {}
+    for value, cotangent in graph.cotangents.items():
+        owner, own = graph.nodes[value]["origin"], graph.nodes[cotangent]["origin"]
+        if owner.name and own.name == f"d_{owner.name}" and (owner.role, own.role) == ("primal", "cotangent"):
+            owners.setdefault(cotangent, value)
+    return owners
+
+
 def _printed(graph: Graph, n: Node) -> tuple[int, ...]:
     """The operands of `n`, without the broadcasts that NumPy's own broadcasting makes needless."""
     if lookup(n.op).kind != "elementwise" or not n.type.shape:
@@ -107,7 +118,8 @@ def _comment(origin: Origin, rules: Sequence[str]) -> str:
         return "gradient"
     rules = [r for r in rules if r not in ("input", "constant")]
     named = f" ({', '.join(rules)})" if rules else ""
-    return f"backward{named} of {place}"
+    text = f"backward{named} of {place}"
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
 def _harmless(comment: str) -> str:

@@ -19,7 +19,7 @@ from ..registry import Cell, lookup
 from ..target import Target
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
-from .statements import Body, Group, Plan, annotated, plan
+from .statements import Body, Group, Plan, annotated, cotangent_owners, plan
 
 __all__ = ["straight"]
 
@@ -68,6 +68,7 @@ def straight(
     texts: dict[int, Text] = {key: Text(a.name) for key, a in zip(graph.inputs, inputs, strict=True)}
     printer, cells = Printer(target), _cells(graph, planned, target, twin)
     spelled_out = _repeated(planned, cells, printer)
+    owners = cotangent_owners(graph)
     taken_apart = _take_apart(graph, planned, inputs, target, names, texts)
     steps: list[tuple[Origin, list[Line]]] = [(Origin(), taken_apart)]
     for n in planned.nodes:
@@ -84,7 +85,7 @@ def straight(
         body.may_raise = body.may_raise or (f"{target.name}.{target.twin}" in op.cells and op.raises(*constants))
         operands = [texts[a] for a in planned.operands[n.key]]
         if target.name in op.statements:
-            name = names.fresh(_wish(n, planned))
+            name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
             types = [graph.node(a).type for a in n.args]
             lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
             steps.append((n.origin, _lines(lines)))
@@ -94,7 +95,7 @@ def straight(
         if _inline(n, planned, text, spelled_out):
             texts[n.key] = text
         else:
-            name = names.fresh(_wish(n, planned))
+            name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
             steps.append((n.origin, _lines([target.syntax["assign"].format(name=name, value=text.text)])))
             texts[n.key] = Text(name)
     body.lines = _entry(inputs, planned, graph, target) + annotated(steps, target)
@@ -137,9 +138,12 @@ def _inline(n: Node, planned: Plan, text: Text, spelled_out: set[int]) -> bool:
     )
 
 
-def _wish(n: Node, planned: Plan) -> str | None:
+def _wish(n: Node, planned: Plan, owner: Text | None) -> str | None:
+    """The output's name, `d_` and the name of the value it is the cotangent of, or the user's name."""
     output = planned.outputs.get(n.key)
-    return output if output is not None and (n.origin.name is None or n.origin.role == "cotangent") else n.origin.name
+    if output is not None and (n.origin.name is None or n.origin.role == "cotangent"):
+        return output
+    return f"d_{owner.text}" if owner is not None and owner.text.isidentifier() else n.origin.name
 
 
 def _nested(value: np.ndarray, printer: Printer) -> str:

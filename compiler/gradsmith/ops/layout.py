@@ -209,7 +209,8 @@ _transpose: Traced = op(
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Expr:
     """`x` with its axes in the order `axes`; None reverses them."""
     x = as_expr(x)
-    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
+    wanted = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
+    order = tuple(a + x.ndim if a < 0 else a for a in wanted)
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes!r} is not an order of {x.ndim} axes")
     return _transpose(x, axes=order) if order != tuple(range(x.ndim)) else x
@@ -267,8 +268,10 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Expr:
 
 
 def _stack_infer(*types: Type, axis: int) -> Type:
-    if not types or builtins.any(t.shape != types[0].shape for t in types):
-        raise ShapeError(f"shapes {', '.join(format_shape(t.shape) for t in types)} differ (or there is none)")
+    if not types:
+        raise ShapeError("needs at least one array")
+    if builtins.any(t.shape != types[0].shape for t in types):
+        raise ShapeError(f"shapes {', '.join(format_shape(t.shape) for t in types)} differ, and must be the same")
     shape = types[0].shape
     return Type((*shape[:axis], len(types), *shape[axis:]), types[0].dtype)
 
@@ -432,7 +435,7 @@ def getitem(x: Any, key: Any) -> Expr:
     entries = tuple(np.asarray(e) if isinstance(e, list) else e for e in entries)
     used = builtins.sum(_consumes(e) for e in entries)
     if used > x.ndim:
-        raise ShapeError(f"index: {used} indices for shape {format_shape(x.shape)} of {_named(x)}")
+        raise ShapeError(f"index: {used} indices for shape {format_shape(x.shape)} of {_named(x)!r}")
     if Ellipsis in [e if e is Ellipsis else None for e in entries]:
         at = next(i for i, e in enumerate(entries) if e is Ellipsis)
         entries = entries[:at] + (slice(None),) * (x.ndim - used) + entries[at + 1 :]
@@ -489,7 +492,10 @@ def _entry(entry: Any, x: Expr, axis: int) -> Any:
         raise ShapeError(f"index: {entry!r} is not an index; ints, slices, None, ... and integer arrays are")
     place = int(entry.__index__())
     if not -size <= place < size:
-        raise IndexError(f"index {place} is out of bounds for axis {axis} of size {size} of {_named(x)}")
+        raise ShapeError(
+            f"index: {place} is out of bounds for axis {axis}, which has size {size}, of {_named(x)!r} with shape "
+            f"{format_shape(x.shape)}"
+        )
     return place % size
 
 

@@ -131,11 +131,11 @@ min = _reduction(
 
 
 def _product_levels(x: Expr, axis: Axes) -> list[Expr]:
-    """Partial products of pairs, level by level, along one last axis: log2(n) levels, the last of length 1."""
+    """Partial products of pairs, level by level, along one last axis: log2(n) levels, the last of length 1 (or 0)."""
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     moved = _moved(x, rest + axis)
     levels = [reshape(moved, (*(x.shape[i] for i in rest), _count(x, axis)))]
-    while levels[-1].shape[-1] != 1:
+    while static_shape(levels[-1].shape)[-1] > 1:
         a, b, odd = _halves(levels[-1])
         level = a * b
         levels.append(level if odd is None else concatenate([level, odd], axis=-1))
@@ -156,10 +156,14 @@ def _halves(x: Expr) -> tuple[Expr, Expr, Expr | None]:
 
 
 def _prod_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
+    if _count(x, axis) == 0:
+        return broadcast_to(1.0, _infer(x.type, axis, keepdims).shape)
     return reshape(_product_levels(x, axis)[-1], _infer(x.type, axis, keepdims).shape)
 
 
-def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr]:
+def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr | None]:
+    if _count(x, axis) == 0:
+        return (None,)
     # the adjoint of the tree of products: exact where elements are 0, which y/x is not, to every order
     levels = _product_levels(x, axis)
     back = reshape(g, levels[-1].shape)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..registry import Params
 from ..trace import Expr, as_expr
+from ..types import Type
 from ._declare import Traced, cells, condition, elementwise, infix, no_gradient
 
 __all__ = [
@@ -55,11 +58,18 @@ logical_not = condition(
     torch="logical_not", samples=[(True,), (False,)], cost=lambda y, *_: {"compare": y.size},
 )
 
+
+
+def _where_numpy(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
+    c, x, y = args
+    return f"np.where({c}, {x}, {y})" if types[0].shape else f"{x} if {c} else {y}"
+
+
 where: Traced = elementwise(
     "where", 3, tame=True, choice=True, takes=("bool", "float", "float"), symbol="where", slope="the chosen side passes it on",
     doc="`x` where the condition holds and `y` elsewhere: `where(condition, x, y)`.",
     vjp=lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
-    cells=cells("{1} if {0} else {2}", "np.where({0}, {1}, {2})", "{0} ? {1} : {2}"), evaluate=np.where,
+    cells=cells("{1} if {0} else {2}", _where_numpy, "{0} ? {1} : {2}"), evaluate=np.where,
     mp=lambda mp, c, a, b: a if c else b, sympy=lambda sp, c, a, b: sp.Piecewise((a, c), (b, True)), torch="where",
     samples=[(True, 0.7, 1.3), (False, 2.5, 0.4)], cost=lambda y, *_: {"select": y.size},
 )

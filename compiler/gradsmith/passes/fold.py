@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..trace import Expr, constant
+from ..types import static_shape
 
 __all__ = ["fold"]
 
@@ -16,10 +19,25 @@ _LARGEST = 4096  # elements; a larger constant costs more to read than to comput
 
 def fold(e: Expr) -> Expr | None:
     """The constant that `e` is, or None."""
-    if not e.args or (e.shape and all(a.shape == () for a in e.args)) or any(a.op.name != "constant" for a in e.args):
+    if not e.args or not all(_known(a) for a in e.args) or (e.shape and all(_scalar(a) for a in e.args)):
         return None
     if any(not isinstance(d, int) for d in e.shape) or e.size > _LARGEST or e.size == 0:
         return None
     with np.errstate(all="ignore"):
-        value = e.op.evaluate(*(a.params["value"] for a in e.args), **e.params)
+        value = e.op.evaluate(*(_value(a) for a in e.args), **e.params)
     return constant(value) if np.all(np.isfinite(value)) else None
+
+
+def _scalar(e: Expr) -> bool:
+    """A scalar, also one that is broadcast: it stays a scalar, which is shorter to read."""
+    return e.shape == () or (e.op.name == "broadcast_to" and e.args[0].shape == ())
+
+
+def _known(e: Expr) -> bool:
+    return e.op.name == "constant" or (e.op.name == "broadcast_to" and e.args[0].op.name == "constant")
+
+
+def _value(e: Expr) -> Any:
+    if e.op.name == "broadcast_to":
+        return np.broadcast_to(e.args[0].params["value"], static_shape(e.shape))
+    return e.params["value"]

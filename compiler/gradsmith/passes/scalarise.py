@@ -68,7 +68,7 @@ def _objects(values: Any, shape: tuple[int, ...]) -> Any:
     flat = values.ravel() if isinstance(values, np.ndarray) else values if isinstance(values, list) else [values]
     array = np.empty(len(flat), dtype=object)
     for i, v in enumerate(flat):
-        array[i] = v
+        array[i] = v if isinstance(v, Expr) else constant(float(v))  # NumPy's sum of no objects is the int 0
     return array.reshape(shape)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..graph import Graph
 from ..ops import broadcast_to, reciprocal, reshape, square, transpose
-from ..trace import Expr, as_expr
+from ..trace import Expr
 from .fold import fold
 from .rewrite import rewritten
 
@@ -70,9 +70,9 @@ def _mul_signs(e: Expr, a: Expr, b: Expr) -> Expr | None:
     if na is not None and nb is not None:
         return na * nb
     if na is not None:
-        return as_expr(-number(b)) * na if number(b) is not None else -(na * b)  # type: ignore[operator]
+        return na * -number(b) if number(b) is not None else -(na * b)  # type: ignore[operator]
     if nb is not None:
-        return as_expr(-number(a)) * nb if number(a) is not None else -(a * nb)  # type: ignore[operator]
+        return -number(a) * nb if number(a) is not None else -(a * nb)  # type: ignore[operator]
     return None
 
 
