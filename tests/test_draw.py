@@ -84,8 +84,10 @@ def test_constants_are_drawn_beside_each_use():
 
 def test_operands_are_numbered_where_order_matters():
     x, y = symbols("x y")
-    labels = [a.label for a in picture(to_graph([x, y], [(x - y) * y])).arrows if a.label]
-    assert labels == ["1", "2"]
+    graph = to_graph([x, y], [(x - y) * y])
+    assert [a.label for a in picture(graph).arrows if a.label] == ["1", "2"]
+    assert re.findall(r"(\w+) -> (\w+) \[headlabel=(\d)\]", to_dot(graph)) == [("n0", "o2", "1"), ("n1", "o2", "2")]
+    assert re.findall(r"(\w+) -->\|(\d)\| (\w+)", to_mermaid(graph)) == [("n0", "1", "o2"), ("n1", "2", "o2")]
 
 
 def test_results_stand_out():

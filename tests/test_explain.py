@@ -226,13 +226,28 @@ def test_text_fits_the_page(build):
 def test_precedence_is_kept():
     a, b, c = symbols("a b c")
     text = explain(to_graph([a, b, c], [a - (b - c) / (a * b) ** 2]), {"a": 1.0, "b": -2.0, "c": 3.0})
-    assert "f(a, b, c) = a - (b - c)/(a*b)^2" in text
+    assert text.startswith("f(a, b, c) = a - (b - c)/(a*b)^2 at ")
     assert "v1 = b - c" in text
+    nested = explain(to_graph([a, b, c], [a - (b - c)]), {"a": 1.0, "b": 2.0, "c": 3.0})
+    assert nested.startswith("f(a, b, c) = a - (b - c) at ")
     assert "-2 - 3" in text
     assert "1*(-2)" in text
 
 
-@pytest.mark.parametrize("build", [hard, layer])
+def test_negative_factors_and_terms_stand_in_parentheses():
+    a, b = symbols("a b")
+    text = explain(to_graph([a, b], [a * b + a]), {"a": 2.0, "b": -3.0})
+    assert "d_a += d_v1 * ∂v1/∂a = 1.0000 * (-3.0000) = -3.0000" in text
+    assert "d_a = (-3.0000) + 1.0000 = -2.0000" in text
+
+
+def bars():
+    (x,) = symbols("x")
+    y = gs.where((x > 0.0) | (x < -1.0), x, 2.0 * x)
+    return to_graph([x], [y]), {"x": 1.0}
+
+
+@pytest.mark.parametrize("build", [hard, layer, bars])
 def test_markdown_tables_are_rectangular(build):
     graph, point = build()
     text = explain(graph, point, style="markdown")
@@ -285,6 +300,8 @@ def test_text_does_not_depend_on_the_hash_seed():
 def test_point_must_name_every_input():
     with pytest.raises(SpecError, match="the inputs are x, y: 'y' missing; 'q' not among them"):
         explain(example(), {"x": 1.0, "q": 2.0})
+    with pytest.raises(SpecError, match="'q' not among them"):
+        explain(example(), {"x": 1.0, "y": 1.0, "q": 2.0})
     with pytest.raises(SpecError, match="must be a real number"):
         explain(example(), {"x": 1.0, "y": "three"})
     graph, point = layer()

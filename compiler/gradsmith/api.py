@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from .verify import verify
 __all__ = ["compile"]
 
 _KINDS = ("value", "grad", "value_and_grad")
+_log = logging.getLogger("gradsmith")
 
 
 def compile(
@@ -87,13 +89,18 @@ def _compile(
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = load_target(target)
+    _log.debug("tracing")
     traced = trace(source, args)
     primal = verify(traced.graph)
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
+    _log.debug("differentiating %d nodes", len(primal))
     joint = _differentiate(primal, by, kinds)
+    _log.debug("simplifying %d nodes", len(joint))
     prepared = prepare(joint, chosen)
+    _log.debug("computing reference values for the self-test")
     tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
+    _log.debug("writing %s code for %d nodes", chosen.name, len(prepared))
     program = lower(
         prepared,
         _signature(traced, by, kinds),

@@ -251,7 +251,7 @@ def _hand(derivative: Any, at: Mapping[Any, float], ours: float) -> Hand:
 
 
 def _number(derivative: Any, at: Mapping[Any, float]) -> float | None:
-    """SymPy's expression as a number, to 30 digits on the way; None if it has none (a pole, `Derivative(floor(x), x)`)."""
+    """SymPy's expression as a number, to 30 digits on the way; None at a pole or for an unevaluated `Derivative`."""
     import mpmath
     import sympy
 

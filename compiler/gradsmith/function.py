@@ -6,6 +6,7 @@ first call. Arguments and gradients keep the pytree structure of the user's func
 
 from __future__ import annotations
 
+import logging
 import numbers
 import os
 import tempfile
@@ -31,6 +32,8 @@ from .tracing import Traced
 from .types import format_shape
 
 __all__ = ["CompiledFunction", "Wrt"]
+
+_log = logging.getLogger("gradsmith")  # stages at level DEBUG: the command line shows them as its progress line
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,7 @@ class CompiledFunction:
         Returns a report with the worst absolute, relative and ULP error of each output and where it happened; with
         `raise_on_error`, a mismatch is a `MismatchError`. Needs the extra `gradsmith[torch]`.
         """
+        _log.debug("importing torch")
         torch = import_torch()
         derivative = self._program.value_and_grad or self._program.grad
         kind = derivative.kind if derivative is not None else "value"
@@ -257,6 +261,9 @@ class CompiledFunction:
             found = [*(outputs if kind != "grad" else []), *grads]
             return [t.detach().numpy() for t in found]
 
+        _log.debug("loading %s", self.name)
+        self._functions[kind]  # what stands in the way of any call is an error, not a mismatch at every point
+        _log.debug("comparing %s with torch", self.name)
         points = sample_points([a.shape for a in self.inputs], n=n, seed=seed)
         names = [a.name for a in derivative.outputs] if derivative else [a.name for a in self._program.functions[0].outputs]
         report = compare(

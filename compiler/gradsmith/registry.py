@@ -103,8 +103,8 @@ class Op:
     support: Mapping[str, str] = field(default_factory=dict)
     raises: Callable[..., bool] = lambda *constants: True
     torch: str | Callable[..., Any] | None = None
-    mp: Callable[..., Any] | None = None
-    sympy: Callable[..., Any] | None = None
+    mp: str | Callable[..., Any] | None = None
+    sympy: str | Callable[..., Any] | None = None
     symbol: str = ""
     slope: str = ""
     cost: Callable[..., Mapping[str, int]] | None = None

@@ -156,7 +156,7 @@ def render_template(target: Target, template: str, context: Mapping[str, Any]) -
     try:
         return _environment(target.folder).get_template(template).render(context)
     except jinja2.TemplateNotFound as error:
-        raise TargetError(f"target {target.name!r}: there is no template {str(error)!r} beside target.toml") from None
+        raise TargetError(f"target {target.name!r}: there is no template {error.name!r} beside target.toml") from None
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
         place = f"{template}:{line}" if line else template

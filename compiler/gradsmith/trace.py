@@ -69,7 +69,6 @@ class Expr:
     """
 
     __slots__ = ("__weakref__", "args", "op", "origin", "params", "serial", "type")
-    __array_ufunc__ = None  # NumPy's operators give way to ours
 
     def __init__(
         self, op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin = NOWHERE
@@ -142,7 +141,7 @@ class Expr:
         _concrete_needed(self, "complex()", "gradsmith computes with real numbers")
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        _concrete_needed(self, "a NumPy function", "use the gs.* function of the same name")
+        _concrete_needed(self, "a NumPy array", "put values together with gs.stack, and compute with gs.* functions")
 
     def __round__(self, _: Any = None) -> NoReturn:
         _concrete_needed(self, "round()", "keep the value traced; gs.floor(x + 0.5) rounds it")

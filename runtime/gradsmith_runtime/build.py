@@ -9,6 +9,7 @@ are not read.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import platform
 import shlex
@@ -25,6 +26,7 @@ from types import ModuleType
 from .cache import cache_key, cached
 from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError
 
+_log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
 # -fno-math-errno only drops the errno side effect of libm, never a result.
 DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
@@ -112,6 +114,7 @@ def _compile(folder: Path, sources: Mapping[str, str], name: str, flags: Sequenc
     arguments += [word for path in includes for word in ("-isystem", path)]
     arguments += [file for file in sorted(sources) if file.endswith(".c")]
     arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), "-lm"]
+    _log.debug("building %s with %s", name, compiler.shown[0])
     status, output = _run([*compiler.command, *arguments], folder)
     if status != 0:
         for path, label in {str(folder) + os.sep: "", **includes}.items():

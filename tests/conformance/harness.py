@@ -93,25 +93,40 @@ class Library:
         return results
 
 
-def torch_reference(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class Reference:
+    """What torch says: the result (all of it), its contraction to a scalar, and the gradients of first and second order."""
+
+    result: np.ndarray
+    value: np.ndarray
+    gradient: list[np.ndarray]
+    second: list[np.ndarray]
+
+
+def ask_torch(graph: Graph, leaves: Leaves, first: np.ndarray, second: Sequence[np.ndarray]) -> Reference:
+    """`result = graph(leaves)`, `value = sum(first*result)`, its gradient, and the gradient of `sum(second*gradient)`."""
+    tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
+    result = evaluate_torch(graph, tensors)[graph.outputs[0]]
+    value = (torch.tensor(first) * result).sum()
+    gradient = _gradients(value, tensors)
+    total = sum((torch.tensor(w) * g).sum() for w, g in zip(second, gradient, strict=True))
+    return Reference(_array(result), _array(value), [*map(_array, gradient)], [*map(_array, _gradients(total, tensors))])
+
+
+def torch_value_and_grad(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:
     """The value of a scalar graph and its gradient by the inputs `wrt` (numbers), by torch and its autograd."""
     tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
     value = evaluate_torch(graph, tensors)[graph.outputs[0]]
     wanted = [tensors[i] for i in (range(len(tensors)) if wrt is None else wrt)]
-    return [value.detach().numpy(force=True), *(g.detach().numpy(force=True) for g in _gradients(value, wanted))]
+    return [_array(value), *map(_array, _gradients(value, wanted))]
 
 
-def torch_second(graph: Graph, leaves: Leaves, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The gradient of `sum(weights * gradient)`, by torch differentiating twice."""
-    tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
-    value = evaluate_torch(graph, tensors)[graph.outputs[0]]
-    first = _gradients(value, tensors)
-    total = sum((torch.tensor(w) * g).sum() for w, g in zip(weights, first, strict=True))
-    return [total.detach().numpy(force=True), *(g.detach().numpy(force=True) for g in _gradients(total, tensors))]
+def _array(tensor: Any) -> np.ndarray:
+    return np.array(tensor.detach().numpy(force=True), dtype=np.float64)
 
 
 def _gradients(value: Any, tensors: Sequence[Any]) -> Sequence[Any]:
-    if not value.requires_grad:
+    if not getattr(value, "requires_grad", False):
         return [torch.zeros_like(t) for t in tensors]
     return torch.autograd.grad(value, tensors, create_graph=True, allow_unused=True, materialize_grads=True)
 
@@ -122,9 +137,9 @@ def weights(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return (((k * 5) % 11 - 5.5) / 4).reshape(shape)
 
 
-def contracted(y: gs.Expr, seed: int = 0) -> gs.Expr:
-    """`sum(weights * y)`; a scalar stays what it is."""
-    return y if y.shape == () else gs.sum(y * weights(y.shape, seed))
+def contracted(y: gs.Expr, by: np.ndarray) -> gs.Expr:
+    """`sum(by * y)`."""
+    return y * float(by) if y.shape == () else gs.sum(y * by)
 
 
 def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0) -> float:

@@ -81,7 +81,8 @@ def test_conditions_are_booleans(value):
 
 MATRIX_VALUES = [
     A + A.T, 2 * A * v - v, -A, A - A.T, A * A * v, A**5, A**1, x * A / z, sp.Trace(A * A), sp.HadamardProduct(A, A.T),
-    sp.HadamardPower(A, 2), A[0, 1] + A[2, 2], A[0:2, 1:], A[::2, :], sp.DotProduct(v, v), sp.Identity(3) + A,
+    sp.HadamardPower(A, 2), A[0, 1] + A[2, 2], A[0:2, 1:], A[:, 2], A[2:3, ::3], sp.DotProduct(v, v),
+    sp.Identity(3) + A,
     A + sp.ZeroMatrix(3, 3), A + sp.OneMatrix(3, 3), sp.Matrix([[x, 1], [y, x * y]]), sp.ImmutableMatrix([[x], [y]]),
     sp.Matrix([[1, 2]]), sp.SparseMatrix(2, 2, {(0, 1): x}), sp.Array([[x, y], [1, 2]]), sp.Array([[[x], [y]]]),
     sp.Tuple(x, y * 2, 3), sp.ImmutableMatrix([[1, 2, 3], [4, 5, 6], [7, 8, 9]]) * v,
@@ -105,14 +106,16 @@ def test_matrix_equals_sympys_own_value(value):
 def test_whole_derivatives_by_sympy_agree_with_the_adjoint():
     value = sp.exp(-x * y) * sp.sin(z / y) + sp.sqrt(x**2 + z**2)
     f = gs.compile(value)
-    assert f.grad(0.7, 1.3, 2.1) == pytest.approx([float(value.diff(s).subs({x: 0.7, y: 1.3, z: 2.1})) for s in (x, y, z)])
+    assert f.grad(0.7, 1.3, 2.1) == pytest.approx(
+        [float(value.diff(s).subs({x: 0.7, y: 1.3, z: 2.1})) for s in (x, y, z)]
+    )
 
 
 @pytest.mark.parametrize("at", [-1e3, -3.0, -1e-9, 0.0, 1e-9, 0.5, 1e3])
 def test_inverse_hyperbolic_functions_keep_their_digits(at):
     t = sp.Symbol("t")
     assert run(sp.asinh(t), {"t": at}) == pytest.approx(math.asinh(at), rel=4e-16)
-    assert run(sp.atanh(t), {"t": math.tanh(at)}) == pytest.approx(math.atanh(math.tanh(at)), rel=1e-15) or at == 1e3 or at == -1e3
+    assert run(sp.atanh(t), {"t": at / 1001}) == pytest.approx(math.atanh(at / 1001), rel=1e-15)
     assert run(sp.acosh(t), {"t": 1.0 + at * at}) == pytest.approx(math.acosh(1.0 + at * at), rel=1e-15)
 
 
@@ -274,6 +277,7 @@ REFUSED = [
     (A.I * v, ["Inverse, in A**(-1)", "write a small inverse out"]),
     (sp.Determinant(A), ["Determinant"]),
     (sp.MatrixSymbol("B", 2, 2)[z, 0], ["MatrixElement", "indices must be numbers"]),
+    (A[::2, :], ["MatrixSlice", "use a step that divides the length"]),
     (sp.Identity(sp.Symbol("n")), ["Identity", "its size must be a number"]),
     (sp.Matrix(0, 3, []), ["it has no elements (shape (0, 3))"]),
     (sp.Interval(0, 1), ["SymPy's Interval"]),

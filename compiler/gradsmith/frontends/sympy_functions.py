@@ -16,7 +16,7 @@ __all__ = ["COMPOSED"]
 
 
 def _asinh(x: Expr) -> Expr:
-    a = ops.absolute(x)
+    a = ops.where(x >= 0.0, x, -x)  # not abs(x), whose slope at 0 is 0
     r = ops.log1p(a + a * a / (1.0 + ops.sqrt(1.0 + a * a)))  # log(x + sqrt(1 + x*x)) cancels for x < 0
     return ops.where(x >= 0.0, r, -r)
 

@@ -16,8 +16,8 @@ import numpy as np
 from .. import ops
 from ..trace import Expr, constant
 from .common import Plan
+from .sympy_arithmetic import Chain, Rule, chain_plan, mul_plan, power_plan, sum_plan
 from .sympy_errors import refuse
-from .sympy_rules import Rule, mul_plan, power_plan, sum_plan
 
 __all__ = ["MATRIX_RULES"]
 
@@ -61,7 +61,10 @@ def _slice(node: Any) -> Plan:
     bounds = [*node.rowslice, *node.colslice]
     if not all(getattr(b, "is_Integer", isinstance(b, int)) for b in bounds):
         refuse(node, "the bounds of a slice must be numbers")
-    key = tuple(slice(*(int(b) for b in part)) for part in (node.rowslice, node.colslice))
+    parts = [[int(b) for b in part] for part in (node.rowslice, node.colslice)]
+    if tuple(len(range(*part)) for part in parts) != node.shape:
+        refuse(node, "SymPy rounds its size down, Python up: use a step that divides the length")
+    key = tuple(slice(*part) for part in parts)
     return [node.parent], lambda x: ops.getitem(x, key)
 
 
@@ -96,7 +99,7 @@ MATRIX_RULES: Mapping[str, Rule] = {
     "MatPow": _matrix_power,
     "Transpose": lambda node: ([node.arg], ops.matrix_transpose),
     "Trace": _trace,
-    "HadamardProduct": lambda node: (node.args, lambda *xs: functools.reduce(operator.mul, xs)),
+    "HadamardProduct": lambda node: chain_plan(Chain([(operator.mul, a) for a in node.args], len(node.args))),
     "HadamardPower": lambda node: power_plan(node.base, node.exp),
     "DotProduct": lambda node: (node.args, lambda a, b: ops.dot(ops.ravel(a), ops.ravel(b))),
     "Identity": _constant(lambda shape: np.eye(*shape)),

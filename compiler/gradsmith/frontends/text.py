@@ -223,6 +223,8 @@ def _value_of(node: ast.Name) -> Any:
         return CONSTANTS[node.id]
     if node.id.startswith("__") and node.id.endswith("__"):
         raise Refused(node, f"{node.id!r} is a name of Python's own: choose another")
+    if "·" in node.id:
+        raise Refused(node, "Python takes the character '·' for a part of the name: write *")
     if node.id.lower() == "nan":
         raise Refused(node, "a constant is NaN, which would make every result NaN: choose a number")
     if node.id in FUNCTIONS:

@@ -179,16 +179,16 @@ def _head(name: str, signature: Signature, outputs: Sequence[Argument], work: in
 
 
 def _call(f: Function) -> str:
-    """The statement by which a C self-test calls `f` on the arrays `numbers` and `got`."""
+    """The statement by which a C self-test calls `f` on the arrays `gs_in` and `gs_out`."""
     texts, at = [], 0
     for a in f.inputs:
-        texts.append(f"numbers[{at}]" if a.is_scalar else f"numbers + {at}")
+        texts.append(f"gs_in[{at}]" if a.is_scalar else f"gs_in + {at}")
         at += a.size
     at = 0
     for a in f.outputs:
-        texts.append(f"got + {at}")
+        texts.append(f"gs_out + {at}")
         at += a.size
-    return f"{f.name}({', '.join([*texts, *(['work'] if f.work else [])])});"
+    return f"{f.name}({', '.join([*texts, *(['gs_work'] if f.work else [])])});"
 
 
 def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:

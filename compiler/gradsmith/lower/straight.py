@@ -80,9 +80,10 @@ def straight(
             table = tables is not None and isinstance(value, np.ndarray)
             texts[n.key] = Text(tables.name(n)) if table else printer.number(value)  # type: ignore[union-attr]
             continue
-        body.ops[op.name] = op
-        constants = [_scalar_constant(graph, a) for a in n.args]
-        body.may_raise = body.may_raise or (f"{target.name}.{target.twin}" in op.cells and op.raises(*constants))
+        raises = _raises(graph, n, target)
+        body.may_raise = body.may_raise or raises
+        if raises or not twin:  # the twin's own support is for what may raise
+            body.ops[op.name] = op
         operands = [texts[a] for a in planned.operands[n.key]]
         if target.name in op.statements:
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
@@ -107,7 +108,7 @@ def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int,
     found: dict[int, str] = {}
     for n in planned.nodes:
         op = lookup(n.op)
-        cell: Cell | None = target.cell(op, twin)
+        cell: Cell | None = target.cell(op, twin and _raises(graph, n, target))
         if cell is None:
             continue
         if isinstance(cell, str):
@@ -116,6 +117,12 @@ def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int,
             places = [f"{{{i}}}" for i in range(len(n.args))]
             found[n.key] = cell(places, n.params, [graph.node(a).type for a in n.args])
     return found
+
+
+def _raises(graph: Graph, n: Node, target: Target) -> bool:
+    """Whether the target's first cell for `n` may raise, so that the twin needs its second one."""
+    op = lookup(n.op)
+    return f"{target.name}.{target.twin}" in op.cells and op.raises(*(_scalar_constant(graph, a) for a in n.args))
 
 
 def _repeated(planned: Plan, cells: dict[int, str], printer: Printer) -> set[int]:

@@ -1,13 +1,14 @@
-"""Python's operators and the array attributes on `Expr`, bound to the ops they mean."""
+"""Python's operators, the array attributes and NumPy's functions on `Expr`, bound to the ops they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..errors import TraceError
 from ..trace import Expr
-from . import arithmetic, contraction, layout, reduction, selection
-
+from . import arithmetic, contraction, elementary, layout, reduction, selection
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "add": arithmetic.add,
@@ -70,6 +71,49 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
     return layout.transpose(self, order)
 
 
+# --- NumPy's functions: np.tanh(x) is gs.tanh(x) --------------------------------------------------------------------
+
+_NUMPY: dict[str, Callable[..., Expr]] = {
+    name: getattr(module, name)
+    for module in (arithmetic, contraction, elementary, layout, reduction, selection)
+    for name in module.__all__
+}
+_OTHER_NAMES = {
+    "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or", "bitwise_xor": "logical_xor", "invert": "logical_not", "fabs": "absolute",
+}  # fmt: skip
+
+
+def _counterpart(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Expr:
+    """The op that `np.name` means, on these arguments; `TraceError` where there is none, or not with these options."""
+    function = _NUMPY.get(_OTHER_NAMES.get(name, name))
+    if function is None:
+        raise TraceError(f"np.{name} has no counterpart on traced values: compose it from gs.* functions")
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError as error:
+        plain = signature.replace(
+            parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+            return_annotation=signature.empty,
+        )
+        raise TraceError(f"np.{name} on traced values: {error}; it is gs.{function.__name__}{plain}") from None
+    return function(*arguments, **options)
+
+
+def _array_ufunc(self: Expr, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Expr:
+    if method != "__call__" or options:
+        call = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else f"({', '.join(options)}=)")
+        raise TraceError(f"{call} has no counterpart on traced values: compose it from gs.* functions")
+    return _counterpart(ufunc.__name__, arguments, {})
+
+
+def _array_function(self: Expr, function: Any, types: Any, arguments: Sequence[Any], options: Any) -> Expr:
+    return _counterpart(function.__name__, arguments, options)
+
+
+# --- all of it bound to the class -------------------------------------------------------------------------------------
+
 for _name, _function in (_BINARY | _COMPARISONS).items():
     setattr(Expr, f"__{_name}__", _forward(_function))
 for _name, _function in _BINARY.items():
@@ -85,6 +129,8 @@ _ATTRIBUTES: dict[str, Any] = {
     "transpose": _transpose,
     "T": property(layout.transpose),
     "mT": property(contraction.matrix_transpose),
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
 }
 for _name, _attribute in _ATTRIBUTES.items():
     setattr(Expr, _name, _attribute)

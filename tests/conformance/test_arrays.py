@@ -1,0 +1,219 @@
+"""Array semantics are NumPy's: every broadcast, rank, axis and index, with torch's gradient, on every target.
+
+Each test compiles a whole family of programs into one C library, and lists all that differ.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+
+from . import harness
+from .harness import COMPILERS, Program, Runners, compiled, distance
+
+Shape = tuple[int, ...]
+Family = Iterator[tuple[str, Sequence[Shape], Callable[..., Any], Callable[..., Any]]]  # label, shapes, ours, NumPy's
+
+SHAPES: list[Shape] = [(), (1,), (3,), (2, 3), (2, 1), (1, 3), (2, 1, 3), (1, 1, 1), (4, 2, 3)]
+
+
+def numbers(shape: Shape, seed: int) -> np.ndarray:
+    """Distinct numbers in [0.3, 2.7], in no order."""
+    size = int(np.prod(shape, dtype=int))
+    return (0.3 + (np.arange(size) * 0.6180339887498949 + 0.37 * seed) % 1.0 * 2.4).reshape(shape)
+
+
+def broadcasting() -> Family:
+    for a, b in itertools.product(SHAPES, SHAPES):
+        try:
+            np.broadcast_shapes(a, b)
+        except ValueError:
+            continue
+        yield f"div {a} {b}", [a, b], lambda x, y: x / y, np.divide
+    for a, b in [((2, 3), (3,)), ((), (2, 3)), ((3, 1), (1, 2))]:
+        yield f"add {a} {b}", [a, b], lambda x, y: x + y, np.add
+        yield f"sub {a} {b}", [a, b], lambda x, y: x - y, np.subtract
+        yield f"mul {a} {b}", [a, b], lambda x, y: x * y, np.multiply
+        yield f"pow {a} {b}", [a, b], lambda x, y: x**y, np.power
+        yield f"atan2 {a} {b}", [a, b], gs.atan2, np.arctan2
+        yield f"max {a} {b}", [a, b], gs.maximum, np.maximum
+        yield f"min {a} {b}", [a, b], gs.minimum, np.minimum
+        yield f"where {a} {b}", [a, b], lambda x, y: gs.where(x > y, x * y, y), lambda x, y: np.where(x > y, x * y, y)
+    yield "clip", [(2, 3), (3,), ()], gs.clip, lambda x, a, b: np.minimum(np.maximum(x, a), b)
+    yield "where3", [(3,), (2, 1), ()], lambda c, x, y: gs.where(c > 1.0, x, y), lambda c, x, y: np.where(c > 1.0, x, y)
+    yield "constant", [(3,)], lambda x: np.array([[1.0], [2.0]]) * x, lambda x: np.array([[1.0], [2.0]]) * x
+
+
+def products() -> Family:
+    batches: list[Shape] = [(), (2,), (1,), (3, 1), (3, 2)]
+    for a, b in itertools.product(batches, batches):
+        try:
+            np.broadcast_shapes(a, b)
+        except ValueError:
+            continue
+        yield f"matmul {a} {b}", [(*a, 2, 3), (*b, 3, 2)], gs.matmul, np.matmul
+    for batch in batches:
+        yield f"matmul vector {batch}", [(3,), (*batch, 3, 2)], gs.matmul, np.matmul
+        yield f"matmul {batch} vector", [(*batch, 2, 3), (3,)], gs.matmul, np.matmul
+        yield f"dot {batch} vector", [(*batch, 2, 3), (3,)], gs.dot, np.dot
+        yield f"dot vector {batch}", [(3,), (*batch, 3, 2)], gs.dot, np.dot
+        yield f"dot {batch} matrix", [(*batch, 2, 3), (3, 2)], gs.dot, np.dot
+        yield f"dot {batch} stack", [(*batch, 2, 3), (2, 3, 2)], gs.dot, np.dot
+    yield "matmul vectors", [(3,), (3,)], lambda a, b: a @ b, np.matmul
+    yield "matmul ones", [(1, 1), (1, 1)], gs.matmul, np.matmul
+    yield "matmul column", [(3, 1), (1, 3)], gs.matmul, np.matmul
+    yield "matmul length 1", [(1,), (1,)], gs.matmul, np.matmul
+    yield "dot scalar", [(), (2, 3)], gs.dot, np.dot
+    yield "dot vectors", [(3,), (3,)], gs.dot, np.dot
+    yield "outer", [(3,), (2,)], gs.outer, np.outer
+    yield "outer ranks", [(2, 3), ()], gs.outer, np.outer
+    yield "quadratic", [(3,), (3, 3)], lambda x, a: x @ a @ x, lambda x, a: x @ a @ x
+    yield "twice", [(3, 3)], lambda a: a @ a, lambda a: a @ a
+    yield "transposed", [(2, 3), (2, 3)], lambda a, b: a.T @ b, lambda a, b: a.T @ b
+    yield "mT", [(4, 2, 3)], lambda a: a @ a.mT, lambda a: a @ np.swapaxes(a, -1, -2)
+    yield "chain", [(2, 3), (3, 2), (2,)], lambda a, b, c: gs.tanh(a @ b) @ c, lambda a, b, c: np.tanh(a @ b) @ c
+
+
+def reductions() -> Family:
+    ours = {n: getattr(gs, n) for n in ("sum", "mean", "prod", "max", "min", "logsumexp")}
+    numpys = {"max": np.max, "min": np.min, "logsumexp": np.logaddexp.reduce, "sum": np.sum, "mean": np.mean, "prod": np.prod}
+    for shape in [(), (1,), (5,), (2, 3), (2, 1, 3)]:
+        axes: list[Any] = [None]
+        for count in range(1, len(shape) + 1):
+            axes += itertools.combinations(range(len(shape)), count)
+        axes += list(range(-len(shape), 0))[:1]
+        for name, axis, keepdims in itertools.product(ours, axes, (False, True)):
+            if shape == () and name == "logsumexp":
+                continue
+            yield (
+                f"{name} {shape} {axis} {keepdims}", [shape],
+                lambda x, f=ours[name], a=axis, k=keepdims: f(x, axis=a, keepdims=k),
+                lambda x, f=numpys[name], a=axis, k=keepdims: f(x, axis=a, keepdims=k),
+            )  # fmt: skip
+        for axis in axes[1:]:
+            yield f"softmax {shape} {axis}", [shape], lambda x, a=axis: gs.softmax(x, axis=a), lambda x, a=axis: softmax(x, a)
+    yield "method", [(2, 3)], lambda x: x.sum(axis=0) * x.mean() + x.max(1, keepdims=True), method
+    yield "prod of none", [(0,)], gs.prod, np.prod
+    yield "sum of none", [(0, 2)], lambda x: gs.sum(x, axis=0), lambda x: np.sum(x, axis=0)
+    yield "sum to none", [(2, 0)], lambda x: gs.sum(x, axis=0), lambda x: np.sum(x, axis=0)
+    yield "sum of all none", [(2, 0)], lambda x: gs.sum(x) + 1.0, lambda x: np.sum(x) + 1.0
+    yield "prod over none", [(2, 0)], lambda x: gs.prod(x, axis=1), lambda x: np.prod(x, axis=1)
+    yield "prod of 8", [(8,)], gs.prod, np.prod
+    yield "mse", [(2, 3), (3,)], gs.mse, lambda x, y: np.mean((x - y) ** 2)
+
+
+def softmax(x: np.ndarray, axis: Any) -> Any:
+    return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+
+
+def method(x: np.ndarray) -> Any:
+    return x.sum(axis=0) * x.mean() + x.max(1, keepdims=True)
+
+
+KEYS: list[tuple[Shape, Any]] = [
+    ((5,), 2), ((5,), -1), ((5,), slice(None)), ((5,), slice(1, 4)), ((5,), slice(None, None, 2)),
+    ((5,), slice(None, None, -1)), ((5,), slice(4, 1, -2)), ((5,), slice(-2, None)), ((5,), slice(3, 3)),
+    ((5,), slice(10)), ((5,), None), ((5,), ...), ((5,), [0, 0, 3]), ((5,), [-1, 2]), ((5,), np.array([[0, 1], [4, 4]])),
+    ((5,), np.array([True, False, True, True, False])), ((5,), [True, False, False, False, True]), ((5,), np.int64(3)),
+    ((3, 4), 1), ((3, 4), (1, 2)), ((3, 4), (slice(None), 2)), ((3, 4), (..., -1)), ((3, 4), (slice(1, None), slice(None, 2))),
+    ((3, 4), (None, 1)), ((3, 4), (slice(None), None, 2)), ((3, 4), (None, ..., None)), ((3, 4), ([0, 2], [1, 3])),
+    ((3, 4), ([0, 2],)), ((3, 4), (slice(None), [3, 0, 3])), ((3, 4), (1, [0, 0])), ((3, 4), ([[0], [2]], [1, 3])),
+    ((3, 4), np.arange(12).reshape(3, 4) % 3 == 0), ((3, 4), (np.array([True, False, True]), slice(1, 3))),
+    ((3, 4), (np.array([True, False, True]), [0, 3])), ((3, 4), ([0, 1], 2)), ((3, 4), (slice(None, None, -1), slice(None, None, -2))),
+    ((2, 3, 4), (0, ..., 1)), ((2, 3, 4), (slice(None), 1)), ((2, 3, 4), ([0, 1], slice(None), [1, 3])),
+    ((2, 3, 4), (slice(None), [0, 2], [1, 3])), ((2, 3, 4), ([1, 0], [0, 2])), ((2, 3, 4), (1, slice(None), [0, 0, 3])),
+    ((2, 3, 4), (slice(None), [[0, 1], [2, 2]])), ((2, 3, 4), (slice(None), [[0, 1], [2, 2]], [3, 0])),
+    ((2, 3, 4), ([0], slice(1, 3), 2)), ((2, 3, 4), np.ones((2, 3), dtype=bool)), ((2, 3, 4), (..., [1, 1], slice(None))),
+    ((2, 3, 4), ([[1], [0]], ..., [0, 2, 3])), ((), ...), ((), None), ((3, 4), (slice(0, 0), 1)), ((3, 4), ([],)),
+]  # fmt: skip
+
+
+def indexing() -> Family:
+    for shape, key in KEYS:
+        static = tuple(np.asarray(k) if isinstance(k, list) else k for k in key) if isinstance(key, tuple) else key
+        static = np.asarray(key, dtype=int if not key or not isinstance(key[0], bool) else bool) if isinstance(key, list) else static
+        if isinstance(static, tuple):
+            static = tuple(k.astype(int) if isinstance(k, np.ndarray) and not k.size else k for k in static)
+        yield f"{shape}[{key!r}]", [shape], lambda x, k=key: x[k], lambda x, k=static: x[k]
+    yield "unpacked", [(3,)], lambda x: gs.stack([a * b for a, b in zip(x, x[::-1], strict=True)]), lambda x: x * x[::-1]
+    yield "twice", [(3, 4)], lambda x: x[1:][:, ::2][0], lambda x: x[1:][:, ::2][0]
+    yield "overlapping", [(5,)], lambda x: x[1:] * x[:-1] + x[0], lambda x: x[1:] * x[:-1] + x[0]
+    yield "of a matmul", [(3, 3)], lambda x: (x @ x)[1, ::2], lambda x: (x @ x)[1, ::2]
+
+
+def layouts() -> Family:
+    for axis in (0, 1, -1):
+        yield f"concatenate {axis}", [(2, 3), (2, 3)], lambda a, b, k=axis: gs.concatenate([a, b], axis=k), joined(np.concatenate, axis)
+        yield f"stack {axis}", [(2, 3), (2, 3)], lambda a, b, k=axis: gs.stack([a, b], axis=k), joined(np.stack, axis)
+    yield "concatenate sizes", [(2, 3), (1, 3), (0, 3)], lambda *x: gs.concatenate(x), lambda *x: np.concatenate(x)
+    yield "concatenate itself", [(2,)], lambda x: gs.concatenate([x, x * x, x]), lambda x: np.concatenate([x, x * x, x])
+    yield "stack scalars", [(), ()], lambda a, b: gs.stack([a, b, a]), lambda a, b: np.stack([a, b, a])
+    yield "list", [(), ()], lambda a, b: gs.as_expr([[a, b], [1.0, a]]) if hasattr(gs, "as_expr") else gs.stack([gs.stack([a, b]), gs.stack([1.0, a])]), lambda a, b: np.array([[a, b], [1.0, a]])
+    for order in itertools.permutations(range(3)):
+        yield f"transpose {order}", [(2, 3, 4)], lambda x, o=order: gs.transpose(x, o), lambda x, o=order: np.transpose(x, o)
+    yield "T", [(2, 3, 4)], lambda x: x.T, lambda x: x.T
+    yield "transpose ()", [(2, 3)], lambda x: x.transpose(), lambda x: x.T
+    for shape in [(6,), (3, 2), (-1,), (2, -1), (1, 6, 1), (-1, 1, 3)]:
+        yield f"reshape {shape}", [(2, 3)], lambda x, s=shape: gs.reshape(x, s), lambda x, s=shape: x.reshape(s)
+    yield "reshape of T", [(2, 3)], lambda x: (x.T * 2.0).reshape(6)[1:4], lambda x: (x.T * 2.0).reshape(6)[1:4]
+    yield "reshape scalar", [()], lambda x: gs.reshape(x, (1, 1)), lambda x: np.reshape(x, (1, 1))
+    yield "ravel", [(2, 3)], gs.ravel, np.ravel
+    yield "expand", [(2, 3)], lambda x: gs.expand_dims(x, (0, 2)), lambda x: np.expand_dims(x, (0, 2))
+    yield "squeeze", [(1, 3, 1)], gs.squeeze, np.squeeze
+    yield "squeeze one", [(1, 3, 1)], lambda x: gs.squeeze(x, -1), lambda x: np.squeeze(x, -1)
+    yield "broadcast", [(3, 1)], lambda x: gs.broadcast_to(x, (2, 3, 4)), lambda x: np.broadcast_to(x, (2, 3, 4))
+    yield "broadcast then T", [(3,)], lambda x: gs.broadcast_to(x, (2, 3)).T * 2.0, lambda x: np.broadcast_to(x, (2, 3)).T * 2.0
+    yield "the argument", [(2, 3)], lambda x: x, lambda x: x
+    yield "a slice of it", [(5,)], lambda x: x[1:3], lambda x: x[1:3]
+    yield "a constant", [(2,)], lambda x: gs.concatenate([x, [5.0]]) * 1.0, lambda x: np.concatenate([x, [5.0]])
+
+
+def joined(function: Callable[..., Any], axis: int) -> Callable[..., Any]:
+    return lambda *xs: function(xs, axis)
+
+
+@pytest.mark.parametrize("family", [broadcasting, products, reductions, indexing, layouts], ids=lambda f: f.__name__)
+def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
+    """The result equals NumPy's, and the gradient of a weighted sum of it torch's."""
+    programs: dict[str, Program] = {}
+    points: dict[str, tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]] = {}
+    problems: list[str] = []
+    for number, (label, shapes, ours, numpys) in enumerate(family()):
+        xs = [gs.symbol(f"x{i}", s) for i, s in enumerate(shapes)]
+        point = [numbers(s, i) for i, s in enumerate(shapes)]
+        expected = np.asarray(numpys(*point))
+        try:
+            y = ours(*xs)
+            result = compiled(y, xs, f"r{number}", derivatives=("value",))
+            weights = harness.weights(y.shape)
+            scalar = compiled(harness.contracted(y * y, weights), xs, f"s{number}")
+        except Exception as error:  # all problems of a family are listed at once
+            problems.append(f"{label}: {type(error).__name__}: {error}")
+            continue
+        if y.shape != expected.shape:
+            problems.append(f"{label}: has shape {y.shape}, NumPy's {expected.shape}")
+        programs[f"{label} result"], programs[f"{label} scalar"] = result, scalar
+        points[label] = point, expected, harness.torch_value_and_grad(scalar.graph, point)
+    runners = Runners(programs, tmp_path, COMPILERS[:1])
+    for label, (point, expected, reference) in points.items():
+        size = max([1.0, *(float(np.sum(x * x)) for x in [*point, expected])])
+        for target, run in runners.all(f"{label} result"):
+            problems += differs(f"{label}, {target}", run("value", point)[0], expected, size)
+        for target, run in runners.all(f"{label} scalar"):
+            got = run("value_and_grad", point)
+            for i, (a, b) in enumerate(zip(got, reference, strict=True)):
+                problems += differs(f"{label}, {target}, output {i}", a, b, size + float(np.abs(b).max(initial=0.0)))
+    assert len(points) > 20
+    assert not problems, f"{len(problems)} problems\n" + "\n".join(problems)
+
+
+def differs(where: str, got: np.ndarray, want: np.ndarray, size: float) -> list[str]:
+    error = distance(got, want, size)
+    return [f"{where}: {got.tolist()} is {error:.3g} eps from {want.tolist()}"] if error > 16 else []
