@@ -131,15 +131,15 @@ class CompiledFunction:
 
     # --- calls --------------------------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, /, *args: Any, **named: Any) -> Any:  # an argument may be called self
         """The value at the given arguments."""
         return self._traced.outputs.unflatten(self._run("value", args, named))
 
-    def grad(self, *args: Any, **named: Any) -> Any:
+    def grad(self, /, *args: Any, **named: Any) -> Any:
         """The gradient at the given arguments: bare for one argument of `wrt`, else a tuple."""
         return self._wrt.pack(self._run("grad", args, named))
 
-    def value_and_grad(self, *args: Any, **named: Any) -> tuple[Any, Any]:
+    def value_and_grad(self, /, *args: Any, **named: Any) -> tuple[Any, Any]:
         """The value and the gradient, sharing their work."""
         value, *gradients = self._run("value_and_grad", args, named)
         return value, self._wrt.pack(gradients)

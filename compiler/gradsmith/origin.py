@@ -119,7 +119,7 @@ def _statements(path: str) -> dict[int, str]:
     lines = linecache.getlines(path)
     try:
         tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     found: dict[int, str] = {}
     for node in ast.walk(tree):

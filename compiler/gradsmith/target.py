@@ -6,7 +6,6 @@ one takes no Python.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,15 +29,30 @@ _KINDS: Mapping[str, type] = {
 }  # fmt: skip
 _KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
 _OPTIONAL = ("cells", "support", "twin", "loader")
-_PLACEHOLDERS = {"name", "parameters", "pattern", "place", "size", "text", "value", "values"}
+
+
+class _Pattern(str):
+    """A statement's pattern; a placeholder that the lowering does not fill is an error that names it."""
+
+    place = ""
+
+    def format(self, *args: object, **fields: object) -> str:
+        try:
+            return super().format(*args, **fields)
+        except (KeyError, IndexError, ValueError) as error:
+            known = ", ".join(f"{{{name}}}" for name in fields)
+            raise TargetError(f"{self.place} = {str(self)!r}: {error} cannot be filled; there are {known}") from None
 
 
 class _Table(dict[str, str]):
-    """A table of a manifest in which what is missing is an error with its name."""
+    """A table of patterns of a manifest in which what is missing is an error with its name."""
 
     def __init__(self, target: str, table: str, entries: Mapping[str, str]) -> None:
-        super().__init__(entries)
         self._place = f"target {target!r}: the table [{table}] of target.toml"
+        patterns = {key: _Pattern(text) for key, text in entries.items()}
+        for key, pattern in patterns.items():
+            pattern.place = f"{self._place}: {key}"
+        super().__init__(patterns)
 
     def __missing__(self, key: str) -> str:
         raise TargetError(f"{self._place} lacks {key!r}")
@@ -126,17 +140,14 @@ def _problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     if missing:
         yield f"lacks {', '.join(missing)}"
     for key, value in manifest.items():
-        kind = _KINDS.get(key)
-        if kind is None:
+        texts: list[Any] = value if isinstance(value, list) else []
+        texts = [*value, *value.values()] if isinstance(value, dict) else texts
+        if key not in _KINDS:
             yield f"has the unknown entry {key}; the entries are {', '.join(_KINDS)}"
-        elif not isinstance(value, kind):
-            yield f"has {key} = {value!r}, which should be {_KIND_NAMES[kind]}"
-        elif kind is not str and not all(isinstance(v, str) for v in (value.values() if kind is dict else value)):
+        elif not isinstance(value, _KINDS[key]):
+            yield f"has {key} = {value!r}, which should be {_KIND_NAMES[_KINDS[key]]}"
+        elif not all(isinstance(text, str) for text in texts):
             yield f"has an entry in {key} that is not text"
-        elif key in ("syntax", "files"):
-            found = {p for text in [*value, *value.values()] for p in re.findall(r"(?<!{){(\w+)}(?!})", text)}
-            for unknown in sorted(found - _PLACEHOLDERS):
-                yield f"has the unknown placeholder {{{unknown}}} in [{key}]; there are {', '.join(sorted(_PLACEHOLDERS))}"
     for key, choices in (("lowering", _LOWERINGS), ("loader", _LOADERS)):
         if isinstance(manifest.get(key), str) and manifest[key] not in choices:
             yield f"has {key} = {manifest[key]!r}, which should be one of {', '.join(map(repr, choices))}"
@@ -144,10 +155,12 @@ def _problems(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def render(program: Program, target: Target) -> dict[str, str]:
     """The target's files: name -> text."""
-    names = {pattern.format(name=program.name): template for pattern, template in target.files.items()}
+    names = {pattern.replace("{name}", program.name): template for pattern, template in target.files.items()}
     for name in names:
-        if Path(name).name != name:
-            raise TargetError(f"target {target.name!r}: {name!r} in [files] of target.toml is not a plain file name")
+        if Path(name).name != name or not {*"{}"}.isdisjoint(name):
+            raise TargetError(
+                f"target {target.name!r}: {name!r} in [files] of target.toml is not a plain file name around {{name}}"
+            )
     return {name: render_template(target, template, vars(program)) for name, template in names.items()}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import SpecError, TraceError
 from .frontends.sympy import from_sympy, is_sympy
+from .frontends.sympy_errors import written
 from .frontends.text import parse
 from .graph import Graph
 from .ops import where
@@ -67,36 +68,46 @@ class Traced:
 
 def trace(source: Any, args: Any = None) -> Traced:
     """Trace an expression, a pytree of expressions, a function, a SymPy object, or text."""
-    if isinstance(source, str):
-        known = {n: symbol(n, _leaf_shape(leaf, n)) for n, leaf in args.items()} if isinstance(args, Mapping) else {}
-        value, found = parse(source, known)
-        return _expressions(value, list(known.values()) if known else args, found, title=source)
-    if is_sympy(source):
-        value, found = from_sympy(source)
-        return _expressions(value, args, found, title=" ".join(str(source).split()))
-    if callable(source) and not isinstance(source, Expr):
+    if callable(source) and not isinstance(source, Expr) and not is_sympy(source):
         return _function(source, args)
-    return _expressions(source, args, None, title="")
+    return _expressions(source, args)
 
 
 # --- expressions ----------------------------------------------------------------------------------------------------
 
 
-def _expressions(value: Any, args: Any, order: list[Expr] | None, title: str) -> Traced:
-    leaves, paths, tree = flatten(value, lambda v: isinstance(v, Expr | np.ndarray))
-    if not any(isinstance(leaf, Expr) for leaf in leaves):
+def _expressions(source: Any, args: Any) -> Traced:
+    """A pytree of expressions, SymPy objects and text, which share the symbols of one name."""
+    known = {n: symbol(n, _leaf_shape(leaf, n)) for n, leaf in args.items()} if isinstance(args, Mapping) else {}
+    leaves, paths, tree = flatten(source, lambda v: isinstance(v, Expr | np.ndarray | str) or is_sympy(v))
+    if not any(isinstance(leaf, Expr | str) or is_sympy(leaf) for leaf in leaves):
         raise SpecError(
-            f"compile() takes an expression, a function, a SymPy expression or text, not {type(value).__name__}"
+            f"compile() takes an expression, a function, a SymPy expression or text, not {type(source).__name__}"
         )
-    outputs = [_number(as_expr(leaf)) for leaf in leaves]
-    symbols = _chosen(args, order if order is not None else input_symbols(outputs), outputs)
+    order = [*known.values(), *input_symbols([leaf for leaf in leaves if isinstance(leaf, Expr)])]
+    known.update({str(s.name): s for s in order})
+    outputs = []
+    for leaf in leaves:
+        value = leaf
+        if isinstance(leaf, str) or is_sympy(leaf):
+            value, found = parse(leaf, known) if isinstance(leaf, str) else from_sympy(leaf, known)
+            order += [s for s in found if not any(s is o for o in order)]
+            known.update({str(s.name): s for s in found})
+        outputs.append(_number(as_expr(value)))
+    symbols = order if isinstance(args, Mapping) else _chosen(args, order, outputs)
     names = [str(s.name) for s in symbols]
     if len(set(names)) != len(names):
         twice = sorted({n for n in names if names.count(n) > 1})
         raise SpecError(f"two different symbols share the name {', '.join(twice)}: rename one (names become arguments)")
     parameters = tuple(Parameter(n, Tree(), (n,)) for n in names)
     graph = to_graph(symbols, outputs)
-    return Traced(graph, parameters, tuple(names), tree, _output_names(paths), "f", title or f"f({', '.join(names)})")
+    title = _title(source) or f"f({', '.join(names)})"
+    return Traced(graph, parameters, tuple(names), tree, _output_names(paths), "f", title)
+
+
+def _title(source: Any) -> str:
+    """Text as it was given, a SymPy expression as SymPy writes it, or nothing."""
+    return source if isinstance(source, str) else written(source) if is_sympy(source) else ""
 
 
 def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]:
@@ -105,7 +116,7 @@ def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]
         return found
     wanted = args.replace(",", " ").split() if isinstance(args, str) else _listed(args)
     by_name = {s.name: s for s in found}
-    chosen: list[Any] = [by_name.get(a, a) if isinstance(a, str) else a for a in wanted]
+    chosen: list[Any] = [by_name.get(str(a), a) if isinstance(a, str) or is_sympy(a) else a for a in wanted]
     for a in chosen:
         if not isinstance(a, Expr) or a.op.name != "input":
             raise SpecError(f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}")
@@ -177,8 +188,8 @@ def _parameter_names(function: Callable[..., Any], args: Any) -> list[str]:
     for p in signature.parameters.values():
         if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty:
             raise SpecError(
-                f"the parameter {p.name!r} can be given by keyword only, and generated functions take positions: make it "
-                "positional, or fix it with functools.partial"
+                f"the parameter {p.name!r} can be given by keyword only, and generated functions take positions: "
+                "make it positional, or fix it with functools.partial"
             )
     if args is None:
         return required

@@ -29,7 +29,7 @@ EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
 TARGETS = ("python", "numpy", "c")
 COMPILERS = tuple(c for c in ("gcc", "clang") if shutil.which(c))
-FLAGS = ("-std=c99", "-O1", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
+FLAGS = ("-std=c99", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
 
 Leaves = Sequence[Any]
 Run = Callable[[str, Leaves], list[np.ndarray]]  # ("value" | "grad" | "value_and_grad", arguments) -> flat results
@@ -51,7 +51,9 @@ def run_python(f: CompiledFunction) -> Run:
 class Library:
     """Many C programs, built into one shared library; `library[name]` calls the program `name`."""
 
-    def __init__(self, functions: Mapping[str, CompiledFunction], compiler: str, folder: Path) -> None:
+    def __init__(
+        self, functions: Mapping[str, CompiledFunction], compiler: str, folder: Path, level: str = "-O1"
+    ) -> None:
         self._functions = {f.name: f for f in functions.values()}
         assert len(self._functions) == len(functions), "the names of the programs must differ"
         self._keys = {key: f.name for key, f in functions.items()}
@@ -62,7 +64,7 @@ class Library:
         unit.write_text("".join(f'#include "{name}.c"\n' for name in self._functions))
         library = folder / f"all_{compiler}.so"
         done = subprocess.run(
-            [compiler, *FLAGS, str(unit), "-o", str(library), "-lm"], capture_output=True, text=True, check=False
+            [compiler, *FLAGS, level, str(unit), "-o", str(library), "-lm"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         self._library = ctypes.CDLL(str(library))
@@ -179,11 +181,16 @@ def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, **options: A
 class Runners:
     """How to run a set of programs on every target: `runners.all(key)` yields (target, run) pairs."""
 
-    def __init__(self, programs: Mapping[str, Program], folder: Path, compilers: Sequence[str] = COMPILERS) -> None:
+    def __init__(
+        self,
+        programs: Mapping[str, Program],
+        folder: Path,
+        compilers: Sequence[str] = COMPILERS,
+        level: str = "-O1",
+    ) -> None:
         self._programs = programs
-        self._libraries = {
-            c: Library({k: p.compiled["c"] for k, p in programs.items()}, c, folder) for c in compilers
-        }
+        functions = {k: p.compiled["c"] for k, p in programs.items()}
+        self._libraries = {c: Library(functions, c, folder, level) for c in compilers}
 
     def all(self, key: str) -> list[tuple[str, Run]]:
         """Every target with the function that runs program `key` on it."""

@@ -99,7 +99,7 @@ def test_graph(run, tmp_path: Path) -> None:
     if "no SVG" not in output:
         drawn = (tmp_path / "out/02_graph.svg").read_text(encoding="utf-8")
         assert drawn.startswith("<svg")
-        assert "grad -2.0000" in drawn
+        assert "grad &#45;2.0000" in drawn
         assert "d_a" in (tmp_path / "out/02_adjoint.svg").read_text(encoding="utf-8")
 
 

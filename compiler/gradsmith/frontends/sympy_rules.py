@@ -31,8 +31,7 @@ def rules(records: Iterable[Op], symbols: Mapping[Any, Expr]) -> dict[type, Rule
     """SymPy class -> rule. A node is read by the first rule along its class's method resolution order."""
     import sympy
 
-    names = [(str(r.sympy), r) for r in records if isinstance(r.sympy, str)]
-    named = {getattr(sympy, name, None): _applying(r) for name, r in names}
+    named = {getattr(sympy, r.sympy, None): _applying(r) for r in records if isinstance(r.sympy, str)}
     table: dict[type, Rule] = {object: refuse_class}
     table |= {_sympy(name): _composing(function) for name, function in COMPOSED.items()}
     table |= {cls: rule for cls, rule in named.items() if isinstance(cls, type)}
@@ -74,7 +73,7 @@ def _composing(function: Callable[..., Any]) -> Rule:
 def _piecewise(node: Any) -> Plan:
     """Nested `where`, the first branch outermost; the last one needs no condition."""
     branches, last = node.args[:-1], node.args[-1]
-    if last.expr is _sympy("nan") or not (last.cond == _sympy("true") or _exhaustive(node)):
+    if not (last.cond == _sympy("true") or _exhaustive(node)):
         refuse(node, NO_DEFAULT)
     operands = [part for branch in branches for part in (branch.cond, branch.expr)]
 

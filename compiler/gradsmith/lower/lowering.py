@@ -56,6 +56,8 @@ def lower(
     """The program that computes `derivatives` of `graph`, whose outputs are the values and then the gradients."""
     names = Names(target)
     name = names.fresh(name)
+    for macro in ("H", "WORK", "SELFTEST"):  # of a C header
+        names.fresh(f"{name.upper()}_{macro}")
     functions_names = {kind: names.fresh(name + _SUFFIX[kind]) if kind != "value" else name for kind in derivatives}
     signature = _legal(signature, names, target)
     groups = dict(zip(("values", "gradients"), _groups(graph, signature), strict=True))
@@ -151,8 +153,12 @@ def _doc(kind: str, signature: Signature) -> str:
         value = f"The value {_shape(signature.values[0])}"
     else:
         value = f"The values {values}"
-    text = {"value": value, "grad": f"The gradient: {gradients}", "value_and_grad": f"{value} and the gradient: {gradients}"}
-    return "\n".join(textwrap.wrap(f"{text[kind]}.", WIDTH - 10))
+    texts = {
+        "value": value,
+        "grad": f"The gradient: {gradients}",
+        "value_and_grad": f"{value} and the gradient: {gradients}",
+    }
+    return "\n".join(textwrap.wrap(f"{texts[kind]}.", WIDTH - 10))
 
 
 def _listed(arguments: Sequence[Argument]) -> str:

@@ -17,6 +17,7 @@ from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Cell, lookup
 from ..target import Target
+from ..types import format_shape
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
 from .statements import Body, Group, Plan, annotated, cotangent_owners, plan
@@ -47,8 +48,11 @@ class Tables:
         """The definitions of the tables in use."""
         found: list[str] = []
         for key, n in sorted(self._used.items()):
-            text = _nested(n.params["value"], self._printer)
-            found += wrapped(self._target.syntax["table"].format(name=self._names[key], value=text), WIDTH, 0)
+            value, name = n.params["value"], self._names[key]
+            pattern = "table" if value.size else "empty_table"  # brackets alone cannot say (0, 4)
+            shape = format_shape(value.shape)
+            text = self._target.syntax[pattern].format(name=name, value=_nested(value, self._printer), shape=shape)
+            found += wrapped(text, WIDTH, 0)
         return found
 
 

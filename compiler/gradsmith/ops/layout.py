@@ -110,7 +110,7 @@ def reshape(x: Any, shape: Any) -> Expr:
     (3, 4)
     """
     x = as_expr(x)
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    wanted = (shape,) if isinstance(shape, int) else tuple(shape) if isinstance(shape, Sequence) else (shape,)
     if builtins.any(isinstance(d, int) and d == -1 for d in wanted):
         rest = math.prod(d for d in wanted if d != -1)
         if wanted.count(-1) > 1 or rest == 0 or x.size % rest:
@@ -333,8 +333,8 @@ def _entry_text(entry: Any, size: Any) -> str:
 
 def positions(key: Key, shape: Shape) -> np.ndarray:
     sizes = static_shape(shape)
-    places: np.ndarray = np.arange(math.prod(sizes)).reshape(sizes)[_numpy_key(key)]
-    return places
+    places = np.arange(math.prod(sizes)).reshape(sizes)[_numpy_key(key)]
+    return np.array(places, order="C")  # without the negative strides of a view, which torch refuses
 
 
 def _index_infer(x: Type, key: Key) -> Type:
@@ -344,7 +344,7 @@ def _index_infer(x: Type, key: Key) -> Type:
 def _result_shape(key: Key, shape: Shape) -> Shape:
     if not builtins.any(isinstance(k, np.ndarray) for k in key):
         return tuple(k[2] for k in key if isinstance(k, tuple))
-    return tuple(np.empty(static_shape(shape), dtype=bool)[_numpy_key(key)].shape)
+    return tuple(np.broadcast_to(False, static_shape(shape))[_numpy_key(key)].shape)  # a view: needs no memory
 
 
 def _index_source(index: Index, params: Params, x: Type) -> Index:
@@ -403,7 +403,7 @@ def _scatter_vjp(g: Expr, y: Expr, *xs: Expr, shape: Shape, keys: Sequence[Key])
 def _scatter_torch(torch: Any, *xs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
     out = torch.zeros(math.prod(static_shape(shape)), dtype=torch.float64)
     for x, key in zip(xs, keys, strict=True):
-        places = torch.as_tensor(np.ascontiguousarray(positions(key, shape))).reshape(-1)
+        places = torch.as_tensor(positions(key, shape)).reshape(-1)
         out = out.index_add(0, places, x.reshape(-1))
     return out.reshape(static_shape(shape))
 
@@ -432,7 +432,7 @@ def getitem(x: Any, key: Any) -> Expr:
     entries = key if isinstance(key, tuple) else (key,)
     if builtins.any(isinstance(e, Expr) for e in entries):
         raise ShapeError("index: indices must be static ints here, not traced values; use gs.where to choose by value")
-    entries = tuple(np.asarray(e) if isinstance(e, list) else e for e in entries)
+    entries = tuple(_as_array(e) if isinstance(e, list) else e for e in entries)
     used = builtins.sum(_consumes(e) for e in entries)
     if used > x.ndim:
         raise ShapeError(f"index: {used} indices for shape {format_shape(x.shape)} of {_named(x)!r}")
@@ -461,6 +461,11 @@ def getitem(x: Any, key: Any) -> Expr:
     whole = builtins.all(isinstance(k, tuple) and k == (0, 1, d) for k, d in zip(normal, x.shape, strict=True))
     result = x if whole else _index(x, key=tuple(normal))
     return expand_dims(result, new_axes) if new_axes else result
+
+
+def _as_array(entry: Any) -> np.ndarray:
+    array = np.asarray(entry)
+    return array if array.size else array.astype(np.int64)  # an empty list says nothing of its type
 
 
 def _consumes(entry: Any) -> int:
@@ -500,6 +505,8 @@ def _entry(entry: Any, x: Expr, axis: int) -> Any:
 
 
 def _span(entry: slice, size: int) -> tuple[int, int, int]:
+    if entry.step == 0:
+        raise ShapeError(f"index: a slice cannot have step 0 ({entry})")
     start, stop, step = entry.indices(size)
     count = len(range(start, stop, step))
     return (start if count else 0, step, count)

@@ -79,7 +79,10 @@ def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Traced:
 
     def reduce(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Expr:
         x = as_expr(x)
-        return record(x, axis=normalize_axes(axis, x.ndim, name), keepdims=bool(keepdims))
+        axes = normalize_axes(axis, x.ndim, name)
+        if not axes and x.type.dtype.kind == "float":
+            return x  # nothing is reduced
+        return record(x, axis=axes, keepdims=bool(keepdims))
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = (

@@ -92,7 +92,8 @@ def op_call(op: Op, args: Sequence[Expr]) -> Expr:
 def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...]) -> list[Expr]:
     """Pairs first, then pairs of pairs: the order of `prod`'s derivative, and less rounding in sums."""
     rest = [i for i in range(x.ndim) if i not in axis]
-    rows = np.transpose(x, [*rest, *axis]).reshape(math.prod(x.shape[i] for i in rest), -1)
+    counts = [math.prod(x.shape[i] for i in axes) for axes in (rest, axis)]
+    rows = np.transpose(x, [*rest, *axis]).reshape(counts)
     combine = registry_function(structure.combine)
     return [_combined(list(row), combine, structure.initial) for row in rows]
 

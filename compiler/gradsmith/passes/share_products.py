@@ -4,7 +4,7 @@
 multiplies is ours to choose (nobody wrote it), so this is no reassociation of the user's arithmetic; and as `c*s` is
 computed for the value in any case, regrouping meets no overflow that the value has not met. For a planar arm it
 turns `-(g*l)*sin(a)` into `-g*y` with the link's own `y = l*sin(a)`: one multiplication less for each link coordinate.
-The constants may differ by a power of two, `(g*0.2)*s  ->  (g*2)*(0.1*s)`: the factor 2 of a square has merged with `l`.
+The constants may differ by a power of two, `(g*0.2)*s -> (g*2)*(0.1*s)`, as the factor 2 of a square merges with `l`.
 """
 
 from __future__ import annotations
