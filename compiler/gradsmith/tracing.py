@@ -7,6 +7,7 @@ outputs. Guarantee: the same computation gives the same graph, whichever way it 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -244,11 +245,13 @@ def _leaf_shape(leaf: Any, path: str) -> Any:
 
 
 def _leaf_names(paths: Sequence[str], taken: dict[str, int]) -> list[str]:
-    """Short distinct names: the last word of the path (`params['W1']` -> W1), or all of it where that is taken."""
+    """Short distinct names: the last word of the path (`params['W1']` -> W1), or all of it where several end alike."""
     found = []
-    for path in paths:
-        words = "".join(c if c.isalnum() or c == "_" else " " for c in path).split()
-        options = [words[-1], "_".join(words)] if words[-1].isidentifier() else ["_".join(words)]
+    split = ["".join(c if c.isalnum() or c == "_" else " " for c in path).split() for path in paths]
+    ends = Counter(words[-1] for words in split)
+    for words in split:
+        short = words[-1].isidentifier() and ends[words[-1]] == 1
+        options = [words[-1], "_".join(words)] if short else ["_".join(words)]
         name = next((o for o in options if o not in taken and o.isidentifier()), "")
         while not name:
             taken[options[-1]] = taken.get(options[-1], 0) + 1

@@ -206,7 +206,7 @@ REFUSED = {
     "stack(x)": "takes a list: stack([x, y])",
     "stack([])": "stack: ",
     "A[5]": "5 is out of bounds",
-    "A[::0]": "slice step cannot be zero",
+    "A[::0]": "a slice cannot have step 0",
     "A[x]": "must be written as ints",
     "A[0][0][0]": "1 indices for shape ()",
     "A @ A": "3 columns on the left meet 2 rows on the right",
