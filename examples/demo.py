@@ -98,7 +98,7 @@ with tempfile.TemporaryDirectory() as folder:
         else:
             continue
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        console.print(f"{path.name:<9}{done.stdout.strip()}")
+        console.print(f"{f.target:<8}{path.name:<9}{done.stdout.strip()}")
 
 title("And is compared with torch")
 reports = {(f.name, t): f.check(raise_on_error=True) for t in targets for f in (zs[t], losses[t])}

@@ -405,8 +405,7 @@ def _arguments(found: Any, shapes: Mapping[str, Any]) -> Any:
         _, used = parse(
             found, {name: symbol(name, shape) for name, shape in shapes.items() if isinstance(shape, tuple)}
         )
-        names = [str(x.name) for x in used]
-        complete = {**shapes, **{n: () for n in names if n not in shapes}}
+        names, complete = [str(x.name) for x in used], dict(shapes)
     elif callable(found):
         parameters = inspect.signature(found).parameters.values()
         names = [p.name for p in parameters]

@@ -83,7 +83,8 @@ def _destination(code: CodeType, offset: int) -> str | None:
     if opname == "RETURN_VALUE":
         return _RETURNED
     if opname.startswith("STORE_") and opname not in ("STORE_SUBSCR", "STORE_SLICE", "STORE_ATTR"):
-        return argument[0] if isinstance(argument, tuple) else str(argument)  # STORE_FAST_LOAD_FAST has two names
+        name = argument[0] if isinstance(argument, tuple) else str(argument)  # STORE_FAST_LOAD_FAST has two names
+        return name if name.isidentifier() else None  # pytest keeps parts of an assertion in `@py_assert1`
     return None
 
 

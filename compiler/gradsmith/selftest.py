@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .cost import count
-from .evaluate import evaluate, evaluate_mp
+from .evaluate import evaluate
+from .exact import DIGITS, mp_outputs, operations, slope
 from .graph import Graph
 from .program import Point, SelfTest
 from .types import static_shape
@@ -39,9 +39,9 @@ def selftest(primal: Graph, wrt: Sequence[int], kinds: Sequence[str]) -> SelfTes
     starts = np.cumsum([0, *sizes])
     ranges = [(int(starts[i]), int(starts[i + 1])) for i in (primal.inputs.index(k) for k in wrt)]
     places = [p for a, b in ranges for p in range(a, b)]
-    operations = sum(count(primal, primal.outputs).values()) + len(primal)
-    exact = sum(sizes) <= _MOST_NUMBERS and operations * 2 * (len(places) + 1) * _POINTS <= _BUDGET
-    by_mpmath = exact or operations * _POINTS <= _BUDGET
+    once = operations(primal)
+    exact = sum(sizes) <= _MOST_NUMBERS and once * 2 * (len(places) + 1) * _POINTS <= _BUDGET
+    by_mpmath = exact or once * _POINTS <= _BUDGET
     for low, high in _RANGES:
         points: list[Point] = []
         worst = 0.0
@@ -113,15 +113,12 @@ def _point(
         return Point((), seed, tuple(map(repr, near)), ()), 1e-13
     import mpmath as mp
 
-    with mp.workdps(50):
+    with mp.workdps(DIGITS):
         try:
-            value = _mp_outputs(primal, numbers, shapes)
-            slopes: list[Any] = []
-            for p in places if exact and scalar else ():
-                h = mp.mpf(10) ** -15
-                moved = [[*numbers[:p], mp.mpf(numbers[p]) + s * h, *numbers[p + 1 :]] for s in (1, -1)]
-                up, down = (_mp_outputs(primal, m, shapes)[0] for m in moved)
-                slopes.append((up - down) / (2 * h))
+            leaves = _shaped(numbers, shapes)
+            value = mp_outputs(primal, leaves)
+            where = [(i, at) for i, shape in enumerate(shapes) for at in np.ndindex(shape)]
+            slopes = [slope(primal, leaves, *where[p]) for p in (places if exact and scalar else ())]
         except (ArithmeticError, ValueError):
             return None
         wanted = [float(v) for v in value]
@@ -131,11 +128,6 @@ def _point(
         return None
     arguments = tuple(map(repr, numbers)) if exact else ()
     return Point(arguments, seed, tuple(map(repr, wanted)), slope_texts), error
-
-
-def _mp_outputs(primal: Graph, numbers: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Any]:
-    values = evaluate_mp(primal, _shaped(numbers, shapes))
-    return [v for k in primal.outputs for v in np.ravel(values[k])]
 
 
 def _smooth(floats: Any, numbers: list[float], places: Sequence[int], slopes: Sequence[float]) -> bool:

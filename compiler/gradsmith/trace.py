@@ -323,7 +323,7 @@ def symbol(name: str, shape: Any = ()) -> Expr:
 
 
 def symbols(names: str, shape: Any = ()) -> tuple[Expr, ...]:
-    """Several symbols at once, from names separated by spaces or commas.
+    """Several symbols at once, from names separated by spaces or commas: always a tuple (`symbol` makes a single one).
 
     >>> x, y = symbols("x y")
     >>> x * y

@@ -53,7 +53,7 @@ class Dim:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise ShapeError(f"a named dimension must be an identifier, not {self.name!r}")
+            raise ShapeError(f"a named dimension must be an identifier, not {self.name!r}", place="")
 
     def __str__(self) -> str:
         return self.name

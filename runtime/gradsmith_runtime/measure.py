@@ -16,7 +16,7 @@ takes part; non-finite numbers follow the table below, finite ones the tolerance
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ from .ulp import INTEGERS, ulp_distance
 
 Flat = Callable[..., Sequence[Any]]
 Inputs = tuple[tuple[str, Leaf], ...]
+#: `arbiter(leaves, output, element)`: the exact number there, or None if it cannot tell.
+Arbiter = Callable[[Sequence[Leaf], int, tuple[int, ...]], float | None]
+ARBITRATED = 24  # elements of one output at one point that an arbiter is asked about
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def compare(
     rtol: float = 1e-9,
     atol: float = 1e-12,
     max_ulp: float | None = None,
+    arbiter: Arbiter | None = None,
 ) -> Report:
     """Call both functions at every point and measure the difference of each output.
 
@@ -70,6 +74,9 @@ def compare(
     or a ValueError mismatches at that point; what the reference raises passes through. `max_ulp` adds a
     limit in ULPs (of float32 if the candidate returns float32), except where the absolute error is within
     `atol`: after cancellation to nearly 0, ULPs mean nothing. Pass ``atol=0`` for a strict contract.
+
+    The reference is floating point as well, and can be the one that is wrong. An `arbiter` is asked for the exact
+    number where finite ones differ; where the candidate agrees with it, the difference is a note.
 
     Errors: `ArgumentError` if a function returns another number of outputs, or a point has another number
     of inputs.
@@ -93,8 +100,11 @@ def compare(
             for name, want, found in zip(output_names, wanted, gaps, strict=True):
                 found.append(_wrong(name, np.full(want.shape, np.nan), want, reason, inputs))
             continue
-        for name, got, want, found in zip(output_names, gotten, wanted, gaps, strict=True):
-            found.append(_measure(name, got, want, tolerance, inputs))
+        for i, (name, got, want, found) in enumerate(zip(output_names, gotten, wanted, gaps, strict=True)):
+            gap = _measure(name, got, want, tolerance, inputs)
+            if arbiter is not None and gap.mismatch is not None and got.shape == want.shape:
+                gap = _arbitrated(gap, got, want, tolerance, lambda at, i=i: arbiter(_leaves(inputs), i, at))  # type: ignore[misc]
+            found.append(gap)
     entries = tuple(_entry(name, found) for name, found in zip(output_names, gaps, strict=True))
     return Report(entries, count, rtol, atol, max_ulp)
 
@@ -149,6 +159,34 @@ def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: I
         reason = "finite where the reference is NaN"
         note = Finding(name, at, float(got[at]), float(want[at]), reason, int(better.sum()), inputs)
     return Gap(got.size, *figures, inputs, mismatch, note)
+
+
+def _arbitrated(
+    gap: Gap, got: Array, want: Array, tolerance: Tolerance, exact_at: Callable[[tuple[int, ...]], float | None]
+) -> Gap:
+    """`gap`, measured against exact numbers where the candidate agrees with them and the reference does not."""
+    finite = np.isfinite(got) & np.isfinite(want)
+    wrong = finite & ~(np.abs(got - want) <= tolerance.atol + tolerance.rtol * np.abs(want))
+    if not 0 < wrong.sum() <= ARBITRATED:
+        return gap
+    settled: list[Finding] = []
+    corrected = want.copy()
+    for place in np.argwhere(wrong):
+        at = tuple(int(p) for p in place)
+        exact = exact_at(at)
+        if exact is not None and abs(got[at] - exact) <= tolerance.atol + tolerance.rtol * abs(exact):
+            corrected[at] = exact
+            reason = f"the reference is off: exactly, it is {exact!r}"
+            settled.append(Finding(_name(gap), at, float(got[at]), float(want[at]), reason, 1, gap.inputs))
+    if not settled:
+        return gap
+    new = _measure(_name(gap), got, corrected, tolerance, gap.inputs)
+    return replace(new, note=replace(settled[0], count=len(settled)))
+
+
+def _name(gap: Gap) -> str:
+    assert gap.mismatch is not None
+    return gap.mismatch.output
 
 
 def _wrong(name: str, got: Array, want: Array, reason: str, inputs: Inputs) -> Gap:

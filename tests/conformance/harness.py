@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import gradsmith as gs
-from gradsmith.evaluate import evaluate_torch
+from gradsmith.evaluate import evaluate, evaluate_torch
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
 
@@ -121,6 +121,37 @@ def torch_value_and_grad(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None
     value = evaluate_torch(graph, tensors)[graph.outputs[0]]
     wanted = [tensors[i] for i in (range(len(tensors)) if wrt is None else wrt)]
     return [_array(value), *map(_array, _gradients(value, wanted))]
+
+
+def disagreement(graph: Graph, leaves: Leaves, wrt: Sequence[int], got: Sequence[np.ndarray]) -> float:
+    """How far value and gradient are from torch's, over the largest of all numbers (so cancellation is forgiven).
+
+    Where torch's gradient is NaN because the untaken side of a `where` poisons it, central differences stand in for it.
+    """
+    want = torch_value_and_grad(graph, leaves, wrt)
+    numbers = np.concatenate([np.ravel(w) for w in want])
+    scale = max(1.0, float(np.max(np.abs(numbers[np.isfinite(numbers)]), initial=0.0)))
+    worst = abs(float(got[0]) - float(want[0])) / scale
+    for i, a, b in zip(wrt, got[1:], want[1:], strict=True):
+        if a.shape != b.shape:
+            return np.inf
+        for place in np.ndindex(b.shape):
+            if np.isnan(b[place]):
+                slope = central_difference(graph, leaves, i, place)
+                worst = max(worst, 1e-5 * abs(a[place] - slope) / scale)
+            else:
+                worst = max(worst, abs(a[place] - b[place]) / scale)
+    return worst if worst == worst else np.inf
+
+
+def central_difference(graph: Graph, leaves: Leaves, i: int, place: tuple[int, ...], step: float = 1e-6) -> float:
+    """A derivative from two values of the graph, by NumPy."""
+    sides = []
+    for h in (step, -step):
+        moved = [np.array(x, dtype=np.float64) for x in leaves]
+        moved[i][place] += h
+        sides.append(float(evaluate(graph, moved)[graph.outputs[0]]))
+    return (sides[0] - sides[1]) / (2 * step)
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -37,7 +37,7 @@ BINARY = [
 REDUCE = ["gs.sum({0}{1})", "gs.mean({0}{1})", "gs.prod(gs.tanh({0}){1})", "gs.max({0}{1})", "gs.min({0}{1})",
           "gs.logsumexp({0}{1})"]  # fmt: skip
 NAMES = ["a", "b", "h", "h1", "t1", "i", "value", "work", "double", "exp", "d_x", "acc_1", "math", "np", "y", "sin", "table_1",
-         "f", "float", "abs", "_"]  # fmt: skip
+         "f", "float", "sum_1", "_"]  # fmt: skip
 CONSTANTS = ["0.5", "-1.25", "3", "0.1", "1e-3", "-0.0", "1", "2.0", "0.0"]
 SHAPES: list[Shape] = [(), (), (3,), (2,), (2, 3), (3, 2), (1, 3), (4,)]
 

@@ -378,12 +378,15 @@ class _Writer:
 
     def _element(self, key: int, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
         """The text of element `index` of a value; what must have a name first goes to `lines`."""
+        shape = shape_of(self.graph, key)
+        if not shape:
+            index, flat = (), False  # a scalar that is broadcast does not move with the loop
         if key in self.locals:
             return self.locals[key]
         if key in self.scalars:
             return self.scalars[key]
         if key in self.buffers:
-            offset = index[0] if flat else flatten(index, shape_of(self.graph, key))
+            offset = index[0] if flat else flatten(index, shape)
             return Text(f"{self.buffers[key]}[{self._subscript(offset)}]")
         return self._compute(self.graph.node(key), index, flat, lines, depth)
 

@@ -29,7 +29,20 @@ def _pow(x, y):
         return math.copysign(math.inf, x) if abs(math.fmod(y, 2.0)) == 1.0 else math.inf
 """
 
-__all__ = ["absolute", "add", "divide", "multiply", "negative", "power", "reciprocal", "sign", "square", "subtract"]
+__all__ = [
+    "abs",
+    "absolute",
+    "add",
+    "divide",
+    "multiply",
+    "negative",
+    "pow",
+    "power",
+    "reciprocal",
+    "sign",
+    "square",
+    "subtract",
+]
 
 _PAIRS = [(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)]
 _PAIR_EDGES = [(0.0, 1.0), (-0.0, 2.0), (1e-300, 3.0), (1e300, 0.5), (np.inf, 2.0), (-np.inf, 1.0), (np.nan, 1.0)]
@@ -122,3 +135,5 @@ reciprocal = elementwise(
     cells=infix("1.0 / {0}") | {"python.ieee": "_div(1.0, {0})"}, support={"python.ieee": _PYTHON_DIV}, evaluate=np.reciprocal, mp=lambda mp, x: 1 / x,
     sympy=lambda sp, x: 1 / x, torch="reciprocal", samples=_ONES, edges=_ONE_EDGES, cost=lambda y, *_: {"div": y.size},
 )
+
+abs, pow = absolute, power  # the array API's names

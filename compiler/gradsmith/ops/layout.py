@@ -26,9 +26,19 @@ from ..types import (
 from ._declare import Traced
 
 __all__ = [
-    "broadcast_to", "concatenate", "expand_dims", "getitem", "permute_dims", "ravel", "reshape", "scatter", "squeeze",
-    "stack", "transpose",
-]  # fmt: skip
+    "broadcast_to",
+    "concat",
+    "concatenate",
+    "expand_dims",
+    "getitem",
+    "permute_dims",
+    "ravel",
+    "reshape",
+    "scatter",
+    "squeeze",
+    "stack",
+    "transpose",
+]
 
 
 def _free(*_: Any, **__: Any) -> dict[str, int]:
@@ -265,6 +275,9 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Expr:
     if not xs or builtins.any(x.ndim == 0 for x in xs):
         raise ShapeError("concatenate: needs at least one array, and scalars have no axis to join along; use gs.stack")
     return _concatenate(*xs, axis=normalize_axes(axis, xs[0].ndim, "concatenate")[0])
+
+
+concat = concatenate  # the array API's name
 
 
 def _stack_infer(*types: Type, axis: int) -> Type:

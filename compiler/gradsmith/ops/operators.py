@@ -48,6 +48,8 @@ def _forward(function: Callable[[Any, Any], Expr]) -> Callable[[Expr, Any], Any]
 
 def _reflected(function: Callable[[Any, Any], Expr]) -> Callable[[Expr, Any], Any]:
     def operator(self: Expr, other: Any) -> Any:
+        if function is arithmetic.add and type(other) is int and other == 0:
+            return self  # the start of Python's own sum(); an int 0 has no sign that could matter
         return function(other, self)
 
     return operator
