@@ -327,7 +327,8 @@ def test_file_that_cannot_be_imported(run: Run, tmp_path: Path, text: str, fragm
 
 @pytest.mark.parametrize("words", [
     ("compile",), ("compile", "x", "--nonsense"), ("nonsense",), ("graph", "x", "-f", "pdf"),
-    ("explain", "x", "-s", "html"),    ("compile", "x", "-a", "x=3y"), ("compile", "x", "-a", "x=3x"), ("compile", "p", "-a", "p=3,p.a=4"),
+    ("explain", "x", "-s", "html"),
+    ("compile", "x", "-a", "x=3y"), ("compile", "x", "-a", "x=3x"), ("compile", "p", "-a", "p=3,p.a=4"),
     ("explain", "x", "--at", "x"), ("explain", "x", "--at", "x=two"), ("explain", "x", "--at", "x=1", "--at", "x=2"),
     ("explain", "x", "--at", "x=[1,"), ("check", "x", "-n", "-1"),
 ])  # fmt: skip

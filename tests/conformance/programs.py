@@ -50,7 +50,7 @@ class Sample:
     arguments: dict[str, Shape]
     wrt: tuple[str, ...]
 
-    def function(self, number: int = 0) -> Callable[..., gs.Expr]:
+    def function(self, number: object = 0) -> Callable[..., gs.Expr]:
         """The program as a function, with its source where tracebacks and origins look for it."""
         path = f"<random program {number}>"
         linecache.cache[path] = (len(self.source), None, self.source.splitlines(keepends=True), path)
@@ -148,11 +148,10 @@ class _Writer:
                 i = self.pick(n)
                 self.keep(f"{text}[..., {i - n if self.pick(2) else i}]", shape[:-1])
             case 7:
-                self.keep(f"{text}[..., ::-1]" if self.pick(2) else f"{text}[..., [0, {n - 1}, 0]]", (*shape[:-1], n if 0 else -1))
-                name, _ = self.values.pop()
-                last = self.lines[-1] if self.lines else ""
-                flipped = "::-1" in name or ("::-1" in last and last.strip().startswith(f"{name} ="))
-                self.values.append((name, (*shape[:-1], n if flipped else 3)))
+                if self.pick(2):
+                    self.keep(f"{text}[..., ::-1]", shape)
+                else:
+                    self.keep(f"{text}[..., [0, {n - 1}, 0]]", (*shape[:-1], 3))
             case 8:
                 other = self.operand(lambda s: len(s) == len(shape) and s[1:] == shape[1:])
                 assert other is not None

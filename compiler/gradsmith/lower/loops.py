@@ -63,6 +63,7 @@ class _Writer:
         self.buffers: dict[int, str] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
         self.variables: list[str] = []
+        self.out_of_order: set[str] = set()  # loop variables by which something is read not forwards
         self.stored: set[int] = set()  # scalar outputs already written
         for key, a in zip(graph.inputs, inputs, strict=True):
             if a.is_scalar:
@@ -194,6 +195,7 @@ class _Writer:
     # --- units --------------------------------------------------------------------------------------------------
 
     def _unit(self, unit: Unit) -> list[Line]:
+        self.out_of_order.clear()
         if unit.shared:
             return self._shared_loop(unit)
         (n,) = unit.nodes
@@ -246,7 +248,8 @@ class _Writer:
                 else:
                     self._shared_element(n, unit, nest, lines)
 
-        lines = before + self._loop_over(shape, inside)
+        sums = [totals[n.key] for n in unit.nodes if n.key in totals and _is_sum(lookup(n.op).structure)]
+        lines = before + self._rows(self._loop_over(shape, inside), shape, sums)
         self.locals.clear()
         self.scalars.update({key: Text(name) for key, name in totals.items()})
         return lines
@@ -330,12 +333,34 @@ class _Writer:
         def inside(inner: _Nest, body: list[Line]) -> None:
             self._combine(structure, total, value(inner.index, body, inner.depth), body, inner.depth)
 
-        lines += self._loop_over(shape, inside, nest.depth)
+        sums = [total] if _is_sum(structure) else []
+        lines += self._rows(self._loop_over(shape, inside, nest.depth), shape, sums)
         if n.type.shape:
             offset = self._offset(nest.index, shape_of(self.graph, n.key))
             self._set(f"{self.buffers[n.key]}[{offset}]", Text(total), lines, nest.depth)
         else:
             self.scalars[n.key] = Text(total)
+
+    def _rows(self, nest: list[Line], shape: Sequence[int], sums: Sequence[str]) -> list[Line]:
+        """A nest of loops in which each row has sums of its own, if it reads rows out of order.
+
+        GCC 12 (Debian 12's) adds elements twice, from -O2 on, where it vectorises a sum over several axes of which the
+        innermost is read backwards.
+        """
+        loops = sum(size != 1 for size in shape)
+        if loops < 2 or not sums or self.variables[nest[loops - 1].depth] not in self.out_of_order:
+            return nest
+        depth = nest[loops - 1].depth
+        row = {total: self.names.fresh(None, "row_") for total in sums}
+        zero = self.printer.number(0.0).text
+        add_to = self.target.syntax["add_to"]
+        inner = []
+        for line in nest[loops:-loops]:
+            name = next((t for t in sums if line.text.startswith(f"{t} ")), None)
+            inner.append(line if name is None else Line(line.depth, row[name] + line.text.removeprefix(name)))
+        before = [Line(depth, self.target.syntax["accumulator"].format(name=row[t], value=zero)) for t in sums]
+        after = [Line(depth, add_to.format(name=t, value=row[t])) for t in sums]
+        return [*nest[: loops - 1], *before, nest[loops - 1], *inner, nest[-loops], *after, *nest[len(nest) - loops + 1 :]]
 
     def _combine(self, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
         assert isinstance(structure, Reduction)
@@ -388,7 +413,13 @@ class _Writer:
         if key in self.buffers:
             offset = index[0] if flat else flatten(index, shape)
             return Text(f"{self.buffers[key]}[{self._subscript(offset)}]")
-        return self._compute(self.graph.node(key), index, flat, lines, depth)
+        n = self.graph.node(key)
+        value = self._compute(n, index, flat, lines, depth)
+        if n.origin.name is None or lookup(n.op).kind != "elementwise":
+            return value
+        name = self.names.fresh(self._wish(n))  # fused into its reader, yet the user knows it by this name
+        lines += _lines(self._assign(n, name, value.text), depth)
+        return Text(name)
 
     def _compute(self, n: Node, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
         op = lookup(n.op)
@@ -441,6 +472,10 @@ class _Writer:
     def _subscript(self, offset: Affine) -> str:
         parts: list[tuple[str, str]] = []
         for term, coefficient in offset.terms:
+            if isinstance(term, Lookup):
+                self.out_of_order.update(t for i in term.index for t, _ in i.terms if isinstance(t, str))
+            elif coefficient < 0:
+                self.out_of_order.add(term)
             name = self._lookup_text(term) if isinstance(term, Lookup) else term
             size = abs(coefficient)
             parts.append(("-" if coefficient < 0 else "+", name if size == 1 else f"{name}*{size}"))
@@ -458,6 +493,10 @@ class _Writer:
             text = pattern.format(name=self.lookups[key], size=max(1, len(term.table)), values=entries or "0")
             self.tables += _lines(text)
         return f"{self.lookups[key]}[{self._offset(term.index, term.shape)}]"
+
+
+def _is_sum(structure: object) -> bool:
+    return isinstance(structure, Reduction) and structure.combine == "add"
 
 
 def _is_number(text: str) -> bool:
