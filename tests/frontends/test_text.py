@@ -123,7 +123,7 @@ def test_every_function_can_be_called():
     """The whitelist follows `gradsmith.ops`: each function takes what its own signature says."""
     A = symbol("A", (2, 2))
     special = {
-        "atan2": "x, y", "broadcast_to": "x, (2, 2)", "concatenate": "[A, A]", "stack": "[x, y]", "reshape": "A, 4",
+        "atan2": "x, y", "broadcast_to": "x, (2, 2)", "concatenate": "[A, A]", "concat": "[A, A]", "stack": "[x, y]", "reshape": "A, 4",
         "expand_dims": "A, 0", "permute_dims": "A, (1, 0)", "where": "x < y, x, y",
     }  # fmt: skip
     for name, function in FUNCTIONS.items():
