@@ -14,10 +14,10 @@ import pytest
 
 from gradsmith import ops as gs
 from gradsmith.adjoint import adjoint
-from gradsmith.draw import to_dot, to_mermaid, to_svg
+from gradsmith.show.draw import to_dot, to_mermaid, to_svg
 from gradsmith.errors import MissingExtraError, SpecError
 from gradsmith.passes.simplify import simplify
-from gradsmith.picture import picture_of
+from gradsmith.show.picture import picture_of
 from gradsmith.trace import symbol, symbols, to_graph
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")

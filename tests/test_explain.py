@@ -13,9 +13,9 @@ from gradsmith import ops as gs
 from gradsmith.adjoint import adjoint
 from gradsmith.errors import DerivativeError, SpecError
 from gradsmith.evaluate import evaluate
-from gradsmith.explain import explain, lesson
+from gradsmith.show.explain import explain, lesson
 from gradsmith.frontends import sympy as frontend
-from gradsmith.notation import names
+from gradsmith.show.notation import names
 from gradsmith.ops import selection
 from gradsmith.registry import OPS
 from gradsmith.trace import registry_function, symbol, symbols, to_graph
@@ -279,7 +279,7 @@ def test_latex_of_greek_and_numbers():
 
 def test_text_does_not_depend_on_the_hash_seed():
     program = (
-        "import gradsmith as gs; from gradsmith.explain import explain; from gradsmith.trace import to_graph\n"
+        "import gradsmith as gs; from gradsmith.show.explain import explain; from gradsmith.trace import to_graph\n"
         "a, b, c = gs.symbols('a b c'); print(explain(to_graph([a, b, c], [a*b + b*c + gs.sin(a*c)]), "
         "{'a': 1, 'b': 2, 'c': 3}))"
     )

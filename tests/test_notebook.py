@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from gradsmith import ops as gs
-from gradsmith.notebook import to_html
+from gradsmith.show.notebook import to_html
 from gradsmith.trace import symbols, to_graph
 
 SOURCE = 'def f(x):\n    return "<b>&amp;" + x  # </pre><script>alert(1)</script>\n'

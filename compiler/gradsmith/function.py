@@ -126,7 +126,7 @@ class CompiledFunction:
         return f"<gradsmith function {self.name}({arguments}): {kinds}; target {self.target}>"
 
     def _repr_html_(self) -> str:
-        from .notebook import to_html
+        from .show.notebook import to_html
 
         return to_html(self.name, self.source, self._target.loader or "text", self.graph)
 
@@ -289,7 +289,7 @@ class CompiledFunction:
 
         `style` is "text", "markdown" or "latex"; the point is given by name: `f.explain(x=2.0, y=3.0)`.
         """
-        from .explain import explain
+        from .show.explain import explain
 
         return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
 

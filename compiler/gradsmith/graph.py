@@ -130,20 +130,20 @@ class Graph(nx.DiGraph):
         return h.hexdigest()[:16]
 
     def to_dot(self, **options: Any) -> str:
-        """The graph in Graphviz's language; see `gradsmith.draw.to_dot`."""
-        from .draw import to_dot
+        """The graph in Graphviz's language; see `gradsmith.show.draw.to_dot`."""
+        from .show.draw import to_dot
 
         return to_dot(self, **options)
 
     def to_svg(self, **options: Any) -> str:
-        """The graph as an SVG picture (needs Graphviz); see `gradsmith.draw.to_svg`."""
-        from .draw import to_svg
+        """The graph as an SVG picture (needs Graphviz); see `gradsmith.show.draw.to_svg`."""
+        from .show.draw import to_svg
 
         return to_svg(self, **options)
 
     def to_mermaid(self, **options: Any) -> str:
-        """The graph as a Mermaid flowchart; see `gradsmith.draw.to_mermaid`."""
-        from .draw import to_mermaid
+        """The graph as a Mermaid flowchart; see `gradsmith.show.draw.to_mermaid`."""
+        from .show.draw import to_mermaid
 
         return to_mermaid(self, **options)
 

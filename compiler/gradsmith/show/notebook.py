@@ -11,8 +11,8 @@ import html
 import re
 
 from .draw import to_svg
-from .errors import MissingExtraError
-from .graph import Graph
+from ..errors import MissingExtraError
+from ..graph import Graph
 
 __all__ = ["to_html"]
 

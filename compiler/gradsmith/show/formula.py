@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .graph import Graph, Node
+from ..graph import Graph, Node
 from .notation import brief, literal, number
-from .registry import lookup
+from ..registry import lookup
 
 __all__ = ["LATEX", "PLAIN", "Style", "Text", "expression", "latex_name", "step", "written_size"]
 

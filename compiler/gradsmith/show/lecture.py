@@ -14,10 +14,10 @@ import numpy as np
 
 from .explain import Backstep, Hand, Lesson, Share
 from .formula import PLAIN, Style, Text, expression, step, written_size
-from .graph import Node
+from ..graph import Node
 from .notation import literal
-from .origin import statement_text
-from .registry import lookup
+from ..origin import statement_text
+from ..registry import lookup
 from .tongue import Tongue
 
 __all__ = ["Back", "Pass", "Said", "Step", "said"]

@@ -17,17 +17,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import DerivativeError, SpecError
-from .evaluate import evaluate
+from ..errors import DerivativeError, SpecError
+from ..evaluate import evaluate
 from .formula import written_size
-from .graph import Graph, Node
+from ..graph import Graph, Node
 from .notation import literal, names, place
-from .ops import broadcast_to
-from .passes.expand import expand_underivable
-from .passes.simplify import simplify
-from .registry import lookup
-from .trace import Expr, constant, recording, to_graph
-from .types import Type, format_shape
+from ..ops import broadcast_to
+from ..passes.expand import expand_underivable
+from ..passes.simplify import simplify
+from ..registry import lookup
+from ..trace import Expr, constant, recording, to_graph
+from ..types import Type, format_shape
 
 __all__ = ["Backstep", "Hand", "Lesson", "Share", "explain", "lesson"]
 
@@ -230,8 +230,8 @@ def _by_hand(graph: Graph, values: Mapping[int, Any], gradient: list[Any]) -> tu
         return f"written out, the gradient has {size} parts or more, and SymPy is asked for {_LARGEST_FORMULA} at most"
     import sympy
 
-    from .errors import UnsupportedError
-    from .frontends.sympy import to_sympy
+    from ..errors import UnsupportedError
+    from ..frontends.sympy import to_sympy
 
     try:
         expressions, symbols = to_sympy(graph)

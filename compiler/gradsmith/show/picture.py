@@ -13,15 +13,15 @@ from typing import Any
 
 import networkx as nx
 
-from .adjoint import adjoint
-from .errors import DerivativeError, SpecError
-from .evaluate import evaluate
-from .graph import Graph, Node
+from ..adjoint import adjoint
+from ..errors import DerivativeError, SpecError
+from ..evaluate import evaluate
+from ..graph import Graph, Node
 from .notation import contents, literal, names, place
-from .origin import statement_text
-from .passes.expand import expand_underivable
-from .registry import lookup
-from .types import format_shape
+from ..origin import statement_text
+from ..passes.expand import expand_underivable
+from ..registry import lookup
+from ..types import format_shape
 
 __all__ = ["Arrow", "Box", "Circle", "Picture", "picture_of"]
 

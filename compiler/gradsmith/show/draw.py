@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import MissingExtraError
-from .graph import Graph
+from ..errors import MissingExtraError
+from ..graph import Graph
 from .picture import Arrow, Box, picture_of
 
 __all__ = ["to_dot", "to_mermaid", "to_svg"]

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SpecError
-from .graph import Graph, Node
-from .registry import lookup
-from .types import Dim, Shape, format_shape
+from ..errors import SpecError
+from ..graph import Graph, Node
+from ..registry import lookup
+from ..types import Dim, Shape, format_shape
 
 __all__ = ["brief", "contents", "literal", "names", "number", "place", "summary"]
 
