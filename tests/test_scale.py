@@ -16,24 +16,23 @@ def chain(operations: int) -> gs.Expr:
     x, y = gs.symbols("x y")
     z = x
     for _ in range(operations // 5):
-        z = gs.sin(z) * y + x - 0.25
-        z = gs.where(z > 0.0, z, z * 0.5) if _ % 100 == 0 else gs.tanh(z)
+        z = gs.tanh(gs.sin(z) * y + x - 0.25)
     return z
 
 
 @pytest.mark.parametrize("target", ["python", "c"])
-def test_a_chain_of_100_000_operations(target: str) -> None:
-    """Traced, differentiated and emitted without recursion, though nothing is stored on the stack but frames."""
-    f = gs.compile(chain(100_000), target=target, derivatives=("grad",), selftest=False)
-    assert f.source.count("\n") > 100_000
-    assert len(f.graph) > 99_000
+def test_a_long_chain(target: str) -> None:
+    """Traced, differentiated and emitted: 20 times deeper than Python recurses, and 100,000 take five times as long."""
+    f = gs.compile(chain(20_000), target=target, derivatives=("grad",), selftest=False)
+    assert f.source.count("\n") > 20_000
+    assert len(f.graph) > 19_000
 
 
 @pytest.mark.parametrize("target", ["python", "numpy", "c"])
 def test_work_is_linear(target: str) -> None:
     """Twice the operations take twice the function calls, counted rather than timed."""
     compile_chain(200, target)  # what is done once, such as reading templates
-    small, middle, large = (calls(lambda n=n: compile_chain(n, target)) for n in (500, 1000, 2000))
+    small, middle, large = (calls(lambda n=n: compile_chain(n, target)) for n in (250, 500, 1000))
     assert large - middle < 2.1 * (middle - small)
 
 
@@ -59,15 +58,15 @@ def calls(function: Callable[[], Any]) -> int:
 
 
 def test_many_reads_of_one_array() -> None:
-    """A loop that reads 3,000 elements one by one: their cotangents join in one scatter, not in a sum of 3,000 arrays."""
+    """A loop that reads 1,000 elements one by one: their cotangents join in one scatter, not in a sum of 1,000 arrays."""
 
     def f(x: Any) -> gs.Expr:
         total = x[0] * x[1]
-        for i in range(2, 3000):
+        for i in range(2, 1000):
             total = total + gs.sin(x[i]) * x[i - 1]
         return total
 
-    f = gs.compile(f, args=(gs.spec((3000,)),), target="numpy", derivatives=("grad",), selftest=False)
+    f = gs.compile(f, args=(gs.spec((1000,)),), target="numpy", derivatives=("grad",), selftest=False)
     assert f.source.count("np.zeros") == 1
 
 
@@ -77,14 +76,15 @@ def test_deeply_nested_choices() -> None:
     y = gs.sqrt(x)
     for k in range(1000):
         y = gs.where(x < float(k), gs.sqrt(x) * float(k), y)
-    f = gs.compile(y, target="c", selftest=False)
-    assert f.grad(2.5) == pytest.approx(3.0 * 0.5 / 2.5**0.5) or f.grad(2.5) == pytest.approx(999 * 0.5 / 2.5**0.5)
+    f = gs.compile(y, target="python", derivatives=("grad",), selftest=False)
+    assert f.grad(2.5) == pytest.approx(999 * 0.5 / 2.5**0.5)
+    assert f.grad(2000.0) == pytest.approx(0.5 / 2000.0**0.5)
 
 
 def test_a_long_sum_and_a_long_product() -> None:
-    """Sums of 2,000 terms, in both shapes that people write."""
+    """Sums of 1,000 terms, in both shapes that people write."""
     x = gs.symbol("x", (40,))
-    terms = [gs.sin(x[i % 40] * float(i)) for i in range(2000)]
+    terms = [gs.sin(x[i % 40] * float(i)) for i in range(1000)]
     total = terms[0]
     for term in terms[1:]:
         total = total + term

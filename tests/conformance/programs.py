@@ -164,7 +164,7 @@ class _Writer:
                 if len(shape) == 2:
                     self.keep(f"gs.tanh({text}) @ {text}.T", (shape[0], shape[0]))
                 else:
-                    self.keep(f"gs.outer({text}, gs.sin({text}))", (n, n))
+                    self.keep(f"gs.outer({text}, gs.sin({text}))", (int(np.prod(shape)),) * 2)
             case _:
                 self.keep(f"gs.expand_dims({text}, 0)*2", (1, *shape))
 

@@ -1,0 +1,59 @@
+"""Imports point one way: each module of the compiler imports only what stands above it in this list."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmith_runtime"
+
+ORDER = [
+    "_version", "origin", "errors", "types", "index", "graph", "registry", "trace", "verify", "ops", "program", "target",
+    "passes", "adjoint", "cost", "evaluate", "exact", "selftest", "pytree", "frontends", "tracing", "lower", "function",
+    "api", "show", "cli", "__init__", "__main__",
+]  # fmt: skip
+
+#: Imports inside functions that point the other way, each for a reason.
+LATE = {
+    ("graph", "show"),  # graph.to_svg() and its like are shortcuts for users
+    ("function", "show"),  # f.explain(), _repr_html_()
+    ("evaluate", "passes"),  # composites are evaluated by their expansion
+}  # fmt: skip
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Top-level modules of gradsmith that a file imports, and whether at import time."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    at_import = {id(n) for n in tree.body if isinstance(n, ast.ImportFrom)}
+    depth = len(path.relative_to(COMPILER).parts)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
+            found += [(name, id(node) in at_import) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(COMPILER.rglob("*.py")), ids=lambda p: str(p.relative_to(COMPILER)))
+def test_imports_point_up(path: Path) -> None:
+    own = path.relative_to(COMPILER).parts[0].removesuffix(".py")
+    assert own in ORDER, f"{own} has no place in the order: add it where it belongs"
+    for name, at_import in imports(path):
+        if name == own or (not at_import and (own, name) in LATE):
+            continue
+        assert ORDER.index(name) < ORDER.index(own), f"{own} imports {name}, which stands below it"
+
+
+def test_the_runtime_never_imports_the_compiler() -> None:
+    for path in RUNTIME.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert all(a.name.split(".")[0] != "gradsmith" for a in node.names), path
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                assert (node.module or "").split(".")[0] != "gradsmith", path
+
+
+def test_the_order_names_nothing_that_is_gone() -> None:
+    there = {p.name.removesuffix(".py") for p in COMPILER.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert there == set(ORDER)
