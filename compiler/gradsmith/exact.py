@@ -16,7 +16,7 @@ from .cost import count
 from .evaluate import evaluate_mp
 from .graph import Graph
 
-__all__ = ["DIGITS", "exact_output", "mp_outputs", "operations", "slope"]
+__all__ = ["DIGITS", "digits", "exact_output", "mp_outputs", "operations", "slope"]
 
 DIGITS = 50
 _AFFORDABLE = 20_000  # mpmath operations for one number
@@ -31,6 +31,16 @@ def mp_outputs(graph: Graph, leaves: Sequence[Any]) -> list[Any]:
     """All output elements in mpmath's current precision; raises where one is not finite and real."""
     values = evaluate_mp(graph, leaves)
     return [v for k in graph.outputs for v in np.ravel(values[k])]
+
+
+def digits(graph: Graph, leaves: Sequence[Any]) -> int:
+    """Digits that leave 50 behind the point of a sum of values as large as those in the graph."""
+    import mpmath as mp
+
+    with mp.workdps(DIGITS):
+        values = evaluate_mp(graph, leaves)
+        sizes = [abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf)]
+        return DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
 
 
 def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...]) -> Any:
@@ -57,6 +67,7 @@ def exact_output(
     values = len(graph.outputs) if kind != "grad" else 0
     with mp.workdps(DIGITS):
         try:
+            mp.mp.dps = digits(graph, leaves)  # of this block: workdps restores it
             if output >= values:
                 return float(slope(graph, leaves, by[output - values], element))
             return float(evaluate_mp(graph, leaves)[graph.outputs[output]][element])

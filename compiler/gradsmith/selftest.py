@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .evaluate import evaluate
-from .exact import DIGITS, mp_outputs, operations, slope
+from .exact import DIGITS, digits, mp_outputs, operations, slope
 from .graph import Graph
 from .program import Point, SelfTest
 from .types import static_shape
@@ -116,6 +116,7 @@ def _point(
     with mp.workdps(DIGITS):
         try:
             leaves = _shaped(numbers, shapes)
+            mp.mp.dps = digits(primal, leaves)  # of this block: workdps restores it
             value = mp_outputs(primal, leaves)
             where = [(i, at) for i, shape in enumerate(shapes) for at in np.ndindex(shape)]
             slopes = [slope(primal, leaves, *where[p]) for p in (places if exact and scalar else ())]

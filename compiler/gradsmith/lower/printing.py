@@ -20,7 +20,7 @@ ATOM = 1000
 WIDTH = 100  # columns of generated code
 _TOKEN = re.compile(r"\{(\d+)\}|[A-Za-z_][\w.]*|\d[\w.]*|\*\*|&&|\|\||[<>=!]==?|\S")
 _RIGHT = frozenset({"**", "if", "else", "?", ":"})
-_NONE = frozenset({"==", "!=", "===", "!==", "<", "<=", ">", ">="})
+_NONE = frozenset({"==", "!=", "===", "!==", "<", "<=", ">", ">=", "&&", "||"})  # C warns where && meets || bare
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""Generated C: no warning from any compiler, in C99 and in C++; no undefined behaviour; and it tests itself."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror"]
+COMPILERS = {
+    "gcc": ["gcc", "-std=c99"],
+    "clang": ["clang", "-std=c99"],
+    "g++": ["g++", "-std=c++11", "-x", "c++"],
+    "clang++": ["clang++", "-std=c++11", "-x", "c++"],
+}
+
+x, y, z = gs.symbols("x y z")
+double, exp_, work = gs.symbols("double exp work")
+v, W, T = gs.symbol("v", (4,)), gs.symbol("W", (3, 4)), gs.symbol("T", (2, 3, 4))
+table = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
+
+PROGRAMS = {
+    "scalars": x * y + gs.tanh(x) ** 3 - gs.atan2(y, x) / (1.0 + z * z) + gs.erf(x) * gs.expm1(y) + abs(z) ** 1.5,
+    "choices": gs.where((x > y) & ~(y > z) | (z >= 0.5), gs.sqrt(x), gs.floor(y)) + gs.minimum(x, gs.maximum(y, z)),
+    "clipped": gs.clip(x, -1.0, 1.0) * gs.relu(y) + gs.sign(z) * gs.softplus(x) + gs.clip(y, max=2.0),
+    "matrices": gs.mse(gs.tanh(W @ v), 0.5) + gs.sum(W @ W.T) + gs.sum(gs.matmul(T, v)),
+    "reductions": gs.logsumexp(W) + gs.sum(gs.softmax(W, axis=0) * v) + gs.prod(v) + gs.max(W) - gs.min(v) + gs.mean(T),
+    "gathers": gs.sum(W[[0, 2, 0]] @ v[::-1]) + v[1] * v[-1] + gs.sum(T[:, 1, ::2]) + gs.sum(T[:, [0, 1], [2, 3]] ** 2),
+    "joined": gs.sum(gs.concatenate([W, gs.stack([v, v * 2.0])]) ** 2) + gs.sum(gs.reshape(T, (4, 6)).T),
+    "tables": gs.sum(W * table) + gs.sum(gs.where(table > 0.0, W, -W)) + gs.sum(v * [1.0, -0.0, 1e-300, 1e300]),
+    "reserved": double * gs.exp(exp_) + work + gs.sum(gs.symbol("restrict", (2,)) ** 2) + gs.symbol("F_H") + gs.symbol("i"),
+    "broadcasts": gs.sum((gs.reshape(v, (4, 1)) + gs.reshape(v, (1, 4))) ** 2) + gs.sum(x + v) + gs.sum(gs.outer(v, v)),
+    "infinities": gs.where(x > 0.0, x, gs.log(0.0 * y)) + gs.clip(y, min=0.0) + gs.maximum(z, -np.inf),
+    "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
+}
+
+
+def emitted(name: str) -> gs.CompiledFunction:
+    extra = {"args": [x, y, z]} if name == "infinities" else {}
+    return gs.compile(PROGRAMS[name], target="c", name=name, **extra)
+
+
+def build(command: list[str], folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    line = [*command, *WARNINGS, f"{name}.c", *options]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_compiler_warns(name: str, tmp_path: Path) -> None:
+    emitted(name).save(tmp_path)
+    for compiler, command in COMPILERS.items():
+        if shutil.which(compiler):
+            for options in (["-O2"], ["-O0", f"-D{name.upper()}_SELFTEST"]):
+                result = build(command, tmp_path, name, "-c", "-o", "out.o", *options)
+                assert result.returncode == 0, f"{compiler}: {result.stderr}"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_self_test_runs_clean_under_sanitizers(name: str, compiler: str, tmp_path: Path) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    emitted(name).save(tmp_path)
+    sanitize = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-D{name.upper()}_SELFTEST"]
+    result = build(COMPILERS[compiler], tmp_path, name, *sanitize, "-o", "program", "-lm")
+    assert result.returncode == 0, result.stderr
+    run = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "points agree" in run.stdout
+
+
+def test_a_self_test_sees_a_wrong_number(tmp_path: Path) -> None:
+    f = gs.compile(x * y + gs.tanh(x), target="c")
+    f.save(tmp_path)
+    text = (tmp_path / "f.c").read_text()
+    wrong = text.replace("= x * y", "= x * y * 1.0001")
+    assert wrong != text
+    (tmp_path / "f.c").write_text(wrong)
+    assert build(COMPILERS["gcc"], tmp_path, "f", "-DF_SELFTEST", "-o", "program", "-lm").returncode == 0
+    run = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "is not" in run.stdout
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_dependency_no_heap_no_globals(name: str) -> None:
+    f = emitted(name)
+    code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
+    assert set(re.findall(r'#include (\S+)', code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"'}
+    assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
+    assert not re.search(r"(?m)^(?!static|extern|void|\}|\{|#|//|/\*| |\t)\w", code), "a definition at file level"
+    assert not re.search(r"\bstatic (?!const)", code)
+
+
+def test_a_workspace_is_shared_by_all_functions() -> None:
+    f = emitted("matrices")
+    needed = int(f.files["matrices.h"].split("#define MATRICES_WORK ")[1].split()[0])
+    assert needed == max(function.work for function in f._program.functions) > 0
