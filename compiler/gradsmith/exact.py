@@ -39,7 +39,7 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
 
     with mp.workdps(DIGITS):
         values = evaluate_mp(graph, leaves)
-        sizes = [abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf)]
+        sizes = [abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf) and mp.isfinite(v)]
         return DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
 
 
