@@ -33,7 +33,7 @@ def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
 def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """All values in mpmath's current precision, as arrays of `mpf` (and of bool).
 
-    Raises `ArithmeticError` or `ValueError` where a value is not a finite real number.
+    A value that is not real, and a pole, is NaN, which may stay in a branch that is not taken.
     """
     import mpmath as mp
 
@@ -63,10 +63,11 @@ def _scalar_mp(op: Op, mp: Any) -> Any:
     function = getattr(mp, named) if isinstance(named, str) else lambda *xs: named(mp, *xs)
 
     def real(*xs: Any) -> Any:
-        y = function(*xs)
-        if not isinstance(y, bool | np.bool_) and (isinstance(y, mp.mpc) or not mp.isfinite(y)):
-            raise ArithmeticError(f"{op.name} is not finite and real here")
-        return y
+        try:
+            y = function(*xs)
+        except (ArithmeticError, ValueError):
+            return mp.nan
+        return mp.nan if isinstance(y, mp.mpc) else y
 
     return real
 

@@ -29,8 +29,13 @@ def operations(graph: Graph) -> int:
 
 def mp_outputs(graph: Graph, leaves: Sequence[Any]) -> list[Any]:
     """All output elements in mpmath's current precision; raises where one is not finite and real."""
+    import mpmath as mp
+
     values = evaluate_mp(graph, leaves)
-    return [v for k in graph.outputs for v in np.ravel(values[k])]
+    found = [v for k in graph.outputs for v in np.ravel(values[k])]
+    if not all(mp.isfinite(v) for v in found):
+        raise ArithmeticError("a result is not finite and real here")
+    return found
 
 
 def digits(graph: Graph, leaves: Sequence[Any]) -> int:
@@ -43,8 +48,13 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
         return DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
 
 
-def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...]) -> Any:
-    """The slope of a graph's one scalar output by one element of one input, in mpmath's current precision."""
+def slope(
+    graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...], here: Any = None
+) -> Any:
+    """The slope of a graph's one scalar output by one element of one input, in mpmath's current precision.
+
+    `here` is the output at the point, if known. Raises `ArithmeticError` at a kink, which has two slopes.
+    """
     import mpmath as mp
 
     h = mp.mpf(10) ** -15
@@ -53,7 +63,11 @@ def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ..
         moved = [np.array(v, dtype=object) for v in leaves]
         moved[leaf][element] = mp.mpf(moved[leaf][element]) + step
         ends.append(mp_outputs(graph, moved)[0])
-    return (ends[0] - ends[1]) / (2 * h)
+    middle = mp_outputs(graph, leaves)[0] if here is None else here
+    forward, backward = (ends[0] - middle) / h, (middle - ends[1]) / h
+    if abs(forward - backward) > mp.mpf(10) ** -9 * (1 + abs(forward)):
+        raise ArithmeticError("there are two slopes here")
+    return (forward + backward) / 2
 
 
 def exact_output(
@@ -70,6 +84,7 @@ def exact_output(
             mp.mp.dps = digits(graph, leaves)  # of this block: workdps restores it
             if output >= values:
                 return float(slope(graph, leaves, by[output - values], element))
-            return float(evaluate_mp(graph, leaves)[graph.outputs[output]][element])
+            exact = float(evaluate_mp(graph, leaves)[graph.outputs[output]][element])
+            return exact if np.isfinite(exact) else None
         except (ArithmeticError, ValueError):
             return None

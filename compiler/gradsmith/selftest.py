@@ -119,7 +119,7 @@ def _point(
             mp.mp.dps = digits(primal, leaves)  # of this block: workdps restores it
             value = mp_outputs(primal, leaves)
             where = [(i, at) for i, shape in enumerate(shapes) for at in np.ndindex(shape)]
-            slopes = [slope(primal, leaves, *where[p]) for p in (places if exact and scalar else ())]
+            slopes = [slope(primal, leaves, *where[p], value[0]) for p in (places if exact and scalar else ())]
         except (ArithmeticError, ValueError):
             return None
         wanted = [float(v) for v in value]
