@@ -32,7 +32,11 @@ PROGRAMS = {
     "gathers": gs.sum(W[[0, 2, 0]] @ v[::-1]) + v[1] * v[-1] + gs.sum(T[:, 1, ::2]) + gs.sum(T[:, [0, 1], [2, 3]] ** 2),
     "joined": gs.sum(gs.concatenate([W, gs.stack([v, v * 2.0])]) ** 2) + gs.sum(gs.reshape(T, (4, 6)).T),
     "tables": gs.sum(W * table) + gs.sum(gs.where(table > 0.0, W, -W)) + gs.sum(v * [1.0, -0.0, 1e-300, 1e300]),
-    "reserved": double * gs.exp(exp_) + work + gs.sum(gs.symbol("restrict", (2,)) ** 2) + gs.symbol("F_H") + gs.symbol("i"),
+    "reserved": double * gs.exp(exp_)
+    + work
+    + gs.sum(gs.symbol("restrict", (2,)) ** 2)
+    + gs.symbol("F_H")
+    + gs.symbol("i"),
     "broadcasts": gs.sum((gs.reshape(v, (4, 1)) + gs.reshape(v, (1, 4))) ** 2) + gs.sum(x + v) + gs.sum(gs.outer(v, v)),
     "infinities": gs.where(x > 0.0, x, gs.log(0.0 * y)) + gs.clip(y, min=0.0) + gs.maximum(z, -np.inf),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
@@ -90,7 +94,7 @@ def test_a_self_test_sees_a_wrong_number(tmp_path: Path) -> None:
 def test_no_dependency_no_heap_no_globals(name: str) -> None:
     f = emitted(name)
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
-    assert set(re.findall(r'#include (\S+)', code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"'}
+    assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"'}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
     assert not re.search(r"(?m)^(?!static|extern|void|\}|\{|#|//|/\*| |\t)\w", code), "a definition at file level"
     assert not re.search(r"\bstatic (?!const)", code)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = '''
+PROGRAM = """
 import sys
 import gradsmith as gs
 import numpy as np
@@ -23,7 +23,7 @@ for name, program in programs.items():
     for target in ("python", "numpy", "c"):
         for file, text in gs.compile(program, target=target, name=name).files.items():
             sys.stdout.write(f"==== {target} {file}\\n{text}")
-'''
+"""
 
 
 def generated(seed: str, tmp_path: Path) -> str:

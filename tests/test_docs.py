@@ -17,9 +17,7 @@ def _run(path: Path) -> doctest.TestResults:
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/pipeline.md"])
-def test_every_block_runs_and_prints_what_it_says(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_block_runs_and_prints_what_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     for block in re.findall(r"(?s)```python\n(# model\.py\n.*?)```", (ROOT / name).read_text(encoding="utf-8")):
         (tmp_path / "model.py").write_text(block, encoding="utf-8")

@@ -14,9 +14,9 @@ import pytest
 
 from gradsmith import ops as gs
 from gradsmith.adjoint import adjoint
-from gradsmith.show.draw import to_dot, to_mermaid, to_svg
 from gradsmith.errors import MissingExtraError, SpecError
 from gradsmith.passes.simplify import simplify
+from gradsmith.show.draw import to_dot, to_mermaid, to_svg
 from gradsmith.show.picture import picture_of
 from gradsmith.trace import symbol, symbols, to_graph
 

@@ -13,11 +13,11 @@ from gradsmith import ops as gs
 from gradsmith.adjoint import adjoint
 from gradsmith.errors import DerivativeError, SpecError
 from gradsmith.evaluate import evaluate
-from gradsmith.show.explain import explain, lesson
 from gradsmith.frontends import sympy as frontend
-from gradsmith.show.notation import names
 from gradsmith.ops import selection
 from gradsmith.registry import OPS
+from gradsmith.show.explain import explain, lesson
+from gradsmith.show.notation import names
 from gradsmith.trace import registry_function, symbol, symbols, to_graph
 
 torch = pytest.importorskip("torch")

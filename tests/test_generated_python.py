@@ -33,7 +33,9 @@ def test_a_file_tests_itself(name: str, target: str, tmp_path: Path) -> None:
     # without site-packages for the Python target: it needs Python alone
     result = run(path, "-I", "-W", "error", *(["-S"] if target == "python" else []))
     assert result.returncode == 0, result.stderr
-    assert re.fullmatch(rf"{name}: \d points agree with mpmath with 50 digits and with central differences\n", result.stdout)
+    assert re.fullmatch(
+        rf"{name}: \d points agree with mpmath with 50 digits and with central differences\n", result.stdout
+    )
 
 
 @pytest.mark.parametrize("target", ["python", "numpy"])

@@ -55,5 +55,7 @@ def test_the_runtime_never_imports_the_compiler() -> None:
 
 
 def test_the_order_names_nothing_that_is_gone() -> None:
-    there = {p.name.removesuffix(".py") for p in COMPILER.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    there = {
+        p.name.removesuffix(".py") for p in COMPILER.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert there == set(ORDER)

@@ -30,6 +30,7 @@ __all__ = ["adjoint", "gradient"]
 
 _DEEPEST = 16  # choices within choices that wait; beyond it, they are made early
 
+
 @dataclass(frozen=True)
 class _Choice:
     """One branch of a `where`: the condition, and whether the branch is taken where it holds."""
@@ -51,8 +52,8 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     (root,) = graph.outputs
     if graph.nodes[root]["shape"] != ():
         raise DerivativeError(
-            f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce it "
-            'first (gs.sum, gs.mean), or ask for derivatives=("value",)'
+            f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce "
+            'it first (gs.sum, gs.mean), or ask for derivatives=("value",)'
         )
     with recording() as state:
         values = to_exprs(graph)
@@ -81,8 +82,8 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
                 conditions[condition.serial] = condition
                 for operand, holds in zip(node.args[1:], (True, False), strict=True):
                     if operand in active:
-                        share = _Share(g, (*under, _Choice(condition.serial, holds)))
-                        arriving.setdefault(operand, []).append(share)
+                        waiting = _Share(g, (*under, _Choice(condition.serial, holds)))
+                        arriving.setdefault(operand, []).append(waiting)
         zero = {key: broadcast_to(0.0, values[key].shape) if values[key].shape else constant(0.0) for key in wrt}
         gradients = [cotangents.get(key, zero[key]) for key in wrt]
     pairs = [(values[key], g) for key, g in cotangents.items()]
@@ -153,7 +154,7 @@ def _forwards(node: Node, active: set[int]) -> bool:
 def _kept(node: Node, found: Sequence[_Share], conditions: Mapping[int, Expr]) -> tuple[_Choice, ...]:
     """The choices that may wait until the operands of `node`: those under which all of its cotangent arrives."""
     op = lookup(node.op)
-    kept = []
+    kept: list[_Choice] = []
     for choice in found[0].under:
         scalar = conditions[choice.condition].shape == ()  # other conditions choose element by element
         through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout"))
@@ -182,7 +183,7 @@ def _chosen(shares: Sequence[_Share], conditions: Mapping[int, Expr]) -> Expr:
 
 
 def _total(shares: Sequence[Expr]) -> Expr:
-    """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n), not O(n²)."""
+    """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n)."""
     scattered = [s for s in shares if isinstance(s.op.structure, Assembly) and s.op.structure.accumulate]
     if len(scattered) > 1:
         parts = [a for s in scattered for a in s.args]

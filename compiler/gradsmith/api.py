@@ -137,11 +137,13 @@ def _kinds(derivatives: Sequence[str] | None, primal: Graph, by: Wrt) -> tuple[s
     if unknown or not wanted:
         raise SpecError(f"derivatives={derivatives!r}: choose from {', '.join(map(repr, _KINDS))}")
     if wanted != ("value",) and not by.keys:
-        raise DerivativeError("a gradient needs an argument to differentiate by, and there is none: derivatives=('value',)")
+        raise DerivativeError(
+            "a gradient needs an argument to differentiate by, and there is none: derivatives=('value',)"
+        )
     if wanted != ("value",) and not scalar:
         raise DerivativeError(
             f"a gradient needs one scalar result, but this one has {len(shapes)} with shapes "
-            f"{', '.join(map(format_shape, shapes))}: reduce it first (gs.sum, gs.mean), or ask for derivatives=('value',)"
+            f"{', '.join(map(format_shape, shapes))}: reduce it (gs.sum, gs.mean), or ask for derivatives=('value',)"
         )
     return tuple(k for k in _KINDS if k in wanted)
 
@@ -224,7 +226,9 @@ def _cost(prepared: Graph, primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Co
     outputs = prepared.outputs
     sizes = [1] * len(primal.outputs)
     if len(outputs) != len(primal.outputs) + (len(by.keys) if kinds != ("value",) else 0):
-        sizes = [math.prod(static_shape(primal.nodes[k]["shape"])) for k in primal.outputs]  # scalar code has an output for each element
+        sizes = [
+            math.prod(static_shape(primal.nodes[k]["shape"])) for k in primal.outputs
+        ]  # scalar code has an output for each element
     values, gradients = outputs[: sum(sizes)], outputs[sum(sizes) :]
     counts = [MappingProxyType(count(prepared, keys)) for keys in (values, gradients, outputs)]
     return Cost(*counts)

@@ -44,13 +44,13 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
 
     with mp.workdps(DIGITS):
         values = evaluate_mp(graph, leaves)
-        sizes = [abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf) and mp.isfinite(v)]
+        sizes = [
+            abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf) and mp.isfinite(v)
+        ]
         return DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
 
 
-def slope(
-    graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...], here: Any = None
-) -> Any:
+def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...], here: Any = None) -> Any:
     """The slope of a graph's one scalar output by one element of one input, in mpmath's current precision.
 
     `here` is the output at the point, if known. Raises `ArithmeticError` at a kink, which has two slopes.

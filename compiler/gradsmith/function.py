@@ -21,10 +21,10 @@ import numpy as np
 
 from gradsmith_runtime import Report, as_torch_function, build_extension, compare, load_python, sample_points
 
+from .cost import Cost
 from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
 from .evaluate import evaluate_torch, import_torch
 from .exact import exact_output
-from .cost import Cost
 from .graph import Graph
 from .program import Argument, Program
 from .pytree import Tree
@@ -240,7 +240,8 @@ class CompiledFunction:
         """Compare value and gradient with torch at `n` random points and at edge points.
 
         Where torch itself has lost digits (the slope of a saturated tanh, say), mpmath with 50 digits decides, and the
-        difference becomes a note. Returns a report with the worst absolute, relative and ULP error of each output and where it happened; with
+        difference becomes a note. Returns a report with the worst absolute, relative and ULP error of each output and
+        where it happened; with
         `raise_on_error`, a mismatch is a `MismatchError`. Needs the extra `gradsmith[torch]`.
         """
         _log.debug("importing torch")
@@ -250,7 +251,9 @@ class CompiledFunction:
         by = [self.graph.inputs.index(k) for k in self._wrt.keys] if kind != "value" else []
 
         def reference(*leaves: Any) -> list[Any]:
-            tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=i in by) for i, v in enumerate(leaves)]
+            tensors = [
+                torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=i in by) for i, v in enumerate(leaves)
+            ]
             values = evaluate_torch(self.graph, tensors)
             outputs = [values[k] for k in self.graph.outputs]
             grads = []
@@ -267,7 +270,9 @@ class CompiledFunction:
         self._functions[kind]  # what stands in the way of any call is an error, not a mismatch at every point
         _log.debug("comparing %s with torch", self.name)
         points = sample_points([a.shape for a in self.inputs], n=n, seed=seed)
-        names = [a.name for a in derivative.outputs] if derivative else [a.name for a in self._program.functions[0].outputs]
+        names = (
+            [a.name for a in derivative.outputs] if derivative else [a.name for a in self._program.functions[0].outputs]
+        )
         report = compare(
             lambda *leaves: self._flat(kind, [v if np.ndim(v) else float(v) for v in leaves]),
             reference, points, [a.name for a in self.inputs], names, rtol=rtol, atol=atol, max_ulp=max_ulp,

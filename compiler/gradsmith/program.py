@@ -66,7 +66,8 @@ class Point:
 class SelfTest:
     """What the emitted file checks when it is run.
 
-    `reference` says where the stored numbers come from, `also` what else they are compared with. With `exact`, each point stores all arguments and all of the gradient. Otherwise a formula makes the arguments from
+    `reference` says where the stored numbers come from, `also` what else they are compared with. With `exact`, each
+    point stores all arguments and all of the gradient. Otherwise a formula makes the arguments from
     the point's seed, and the gradient is compared with central differences alone. `places` are the flat argument
     numbers that the gradient is with respect to, `ranges` the (start, stop) of each argument in them; `numbers`,
     `values` and `slopes` count arguments, values and gradient entries; `gradients` says whether points store them.

@@ -2,8 +2,8 @@
 
 In: the traced graph (before any pass), and the inputs differentiated by. Out: a `SelfTest`. The reference is an
 independent route: the graph evaluated by mpmath with 50 digits, and its gradient by central differences there, so
-neither the adjoint pass nor any other pass nor the printer takes part. A graph too large for that stores float64 values by
-NumPy and leaves the gradient to differences at run time; the file says which.
+neither the adjoint pass nor any other pass nor the printer takes part. A graph too large for that stores float64 values
+by NumPy and leaves the gradient to differences at run time; the file says which.
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ def _point(
 
 def _smooth(floats: Any, numbers: list[float], places: Sequence[int], slopes: Sequence[float]) -> bool:
     """Whether float64 differences come near the slopes, so that no kink lies beside the point."""
-    for p, slope in zip(places, slopes, strict=True):
+    for p, expected in zip(places, slopes, strict=True):
         h = _STEP * max(1.0, abs(numbers[p]))
         up, down = (floats([*numbers[:p], numbers[p] + s * h, *numbers[p + 1 :]])[0] for s in (1, -1))
-        if not abs((up - down) / (2 * h) - slope) <= 1e-5 * (1 + abs(slope) + abs(up)):
+        if not abs((up - down) / (2 * h) - expected) <= 1e-5 * (1 + abs(expected) + abs(up)):
             return False
     return True

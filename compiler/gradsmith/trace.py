@@ -126,7 +126,9 @@ class Expr:
     __hash__ = object.__hash__
 
     def __bool__(self) -> NoReturn:
-        _concrete_needed(self, "if, and, or, not, while, bool()", "use gs.where(condition, a, b), or & | ~ on conditions")
+        _concrete_needed(
+            self, "if, and, or, not, while, bool()", "use gs.where(condition, a, b), or & | ~ on conditions"
+        )
 
     def __float__(self) -> NoReturn:
         _concrete_needed(self, "float()", "keep the value traced and use gs.* functions (gs.exp, not math.exp)")
@@ -263,9 +265,8 @@ def constant(value: Any) -> Expr:
         if number != number:
             _refuse_nan()
         return _leaf({"value": number}, Type(()))
-    if isinstance(value, list | tuple) and any(isinstance(v, Expr | list | tuple) for v in value):
-        if _has_expr(value):
-            return registry_function("stack")(*[as_expr(v) for v in value], axis=0)
+    if isinstance(value, list | tuple) and _has_expr(value):
+        return registry_function("stack")(*[as_expr(v) for v in value], axis=0)
     try:
         array = np.array(value, order="C")
     except (ValueError, TypeError) as error:
@@ -353,9 +354,7 @@ def op(name: str, **fields: Any) -> Callable[..., Expr]:
 # --- expressions <-> graphs -----------------------------------------------------------------------------------------
 
 
-def to_graph(
-    inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequence[tuple[Expr, Expr]] = ()
-) -> Graph:
+def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequence[tuple[Expr, Expr]] = ()) -> Graph:
     """The graph that computes `outputs` from `inputs`; what no output needs is left out.
 
     `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped.
@@ -370,9 +369,7 @@ def to_graph(
                     f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
                 )
             args = [keys[a.serial] for a in x.args]
-            keys[x.serial] = graph.add(
-                x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative
-            )
+            keys[x.serial] = graph.add(x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
     graph.graph["cotangents"] = {

@@ -120,7 +120,9 @@ def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]
     chosen: list[Any] = [by_name.get(str(a), a) if isinstance(a, str) or is_sympy(a) else a for a in wanted]
     for a in chosen:
         if not isinstance(a, Expr) or a.op.name != "input":
-            raise SpecError(f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}")
+            raise SpecError(
+                f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}"
+            )
     twice = [str(a.name) for i, a in enumerate(chosen) if any(a is b for b in chosen[:i])]
     if twice:
         raise SpecError(f"args= names {', '.join(twice)} twice")
@@ -161,20 +163,26 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
     values = []
     for parameter, example in zip(names, examples, strict=True):
         leaves, paths, tree = flatten(example, _is_leaf, parameter)
-        fresh = [symbol(n, _leaf_shape(leaf, p)) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)]
+        fresh = [
+            symbol(n, _leaf_shape(leaf, p)) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)
+        ]
         symbols += fresh
         parameters.append(Parameter(parameter, tree, tuple(paths)))
         values.append(tree.unflatten(fresh))
     result = function(*values)
     leaves, paths, tree = flatten(result, lambda v: isinstance(v, Expr | np.ndarray))
     if not leaves:
-        raise TraceError(f"{name}() returned {result!r}, which holds no value: return an expression or a pytree of them")
+        raise TraceError(
+            f"{name}() returned {result!r}, which holds no value: return an expression or a pytree of them"
+        )
     outputs = [_number(as_expr(leaf)) for leaf in leaves]
     graph = to_graph(symbols, outputs)
     doc = inspect.getdoc(function) or ""
     title = doc.splitlines()[0] if doc else f"{name}({', '.join(names)})"
     clean = name if name.isidentifier() else "f"
-    return Traced(graph, tuple(parameters), tuple(str(s.name) for s in symbols), tree, _output_names(paths), clean, title)
+    return Traced(
+        graph, tuple(parameters), tuple(str(s.name) for s in symbols), tree, _output_names(paths), clean, title
+    )
 
 
 def _parameter_names(function: Callable[..., Any], args: Any) -> list[str]:
@@ -260,5 +268,3 @@ def _leaf_names(paths: Sequence[str], taken: dict[str, int]) -> list[str]:
         taken.setdefault(name, 0)
         found.append(name)
     return found
-
-

@@ -141,7 +141,11 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
         dims = [s[axis] for s in shapes if len(s) >= -axis]
         wide = [d for d in dims if d != 1]
         if any(d != wide[0] for d in wide):
-            raise ShapeError("shapes " + " and ".join(map(format_shape, shapes)) + " do not broadcast: counted from the last, sizes must be equal or 1")
+            raise ShapeError(
+                "shapes "
+                + " and ".join(map(format_shape, shapes))
+                + " do not broadcast: counted from the last, sizes must be equal or 1"
+            )
         result.append(wide[0] if wide else 1)
     return tuple(result)
 

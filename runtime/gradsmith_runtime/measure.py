@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def compare(
         for i, (name, got, want, found) in enumerate(zip(output_names, gotten, wanted, gaps, strict=True)):
             gap = _measure(name, got, want, tolerance, inputs)
             if arbiter is not None and gap.mismatch is not None and got.shape == want.shape:
-                gap = _arbitrated(gap, got, want, tolerance, lambda at, i=i: arbiter(_leaves(inputs), i, at))  # type: ignore[misc]
+                gap = _arbitrated(gap, got, want, tolerance, partial(arbiter, _leaves(inputs), i))
             found.append(gap)
     entries = tuple(_entry(name, found) for name, found in zip(output_names, gaps, strict=True))
     return Report(entries, count, rtol, atol, max_ulp)

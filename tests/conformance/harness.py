@@ -112,7 +112,9 @@ def ask_torch(graph: Graph, leaves: Leaves, first: np.ndarray, second: Sequence[
     value = (torch.tensor(first) * result).sum()
     gradient = _gradients(value, tensors)
     total = sum((torch.tensor(w) * g).sum() for w, g in zip(second, gradient, strict=True))
-    return Reference(_array(result), _array(value), [*map(_array, gradient)], [*map(_array, _gradients(total, tensors))])
+    return Reference(
+        _array(result), _array(value), [*map(_array, gradient)], [*map(_array, _gradients(total, tensors))]
+    )
 
 
 def torch_value_and_grad(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:

@@ -170,7 +170,9 @@ class _Writer:
 
 
 def _mentions(text: str, name: str) -> bool:
-    words = "".join(c if c.isalnum() or c == "_" else " " for c in text.replace("gs.", "gs_").replace("numpy.", "numpy_"))
+    words = "".join(
+        c if c.isalnum() or c == "_" else " " for c in text.replace("gs.", "gs_").replace("numpy.", "numpy_")
+    )
     return name in words.split()
 
 

@@ -82,7 +82,9 @@ def unused(x: Any, y: Any, z: Any) -> Any:
     return 3.0 * x[0] + 1.0
 
 
-def keywords(double: Any, restrict: Any, exp: Any, lambda_: Any, work: Any, np: Any, math: Any, value: Any, d_exp: Any) -> Any:
+def keywords(
+    double: Any, restrict: Any, exp: Any, lambda_: Any, work: Any, np: Any, math: Any, value: Any, d_exp: Any
+) -> Any:
     """Names that mean something in C, in Python or in the generated code."""
     int_ = double * restrict
     sin = gs.sin(int_) + exp

@@ -86,7 +86,14 @@ def products() -> Family:
 
 def reductions() -> Family:
     ours = {n: getattr(gs, n) for n in ("sum", "mean", "prod", "max", "min", "logsumexp")}
-    numpys = {"max": np.max, "min": np.min, "logsumexp": np.logaddexp.reduce, "sum": np.sum, "mean": np.mean, "prod": np.prod}
+    numpys = {
+        "max": np.max,
+        "min": np.min,
+        "logsumexp": np.logaddexp.reduce,
+        "sum": np.sum,
+        "mean": np.mean,
+        "prod": np.prod,
+    }
     for shape in [(), (1,), (5,), (2, 3), (2, 1, 3)]:
         axes: list[Any] = [None]
         for count in range(1, len(shape) + 1):
@@ -99,7 +106,12 @@ def reductions() -> Family:
                 lambda x, f=numpys[name], a=axis, k=keepdims: f(x, axis=a, keepdims=k),
             )  # fmt: skip
         for axis in axes[1:]:
-            yield f"softmax {shape} {axis}", [shape], lambda x, a=axis: gs.softmax(x, axis=a), lambda x, a=axis: softmax(x, a)
+            yield (
+                f"softmax {shape} {axis}",
+                [shape],
+                lambda x, a=axis: gs.softmax(x, axis=a),
+                lambda x, a=axis: softmax(x, a),
+            )
     yield "method", [(2, 3)], lambda x: x.sum(axis=0) * x.mean() + x.max(1, keepdims=True), method
     yield "prod of none", [(0,)], gs.prod, np.prod
     yield "sum of none", [(0, 2)], lambda x: gs.sum(x, axis=0), lambda x: np.sum(x, axis=0)
@@ -139,11 +151,20 @@ KEYS: list[tuple[Shape, Any]] = [
 def indexing() -> Family:
     for shape, key in KEYS:
         static = tuple(np.asarray(k) if isinstance(k, list) else k for k in key) if isinstance(key, tuple) else key
-        static = np.asarray(key, dtype=int if not key or not isinstance(key[0], bool) else bool) if isinstance(key, list) else static
+        static = (
+            np.asarray(key, dtype=int if not key or not isinstance(key[0], bool) else bool)
+            if isinstance(key, list)
+            else static
+        )
         if isinstance(static, tuple):
             static = tuple(k.astype(int) if isinstance(k, np.ndarray) and not k.size else k for k in static)
         yield f"{shape}[{key!r}]", [shape], lambda x, k=key: x[k], lambda x, k=static: x[k]
-    yield "unpacked", [(3,)], lambda x: gs.stack([a * b for a, b in zip(x, x[::-1], strict=True)]), lambda x: x * x[::-1]
+    yield (
+        "unpacked",
+        [(3,)],
+        lambda x: gs.stack([a * b for a, b in zip(x, x[::-1], strict=True)]),
+        lambda x: x * x[::-1],
+    )
     yield "twice", [(3, 4)], lambda x: x[1:][:, ::2][0], lambda x: x[1:][:, ::2][0]
     yield "overlapping", [(5,)], lambda x: x[1:] * x[:-1] + x[0], lambda x: x[1:] * x[:-1] + x[0]
     yield "of a matmul", [(3, 3)], lambda x: (x @ x)[1, ::2], lambda x: (x @ x)[1, ::2]
@@ -151,14 +172,29 @@ def indexing() -> Family:
 
 def layouts() -> Family:
     for axis in (0, 1, -1):
-        yield f"concatenate {axis}", [(2, 3), (2, 3)], lambda a, b, k=axis: gs.concatenate([a, b], axis=k), joined(np.concatenate, axis)
+        yield (
+            f"concatenate {axis}",
+            [(2, 3), (2, 3)],
+            lambda a, b, k=axis: gs.concatenate([a, b], axis=k),
+            joined(np.concatenate, axis),
+        )
         yield f"stack {axis}", [(2, 3), (2, 3)], lambda a, b, k=axis: gs.stack([a, b], axis=k), joined(np.stack, axis)
     yield "concatenate sizes", [(2, 3), (1, 3), (0, 3)], lambda *x: gs.concatenate(x), lambda *x: np.concatenate(x)
     yield "concatenate itself", [(2,)], lambda x: gs.concatenate([x, x * x, x]), lambda x: np.concatenate([x, x * x, x])
     yield "stack scalars", [(), ()], lambda a, b: gs.stack([a, b, a]), lambda a, b: np.stack([a, b, a])
-    yield "list", [(), ()], lambda a, b: gs.stack([gs.stack([a, b]), gs.stack([1.0, a])]), lambda a, b: np.array([[a, b], [1.0, a]])
+    yield (
+        "list",
+        [(), ()],
+        lambda a, b: gs.stack([gs.stack([a, b]), gs.stack([1.0, a])]),
+        lambda a, b: np.array([[a, b], [1.0, a]]),
+    )
     for order in itertools.permutations(range(3)):
-        yield f"transpose {order}", [(2, 3, 4)], lambda x, o=order: gs.transpose(x, o), lambda x, o=order: np.transpose(x, o)
+        yield (
+            f"transpose {order}",
+            [(2, 3, 4)],
+            lambda x, o=order: gs.transpose(x, o),
+            lambda x, o=order: np.transpose(x, o),
+        )
     yield "T", [(2, 3, 4)], lambda x: x.T, lambda x: x.T
     yield "transpose ()", [(2, 3)], lambda x: x.transpose(), lambda x: x.T
     for shape in [(6,), (3, 2), (-1,), (2, -1), (1, 6, 1), (-1, 1, 3)]:
@@ -170,7 +206,12 @@ def layouts() -> Family:
     yield "squeeze", [(1, 3, 1)], gs.squeeze, np.squeeze
     yield "squeeze one", [(1, 3, 1)], lambda x: gs.squeeze(x, -1), lambda x: np.squeeze(x, -1)
     yield "broadcast", [(3, 1)], lambda x: gs.broadcast_to(x, (2, 3, 4)), lambda x: np.broadcast_to(x, (2, 3, 4))
-    yield "broadcast then T", [(3,)], lambda x: gs.broadcast_to(x, (2, 3)).T * 2.0, lambda x: np.broadcast_to(x, (2, 3)).T * 2.0
+    yield (
+        "broadcast then T",
+        [(3,)],
+        lambda x: gs.broadcast_to(x, (2, 3)).T * 2.0,
+        lambda x: np.broadcast_to(x, (2, 3)).T * 2.0,
+    )
     yield "the argument", [(2, 3)], lambda x: x, lambda x: x
     yield "a slice of it", [(5,)], lambda x: x[1:3], lambda x: x[1:3]
     yield "a constant", [(2,)], lambda x: gs.concatenate([x, [5.0]]) * 1.0, lambda x: np.concatenate([x, [5.0]])

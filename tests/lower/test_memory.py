@@ -7,9 +7,7 @@ import gradsmith as gs
 from gradsmith.lower.memory import place_buffers
 
 LIFETIMES = st.lists(
-    st.tuples(st.integers(1, 20), st.integers(0, 15), st.integers(0, 15)).map(
-        lambda t: (t[0], min(t[1:]), max(t[1:]))
-    ),
+    st.tuples(st.integers(1, 20), st.integers(0, 15), st.integers(0, 15)).map(lambda t: (t[0], min(t[1:]), max(t[1:]))),
     max_size=30,
 ).map(lambda items: dict(enumerate(items)))
 

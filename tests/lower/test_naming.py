@@ -15,7 +15,9 @@ def test_wishes() -> None:
 
 
 @pytest.mark.parametrize("target", ["python", "numpy", "c"])
-@pytest.mark.parametrize("word", ["lambda_", "double", "restrict", "exp", "math", "np", "f", "value", "d_y", "work", "i"])
+@pytest.mark.parametrize(
+    "word", ["lambda_", "double", "restrict", "exp", "math", "np", "f", "value", "d_y", "work", "i"]
+)
 def test_any_identifier_can_be_a_symbol(target: str, word: str) -> None:
     x, y = gs.symbols(f"{word} y")
     f = gs.compile(gs.exp(x) * y + gs.sum(gs.stack([x, y]) * y), target=target, selftest=False)

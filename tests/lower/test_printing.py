@@ -16,7 +16,11 @@ a, b, c = gs.symbols("a b c")
 
 def python(expr: gs.Expr) -> str:
     source = gs.compile(expr, args=[a, b, c], derivatives="value", selftest=False).source
-    return source.split("value = ")[1].splitlines()[0] if "value = " in source else source.split("return ")[1].splitlines()[0]
+    return (
+        source.split("value = ")[1].splitlines()[0]
+        if "value = " in source
+        else source.split("return ")[1].splitlines()[0]
+    )
 
 
 @pytest.mark.parametrize(

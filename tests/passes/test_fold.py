@@ -30,7 +30,9 @@ def test_arrays_of_constants_fold() -> None:
     assert "[2.,4.]" in folded(constant(np.array([1.0, 2.0])) * 2.0)
 
 
-@pytest.mark.parametrize("expr", [lambda: constant(1.0) / 0.0, lambda: gs.log(constant(-1.0)), lambda: gs.exp(constant(1e3))])
+@pytest.mark.parametrize(
+    "expr", [lambda: constant(1.0) / 0.0, lambda: gs.log(constant(-1.0)), lambda: gs.exp(constant(1e3))]
+)
 def test_what_is_not_finite_stays_visible(expr: object) -> None:
     assert folded(expr()).count("constant") >= 1  # type: ignore[operator]
     assert "= constant value=inf" not in folded(expr())  # type: ignore[operator]

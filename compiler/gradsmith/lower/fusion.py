@@ -32,7 +32,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Units:
-    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes) of stored values."""
+    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes)."""
 
     order: tuple[Unit, ...]
     reads: Mapping[int, Mapping[int, bool]]
@@ -41,6 +41,7 @@ class Units:
 
 
 def shape_of(graph: Graph, key: int) -> tuple[int, ...]:
+    """The shape of a node, in ints."""
     return static_shape(graph.nodes[key]["shape"])
 
 
@@ -113,8 +114,11 @@ def _virtual(
             return True  # conditions are cheap to repeat, and the workspace holds numbers
         return planned.uses[n.key] == 1 and n.key not in compact and weight <= _HEAVIEST
     in_loop = any(graph.nodes[reader]["shape"] for reader in graph.successors(n.key))
-    return planned.uses[n.key] == 1 and n.origin.name is None and weight <= _HEAVIEST and not (
-        in_loop or n.key in spelled_out
+    return (
+        planned.uses[n.key] == 1
+        and n.origin.name is None
+        and weight <= _HEAVIEST
+        and not (in_loop or n.key in spelled_out)
     )
 
 
@@ -167,5 +171,3 @@ def _loop_shape(graph: Graph, n: Node) -> tuple[int, ...] | None:
     if isinstance(op.structure, Reduction) and len(n.params["axis"]) == len(graph.nodes[n.args[0]]["shape"]) > 0:
         return shape_of(graph, n.args[0]) if not n.params["keepdims"] else None
     return None
-
-

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..graph import Graph, Node
 from ..index import Affine, Index, Lookup, flatten, variable
-from ..origin import Origin
 from ..ops.layout import positions
+from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Assembly, Contraction, Layout, Reduction, lookup
 from ..target import Target
@@ -26,7 +26,6 @@ from .printing import WIDTH, Printer, Text, wrapped
 from .statements import Body, Group, annotated, cotangent_owners, plan
 
 __all__ = ["loops"]
-
 
 
 def loops(graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names) -> Body:
@@ -82,10 +81,7 @@ class _Writer:
         for unit in self.units.order:
             steps.append((unit.nodes[0].origin, self._unit(unit)))
         stores = self._stores()
-        unused = [
-            Line(0, self.target.syntax["unused"].format(name=n))
-            for n in self._unused_inputs()
-        ]
+        unused = [Line(0, self.target.syntax["unused"].format(name=n)) for n in self._unused_inputs()]
         self.result.lines = [*unused, *self.tables, *declared, *annotated(steps, self.target), *stores]
         return self.result
 
@@ -323,7 +319,13 @@ class _Writer:
         self._accumulate(n, Reduction("add", 0.0), (structure.length(*types),), value, nest, lines)
 
     def _accumulate(
-        self, n: Node, structure: Reduction, shape: tuple[int, ...], value: Callable[[Index, list[Line], int], Text], nest: _Nest, lines: list[Line]
+        self,
+        n: Node,
+        structure: Reduction,
+        shape: tuple[int, ...],
+        value: Callable[[Index, list[Line], int], Text],
+        nest: _Nest,
+        lines: list[Line],
     ) -> None:
         """An accumulator, the loop that fills it, and where its total goes."""
         total = self.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
@@ -360,7 +362,15 @@ class _Writer:
             inner.append(line if name is None else Line(line.depth, row[name] + line.text.removeprefix(name)))
         before = [Line(depth, self.target.syntax["accumulator"].format(name=row[t], value=zero)) for t in sums]
         after = [Line(depth, add_to.format(name=t, value=row[t])) for t in sums]
-        return [*nest[: loops - 1], *before, nest[loops - 1], *inner, nest[-loops], *after, *nest[len(nest) - loops + 1 :]]
+        return [
+            *nest[: loops - 1],
+            *before,
+            nest[loops - 1],
+            *inner,
+            nest[-loops],
+            *after,
+            *nest[len(nest) - loops + 1 :],
+        ]
 
     def _combine(self, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
         assert isinstance(structure, Reduction)
@@ -509,5 +519,3 @@ def _is_number(text: str) -> bool:
 
 def _lines(text: str, depth: int = 0) -> list[Line]:
     return [Line(depth, part) for part in wrapped(text, WIDTH, 4 + 4 * depth)]
-
-

@@ -16,10 +16,10 @@ from ..graph import Graph
 from ..program import Argument, Function, Program, SelfTest
 from ..registry import Op
 from ..target import Target
+from ..types import format_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
-from ..types import format_shape
 from .statements import Body, Group, support_of
 from .straight import Tables, straight
 
@@ -116,7 +116,9 @@ def _legal(signature: Signature, names: Names, target: Target) -> Signature:
 
 
 def _renamed(gradient: Argument, renamed: Mapping[str, str]) -> Argument:
-    return replace(gradient, name="d_" + renamed.get(gradient.name.removeprefix("d_"), gradient.name.removeprefix("d_")))
+    return replace(
+        gradient, name="d_" + renamed.get(gradient.name.removeprefix("d_"), gradient.name.removeprefix("d_"))
+    )
 
 
 def _groups(graph: Graph, signature: Signature) -> tuple[list[Group], list[Group]]:
@@ -219,5 +221,3 @@ def _tuple(texts: Sequence[str], target: Target) -> str:
 def argument(name: str, shape: tuple[int, ...], about: str) -> Argument:
     """An `Argument` record with its size."""
     return Argument(name, shape, math.prod(shape), about)
-
-

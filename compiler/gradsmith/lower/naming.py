@@ -22,7 +22,7 @@ class Names:
         self._numbers: dict[str, int] = {}
 
     def fresh(self, wish: str | None, fallback: str = "t") -> str:
-        """`wish` if it is free; with `_` behind it if the target reserves it; else numbered. Without a wish: t1, t2, …"""
+        """`wish` if it is free; with `_` behind it if it is reserved; else numbered. Without a wish: t1, t2, …"""
         if wish in self._reserved:
             wish = f"{wish}_"
         if wish is not None and wish not in self._taken:

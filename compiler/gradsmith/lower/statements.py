@@ -1,4 +1,4 @@
-"""What both lowerings share: which nodes a function needs, how often each is read, and the comments above statements."""
+"""What both lowerings share: which nodes a function needs, how often each is read, and comments above statements."""
 
 from __future__ import annotations
 

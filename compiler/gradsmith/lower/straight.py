@@ -131,12 +131,7 @@ def _raises(graph: Graph, n: Node, target: Target) -> bool:
 
 def _repeated(planned: Plan, cells: dict[int, str], printer: Printer) -> set[int]:
     """Values that a cell prints more than once: they need a name."""
-    return {
-        planned.operands[n.key][i]
-        for n in planned.nodes
-        if n.key in cells
-        for i in printer.repeats(cells[n.key])
-    }
+    return {planned.operands[n.key][i] for n in planned.nodes if n.key in cells for i in printer.repeats(cells[n.key])}
 
 
 def _inline(n: Node, planned: Plan, text: Text, spelled_out: set[int]) -> bool:
@@ -231,5 +226,3 @@ def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], targe
 
 def _lines(statements: Sequence[str]) -> list[Line]:
     return [Line(0, part) for s in statements for part in wrapped(s, WIDTH, 4)]
-
-

@@ -57,9 +57,17 @@ def _sources(index: Index, k: Affine, a: Type, b: Type) -> tuple[Index, Index]:
 
 
 _matmul: Traced = op(
-    "matmul", arity=2, kind="contraction", infer=_infer, vjp=_vjp,
-    structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]), evaluate=np.matmul,
-    cells={"numpy": "{0} @ {1}"}, torch="matmul", symbol="@", slope="g @ Bᵀ and Aᵀ @ g",
+    "matmul",
+    arity=2,
+    kind="contraction",
+    infer=_infer,
+    vjp=_vjp,
+    structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]),
+    evaluate=np.matmul,
+    cells={"numpy": "{0} @ {1}"},
+    torch="matmul",
+    symbol="@",
+    slope="g @ Bᵀ and Aᵀ @ g",
     cost=lambda y, a, b: {"mul": y.size * int(a.shape[-1]), "add": y.size * (int(a.shape[-1]) - 1)},
     samples=[
         (np.array([0.3, 1.0, -2.0]), np.array([0.5, -0.1, 0.7])),
@@ -81,7 +89,7 @@ def matmul(a: Any, b: Any) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if not a.ndim or not b.ndim:
         raise ShapeError(
-            f"matmul: shapes {format_shape(a.shape)} and {format_shape(b.shape)}: a scalar cannot be an operand of @; use *"
+            f"matmul: shapes {format_shape(a.shape)} and {format_shape(b.shape)}: a scalar is no operand of @; use *"
         )
     if a.ndim <= 2 and b.ndim <= 2:
         return _matmul(a, b)
@@ -108,9 +116,16 @@ def _dot_expand(a: Expr, b: Expr) -> Expr:
 
 
 _dot: Traced = op(
-    "dot", arity=2, kind="composite", infer=_dot_infer, expand=_dot_expand, evaluate=np.dot,
-    cells={"numpy": "np.dot({0}, {1})"}, torch=lambda torch, a, b: torch.tensordot(a, b, dims=([-1], [-2])),
-    symbol="dot", slope="as matmul",
+    "dot",
+    arity=2,
+    kind="composite",
+    infer=_dot_infer,
+    expand=_dot_expand,
+    evaluate=np.dot,
+    cells={"numpy": "np.dot({0}, {1})"},
+    torch=lambda torch, a, b: torch.tensordot(a, b, dims=([-1], [-2])),
+    symbol="dot",
+    slope="as matmul",
     cost=lambda y, a, b: {"mul": y.size * int(a.shape[-1]), "add": y.size * (int(a.shape[-1]) - 1)},
     samples=[(np.linspace(-1.0, 1.0, 6).reshape(2, 3), np.linspace(0.1, 0.9, 12).reshape(2, 3, 2))],
     doc="Sum of products over the last axis of `a` and the second-to-last of `b`.",
@@ -118,18 +133,28 @@ _dot: Traced = op(
 
 
 def dot(a: Any, b: Any) -> Expr:
-    """NumPy's `dot`: the inner product of vectors, the product of matrices, and the sum over the last axis of `a`
-    and the second-to-last of `b` for higher ranks; a scalar operand multiplies."""
-    a, b = as_expr(a), as_expr(b)
-    if not a.ndim or not b.ndim:
-        return a * b
-    return matmul(a, b) if b.ndim == 1 or (a.ndim <= 2 and b.ndim <= 2) else _dot(a, b)
+    """NumPy's `dot`: inner products of vectors, products of matrices, and for higher ranks their generalisation.
+
+    The sum runs over the last axis of `a` and the second-to-last of `b`; a scalar operand multiplies.
+    """
+    left, right = as_expr(a), as_expr(b)
+    if not left.ndim or not right.ndim:
+        return left * right
+    return matmul(left, right) if right.ndim == 1 or max(left.ndim, right.ndim) <= 2 else _dot(left, right)
 
 
 _outer: Traced = op(
-    "outer", arity=2, kind="composite", infer=lambda a, b: Type((*a.shape, *b.shape)),
-    expand=lambda a, b: expand_dims(a, 1) * expand_dims(b, 0), evaluate=np.outer, cells={"numpy": "np.outer({0}, {1})"},
-    torch="outer", symbol="⊗", slope="g @ b and a @ g", cost=lambda y, *_: {"mul": math.prod(static_shape(y.shape))},
+    "outer",
+    arity=2,
+    kind="composite",
+    infer=lambda a, b: Type((*a.shape, *b.shape)),
+    expand=lambda a, b: expand_dims(a, 1) * expand_dims(b, 0),
+    evaluate=np.outer,
+    cells={"numpy": "np.outer({0}, {1})"},
+    torch="outer",
+    symbol="⊗",
+    slope="g @ b and a @ g",
+    cost=lambda y, *_: {"mul": math.prod(static_shape(y.shape))},
     samples=[(np.array([0.3, 1.0, -2.0]), np.array([0.5, -0.1]))],
     doc="All products of an element of `a` and one of `b`, as a matrix.",
 )

@@ -78,10 +78,19 @@ def _broadcast_cell(args: Sequence[str], params: Params, types: Sequence[Type]) 
 
 
 _broadcast_to = op(
-    "broadcast_to", arity=1, kind="layout", takes="any", infer=_broadcast_infer, vjp=_broadcast_vjp,
-    structure=Layout(_broadcast_source), evaluate=lambda x, shape: np.broadcast_to(x, static_shape(shape)),
+    "broadcast_to",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=_broadcast_infer,
+    vjp=_broadcast_vjp,
+    structure=Layout(_broadcast_source),
+    evaluate=lambda x, shape: np.broadcast_to(x, static_shape(shape)),
     cells={"numpy": _broadcast_cell},
-    torch=lambda torch, x, shape: x.broadcast_to(shape), cost=_free, symbol="broadcast", slope="sum over what was copied",
+    torch=lambda torch, x, shape: x.broadcast_to(shape),
+    cost=_free,
+    symbol="broadcast",
+    slope="sum over what was copied",
     samples=[(np.array([[0.3], [-1.2]]), {"shape": (2, 3)}), (0.7, {"shape": (2, 2)})],
     doc="The value repeated to a larger shape.",
 )
@@ -102,11 +111,18 @@ def _reshape_infer(x: Type, shape: Shape) -> Type:
 
 
 _reshape: Traced = op(
-    "reshape", arity=1, kind="layout", takes="any", infer=_reshape_infer,
+    "reshape",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=_reshape_infer,
     vjp=lambda g, y, x, shape: (reshape(g, x.shape),),
     evaluate=lambda x, shape: np.reshape(x, static_shape(shape)),
     cells={"numpy": lambda a, p, t: f"np.reshape({a[0]}, {_dims(p['shape'])})"},
-    torch=lambda torch, x, shape: x.reshape(shape), cost=_free, symbol="reshape", slope="reshape back",
+    torch=lambda torch, x, shape: x.reshape(shape),
+    cost=_free,
+    symbol="reshape",
+    slope="reshape back",
     samples=[(np.array([[0.3, 1.0, 2.0], [-1.2, 0.5, 0.1]]), {"shape": (3, 2)})],
     doc="The same elements in another shape, in row-major order.",
 )
@@ -149,12 +165,20 @@ def _expand_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> 
 
 
 _expand_dims: Traced = op(
-    "expand_dims", arity=1, kind="layout", takes="any", infer=_expand_infer,
+    "expand_dims",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=_expand_infer,
     vjp=lambda g, y, x, axis: (_squeeze(g, axis=axis),),
     structure=Layout(lambda index, p, x: tuple(i for k, i in enumerate(index) if k not in p["axis"])),
-    evaluate=lambda x, axis: np.expand_dims(x, axis), cells={"numpy": _expand_cell},
-    torch=lambda torch, x, axis: x.reshape(_expand_infer(Type(tuple(x.shape)), axis).shape), cost=_free,
-    symbol="expand", slope="squeeze", samples=[(np.array([0.3, 1.0]), {"axis": (1,)}), (0.5, {"axis": (0,)})],
+    evaluate=lambda x, axis: np.expand_dims(x, axis),
+    cells={"numpy": _expand_cell},
+    torch=lambda torch, x, axis: x.reshape(_expand_infer(Type(tuple(x.shape)), axis).shape),
+    cost=_free,
+    symbol="expand",
+    slope="squeeze",
+    samples=[(np.array([0.3, 1.0]), {"axis": (1,)}), (0.5, {"axis": (0,)})],
     doc="New axes of size 1.",
 )
 
@@ -179,12 +203,20 @@ def _squeeze_source(index: Index, params: Params, x: Type) -> Index:
 
 
 _squeeze: Traced = op(
-    "squeeze", arity=1, kind="layout", takes="any", infer=_squeeze_infer,
-    vjp=lambda g, y, x, axis: (_expand_dims(g, axis=axis),), structure=Layout(_squeeze_source),
+    "squeeze",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=_squeeze_infer,
+    vjp=lambda g, y, x, axis: (_expand_dims(g, axis=axis),),
+    structure=Layout(_squeeze_source),
     evaluate=lambda x, axis: np.squeeze(x, axis),
     cells={"numpy": lambda a, p, t: f"np.squeeze({a[0]}, {p['axis'] if len(p['axis']) > 1 else p['axis'][0]})"},
-    torch=lambda torch, x, axis: x.reshape(_squeeze_infer(Type(tuple(x.shape)), axis).shape), cost=_free,
-    symbol="squeeze", slope="expand", samples=[(np.array([[0.3], [1.0]]), {"axis": (1,)})],
+    torch=lambda torch, x, axis: x.reshape(_squeeze_infer(Type(tuple(x.shape)), axis).shape),
+    cost=_free,
+    symbol="squeeze",
+    slope="expand",
+    samples=[(np.array([[0.3], [1.0]]), {"axis": (1,)})],
     doc="Without the named axes of size 1.",
 )
 
@@ -203,14 +235,23 @@ def _transpose_source(index: Index, params: Params, x: Type) -> Index:
 
 
 _transpose: Traced = op(
-    "transpose", arity=1, kind="layout", takes="any",
+    "transpose",
+    arity=1,
+    kind="layout",
+    takes="any",
     infer=lambda x, axes: Type(tuple(x.shape[a] for a in axes), x.dtype),
     vjp=lambda g, y, x, axes: (_transpose(g, axes=tuple(axes.index(k) for k in range(len(axes)))),),
-    structure=Layout(_transpose_source), evaluate=lambda x, axes: np.transpose(x, axes),
+    structure=Layout(_transpose_source),
+    evaluate=lambda x, axes: np.transpose(x, axes),
     cells={
-        "numpy": lambda a, p, t: f"{a[0]}.T" if p["axes"] == tuple(range(t[0].ndim))[::-1] else f"np.transpose({a[0]}, {p['axes']})"
+        "numpy": lambda a, p, t: (
+            f"{a[0]}.T" if p["axes"] == tuple(range(t[0].ndim))[::-1] else f"np.transpose({a[0]}, {p['axes']})"
+        )
     },
-    torch=lambda torch, x, axes: x.permute(axes), cost=_free, symbol="T", slope="transpose back",
+    torch=lambda torch, x, axes: x.permute(axes),
+    cost=_free,
+    symbol="T",
+    slope="transpose back",
     samples=[(np.array([[0.3, 1.0, 2.0], [-1.2, 0.5, 0.1]]), {"axes": (1, 0)})],
     doc="Axes in another order.",
 )
@@ -260,10 +301,18 @@ def _concatenate_place(part: int, index: Index, params: Params, types: Sequence[
 
 
 _concatenate = op(
-    "concatenate", arity=None, kind="assembly", infer=_concatenate_infer, vjp=_concatenate_vjp,
-    structure=Assembly(_concatenate_place), evaluate=lambda *xs, axis: np.concatenate(xs, axis),
+    "concatenate",
+    arity=None,
+    kind="assembly",
+    infer=_concatenate_infer,
+    vjp=_concatenate_vjp,
+    structure=Assembly(_concatenate_place),
+    evaluate=lambda *xs, axis: np.concatenate(xs, axis),
     cells={"numpy": lambda a, p, t: f"np.concatenate([{', '.join(a)}], axis={p['axis']})"},
-    torch=lambda torch, *xs, axis: torch.cat(xs, axis), cost=_free, symbol="concat", slope="slices of the gradient",
+    torch=lambda torch, *xs, axis: torch.cat(xs, axis),
+    cost=_free,
+    symbol="concat",
+    slope="slices of the gradient",
     samples=[(np.array([[0.3, 1.0]]), np.array([[2.0, -1.0], [0.5, 0.1]]), {"axis": 0})],
     doc="Arrays joined along an axis.",
 )
@@ -290,14 +339,22 @@ def _stack_infer(*types: Type, axis: int) -> Type:
 
 
 _stack = op(
-    "stack", arity=None, kind="assembly", infer=_stack_infer,
+    "stack",
+    arity=None,
+    kind="assembly",
+    infer=_stack_infer,
     vjp=lambda g, y, *xs, axis: tuple(getitem(g, (*[slice(None)] * axis, i)) for i in range(len(xs))),
     structure=Assembly(lambda part, index, p, t: (*index[: p["axis"]], Affine(part), *index[p["axis"] :])),
     evaluate=lambda *xs, axis: np.stack(xs, axis),
     cells={
-        "numpy": lambda a, p, t: f"np.array([{', '.join(a)}])" if t[0].ndim == 0 else f"np.stack([{', '.join(a)}], axis={p['axis']})"
+        "numpy": lambda a, p, t: (
+            f"np.array([{', '.join(a)}])" if t[0].ndim == 0 else f"np.stack([{', '.join(a)}], axis={p['axis']})"
+        )
     },
-    torch=lambda torch, *xs, axis: torch.stack(xs, axis), cost=_free, symbol="stack", slope="slices of the gradient",
+    torch=lambda torch, *xs, axis: torch.stack(xs, axis),
+    cost=_free,
+    symbol="stack",
+    slope="slices of the gradient",
     samples=[(0.3, -1.0, 2.0, {"axis": 0}), (np.array([0.3, 1.0]), np.array([2.0, -1.0]), {"axis": 1})],
     doc="Arrays of one shape along a new axis.",
 )
@@ -373,12 +430,19 @@ def _index_source(index: Index, params: Params, x: Type) -> Index:
 
 
 _index: Traced = op(
-    "index", arity=1, kind="layout", takes="any", infer=_index_infer,
+    "index",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=_index_infer,
     vjp=lambda g, y, x, key: (scatter(g, shape=x.shape, keys=(key,)),),
-    structure=Layout(_index_source), evaluate=lambda x, key: np.asarray(x)[_numpy_key(key)],
+    structure=Layout(_index_source),
+    evaluate=lambda x, key: np.asarray(x)[_numpy_key(key)],
     cells={"numpy": lambda a, p, t: f"{a[0]}[{_key_text(p['key'], t[0].shape)}]"},
-    torch=lambda torch, x, key: x.reshape(-1)[torch.as_tensor(positions(key, tuple(x.shape)))], cost=_free,
-    symbol="[ ]", slope="the gradient, at the places taken",
+    torch=lambda torch, x, key: x.reshape(-1)[torch.as_tensor(positions(key, tuple(x.shape)))],
+    cost=_free,
+    symbol="[ ]",
+    slope="the gradient, at the places taken",
     samples=[
         (np.array([0.3, 1.0, 2.0, -1.0]), {"key": ((1, 2, 2),)}),
         (np.array([[0.3, 1.0], [2.0, -1.0], [0.1, 0.2]]), {"key": (np.array([2, 0, 2]), (0, 1, 2))}),
@@ -430,10 +494,18 @@ def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, int]:
 
 
 scatter: Traced = op(
-    "scatter", arity=None, kind="assembly", infer=lambda *xs, shape, keys: Type(shape, FLOAT64), vjp=_scatter_vjp,
-    structure=Assembly(_scatter_place, accumulate=True), evaluate=_scatter_evaluate, torch=_scatter_torch,
+    "scatter",
+    arity=None,
+    kind="assembly",
+    infer=lambda *xs, shape, keys: Type(shape, FLOAT64),
+    vjp=_scatter_vjp,
+    structure=Assembly(_scatter_place, accumulate=True),
+    evaluate=_scatter_evaluate,
+    torch=_scatter_torch,
     statements={"numpy": _scatter_statements},
-    cost=_scatter_cost, symbol="scatter", slope="the gradient's elements at the same places",
+    cost=_scatter_cost,
+    symbol="scatter",
+    slope="the gradient's elements at the same places",
     samples=[(np.array([0.3, 1.0]), 2.0, {"shape": (4,), "keys": (((1, 2, 2),), (1,))})],
     doc="Zeros of a shape with values added at static places; the adjoint of indexing.",
 )
@@ -502,7 +574,7 @@ def _entry(entry: Any, x: Expr, axis: int) -> Any:
         if entry.dtype.kind not in "iu":
             raise ShapeError(f"index: arrays of indices must be integers, not {entry.dtype}")
         places = np.where(entry < 0, entry + size, entry).astype(np.int64)
-        if places.size and not (0 <= places.min() and places.max() < size):
+        if places.size and not (places.min() >= 0 and places.max() < size):
             raise ShapeError(f"index: places {entry.tolist()} go beyond axis {axis} of size {size}")
         places.setflags(write=False)
         return places
@@ -528,8 +600,15 @@ def _span(entry: slice, size: int) -> tuple[int, int, int]:
 # --- element: how scalar code reads an array argument ---------------------------------------------------------------
 
 element = op(
-    "element", arity=1, kind="layout", takes="any", infer=lambda x, place: Type((), x.dtype),
-    evaluate=lambda x, place: x[place], cost=_free, symbol="[ ]",
+    "element",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=lambda x, place: Type((), x.dtype),
+    evaluate=lambda x, place: x[place],
+    cost=_free,
+    symbol="[ ]",
     vjp=lambda g, y, x, place: (scatter(g, shape=x.shape, keys=(place,)),),
-    torch=lambda torch, x, place: x[place], doc="One element of an array argument, in scalar code.",
+    torch=lambda torch, x, place: x[place],
+    doc="One element of an array argument, in scalar code.",
 )

@@ -9,7 +9,6 @@ from ..trace import op
 from ..types import Type
 
 
-
 def _typed_outside(**_: Any) -> Type:
     raise GraphError("an input or a constant carries its own type and is not inferred")
 

@@ -17,7 +17,7 @@ from .elementary import exp, log
 from .layout import broadcast_to, concatenate, getitem, reshape
 from .selection import equal, where
 
-__all__ = ["logsumexp", "max", "mean", "mse", "min", "prod", "softmax", "sum"]
+__all__ = ["logsumexp", "max", "mean", "min", "mse", "prod", "softmax", "sum"]
 
 Axes = tuple[int, ...]
 
@@ -78,16 +78,15 @@ def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Traced:
     )  # fmt: skip
 
     def reduce(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Expr:
-        x = as_expr(x)
-        axes = normalize_axes(axis, x.ndim, name)
-        if not axes and x.type.dtype.kind == "float":
-            return x  # nothing is reduced
-        return record(x, axis=axes, keepdims=bool(keepdims))
+        value = as_expr(x)
+        axes = normalize_axes(axis, value.ndim, name)
+        if not axes and value.type.dtype.kind == "float":
+            return value  # nothing is reduced
+        return record(value, axis=axes, keepdims=bool(keepdims))
 
     reduce.__name__ = reduce.__qualname__ = name
-    reduce.__doc__ = (
-        f"{fields['doc']}\n\n    `axis`: an int, several, or None for all. `keepdims`: keep reduced axes with size 1.\n    "
-    )
+    options = "`axis`: an int, several, or None for all. `keepdims`: keep reduced axes with size 1."
+    reduce.__doc__ = f"{fields['doc']}\n\n    {options}\n    "
     reduce.op = record.op  # type: ignore[attr-defined]
     return reduce
 
@@ -204,7 +203,9 @@ def _logsumexp_numpy(x: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
 
 
 def _transcendental(*extra: str) -> Any:
-    return lambda y, x, **_: {"exp": x.size, "sub": x.size, "add": x.size, "select": x.size} | {k: y.size for k in extra}
+    return lambda y, x, **_: (
+        {"exp": x.size, "sub": x.size, "add": x.size, "select": x.size} | dict.fromkeys(extra, y.size)
+    )
 
 
 logsumexp = _reduction(
@@ -239,9 +240,18 @@ def _softmax_infer(x: Type, axis: Axes) -> Type:
 
 
 _softmax: Traced = op(
-    "softmax", arity=1, kind="composite", infer=_softmax_infer, evaluate=_softmax_numpy, vjp=_softmax_vjp,
-    expand=_softmax_expand, torch=_softmax_torch, symbol="softmax", slope="y*(g - sum(g*y))",
-    cost=_transcendental("div"), samples=[(_MATRIX, {"axis": (1,)}), (_MATRIX, {"axis": (0, 1)})],
+    "softmax",
+    arity=1,
+    kind="composite",
+    infer=_softmax_infer,
+    evaluate=_softmax_numpy,
+    vjp=_softmax_vjp,
+    expand=_softmax_expand,
+    torch=_softmax_torch,
+    symbol="softmax",
+    slope="y*(g - sum(g*y))",
+    cost=_transcendental("div"),
+    samples=[(_MATRIX, {"axis": (1,)}), (_MATRIX, {"axis": (0, 1)})],
     doc="`exp(x)/sum(exp(x))` along axes, without overflow.",
 )
 

@@ -23,9 +23,18 @@ _TIES = [(1.0, 1.0), (0.0, 0.0), (-2.0, -2.0), (np.inf, 1.0), (1.0, -np.inf)]
 
 def _comparison(name: str, operator: str, words: str, evaluate: Any, torch: str, sympy: str) -> Any:
     return condition(
-        name, 2, doc=f"Where `x` {words} `y`, as booleans.", symbol=operator, cells=infix(f"{{0}} {operator} {{1}}"),
-        evaluate=evaluate, mp=lambda mp, a, b: bool(evaluate(a, b)), sympy=sympy, torch=torch,
-        samples=_PAIRS, edges=[*_TIES, (np.nan, 1.0)], cost=lambda y, *_: {"compare": y.size},
+        name,
+        2,
+        doc=f"Where `x` {words} `y`, as booleans.",
+        symbol=operator,
+        cells=infix(f"{{0}} {operator} {{1}}"),
+        evaluate=evaluate,
+        mp=lambda mp, a, b: bool(evaluate(a, b)),
+        sympy=sympy,
+        torch=torch,
+        samples=_PAIRS,
+        edges=[*_TIES, (np.nan, 1.0)],
+        cost=lambda y, *_: {"compare": y.size},
     )
 
 
@@ -38,26 +47,64 @@ not_equal = _comparison("not_equal", "!=", "differs from", np.not_equal, "ne", "
 
 _LOGIC = [(True, True), (True, False), (False, True), (False, False)]
 logical_and = condition(
-    "logical_and", 2, takes="bool", commutative=True, doc="Where both hold.", symbol="and",
-    cells=cells("{0} and {1}", "{0} & {1}", "{0} && {1}"), evaluate=np.logical_and, mp=lambda mp, a, b: a and b,
-    sympy="And", torch="logical_and", samples=_LOGIC, cost=lambda y, *_: {"compare": y.size},
+    "logical_and",
+    2,
+    takes="bool",
+    commutative=True,
+    doc="Where both hold.",
+    symbol="and",
+    cells=cells("{0} and {1}", "{0} & {1}", "{0} && {1}"),
+    evaluate=np.logical_and,
+    mp=lambda mp, a, b: a and b,
+    sympy="And",
+    torch="logical_and",
+    samples=_LOGIC,
+    cost=lambda y, *_: {"compare": y.size},
 )
 logical_or = condition(
-    "logical_or", 2, takes="bool", commutative=True, doc="Where at least one holds.", symbol="or",
-    cells=cells("{0} or {1}", "{0} | {1}", "{0} || {1}"), evaluate=np.logical_or, mp=lambda mp, a, b: a or b,
-    sympy="Or", torch="logical_or", samples=_LOGIC, cost=lambda y, *_: {"compare": y.size},
+    "logical_or",
+    2,
+    takes="bool",
+    commutative=True,
+    doc="Where at least one holds.",
+    symbol="or",
+    cells=cells("{0} or {1}", "{0} | {1}", "{0} || {1}"),
+    evaluate=np.logical_or,
+    mp=lambda mp, a, b: a or b,
+    sympy="Or",
+    torch="logical_or",
+    samples=_LOGIC,
+    cost=lambda y, *_: {"compare": y.size},
 )
 logical_xor = condition(
-    "logical_xor", 2, takes="bool", commutative=True, doc="Where exactly one holds.", symbol="xor",
-    cells=cells("{0} != {1}", "{0} ^ {1}", "{0} != {1}"), evaluate=np.logical_xor, mp=lambda mp, a, b: a != b,
-    sympy="Xor", torch="logical_xor", samples=_LOGIC, cost=lambda y, *_: {"compare": y.size},
+    "logical_xor",
+    2,
+    takes="bool",
+    commutative=True,
+    doc="Where exactly one holds.",
+    symbol="xor",
+    cells=cells("{0} != {1}", "{0} ^ {1}", "{0} != {1}"),
+    evaluate=np.logical_xor,
+    mp=lambda mp, a, b: a != b,
+    sympy="Xor",
+    torch="logical_xor",
+    samples=_LOGIC,
+    cost=lambda y, *_: {"compare": y.size},
 )
 logical_not = condition(
-    "logical_not", 1, takes="bool", doc="Where it does not hold.", symbol="not",
-    cells=cells("not {0}", "~{0}", "!{0}"), evaluate=np.logical_not, mp=lambda mp, a: not a, sympy="Not",
-    torch="logical_not", samples=[(True,), (False,)], cost=lambda y, *_: {"compare": y.size},
+    "logical_not",
+    1,
+    takes="bool",
+    doc="Where it does not hold.",
+    symbol="not",
+    cells=cells("not {0}", "~{0}", "!{0}"),
+    evaluate=np.logical_not,
+    mp=lambda mp, a: not a,
+    sympy="Not",
+    torch="logical_not",
+    samples=[(True,), (False,)],
+    cost=lambda y, *_: {"compare": y.size},
 )
-
 
 
 def _where_numpy(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
@@ -66,12 +113,22 @@ def _where_numpy(args: Sequence[str], params: Params, types: Sequence[Type]) -> 
 
 
 where: Traced = elementwise(
-    "where", 3, tame=True, choice=True, takes=("bool", "float", "float"), symbol="where", slope="the chosen side passes it on",
+    "where",
+    3,
+    tame=True,
+    choice=True,
+    takes=("bool", "float", "float"),
+    symbol="where",
+    slope="the chosen side passes it on",
     doc="`x` where the condition holds and `y` elsewhere: `where(condition, x, y)`.",
     vjp=lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
-    cells=cells("{1} if {0} else {2}", _where_numpy, "{0} ? {1} : {2}"), evaluate=np.where,
-    mp=lambda mp, c, a, b: a if c else b, sympy=lambda sp, c, a, b: sp.Piecewise((a, c), (b, True)), torch="where",
-    samples=[(True, 0.7, 1.3), (False, 2.5, 0.4)], cost=lambda y, *_: {"select": y.size},
+    cells=cells("{1} if {0} else {2}", _where_numpy, "{0} ? {1} : {2}"),
+    evaluate=np.where,
+    mp=lambda mp, c, a, b: a if c else b,
+    sympy=lambda sp, c, a, b: sp.Piecewise((a, c), (b, True)),
+    torch="where",
+    samples=[(True, 0.7, 1.3), (False, 2.5, 0.4)],
+    cost=lambda y, *_: {"select": y.size},
 )
 
 
@@ -84,26 +141,48 @@ def _half_at_ties(chosen: Any) -> Any:
 
 
 minimum = elementwise(
-    "minimum", 2, tame=True, doc="The smaller of `x` and `y`, element by element; NaN if either is NaN.", symbol="min",
-    slope="1 for the smaller, 1/2 each at a tie", vjp=_half_at_ties(less),
+    "minimum",
+    2,
+    tame=True,
+    doc="The smaller of `x` and `y`, element by element; NaN if either is NaN.",
+    symbol="min",
+    slope="1 for the smaller, 1/2 each at a tie",
+    vjp=_half_at_ties(less),
     cells=cells(
         "{0} if {0} < {1} or {0} != {0} else {1}",
         "np.minimum({0}, {1})",
         "{0} < {1} || {0} != {0} ? {0} : {1}",
     ),
-    evaluate=np.minimum, mp=lambda mp, a, b: min(a, b), sympy="Min", torch="minimum", samples=_PAIRS, edges=_TIES,
-    edge_notes={"x = y": "each gets half of the gradient, as torch"}, cost=lambda y, *_: {"select": y.size},
+    evaluate=np.minimum,
+    mp=lambda mp, a, b: min(a, b),
+    sympy="Min",
+    torch="minimum",
+    samples=_PAIRS,
+    edges=_TIES,
+    edge_notes={"x = y": "each gets half of the gradient, as torch"},
+    cost=lambda y, *_: {"select": y.size},
 )
 maximum = elementwise(
-    "maximum", 2, tame=True, doc="The larger of `x` and `y`, element by element; NaN if either is NaN.", symbol="max",
-    slope="1 for the larger, 1/2 each at a tie", vjp=_half_at_ties(greater),
+    "maximum",
+    2,
+    tame=True,
+    doc="The larger of `x` and `y`, element by element; NaN if either is NaN.",
+    symbol="max",
+    slope="1 for the larger, 1/2 each at a tie",
+    vjp=_half_at_ties(greater),
     cells=cells(
         "{0} if {0} > {1} or {0} != {0} else {1}",
         "np.maximum({0}, {1})",
         "{0} > {1} || {0} != {0} ? {0} : {1}",
     ),
-    evaluate=np.maximum, mp=lambda mp, a, b: max(a, b), sympy="Max", torch="maximum", samples=_PAIRS, edges=_TIES,
-    edge_notes={"x = y": "each gets half of the gradient, as torch"}, cost=lambda y, *_: {"select": y.size},
+    evaluate=np.maximum,
+    mp=lambda mp, a, b: max(a, b),
+    sympy="Max",
+    torch="maximum",
+    samples=_PAIRS,
+    edges=_TIES,
+    edge_notes={"x = y": "each gets half of the gradient, as torch"},
+    cost=lambda y, *_: {"select": y.size},
 )
 
 
@@ -116,14 +195,23 @@ def _clip_vjp(g: Expr, y: Expr, x: Expr, low: Expr, high: Expr) -> tuple[Expr, E
 
 
 _clip = elementwise(
-    "clip", 3, tame=True, symbol="clip", slope="1 within the bounds, 0 outside", vjp=_clip_vjp,
+    "clip",
+    3,
+    tame=True,
+    symbol="clip",
+    slope="1 within the bounds, 0 outside",
+    vjp=_clip_vjp,
     doc="The value, kept within bounds.",
-    expand=lambda x, low, high: minimum(maximum(x, low), high), cells={"numpy": "np.clip({0}, {1}, {2})"},
-    evaluate=lambda x, low, high: np.minimum(np.maximum(x, low), high), mp=lambda mp, x, a, b: min(max(x, a), b),
-    sympy=lambda sp, x, a, b: sp.Min(sp.Max(x, a), b), torch=lambda torch, x, a, b: torch.clamp(x, a, b),
+    expand=lambda x, low, high: minimum(maximum(x, low), high),
+    cells={"numpy": "np.clip({0}, {1}, {2})"},
+    evaluate=lambda x, low, high: np.minimum(np.maximum(x, low), high),
+    mp=lambda mp, x, a, b: min(max(x, a), b),
+    sympy=lambda sp, x, a, b: sp.Min(sp.Max(x, a), b),
+    torch=lambda torch, x, a, b: torch.clamp(x, a, b),
     samples=[(0.7, 0.0, 1.0), (-2.5, -1.0, 1.0), (3.0, -1.0, 2.0)],
     edges=[(0.0, 0.0, 1.0), (1.0, 0.0, 1.0), (np.inf, 0.0, 1.0), (2.0, 1.0, 0.0)],
-    edge_notes={"x at a bound": "slope 1, as torch"}, cost=lambda y, *_: {"select": 2 * y.size},
+    edge_notes={"x at a bound": "slope 1, as torch"},
+    cost=lambda y, *_: {"select": 2 * y.size},
 )
 
 
@@ -142,9 +230,20 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Expr:
 
 
 floor = elementwise(
-    "floor", 1, tame=True, doc="The largest integer not above the value, as a float.", symbol="floor", slope="0",
-    vjp=no_gradient, cells=cells("float(math.floor({0}))", "np.floor({0})", "floor({0})") | {"python.ieee": "_floor({0})"},
+    "floor",
+    1,
+    tame=True,
+    doc="The largest integer not above the value, as a float.",
+    symbol="floor",
+    slope="0",
+    vjp=no_gradient,
+    cells=cells("float(math.floor({0}))", "np.floor({0})", "floor({0})") | {"python.ieee": "_floor({0})"},
     support={"python.ieee": "def _floor(x):\n    return float(math.floor(x)) if math.isfinite(x) else x\n"},
-    evaluate=np.floor, mp="floor", sympy="floor", torch="floor", samples=[(0.7,), (-2.5,), (3.0,)],
-    edges=[(0.0,), (-1.0,), (np.inf,), (np.nan,), (1e300,)], edge_notes={"every x": "slope 0"},
+    evaluate=np.floor,
+    mp="floor",
+    sympy="floor",
+    torch="floor",
+    samples=[(0.7,), (-2.5,), (3.0,)],
+    edges=[(0.0,), (-1.0,), (np.inf,), (np.nan,), (1e300,)],
+    edge_notes={"every x": "slope 0"},
 )

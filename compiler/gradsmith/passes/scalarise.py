@@ -127,5 +127,3 @@ def _name(elements: Any, n: Node) -> None:
         e = elements[place]
         if e.origin.name is None and e.args and e.origin.role == n.origin.role:
             e.origin = replace(n.origin, name="_".join([n.origin.name, *map(str, place)]))
-
-

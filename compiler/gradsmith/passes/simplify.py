@@ -185,13 +185,15 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "reshape": (
         lambda e, x: x if x.shape == e.shape else None,  # to the same shape -> x
         lambda e, x: reshape(x.args[0], e.shape) if x.op.name == "reshape" else None,  # twice -> once
-        lambda e, x: broadcast_to(x.args[0], e.shape) if x.op.name == "broadcast_to" and x.args[0].shape == () else None,
+        lambda e, x: (
+            broadcast_to(x.args[0], e.shape) if x.op.name == "broadcast_to" and x.args[0].shape == () else None
+        ),
         lambda e, x: broadcast_to(x, e.shape) if x.shape == () else None,  # of a scalar -> broadcast
     ),
     "transpose": (
-        lambda e, x: transpose(x.args[0], [x.params["axes"][a] for a in e.params["axes"]])
-        if x.op.name == "transpose"
-        else None,  # twice -> once, or nothing
+        lambda e, x: (
+            transpose(x.args[0], [x.params["axes"][a] for a in e.params["axes"]]) if x.op.name == "transpose" else None
+        ),  # twice -> once, or nothing
     ),
     "expand_dims": (
         _inverse_of("squeeze"),

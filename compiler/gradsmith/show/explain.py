@@ -19,15 +19,15 @@ import numpy as np
 
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
-from .formula import written_size
 from ..graph import Graph, Node
-from .notation import literal, names, place
 from ..ops import broadcast_to
 from ..passes.expand import expand_underivable
 from ..passes.simplify import simplify
 from ..registry import lookup
 from ..trace import Expr, constant, recording, to_graph
 from ..types import Type, format_shape
+from .formula import written_size
+from .notation import literal, names, place
 
 __all__ = ["Backstep", "Hand", "Lesson", "Share", "explain", "lesson"]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Graph, Node
-from .notation import brief, literal, number
 from ..registry import lookup
+from .notation import brief, literal, number
 
 __all__ = ["LATEX", "PLAIN", "Style", "Text", "expression", "latex_name", "step", "written_size"]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .explain import Backstep, Hand, Lesson, Share
-from .formula import PLAIN, Style, Text, expression, step, written_size
 from ..graph import Node
-from .notation import literal
 from ..origin import statement_text
 from ..registry import lookup
+from .explain import Backstep, Hand, Lesson, Share
+from .formula import PLAIN, Style, Text, expression, step, written_size
+from .notation import literal
 from .tongue import Tongue
 
 __all__ = ["Back", "Pass", "Said", "Step", "said"]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import html
 import re
 
-from .draw import to_svg
 from ..errors import MissingExtraError
 from ..graph import Graph
+from .draw import to_svg
 
 __all__ = ["to_html"]
 

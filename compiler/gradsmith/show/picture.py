@@ -17,11 +17,11 @@ from ..adjoint import adjoint
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph, Node
-from .notation import contents, literal, names, place
 from ..origin import statement_text
 from ..passes.expand import expand_underivable
 from ..registry import lookup
 from ..types import format_shape
+from .notation import contents, literal, names, place
 
 __all__ = ["Arrow", "Box", "Circle", "Picture", "picture_of"]
 
