@@ -143,7 +143,8 @@ def _kinds(derivatives: Sequence[str] | None, primal: Graph, by: Wrt) -> tuple[s
     if wanted != ("value",) and not scalar:
         raise DerivativeError(
             f"a gradient needs one scalar result, but this one has {len(shapes)} with shapes "
-            f"{', '.join(map(format_shape, shapes))}: reduce it (gs.sum, gs.mean), or ask for derivatives=('value',)"
+            f"{', '.join(map(format_shape, shapes))}: reduce it first (gs.sum, gs.mean), or ask for "
+            "derivatives=('value',)"
         )
     return tuple(k for k in _KINDS if k in wanted)
 

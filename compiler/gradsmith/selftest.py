@@ -46,7 +46,7 @@ def selftest(primal: Graph, wrt: Sequence[int], kinds: Sequence[str]) -> SelfTes
         points: list[Point] = []
         worst = 0.0
         for seed in range(1, 4 * _POINTS):
-            numbers = _numbers(seed, int(starts[-1]), low, high)
+            numbers = _numbers(seed, int(starts[-1]), low, high, rounded=exact)
             found = _point(primal, numbers, shapes, places, str(seed), exact, by_mpmath)
             if found is not None:
                 points.append(found[0])
@@ -75,10 +75,10 @@ def selftest(primal: Graph, wrt: Sequence[int], kinds: Sequence[str]) -> SelfTes
     return None
 
 
-def _numbers(seed: int, size: int, low: float, high: float) -> list[float]:
-    """Well-spread arguments by a formula that Python and C compute alike to the last bit."""
+def _numbers(seed: int, size: int, low: float, high: float, *, rounded: bool) -> list[float]:
+    """Well-spread arguments by a formula that Python and C compute alike to the last bit, rounded if stored."""
     values = [((k + 1) * _GOLDEN + seed * 0.3) % 1.0 * (high - low) + low for k in range(size)]
-    return [round(v, 2) for v in values] if size <= _MOST_NUMBERS else values
+    return [round(v, 2) for v in values] if rounded else values
 
 
 def _shaped(numbers: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Any]:

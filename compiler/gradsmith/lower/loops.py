@@ -14,7 +14,7 @@ import numpy as np
 
 from ..graph import Graph, Node
 from ..index import Affine, Index, Lookup, flatten, variable
-from ..ops.layout import positions
+from ..ops.indexing import positions
 from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Assembly, Contraction, Layout, Reduction, lookup

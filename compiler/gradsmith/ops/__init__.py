@@ -9,6 +9,8 @@ from .activation import *
 from .arithmetic import *
 from .contraction import *
 from .elementary import *
+from .indexing import *
+from .joining import *
 from .layout import *
 from .reduction import *
 from .selection import *

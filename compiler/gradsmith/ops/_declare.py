@@ -13,7 +13,7 @@ from ..types import BOOL, FLOAT64, Type, format_shape
 #: A function that traces an op. Records that refer to themselves in a derivative rule declare it for the type checker.
 Traced = Callable[..., Expr]
 
-__all__ = ["Traced", "cells", "condition", "elementwise", "function", "infix", "no_gradient"]
+__all__ = ["Traced", "cells", "condition", "elementwise", "free", "function", "infix", "no_gradient"]
 
 
 def elementwise(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
@@ -58,3 +58,8 @@ def function(python: str, numpy: str | None = None, c: str | None = None) -> dic
 def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:
     """Cells that differ by target."""
     return {"python": python, "numpy": numpy, "c": c}
+
+
+def free(*_: Any, **__: Any) -> dict[str, int]:
+    """The cost of an op that moves values and computes none."""
+    return {}

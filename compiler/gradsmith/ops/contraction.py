@@ -89,7 +89,8 @@ def matmul(a: Any, b: Any) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if not a.ndim or not b.ndim:
         raise ShapeError(
-            f"matmul: shapes {format_shape(a.shape)} and {format_shape(b.shape)}: a scalar is no operand of @; use *"
+            f"matmul: shapes {format_shape(a.shape)} and {format_shape(b.shape)}: a scalar cannot be an operand "
+            "of @; use *"
         )
     if a.ndim <= 2 and b.ndim <= 2:
         return _matmul(a, b)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import TraceError
 from ..trace import Expr
-from . import arithmetic, contraction, elementary, layout, reduction, selection
+from . import arithmetic, contraction, elementary, indexing, layout, reduction, selection
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "add": arithmetic.add,
@@ -126,7 +126,7 @@ for _name, _method in _METHODS.items():
     setattr(Expr, _name, _method)
 _ATTRIBUTES: dict[str, Any] = {
     "__pos__": lambda self: self,
-    "__getitem__": layout.getitem,
+    "__getitem__": indexing.getitem,
     "reshape": _reshape,
     "transpose": _transpose,
     "T": property(layout.transpose),

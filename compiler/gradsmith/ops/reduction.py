@@ -14,7 +14,9 @@ from ..trace import Expr, as_expr, op
 from ..types import FLOAT64, Type, format_shape, normalize_axes, static_shape
 from ._declare import Traced
 from .elementary import exp, log
-from .layout import broadcast_to, concatenate, getitem, reshape
+from .indexing import getitem
+from .joining import concatenate
+from .layout import broadcast_to, reshape, transpose
 from .selection import equal, where
 
 __all__ = ["logsumexp", "max", "mean", "min", "mse", "prod", "softmax", "sum"]
@@ -145,8 +147,6 @@ def _product_levels(x: Expr, axis: Axes) -> list[Expr]:
 
 
 def _moved(x: Expr, order: Axes) -> Expr:
-    from .layout import transpose
-
     return transpose(x, order) if order != tuple(range(x.ndim)) else x
 
 

@@ -108,7 +108,7 @@ def _combined(values: list[Expr], combine: Any, initial: float) -> Expr:
 
 
 def _accumulate(args: Sequence[Any], params: Any) -> list[Expr]:
-    from ..ops.layout import positions
+    from ..ops.indexing import positions
 
     shape = static_shape(params["shape"])
     sums: list[Expr | None] = [None] * math.prod(shape)

@@ -1,0 +1,262 @@
+"""Indexing: elements at static places, by ints, slices and integer arrays, and the adjoint of that."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..index import Index, lookup
+from ..registry import Assembly, Layout, Params
+from ..trace import Expr, as_expr, op
+from ..types import FLOAT64, Shape, Type, format_shape, static_shape
+from ._declare import Traced, free
+from .layout import expand_dims
+
+__all__ = ["getitem", "scatter"]
+
+Key = tuple[Any, ...]  # one entry an axis: int, (start, step, count), or an array of ints
+
+
+def _numpy_key(key: Key) -> tuple[Any, ...]:
+    return tuple(_slice(*k) if isinstance(k, tuple) else k for k in key)
+
+
+def _slice(start: int, step: int, count: int) -> slice:
+    stop = start + step * count
+    return slice(start, None if stop < 0 else stop, step)
+
+
+def _key_text(key: Key, shape: Shape) -> str:
+    """The subscript as a person writes it: trailing full slices and needless bounds left out."""
+    texts = [_entry_text(k, size) for k, size in zip(key, shape, strict=True)]
+    while len(texts) > 1 and texts[-1] == ":":
+        texts.pop()
+    return ", ".join(texts)
+
+
+def _entry_text(entry: Any, size: Any) -> str:
+    if isinstance(entry, int):
+        return str(entry)
+    if isinstance(entry, np.ndarray):
+        return str(entry.tolist())
+    start, step, count = entry
+    stop = start + step * count
+    first = "" if start == (0 if step > 0 else size - 1) else str(start)
+    last = "" if stop == (size if step > 0 else -1) else str(stop)
+    return f"{first}:{last}" + (f":{step}" if step != 1 else "")
+
+
+def positions(key: Key, shape: Shape) -> np.ndarray:
+    sizes = static_shape(shape)
+    places = np.arange(math.prod(sizes)).reshape(sizes)[_numpy_key(key)]
+    return np.array(places, order="C")  # without the negative strides of a view, which torch refuses
+
+
+def _index_infer(x: Type, key: Key) -> Type:
+    return Type(_result_shape(key, x.shape), x.dtype)
+
+
+def _result_shape(key: Key, shape: Shape) -> Shape:
+    if not builtins.any(isinstance(k, np.ndarray) for k in key):
+        return tuple(k[2] for k in key if isinstance(k, tuple))
+    return tuple(np.broadcast_to(False, static_shape(shape))[_numpy_key(key)].shape)  # a view: needs no memory
+
+
+def _index_source(index: Index, params: Params, x: Type) -> Index:
+    key = params["key"]
+    arrays = [k for k, entry in enumerate(key) if not isinstance(entry, tuple)]
+    tables = np.broadcast_arrays(*(np.asarray(key[k]) for k in arrays)) if arrays else []
+    depth = tables[0].ndim if tables else 0
+    adjacent = arrays == list(range(arrays[0], arrays[-1] + 1)) if arrays else True
+    start = arrays[0] if adjacent and arrays else 0  # NumPy puts the gathered axes first when they are not adjacent
+    gathered, rest = index[start : start + depth], iter(index[:start] + index[start + depth :])
+    found = dict(zip(arrays, (lookup(t, gathered) for t in tables), strict=True))
+    return tuple(found[k] if k in found else next(rest) * e[1] + e[0] for k, e in enumerate(key))
+
+
+_index: Traced = op(
+    "index",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=_index_infer,
+    vjp=lambda g, y, x, key: (scatter(g, shape=x.shape, keys=(key,)),),
+    structure=Layout(_index_source),
+    evaluate=lambda x, key: np.asarray(x)[_numpy_key(key)],
+    cells={"numpy": lambda a, p, t: f"{a[0]}[{_key_text(p['key'], t[0].shape)}]"},
+    torch=lambda torch, x, key: x.reshape(-1)[torch.as_tensor(positions(key, tuple(x.shape)))],
+    cost=free,
+    symbol="[ ]",
+    slope="the gradient, at the places taken",
+    samples=[
+        (np.array([0.3, 1.0, 2.0, -1.0]), {"key": ((1, 2, 2),)}),
+        (np.array([[0.3, 1.0], [2.0, -1.0], [0.1, 0.2]]), {"key": (np.array([2, 0, 2]), (0, 1, 2))}),
+        (np.array([0.3, 1.0, 2.0]), {"key": (1,)}),
+    ],
+    doc="Elements at static places: integers, slices and integer arrays.",
+)
+
+
+def _scatter_evaluate(*gs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
+    sizes = static_shape(shape)
+    exact = builtins.any(np.asarray(g).dtype == object for g in gs)
+    out = np.full(sizes, 0.0, dtype=object if exact else np.float64)
+    for g, key in zip(gs, keys, strict=True):
+        np.add.at(out, _numpy_key(key), g)
+    return out
+
+
+def _scatter_statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
+    shape, lines = params["shape"], [f"{name} = np.zeros({format_shape(params['shape'])})"]
+    for text, key in zip(args, params["keys"], strict=True):
+        once = len(np.unique(positions(key, shape))) == positions(key, shape).size
+        lines.append(
+            f"{name}[{_key_text(key, shape)}] += {text}"
+            if once
+            else f"np.add.at({name}, np.s_[{_key_text(key, shape)}], {text})"
+        )
+    return lines
+
+
+def _scatter_vjp(g: Expr, y: Expr, *xs: Expr, shape: Shape, keys: Sequence[Key]) -> tuple[Expr, ...]:
+    return tuple(_index(g, key=key) for key in keys)
+
+
+def _scatter_torch(torch: Any, *xs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
+    out = torch.zeros(math.prod(static_shape(shape)), dtype=torch.float64)
+    for x, key in zip(xs, keys, strict=True):
+        places = torch.as_tensor(positions(key, shape)).reshape(-1)
+        out = out.index_add(0, places, x.reshape(-1))
+    return out.reshape(static_shape(shape))
+
+
+def _scatter_place(part: int, index: Index, params: Params, types: Sequence[Type]) -> Index:
+    return _index_source(index, {"key": params["keys"][part]}, Type(params["shape"]))
+
+
+def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, int]:
+    return {"add": max(0, sum(x.size for x in xs) - y.size)}
+
+
+scatter: Traced = op(
+    "scatter",
+    arity=None,
+    kind="assembly",
+    infer=lambda *xs, shape, keys: Type(shape, FLOAT64),
+    vjp=_scatter_vjp,
+    structure=Assembly(_scatter_place, accumulate=True),
+    evaluate=_scatter_evaluate,
+    torch=_scatter_torch,
+    statements={"numpy": _scatter_statements},
+    cost=_scatter_cost,
+    symbol="scatter",
+    slope="the gradient's elements at the same places",
+    samples=[(np.array([0.3, 1.0]), 2.0, {"shape": (4,), "keys": (((1, 2, 2),), (1,))})],
+    doc="Zeros of a shape with values added at static places; the adjoint of indexing.",
+)
+
+
+def getitem(x: Any, key: Any) -> Expr:
+    """`x[key]` with ints, slices, None, `...`, integer or boolean arrays and lists, all static; NumPy's rules."""
+    x = as_expr(x)
+    entries = key if isinstance(key, tuple) else (key,)
+    if builtins.any(isinstance(e, Expr) for e in entries):
+        raise ShapeError("index: indices must be static ints here, not traced values; use gs.where to choose by value")
+    entries = tuple(_as_array(e) if isinstance(e, list) else e for e in entries)
+    used = builtins.sum(_consumes(e) for e in entries)
+    if used > x.ndim:
+        raise ShapeError(f"index: {used} indices for shape {format_shape(x.shape)} of {_named(x)!r}")
+    if Ellipsis in [e if e is Ellipsis else None for e in entries]:
+        at = next(i for i, e in enumerate(entries) if e is Ellipsis)
+        entries = entries[:at] + (slice(None),) * (x.ndim - used) + entries[at + 1 :]
+    else:
+        entries += (slice(None),) * (x.ndim - used)
+    new_axes, normal, place, axis = [], [], 0, 0
+    gathered = builtins.any(isinstance(e, np.ndarray) for e in entries)
+    for e in entries:
+        if e is None:
+            if gathered:
+                raise ShapeError("index: None beside integer arrays is not supported; use gs.expand_dims")
+            new_axes.append(place)
+            place += 1
+            continue
+        if isinstance(e, np.ndarray) and e.dtype == bool:
+            for places in e.nonzero():
+                normal.append(_entry(places, x, axis))
+                axis += 1
+            continue
+        normal.append(_entry(e, x, axis))
+        place += not isinstance(normal[-1], int)
+        axis += 1
+    whole = builtins.all(isinstance(k, tuple) and k == (0, 1, d) for k, d in zip(normal, x.shape, strict=True))
+    result = x if whole else _index(x, key=tuple(normal))
+    return expand_dims(result, new_axes) if new_axes else result
+
+
+def _as_array(entry: Any) -> np.ndarray:
+    array = np.asarray(entry)
+    return array if array.size else array.astype(np.int64)  # an empty list says nothing of its type
+
+
+def _consumes(entry: Any) -> int:
+    if entry is None or entry is Ellipsis:
+        return 0
+    return entry.ndim if isinstance(entry, np.ndarray) and entry.dtype == bool else 1
+
+
+def _named(x: Expr) -> str:
+    return x.name or x.op.name
+
+
+def _entry(entry: Any, x: Expr, axis: int) -> Any:
+    size = x.shape[axis]
+    if isinstance(entry, slice):
+        if entry == slice(None):
+            return (0, 1, size)
+        return _span(entry, static_shape((size,))[0])
+    size = static_shape((size,))[0]
+    if isinstance(entry, np.ndarray) and entry.ndim:
+        if entry.dtype.kind not in "iu":
+            raise ShapeError(f"index: arrays of indices must be integers, not {entry.dtype}")
+        places = np.where(entry < 0, entry + size, entry).astype(np.int64)
+        if places.size and not (places.min() >= 0 and places.max() < size):
+            raise ShapeError(f"index: places {entry.tolist()} go beyond axis {axis} of size {size}")
+        places.setflags(write=False)
+        return places
+    if isinstance(entry, bool) or not hasattr(entry, "__index__"):
+        raise ShapeError(f"index: {entry!r} is not an index; ints, slices, None, ... and integer arrays are")
+    place = int(entry.__index__())
+    if not -size <= place < size:
+        raise ShapeError(
+            f"index: {place} is out of bounds for axis {axis}, which has size {size}, of {_named(x)!r} with shape "
+            f"{format_shape(x.shape)}"
+        )
+    return place % size
+
+
+def _span(entry: slice, size: int) -> tuple[int, int, int]:
+    if entry.step == 0:
+        raise ShapeError(f"index: a slice cannot have step 0 ({entry})")
+    start, stop, step = entry.indices(size)
+    count = len(range(start, stop, step))
+    return (start if count else 0, step, count)
+
+
+element = op(
+    "element",
+    arity=1,
+    kind="layout",
+    takes="any",
+    infer=lambda x, place: Type((), x.dtype),
+    evaluate=lambda x, place: x[place],
+    cost=free,
+    symbol="[ ]",
+    vjp=lambda g, y, x, place: (scatter(g, shape=x.shape, keys=(place,)),),
+    torch=lambda torch, x, place: x[place],
+    doc="One element of an array argument, in scalar code.",
+)

@@ -1,0 +1,159 @@
+"""Every bug that random programs and the op tests have found, as the smallest program that shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+from gradsmith.adjoint import gradient
+
+from . import harness
+from .harness import COMPILERS, TARGETS, Library
+
+X = np.array([0.3, -1.2, 2.0])
+W = np.arange(1.0, 13.0).reshape(3, 4)
+
+
+def everywhere(expression: Any, inputs: list[gs.Expr], *point: Any) -> None:
+    """Value and gradient equal torch's on all targets."""
+    for target in TARGETS:
+        f = gs.compile(expression, args=inputs, target=target, selftest=False)
+        flat = harness.run_python(f)("value_and_grad", point)
+        error = harness.disagreement(f.graph, point, range(len(inputs)), flat)
+        assert error < 1e-12, f"{target}: {flat}"
+
+
+def test_a_constant_folded_to_a_scalar_is_a_scalar() -> None:
+    """It became an array of shape (1,), since np.ascontiguousarray makes one axis of none."""
+    x = gs.symbol("x")
+    everywhere(gs.sum(gs.broadcast_to(x, (2, 2)) * np.array([[1.0, 2.0], [3.0, 4.0]])), [x], 0.5)
+
+
+def test_tables_stand_once_in_a_numpy_file_and_keep_apart() -> None:
+    def f(x: Any) -> Any:
+        table = gs.exp(np.array([1.0, 2.0]))
+        total = gs.sum(gs.exp(x) + table)
+        table = gs.exp(np.array([3.0, 4.0]))
+        return total + gs.sum(gs.sin(x) * table)
+
+    compiled = gs.compile(f, args=(gs.spec((2,)),), target="numpy")
+    assert compiled.source.split("@np.errstate")[0].count("np.array([") == 2
+    assert compiled.check(n=2).ok
+
+
+def test_the_gradient_of_expressions_expands_composites() -> None:
+    a, b = gs.symbol("a", (2, 3)), gs.symbol("b", (2, 3, 2))
+    (slope,) = gradient(gs.sum(gs.dot(a, b) ** 2), [a])
+    assert slope.shape == (2, 3)
+
+
+@pytest.mark.parametrize("key", [slice(None, None, -1), (..., slice(None, None, -1)), 1])
+def test_torch_reads_backwards(key: Any) -> None:
+    """`check` handed torch positions with negative strides, which it refuses."""
+    x = gs.symbol("x", (3,))
+    assert gs.compile(gs.sum(x[key] * X[0])).check(n=2).ok
+
+
+def test_empty_arrays() -> None:
+    x, y = gs.symbol("x", (2, 0)), gs.symbol("y", (3, 4))
+    none = np.zeros((2, 0))
+    for target in ("numpy", "c"):
+        f = gs.compile(gs.sum(x, axis=0), target=target)
+        assert f(none).shape == (0,)
+        g = gs.compile(gs.sum(y[[]] * np.zeros((0, 4))) + y[0, 0], target=target)
+        assert g.grad(W).tolist() == [[1.0, 0, 0, 0], [0.0] * 4, [0.0] * 4]
+    everywhere(gs.sum(y[[]]) + y[1, 1], [y], W)
+
+
+def test_reducing_a_scalar_over_no_axis() -> None:
+    x = gs.symbol("x")
+    everywhere(gs.max(x) * gs.prod(x) + gs.min(x, axis=()) * gs.mean(x), [x], 1.5)
+
+
+def test_an_element_beside_a_table_in_one_flat_loop() -> None:
+    """C read `x[i]` for the scalar x[1], once the loop over the table ran flat."""
+    x = gs.symbol("x", (3,))
+    everywhere(gs.sum(gs.tanh(x[1] * np.array([[0.25, -0.5], [1.0, 0.0]]))), [x], X)
+
+
+def test_a_reshaped_scalar_in_a_flat_loop() -> None:
+    """C read element i of a scalar that a reduction had left in the workspace."""
+    x, y = gs.symbol("x", (3,)), gs.symbol("y", (2, 3))
+    everywhere(gs.mean(gs.tanh(gs.logsumexp(x, axis=0) * y) ** 2), [x, y], X, W[:2, :3])
+
+
+def test_the_slope_of_an_arcsine_keeps_its_digits_near_0() -> None:
+    x = gs.symbol("x")
+    for op in (gs.asin, gs.acos):
+        (slope,) = gradient(op(x), [x])
+        f = gs.compile(slope, selftest=False)
+        assert abs(f.grad(1e-9)) == pytest.approx(1e-9, rel=1e-15)
+
+
+def test_relu_passes_the_cotangent_of_nan_as_torch_does() -> None:
+    x = gs.symbol("x")
+    assert gs.compile(gs.relu(x), selftest=False).grad(np.nan) == 1.0
+
+
+def test_a_scalar_choice_in_numpy_is_a_number() -> None:
+    """`np.where` of scalars gave arrays without axes."""
+    x = gs.symbol("x")
+    f = gs.compile(gs.where(x > 0.0, gs.sqrt(x), x), target="numpy")
+    assert isinstance(f(4.0), float)
+    assert isinstance(f.grad(4.0), float)
+
+
+def test_no_self_test_point_lies_on_a_kink() -> None:
+    """At 0.75 both slopes of the bound had averaged to one that no derivative rule gives."""
+    x = gs.symbol("x", (2, 3))
+    f = gs.compile(gs.sum(gs.clip(abs(x + x), -0.75, 1.5)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        f.module._selftest()
+
+
+def test_a_self_test_whose_arguments_come_from_a_formula() -> None:
+    """Up to 24 arguments were rounded for the stored values, but not by the formula in the file."""
+
+    def f(x: Any) -> Any:
+        for _ in range(150):
+            x = gs.sin(x) + x
+        return gs.mean(x)
+
+    for target in ("python", "numpy"):
+        compiled = gs.compile(f, args=(gs.spec((4, 5)),), target=target)
+        assert "seed" not in compiled.source
+        assert "0.6180339887498949" in compiled.source
+        with contextlib.redirect_stdout(io.StringIO()):
+            compiled.module._selftest()
+
+
+def read_out_of_order() -> list[gs.Expr]:
+    x, y = gs.symbol("x", (3, 4)), gs.symbol("y", (4, 2, 3))
+    return [
+        gs.sum(x[:, ::-1] ** 2),
+        gs.sum(x[::-1, ::-1] * 2.0 + x),
+        gs.sum(gs.sin(x[:, [3, 2, 1, 0]])),
+        gs.sum(gs.sum(y[..., ::-1] ** 2, axis=(1, 2)) ** 2),
+        gs.mean(y[:, ::-1, ::-1]),
+        gs.sum(x[:, ::-2] ** 2) + gs.sum(x[:, ::-1] ** 2),
+    ]
+
+
+@pytest.mark.parametrize("level", ["-O2", "-O3"])
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_sums_read_backwards(compiler: str, level: str, tmp_path: Path) -> None:
+    """GCC 12 adds elements twice when it vectorises such a sum, unless each row has a sum of its own."""
+    programs = {
+        f"b{i}": gs.compile(e, target="c", name=f"b{i}", selftest=False) for i, e in enumerate(read_out_of_order())
+    }
+    library = Library(programs, compiler, tmp_path, level)
+    for name, f in programs.items():
+        point = [np.random.default_rng(0).normal(size=a.shape) for a in f.inputs]
+        error = harness.disagreement(f.graph, point, [0], library[name]("value_and_grad", point))
+        assert error < 1e-13, name
