@@ -1,6 +1,6 @@
 """micrograd's own demonstrations, compiled: the expression of its README and the small network of its notebook.
 
-micrograd (https://github.com/karpathy/micrograd) builds a graph of Python objects at each evaluation and walks it
+micrograd builds a graph of Python objects at each evaluation and walks it
 back. Here the same Python functions are traced once; what runs is generated code. The numbers are the same.
 """
 

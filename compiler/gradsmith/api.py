@@ -220,6 +220,7 @@ def _identifier(name: str) -> str:
 def _plain(title: str) -> str:
     """The title as it can stand in a docstring and in a comment: one line, no quotes that end it."""
     line = " ".join(title.split()).replace("\\", "/").replace('"""', "'''").replace("*/", "* /")
+    line = line.replace("??", "? ?")  # the start of a trigraph
     return (line if len(line) <= 100 else line[:99] + "…").removesuffix('"')
 
 

@@ -25,10 +25,10 @@ _LOWERINGS = ("scalar", "array", "loops")
 _LOADERS = ("python", "c")
 _KINDS: Mapping[str, type] = {
     "description": str, "lowering": str, "comment": str, "reserved": list, "precedence": list, "literals": dict,
-    "syntax": dict, "files": dict, "cells": dict, "support": dict, "twin": str, "loader": str,
+    "syntax": dict, "files": dict, "cells": dict, "support": dict, "twin": str, "loader": str, "library": list,
 }  # fmt: skip
 _KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
-_OPTIONAL = ("cells", "support", "twin", "loader")
+_OPTIONAL = ("cells", "support", "twin", "loader", "library")
 
 
 class _Pattern(str):
@@ -76,6 +76,7 @@ class Target:
     support: Mapping[str, str] = field(default_factory=dict)
     twin: str = ""
     loader: str = ""
+    library: frozenset[str] = frozenset()  # functions that may be declared beside ours, so that ours have other names
 
     def cell(self, op: Op, twin: bool = False) -> Cell | None:
         """How this target writes `op`: its manifest's cell first, then the op record's."""
@@ -128,6 +129,7 @@ def _load(folder: Path) -> Target:
         raise TargetError(f"target {folder.name!r}: target.toml {'; '.join(problems)}")
     fields: dict[str, Any] = dict(manifest)
     fields["reserved"] = frozenset(manifest["reserved"])
+    fields["library"] = frozenset(manifest.get("library", ()))
     fields["precedence"] = tuple(tuple(level.split()) for level in manifest["precedence"])
     fields["literals"] = _Table(folder.name, "literals", manifest["literals"])
     fields["syntax"] = _Table(folder.name, "syntax", manifest["syntax"])

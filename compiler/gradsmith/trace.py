@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import numbers
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -319,6 +320,7 @@ def symbol(name: str, shape: Any = ()) -> Expr:
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise TraceError(f"a symbol's name must be an identifier, not {name!r}")
+    name = unicodedata.normalize("NFKC", name)  # as Python reads identifiers
     type = Type(normalize_shape(shape), FLOAT64)
     return Expr(registry.lookup("input"), (), {"name": name}, type, Origin(name=name))
 

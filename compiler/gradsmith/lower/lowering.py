@@ -55,7 +55,7 @@ def lower(
 ) -> Program:
     """The program that computes `derivatives` of `graph`, whose outputs are the values and then the gradients."""
     names = Names(target)
-    name = names.fresh(name)
+    name = names.fresh(f"{name}_" if name in target.library else name)
     for macro in ("H", "WORK", "SELFTEST"):  # of a C header
         names.fresh(f"{name.upper()}_{macro}")
     functions_names = {kind: names.fresh(name + _SUFFIX[kind]) if kind != "value" else name for kind in derivatives}
