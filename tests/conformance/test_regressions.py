@@ -12,6 +12,7 @@ import pytest
 
 import gradsmith as gs
 from gradsmith.adjoint import gradient
+from gradsmith.trace import as_expr
 
 from . import harness
 from .harness import COMPILERS, TARGETS, Library
@@ -157,3 +158,39 @@ def test_sums_read_backwards(compiler: str, level: str, tmp_path: Path) -> None:
         point = [np.random.default_rng(0).normal(size=a.shape) for a in f.inputs]
         error = harness.disagreement(f.graph, point, [0], library[name]("value_and_grad", point))
         assert error < 1e-13, name
+
+
+@pytest.mark.parametrize("target", ["python", "numpy"])
+def test_literals_compute_as_ieee_numbers(target: str) -> None:
+    """Python's own 1.0/0.0 raises and (-1.0)**0.5 is complex: NumPy code has to compute with NumPy's numbers."""
+    x = gs.symbol("x")
+    one, step = as_expr(1.0), gs.where(x > 0.0, 1.0, 0.0)
+    for expression, value in [
+        (x * (one / 0.0), np.inf),
+        (x + one * 0.0 / 0.0, np.nan),
+        (x + (-one) ** 0.5, np.nan),
+        (x * (one * 0.0) ** -1.0, np.inf),
+        (x * 1e300 * (one * 1e300 * 1e300), np.inf),
+        (1.5 / gs.where(x > 2.0, x, 0.0), np.inf),
+        (gs.where(x > 0.0, 0.0, 2.0) ** -1.5, np.inf),
+        (2.0 ** gs.where(x > 0.0, 5000.0, 2.0), np.inf),
+        ((1.0 - step) * (1.5 / (1.0 - step)), np.nan),
+    ]:
+        f = gs.compile(expression, args=[x], target=target, selftest=False)
+        np.testing.assert_equal(float(f(1.0)), value)
+        f.grad(1.0)
+
+
+def test_results_of_numpy_code_are_numbers_or_arrays_of_their_own() -> None:
+    """Reshaping to a number gave a view of the argument; erf an array without axes."""
+    x, y = gs.symbol("x", (1,)), gs.symbol("y")
+    f = gs.compile(
+        (gs.reshape(x, ()), gs.squeeze(x), gs.erf(y), gs.where(y > 0.0, y, 1.0), x[0]), args=[x, y], target="numpy"
+    )
+    point = np.array([0.5])
+    results = f(point, 0.25)
+    assert all(isinstance(r, float) for r in results), results
+    g = gs.compile((x, gs.ravel(x), x.T, x[:], gs.broadcast_to(y, (2,))), args=[x, y], target="numpy", selftest=False)
+    for i, result in enumerate(g(point, 0.25)):
+        assert result.flags.writeable, i
+        assert not np.shares_memory(result, point), i

@@ -89,6 +89,8 @@ def straight(
         if raises or not twin:  # the twin's own support is for what may raise
             body.ops[op.name] = op
         operands = [texts[a] for a in planned.operands[n.key]]
+        if "typed" in target.literals and n.args and all(_scalar_constant(graph, a) is not None for a in n.args):
+            operands[0] = Text(target.literals["typed"].format(value=operands[0].text))
         if target.name in op.statements:
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
             types = [graph.node(a).type for a in n.args]

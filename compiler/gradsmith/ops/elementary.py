@@ -316,7 +316,7 @@ erf = elementwise(
     symbol="erf",
     slope="2/sqrt(pi)*exp(-x^2)",
     vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),
-    cells=cells("math.erf({0})", "_erf({0})", "erf({0})"),
+    cells=cells("math.erf({0})", lambda a, p, t: f"_erf({a[0]})" + ("" if t[0].shape else "[()]"), "erf({0})"),
     support={"numpy": "import math\n_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf\n"},
     evaluate=np.vectorize(math.erf, otypes=[np.float64]),
     mp="erf",

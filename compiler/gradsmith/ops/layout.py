@@ -79,6 +79,12 @@ def _reshape_infer(x: Type, shape: Shape) -> Type:
     return Type(shape, x.dtype)
 
 
+def _reshape_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
+    if not params["shape"]:  # a number of its own, no view without axes
+        return f"{args[0]}[{', '.join('0' for _ in types[0].shape)}]"
+    return f"np.reshape({args[0]}, {format_shape(params['shape'])})"
+
+
 _reshape: Traced = op(
     "reshape",
     arity=1,
@@ -87,7 +93,7 @@ _reshape: Traced = op(
     infer=_reshape_infer,
     vjp=lambda g, y, x, shape: (reshape(g, x.shape),),
     evaluate=lambda x, shape: np.reshape(x, static_shape(shape)),
-    cells={"numpy": lambda a, p, t: f"np.reshape({a[0]}, {format_shape(p['shape'])})"},
+    cells={"numpy": _reshape_cell},
     torch=lambda torch, x, shape: x.reshape(shape),
     cost=free,
     symbol="reshape",
@@ -171,6 +177,13 @@ def _squeeze_source(index: Index, params: Params, x: Type) -> Index:
     return tuple(Affine() if k in params["axis"] else next(rest) for k in range(x.ndim))
 
 
+def _squeeze_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
+    axes = params["axis"]
+    if len(axes) == types[0].ndim:
+        return f"{args[0]}[{', '.join('0' for _ in axes)}]"
+    return f"np.squeeze({args[0]}, {axes if len(axes) > 1 else axes[0]})"
+
+
 _squeeze: Traced = op(
     "squeeze",
     arity=1,
@@ -180,7 +193,7 @@ _squeeze: Traced = op(
     vjp=lambda g, y, x, axis: (_expand_dims(g, axis=axis),),
     structure=Layout(_squeeze_source),
     evaluate=lambda x, axis: np.squeeze(x, axis),
-    cells={"numpy": lambda a, p, t: f"np.squeeze({a[0]}, {p['axis'] if len(p['axis']) > 1 else p['axis'][0]})"},
+    cells={"numpy": _squeeze_cell},
     torch=lambda torch, x, axis: x.reshape(_squeeze_infer(Type(tuple(x.shape)), axis).shape),
     cost=free,
     symbol="squeeze",

@@ -109,7 +109,7 @@ logical_not = condition(
 
 def _where_numpy(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
     c, x, y = args
-    return f"np.where({c}, {x}, {y})" if types[0].shape else f"{x} if {c} else {y}"
+    return f"np.where({c}, {x}, {y})" if types[0].shape else f"np.float64({x} if {c} else {y})"
 
 
 where: Traced = elementwise(
