@@ -49,3 +49,10 @@ def test_ops_of_finite_slope_cost_nothing_more() -> None:
     x, y = gs.symbols("x y")
     f = gs.compile(gs.where(x > 0.0, gs.tanh(x), y) * 2.0)
     assert f.cost.grad.get("select", 0) <= 2
+
+
+def test_explain_passes_nothing_to_the_branch_that_is_not_taken() -> None:
+    x = gs.symbol("x")
+    text = gs.compile(gs.where(x > 0.0, gs.sqrt(x), 2.0 * x)).explain(x=0.0)
+    assert "d_x = 2.0000" in text
+    assert "nan" not in text

@@ -180,13 +180,19 @@ def _shares(graph: Graph, node: Node, cotangent: Any, values: Mapping[int, Any],
     slopes = _rules(graph, node, unit=True) if scalar else [None] * len(rules)
     shares = []
     for i, (operand, rule, slope) in enumerate(zip(node.args, rules, slopes, strict=True)):
-        if rule is None or operand not in active:
+        if rule is None or operand not in active or _untaken(node, i, values):
             continue
         value = _result(rule, at)
         slope_value = None if slope is None else _result(slope, at)
         number, times = 1 + node.args[:i].count(operand), node.args.count(operand)
         shares.append(Share(node.key, operand, number, times, rule, value, slope, slope_value))
     return tuple(shares)
+
+
+def _untaken(node: Node, number: int, values: Mapping[int, Any]) -> bool:
+    """Whether operand `number` is the branch of a choice that is taken nowhere, which passes nothing on."""
+    condition = values[node.args[0]]
+    return lookup(node.op).choice and not np.any(condition if number == 1 else np.logical_not(condition))
 
 
 def _result(graph: Graph, at: list[Any]) -> Any:
