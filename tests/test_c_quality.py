@@ -103,4 +103,4 @@ def test_no_dependency_no_heap_no_globals(name: str) -> None:
 def test_a_workspace_is_shared_by_all_functions() -> None:
     f = emitted("matrices")
     needed = int(f.files["matrices.h"].split("#define MATRICES_WORK ")[1].split()[0])
-    assert needed == max(function.work for function in f._program.functions) > 0
+    assert needed == max(work.size for function in f._program.functions for work in function.work) > 0

@@ -19,4 +19,10 @@ from .trace import constant as constant
 from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
+from .types import BOOL as bool
+from .types import FLOAT32 as float32
+from .types import FLOAT64 as float64
+from .types import INT32 as int32
+from .types import INT64 as int64
 from .types import Dim as Dim
+from .types import DType as DType

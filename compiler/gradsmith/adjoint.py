@@ -60,7 +60,7 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
         active = _active(graph, wrt)
         wild = _wild(graph, active)
         conditions: dict[int, Expr] = {}
-        arriving = {root: [_Share(constant(1.0))]} if root in active else {}
+        arriving = {root: [_Share(constant(1.0, values[root].dtype))]} if root in active else {}
         cotangents: dict[int, Expr] = {}
         for key in sorted(active, reverse=True):
             if key not in arriving:
@@ -84,10 +84,15 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
                     if operand in active:
                         waiting = _Share(g, (*under, _Choice(condition.serial, holds)))
                         arriving.setdefault(operand, []).append(waiting)
-        zero = {key: broadcast_to(0.0, values[key].shape) if values[key].shape else constant(0.0) for key in wrt}
-        gradients = [cotangents.get(key, zero[key]) for key in wrt]
+        gradients = [cotangents[key] if key in cotangents else _zero(values[key].type) for key in wrt]
     pairs = [(values[key], g) for key, g in cotangents.items()]
     return to_graph([values[k] for k in graph.inputs], [values[root], *gradients], pairs)
+
+
+def _zero(type: Type) -> Expr:
+    """A gradient that is structurally zero."""
+    zero = constant(0.0, type.dtype)
+    return broadcast_to(zero, type.shape) if type.shape else zero
 
 
 def gradient(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
@@ -124,7 +129,7 @@ def _shares(node: Node, g: Expr, values: list[Expr]) -> tuple[Expr | None, ...]:
         raise DerivativeError(f"op {op.name!r} has no derivative rule: give its record vjp= or expand=")
     shares = op.vjp(g, values[node.key], *(values[a] for a in node.args), **node.params)
     for number, (operand, share) in enumerate(zip(node.args, shares, strict=True)):
-        if share is not None and share.type != Type(values[operand].shape):
+        if share is not None and share.type != values[operand].type:
             raise DerivativeError(
                 f"the derivative rule of {op.name!r} gives operand {number} a cotangent of type {share.type}, "
                 f"but the operand is {values[operand].type}"

@@ -7,24 +7,26 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .adjoint import adjoint
 from .cost import Cost, count
-from .errors import DerivativeError, SpecError
+from .errors import DerivativeError, SpecError, TargetError
 from .function import CompiledFunction, Wrt
 from .graph import Graph
 from .lower.lowering import Signature, argument, lower
 from .passes.expand import expand_underivable
 from .passes.pipeline import prepare
+from .passes.retype import retype
 from .program import Argument
 from .selftest import selftest as make_selftest
-from .target import load_target, render
+from .target import Target, load_target, render
 from .trace import Expr
 from .tracing import Traced, trace
-from .types import format_shape, static_shape
+from .types import DTYPES, DType, as_dtype, format_shape, static_shape
 from .verify import verify
 
 __all__ = ["compile"]
@@ -41,7 +43,7 @@ def compile(
     name: str | None = None,
     target: str | Path = "python",
     derivatives: Sequence[str] | None = None,
-    dtype: str = "float64",
+    dtype: Any = "float64",
     selftest: bool = True,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and gradient.
@@ -58,7 +60,8 @@ def compile(
     name: the generated function's name; the function's own, or "f".
     target: "python", "numpy", "c", or the path of a folder with a `target.toml`.
     derivatives: which of "value", "grad" and "value_and_grad" to emit; all that the result allows by default.
-    dtype: "float64".
+    dtype: "float64" or "float32": the type that float64 (what shapes, symbols and numbers are unless they say another)
+        stands for in the generated code. Each constant is rounded once.
     selftest: whether the files carry reference values and a test of themselves.
 
     Raises
@@ -72,10 +75,8 @@ def compile(
     >>> [round(v, 4) for v in (f(2.0, 3.0), *f.grad(2.0, 3.0))]
     [9.964, 3.0707, 3.0]
     """
-    if str(dtype) != "float64":
-        raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
     with _collector_paused():
-        return _compile(source, args, wrt, name, target, derivatives, selftest)
+        return _compile(source, args, wrt, name, target, derivatives, _floating(dtype), selftest)
 
 
 def _compile(
@@ -85,13 +86,16 @@ def _compile(
     name: str | None,
     target: str | Path,
     derivatives: Sequence[str] | None,
+    dtype: DType,
     selftest: bool,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = load_target(target)
     _log.debug("tracing")
     traced = trace(source, args)
+    traced = replace(traced, graph=retype(traced.graph, dtype))
     primal = verify(traced.graph)
+    _supported(primal, chosen)
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
     _log.debug("differentiating %d nodes", len(primal))
@@ -103,7 +107,7 @@ def _compile(
     _log.debug("writing %s code for %d nodes", chosen.name, len(prepared))
     program = lower(
         prepared,
-        _signature(traced, by, kinds),
+        _signature(traced, by, kinds, chosen),
         chosen,
         name=_identifier(traced.name if name is None else name),
         title=_plain(traced.title),
@@ -113,6 +117,24 @@ def _compile(
     )
     files = render(program, chosen)
     return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds))
+
+
+def _floating(dtype: Any) -> DType:
+    found = as_dtype(dtype)
+    if found.kind != "float":
+        raise SpecError(
+            f'dtype={dtype!r}: choose "float64" or "float32"; give single arguments another type by gs.spec'
+        )
+    return found
+
+
+def _supported(graph: Graph, target: Target) -> None:
+    missing = sorted({n.type.dtype.name for n in graph.ordered() if not target.supports(n.type.dtype)})
+    if missing:
+        raise TargetError(
+            f"target {target.name!r} has no {', '.join(missing)} (its types: "
+            f'{", ".join(t for t in target.types if t in DTYPES)}): use target="numpy" or target="c"'
+        )
 
 
 @contextmanager
@@ -157,10 +179,11 @@ def _entries(option: Any) -> tuple[Any, ...]:
 def _wrt(wrt: Any, traced: Traced) -> Wrt:
     """The inputs to differentiate by, and how their gradients are put back together."""
     names = [p.name for p in traced.parameters]
-    bare = len(names) == 1 if wrt is None else not isinstance(wrt, tuple | list)
-    entries = names if wrt is None else _entries(wrt)
+    entries = _differentiable(traced) if wrt is None else _entries(wrt)
+    bare = len(entries) == 1 if wrt is None else not isinstance(wrt, tuple | list)
     if wrt is not None and not entries:
         raise SpecError("wrt=() names no argument: leave it out to differentiate by all, or say derivatives=('value',)")
+    dtypes = {k: traced.graph.node(k).type.dtype for k in traced.graph.inputs}
     starts = [0]
     for p in traced.parameters:
         starts.append(starts[-1] + p.tree.size)
@@ -182,7 +205,24 @@ def _wrt(wrt: Any, traced: Traced) -> Wrt:
             raise SpecError(f"wrt={wrt!r} names {label!r} twice")
         keys += found
         trees.append(tree)
+    for key in keys:
+        if dtypes[key].kind != "float":
+            raise DerivativeError(
+                f"wrt: the argument {traced.graph.nodes[key]['params']['name']!r} is {dtypes[key]}, and there is no "
+                "derivative by integers and booleans: name the floating-point arguments in wrt="
+            )
     return Wrt(tuple(keys), tuple(trees), bare)
+
+
+def _differentiable(traced: Traced) -> list[str]:
+    """The parameters that hold floating-point leaves only, which `wrt=None` means."""
+    found, at = [], 0
+    for p in traced.parameters:
+        keys = traced.graph.inputs[at : at + len(p.paths)]
+        at += len(p.paths)
+        if all(traced.graph.node(k).type.dtype.kind == "float" for k in keys):
+            found.append(p.name)
+    return found
 
 
 def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
@@ -191,24 +231,24 @@ def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
     return verify(adjoint(expand_underivable(primal), by.keys))
 
 
-def _signature(traced: Traced, by: Wrt, kinds: tuple[str, ...]) -> Signature:
+def _signature(traced: Traced, by: Wrt, kinds: tuple[str, ...], target: Target) -> Signature:
     primal, inputs = traced.graph, []
     paths = [path for p in traced.parameters for path in p.paths]
     for key, leaf, path in zip(primal.inputs, traced.leaves, paths, strict=True):
-        inputs.append(_argument(primal, key, leaf, f"{path}, " if path != leaf else ""))
-    values = [_argument(primal, k, n, "") for k, n in zip(primal.outputs, traced.output_names, strict=True)]
+        inputs.append(_argument(primal, key, leaf, f"{path}, " if path != leaf else "", target))
+    values = [_argument(primal, k, n, "", target) for k, n in zip(primal.outputs, traced.output_names, strict=True)]
     gradients: list[Argument] = []
     if kinds != ("value",):
         for key in by.keys:
             leaf = traced.leaves[primal.inputs.index(key)]
-            gradients.append(_argument(primal, key, f"d_{leaf}", ""))
+            gradients.append(_argument(primal, key, f"d_{leaf}", "", target))
     return Signature(tuple(inputs), tuple(values), tuple(gradients))
 
 
-def _argument(graph: Graph, key: int, name: str, path: str) -> Argument:
-    shape = static_shape(graph.nodes[key]["shape"])
-    what = f"float64 array of shape {format_shape(shape)}" if shape else "float64 scalar"
-    return argument(name, shape, path + what)
+def _argument(graph: Graph, key: int, name: str, path: str, target: Target) -> Argument:
+    type = graph.node(key).type
+    what = f"{type.dtype} array of shape {format_shape(type.shape)}" if type.shape else f"{type.dtype} scalar"
+    return argument(name, type, path + what, target)
 
 
 def _identifier(name: str) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "CacheError",
     "CompilerFailedError",
     "CompilerNotFoundError",
+    "DTypeError",
     "DerivativeError",
     "GradsmithError",
     "GraphError",
@@ -58,6 +59,10 @@ class _LocatedError(GradsmithError):
 
 class ShapeError(_LocatedError, ValueError):
     """Shapes, axes or dtypes that do not fit the op."""
+
+
+class DTypeError(_LocatedError, TypeError):
+    """An element type that is not supported, or that the op does not take."""
 
 
 class TraceError(_LocatedError, TypeError):

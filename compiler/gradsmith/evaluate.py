@@ -15,18 +15,21 @@ import numpy as np
 from .errors import MissingExtraError, UnsupportedError
 from .graph import Graph
 from .registry import Op, lookup
-from .types import static_shape
+from .types import Type, static_shape
 
 __all__ = ["evaluate", "evaluate_mp", "evaluate_torch"]
 
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
-    """All values in float64, by NumPy; inputs in the order of `graph.inputs`."""
-    values: dict[int, Any] = {k: np.asarray(v, dtype=np.float64) for k, v in zip(graph.inputs, inputs, strict=True)}
+    """All values in their own dtypes, by NumPy; inputs in the order of `graph.inputs`."""
+    given = dict(zip(graph.inputs, inputs, strict=True))
+    values: dict[int, Any] = {}
     with np.errstate(all="ignore"):
         for n in graph.ordered():
-            if n.key not in values:
-                values[n.key] = lookup(n.op).evaluate(*(values[a] for a in n.args), **_static(n.params))
+            value = given.get(n.key, n.params.get("value"))
+            if value is None:
+                value = lookup(n.op).evaluate(*(values[a] for a in n.args), **_static(n.params))
+            values[n.key] = np.asarray(value, dtype=n.type.dtype.name)
     return values
 
 
@@ -37,18 +40,21 @@ def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """
     import mpmath as mp
 
-    to_mp: Any = np.frompyfunc(lambda v: v if isinstance(v, bool | np.bool_) else mp.mpf(v), 1, 1)
-    values: dict[int, Any] = {k: _objects(to_mp(np.asarray(v))) for k, v in zip(graph.inputs, inputs, strict=True)}
+    exact = {
+        kind: np.frompyfunc(convert, 1, 1) for kind, convert in {"float": mp.mpf, "int": int, "bool": bool}.items()
+    }
+    given = dict(zip(graph.inputs, inputs, strict=True))
+    values: dict[int, Any] = {}
     for n in graph.ordered():
-        if n.key in values:
-            continue
         op, args = lookup(n.op), [values[a] for a in n.args]
         if op.kind == "leaf":
-            values[n.key] = _objects(to_mp(np.asarray(n.params["value"])))
+            value = given[n.key] if n.key in given else n.params["value"]
+            values[n.key] = _objects(exact[n.type.dtype.kind](np.asarray(value)))
         elif op.kind == "elementwise":
-            values[n.key] = _objects(np.frompyfunc(_scalar_mp(op, mp), len(args), 1)(*args))
+            values[n.key] = _objects(np.frompyfunc(_scalar_mp(op, mp, n.params), len(args), 1)(*args))
         else:
-            values[n.key] = _objects(_structural(op, args, n.params))
+            types = [graph.node(a).type for a in n.args]
+            values[n.key] = _objects(_structural(op, args, types, n.params))
     return values
 
 
@@ -56,11 +62,11 @@ def _objects(value: Any) -> Any:
     return np.asarray(value, dtype=object)
 
 
-def _scalar_mp(op: Op, mp: Any) -> Any:
+def _scalar_mp(op: Op, mp: Any, params: Any) -> Any:
     if op.mp is None:
         raise UnsupportedError(f"op {op.name!r} has no mp= reference")
     named = op.mp
-    function = getattr(mp, named) if isinstance(named, str) else lambda *xs: named(mp, *xs)
+    function = getattr(mp, named) if isinstance(named, str) else lambda *xs: named(mp, *xs, **params)
 
     def real(*xs: Any) -> Any:
         try:
@@ -72,18 +78,18 @@ def _scalar_mp(op: Op, mp: Any) -> Any:
     return real
 
 
-def _structural(op: Op, args: Sequence[Any], params: Any) -> Any:
+def _structural(op: Op, args: Sequence[Any], types: Sequence[Type], params: Any) -> Any:
     """Layouts, reductions and contractions on arrays of objects; composites by their expansion."""
     if op.expand is not None and op.kind in ("composite", "reduction"):
         from .passes.expand import expanded
 
-        inner = expanded(op, [a.shape for a in args], params)
+        inner = expanded(op, types, params)
         return evaluate_mp(inner, args)[inner.outputs[0]]
     return op.evaluate(*args, **_static(params))
 
 
 def evaluate_torch(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
-    """All values as torch tensors, so that torch can differentiate; inputs are float64 tensors."""
+    """All values as torch tensors, so that torch can differentiate; inputs are tensors of its dtypes."""
     torch = import_torch()
     values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
     for n in graph.ordered():
@@ -91,8 +97,7 @@ def evaluate_torch(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
             continue
         op, args = lookup(n.op), [values[a] for a in n.args]
         if op.kind == "leaf":
-            value = np.array(n.params["value"])
-            values[n.key] = torch.as_tensor(value)
+            values[n.key] = torch.as_tensor(np.array(n.params["value"], dtype=n.type.dtype.name))
         elif isinstance(op.torch, str):
             values[n.key] = getattr(torch, op.torch)(*args, **n.params)
         elif op.torch is not None:

@@ -201,11 +201,16 @@ class CompiledFunction:
                 raise ArgumentError(_called(self.name, str(error))) from None
             return result if isinstance(result, tuple) else (result,)
         checked = [
-            value if type(value) is float and not argument.shape else _checked(self.name, value, argument)
+            value
+            if type(value) is float and argument.dtype == "float64" and not argument.shape
+            else _checked(self.name, value, argument)
             for value, argument in zip(leaves, self.inputs, strict=True)
         ]
         if self._target.lowering == "scalar":  # Python's own floats and lists, which plain Python code is fastest on
-            checked = [value if type(value) is float else np.asarray(value, dtype=float).tolist() for value in checked]
+            checked = [
+                value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
+                for value, argument in zip(checked, self.inputs, strict=True)
+            ]
         return _flattened(kind, function(*checked), len(self.graph.outputs), len(self._wrt.keys))
 
     @cached_property
@@ -299,17 +304,23 @@ class CompiledFunction:
         return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
 
 
+# kinds of NumPy's dtypes that an argument may have
+_FITTING = {"float64": "fiub", "float32": "fiub", "int64": "iub", "int32": "iub", "bool": "b"}
+
+
 def _checked(name: str, value: Any, argument: Argument) -> Any:
     """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
     try:
-        value = float(value) if isinstance(value, numbers.Real) and not isinstance(value, np.generic) else value
+        if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":
+            value = float(value)
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         message = getattr(error, "problem", error)
         raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+    if array.dtype.kind not in _FITTING[argument.dtype] or array.dtype.itemsize > 8:
         raise ArgumentError(
-            f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected float64"
+            f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected "
+            f"{argument.dtype}"
         )
     if array.shape != argument.shape:
         raise ShapeMismatchError(

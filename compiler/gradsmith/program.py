@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Argument", "Function", "Line", "Point", "Program", "SelfTest"]
+__all__ = ["Argument", "Function", "Line", "Point", "Program", "SelfTest", "Work"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Argument:
     shape: tuple[int, ...]
     size: int
     about: str
+    dtype: str = "float64"
     ctype: str = "double"
-    format: str = "d"
+    format: str = "d"  # of the struct module
 
     @property
     def is_scalar(self) -> bool:
@@ -37,8 +38,18 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class Work:
+    """Workspace of one element type: the parameter's name, the end of the macro's, and how many elements it has."""
+
+    name: str
+    macro: str
+    ctype: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Function:
-    """One emitted function. `signature` and `result` are ready to print; `work` counts doubles of workspace."""
+    """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs."""
 
     name: str
     kind: str
@@ -48,7 +59,7 @@ class Function:
     signature: str
     body: tuple[Line, ...]
     result: str
-    work: int = 0
+    work: tuple[Work, ...] = ()
     returns_tuple: bool = False
 
 
@@ -71,7 +82,8 @@ class SelfTest:
     the point's seed, and the gradient is compared with central differences alone. `places` are the flat argument
     numbers that the gradient is with respect to, `ranges` the (start, stop) of each argument in them; `numbers`,
     `values` and `slopes` count arguments, values and gradient entries; `gradients` says whether points store them.
-    `calls` holds for each kind of function the statement that calls it (C).
+    `step` and `slack` are the step and the tolerance of central differences. `calls` holds for each kind of function
+    the statement that calls it (C).
     """
 
     reference: str
@@ -79,6 +91,8 @@ class SelfTest:
     points: tuple[Point, ...]
     exact: bool
     tolerance: str
+    step: str
+    slack: str
     low: str
     high: str
     places: tuple[int, ...]
@@ -103,9 +117,11 @@ class Program:
     functions: tuple[Function, ...]
     twins: tuple[Function, ...]
     imports: tuple[str, ...]
+    includes: tuple[str, ...]
     support: tuple[str, ...]
     constants: tuple[str, ...]
-    work: int
+    dtype: str
+    work: tuple[Work, ...]
     selftest: SelfTest | None
     value: Function | None
     grad: Function | None

@@ -71,14 +71,16 @@ class Op:
     infer: `infer(*types, **params) -> Type`, raising ShapeError on misfits.
     evaluate: the op on NumPy arrays, NumPy's semantics; layout ops also take arrays of objects.
     kind, structure: how the lowering treats it.
-    takes: what each operand is converted to ("float" or "bool"); one word serves all.
+    takes: what each operand is converted to; one word serves all. "float", "number" (integers stay integers) and "same"
+        (booleans stay as well) are promoted to one dtype in common; "int" and "bool" stand alone; "any" stays as it is.
     vjp: `vjp(g, y, *xs, **params)`, cotangents of the operands as traced operators; None where no gradient flows.
         An op without a rule is differentiated through `expand`.
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
-    cells: target -> how to write it. statements: target -> `f(name, operands, params, types)`, for an op that takes
-        several statements. support: target -> helper code its cell calls (lines "import …" go to the file's top).
+    cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
+    statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
+    support: target -> helper code its cell calls (lines "import …" go to the file's top); `target.float32` as in cells.
     raises: whether Python's cell may raise, given the operands that are constants (None for the others).
     torch: dotted name under `torch` (or a function of the module, operands and params): the reference of the tests.
     mp: the op on mpmath numbers (element-wise ops). sympy: the op on SymPy expressions.

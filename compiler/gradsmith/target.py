@@ -6,6 +6,7 @@ one takes no Python.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import jinja2
 from .errors import TargetError
 from .program import Program
 from .registry import Cell, Op
+from .types import FLOAT32, FLOAT64, DType
 
 __all__ = ["Target", "load_target", "render", "render_template", "target_names"]
 
@@ -25,10 +27,13 @@ _LOWERINGS = ("scalar", "array", "loops")
 _LOADERS = ("python", "c")
 _KINDS: Mapping[str, type] = {
     "description": str, "lowering": str, "comment": str, "reserved": list, "precedence": list, "literals": dict,
-    "syntax": dict, "files": dict, "cells": dict, "support": dict, "twin": str, "loader": str, "library": list,
+    "syntax": dict, "files": dict, "types": dict, "float32": dict, "cells": dict, "support": dict, "twin": str,
+    "loader": str, "library": list,
 }  # fmt: skip
+_CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
+_LITERAL = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 _KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
-_OPTIONAL = ("cells", "support", "twin", "loader", "library")
+_OPTIONAL = ("types", "float32", "cells", "support", "twin", "loader", "library")
 
 
 class _Pattern(str):
@@ -72,17 +77,44 @@ class Target:
     literals: Mapping[str, str]
     syntax: Mapping[str, str]
     files: Mapping[str, str]
+    types: Mapping[str, str] = field(default_factory=dict)  # dtype -> the target's word for it
+    float32: Mapping[str, str] = field(
+        default_factory=dict
+    )  # patterns that turn double's calls and literals into float's
     cells: Mapping[str, Cell] = field(default_factory=dict)
     support: Mapping[str, str] = field(default_factory=dict)
     twin: str = ""
     loader: str = ""
     library: frozenset[str] = frozenset()  # functions that may be declared beside ours, so that ours have other names
 
-    def cell(self, op: Op, twin: bool = False) -> Cell | None:
-        """How this target writes `op`: its manifest's cell first, then the op record's."""
+    def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
+        """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.
+
+        A cell for float32 that nobody wrote is made from the one for float64.
+        """
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
-        return self.cells.get(op.name, op.cells.get(self.name))
+        for key in (dtype.name, dtype.kind):
+            if f"{self.name}.{key}" in op.cells:
+                return op.cells[f"{self.name}.{key}"]
+        cell = self.cells.get(op.name, op.cells.get(self.name))
+        return self._narrowed(cell) if dtype == FLOAT32 and self.float32 and isinstance(cell, str) else cell
+
+    def _narrowed(self, cell: str) -> str:
+        """A cell of double arithmetic as one of float arithmetic."""
+        called = _CALL.sub(lambda m: self.float32["call"].format(name=m[1]) + "(", cell)
+        return _LITERAL.sub(lambda m: self.float32["literal"].format(value=m[0]), called)
+
+    def support_text(self, op: Op, dtype: DType, twin: bool = False) -> str:
+        """The helper code that the cell of `op` for operands of `dtype` calls."""
+        if twin:
+            return op.support.get(f"{self.name}.{self.twin}", "")
+        key = f"{self.name}.{dtype.name}"
+        return self.support.get(op.name, op.support.get(key, op.support.get(self.name, "")))
+
+    def supports(self, dtype: DType) -> bool:
+        """Whether the target has values of `dtype`."""
+        return not self.types or dtype.name in self.types
 
     def writes(self, op: Op) -> bool:
         """Whether `op` needs no expansion here."""

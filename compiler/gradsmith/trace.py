@@ -7,6 +7,7 @@ the user drops them; broadcasting and dtype conversion become explicit nodes her
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import numbers
 import unicodedata
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import registry
-from .errors import ShapeError, SpecError, TraceError
+from .errors import DTypeError, ShapeError, SpecError, TraceError
 from .graph import Graph, intern_key
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
-from .types import BOOL, FLOAT64, Dim, Shape, Type, broadcast_shapes, normalize_shape
+from .types import BOOL, FLOAT64, INT64, Dim, DType, Shape, Type, as_dtype, broadcast_shapes, normalize_shape, promote
 
 __all__ = ["Expr", "as_expr", "constant", "op", "recording", "symbol", "symbols", "to_exprs", "to_graph"]
 
@@ -108,8 +109,9 @@ class Expr:
         return self.type.size
 
     @property
-    def dtype(self) -> str:
-        return self.type.dtype.name
+    def dtype(self) -> DType:
+        """The element type, which is also the string that names it."""
+        return self.type.dtype
 
     @property
     def name(self) -> str | None:
@@ -207,8 +209,8 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
             shape = broadcast_shapes(*(a.shape for a in operands))
             operands = tuple(a if a.shape == shape else _broadcast(a, shape) for a in operands)
         type = op.infer(*(a.type for a in operands), **params)
-    except ShapeError as error:
-        raise ShapeError(f"{op.name}: {error.problem}", described(origin)) from None
+    except (ShapeError, DTypeError) as error:
+        raise builtins.type(error)(f"{op.name}: {error.problem}", described(origin)) from None
     return _record(op, operands, params, type, origin)
 
 
@@ -222,7 +224,9 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
         found = Expr(op, args, params, type, origin)
         if state.rewrite is not None:
             replacement = state.rewrite(found)
-            found = found if replacement is None else replacement
+            if replacement is not None:
+                assert replacement.type == type, f"{op.name}: {type} was rewritten to {replacement.type}"
+                found = replacement
         state.interned[key] = found
     return found
 
@@ -233,16 +237,45 @@ def _broadcast(x: Expr, shape: Shape) -> Expr:
 
 
 def _convert(op: Op, args: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """The operands in the dtypes that `op` takes; those that meet in arithmetic get one dtype in common."""
     wanted = (op.takes,) * len(args) if isinstance(op.takes, str) else op.takes
-    return tuple(
-        a if kind in ("any", a.type.dtype.kind) else _CONVERSIONS[kind](a) for a, kind in zip(args, wanted, strict=True)
-    )
+    meeting = [(a, kind) for a, kind in zip(args, wanted, strict=True) if kind in ("float", "number", "same")]
+    common = _common(meeting) if meeting else BOOL
+    converted = []
+    for number, (a, kind) in enumerate(zip(args, wanted, strict=True)):
+        if kind == "any":
+            converted.append(a)
+        elif kind == "bool":
+            converted.append(a if a.dtype == BOOL else apply(registry.lookup("not_equal"), (a, 0), {}))
+        elif kind == "int":
+            if a.dtype.kind == "float":
+                raise DTypeError(
+                    f"operand {number} must be an integer, not {a.type}: convert it by gs.astype(x, gs.int64)"
+                )
+            converted.append(_astype(a, INT64) if a.dtype == BOOL else a)
+        else:
+            converted.append(_astype(a, common))
+    return tuple(converted)
 
 
-_CONVERSIONS: dict[str, Callable[[Expr], Expr]] = {
-    "float": lambda a: apply(registry.lookup("where"), (a, 1.0, 0.0), {}),
-    "bool": lambda a: apply(registry.lookup("not_equal"), (a, 0.0), {}),
-}
+def _common(operands: Sequence[tuple[Expr, str]]) -> DType:
+    """The dtype in which operands meet. A constant scalar only decides the kind: `x * 2.0` has the width of `x`."""
+    found = promote(*(a.dtype for a, _ in operands))
+    kinds = {kind for _, kind in operands}
+    strong = [a.dtype for a, _ in operands if not (a.op.name == "constant" and a.shape == ())]
+    if strong and promote(*strong).kind == found.kind:
+        found = promote(*strong)
+    if "float" in kinds and found.kind != "float":
+        return FLOAT64
+    return INT64 if "number" in kinds and found == BOOL else found
+
+
+def _astype(x: Expr, dtype: DType) -> Expr:
+    if x.dtype == dtype:
+        return x
+    if x.op.name == "constant":
+        return constant(np.asarray(x.params["value"]), dtype)
+    return apply(registry.lookup("astype"), (x,), {"dtype": dtype})
 
 
 def as_expr(value: Any) -> Expr:
@@ -250,38 +283,58 @@ def as_expr(value: Any) -> Expr:
     return value if isinstance(value, Expr) else constant(value)
 
 
-def constant(value: Any) -> Expr:
+def constant(value: Any, dtype: Any = None) -> Expr:
     """A constant of the generated code, from a real number or an array of real numbers.
 
+    `dtype` is the element type; by default bool, int64 or float64 for Python's own numbers, and NumPy's own otherwise.
+    A scalar constant takes the width of what it meets: `x * gs.constant(2.0)` is float32 where `x` is.
+
     Errors: `TraceError` for NaN (write `gs.where` conditions instead: a NaN constant makes every result NaN), complex
-    numbers, strings and ragged sequences.
+    numbers, strings and ragged sequences; `DTypeError` for an element type that is not supported.
     """
-    if isinstance(value, bool | np.bool_):
-        return _leaf({"value": bool(value)}, Type((), BOOL))
-    if isinstance(value, numbers.Real) or (isinstance(value, np.generic) and np.isrealobj(value)):
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(value, bool | int | float) and wanted is None:
+        return _scalar(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, np.generic | int):
         try:
-            number = float(value)
+            value = float(value)  # a fraction, for instance
         except OverflowError:
             raise TraceError("a constant is beyond the range of float64 (1.8e308)") from None
-        if number != number:
-            _refuse_nan()
-        return _leaf({"value": number}, Type(()))
     if isinstance(value, list | tuple) and _has_expr(value):
         return registry_function("stack")(*[as_expr(v) for v in value], axis=0)
     try:
         array = np.array(value, order="C")
     except (ValueError, TypeError) as error:
         raise TraceError(f"cannot make a constant of {type(value).__name__}: {error}") from None
-    if array.dtype == bool:
-        return constant(bool(array)) if array.ndim == 0 else _array(array, Type(array.shape, BOOL))
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "biuf" and not (array.dtype == object and isinstance(value, int)):
         raise TraceError(
             f"cannot make a constant of {type(value).__name__} {value!r}: real numbers and arrays of them are allowed"
         )
-    array = array.astype(np.float64, order="C")  # ascontiguousarray would make one axis of none
-    if np.isnan(array).any():
+    if wanted is None:
+        wanted = {"b": BOOL, "i": INT64, "u": INT64, "f": FLOAT64}.get(array.dtype.kind, FLOAT64)
+        wanted = as_dtype(array.dtype) if array.dtype.name in ("float32", "int32") else wanted
+    with np.errstate(over="ignore"):
+        array = array.astype(wanted.name, order="C")  # ascontiguousarray would make one axis of none
+    if wanted.kind == "float" and np.isnan(array).any():
         _refuse_nan()
-    return constant(float(array)) if array.ndim == 0 else _array(array, Type(array.shape))
+    if array.ndim:
+        return _array(array, Type(array.shape, wanted))
+    return _leaf({"value": array.item()}, Type((), wanted))
+
+
+def _scalar(value: bool | int | float) -> Expr:
+    if isinstance(value, bool):
+        return _leaf({"value": value}, Type((), BOOL))
+    if isinstance(value, int):
+        if abs(value) < 2**63:
+            return _leaf({"value": int(value)}, Type((), INT64))
+        try:
+            value = float(value)
+        except OverflowError:
+            raise TraceError("a constant is beyond the range of float64 (1.8e308)") from None
+    if value != value:
+        _refuse_nan()
+    return _leaf({"value": float(value)}, Type((), FLOAT64))
 
 
 def _has_expr(value: Any) -> bool:
@@ -307,13 +360,14 @@ def _leaf(params: Mapping[str, Any], type: Type) -> Expr:
     return _record(registry.lookup("constant"), (), params, type, NOWHERE)
 
 
-def symbol(name: str, shape: Any = ()) -> Expr:
+def symbol(name: str, shape: Any = (), dtype: Any = FLOAT64) -> Expr:
     """A named input: a scalar, or an array of `shape`.
 
     Parameters
     ----------
     name: an identifier; it becomes the argument's name in the generated code.
-    shape: ints and dimension names, such as `(3, 4)` or `("n", 64)`; float64 elements.
+    shape: ints and dimension names, such as `(3, 4)` or `("n", 64)`.
+    dtype: the element type: "float64", "float32", "int64", "int32" or "bool".
 
     >>> symbol("W", (3, 4))
     <gs.Expr W: f64[3, 4]>
@@ -321,11 +375,11 @@ def symbol(name: str, shape: Any = ()) -> Expr:
     if not isinstance(name, str) or not name.isidentifier():
         raise TraceError(f"a symbol's name must be an identifier, not {name!r}")
     name = unicodedata.normalize("NFKC", name)  # as Python reads identifiers
-    type = Type(normalize_shape(shape), FLOAT64)
+    type = Type(normalize_shape(shape), as_dtype(dtype))
     return Expr(registry.lookup("input"), (), {"name": name}, type, Origin(name=name))
 
 
-def symbols(names: str, shape: Any = ()) -> tuple[Expr, ...]:
+def symbols(names: str, shape: Any = (), dtype: Any = FLOAT64) -> tuple[Expr, ...]:
     """Several symbols at once, from names separated by spaces or commas: always a tuple (`symbol` makes a single one).
 
     >>> x, y = symbols("x y")
@@ -334,7 +388,7 @@ def symbols(names: str, shape: Any = ()) -> tuple[Expr, ...]:
     """
     if not isinstance(names, str) or not names.replace(",", " ").split():
         raise TraceError(f"symbols() takes names in a string such as 'x y', not {names!r}")
-    return tuple(symbol(name, shape) for name in names.replace(",", " ").split())
+    return tuple(symbol(name, shape, dtype) for name in names.replace(",", " ").split())
 
 
 def op(name: str, **fields: Any) -> Callable[..., Expr]:

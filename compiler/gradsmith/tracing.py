@@ -19,30 +19,28 @@ from .frontends.sympy import from_sympy, is_sympy
 from .frontends.sympy_errors import written
 from .frontends.text import parse
 from .graph import Graph
-from .ops import where
+from .ops import astype
 from .pytree import Tree, flatten
 from .trace import Expr, as_expr, input_symbols, symbol, to_graph
-from .types import Dim, Type, normalize_shape
+from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape
 
 __all__ = ["Parameter", "Spec", "Traced", "spec", "trace"]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of one array argument, where a tuple could be mistaken for a container."""
+    """The shape and element type of one array argument, where a tuple could be mistaken for a container."""
 
     type: Type
 
 
-def spec(shape: Any = (), dtype: str = "float64") -> Spec:
-    """A leaf of `args=`: an array (or scalar) of this shape.
+def spec(shape: Any = (), dtype: Any = FLOAT64) -> Spec:
+    """A leaf of `args=`: an array (or scalar) of this shape and element type.
 
     >>> spec((3, 4))
-    Spec(type=Type(shape=(3, 4), dtype=DType(name='float64', kind='float', short='f64')))
+    Spec(type=Type(shape=(3, 4), dtype=gradsmith.float64))
     """
-    if dtype != "float64":
-        raise SpecError(f"dtype {dtype!r}: arguments are float64 in this version")
-    return Spec(Type(normalize_shape(shape)))
+    return Spec(Type(normalize_shape(shape), as_dtype(dtype)))
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def trace(source: Any, args: Any = None) -> Traced:
 
 def _expressions(source: Any, args: Any) -> Traced:
     """A pytree of expressions, SymPy objects and text, which share the symbols of one name."""
-    known = {n: symbol(n, _leaf_shape(leaf, n)) for n, leaf in args.items()} if isinstance(args, Mapping) else {}
+    known = {n: _leaf_symbol(n, leaf, n) for n, leaf in args.items()} if isinstance(args, Mapping) else {}
     leaves, paths, tree = flatten(source, lambda v: isinstance(v, Expr | np.ndarray | str) or is_sympy(v))
     if not any(isinstance(leaf, Expr | str) or is_sympy(leaf) for leaf in leaves):
         raise SpecError(
@@ -140,7 +138,7 @@ def _listed(args: Any) -> list[Any]:
 
 def _number(x: Expr) -> Expr:
     """A condition as a result is 1.0 or 0.0, alike in all targets."""
-    return where(x, 1.0, 0.0) if x.type.dtype.kind == "bool" else x
+    return astype(x, FLOAT64) if x.dtype.kind == "bool" else x
 
 
 def _output_names(paths: Sequence[str]) -> tuple[str, ...]:
@@ -163,9 +161,7 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
     values = []
     for parameter, example in zip(names, examples, strict=True):
         leaves, paths, tree = flatten(example, _is_leaf, parameter)
-        fresh = [
-            symbol(n, _leaf_shape(leaf, p)) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)
-        ]
+        fresh = [_leaf_symbol(n, leaf, p) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)]
         symbols += fresh
         parameters.append(Parameter(parameter, tree, tuple(paths)))
         values.append(tree.unflatten(fresh))
@@ -235,20 +231,22 @@ def _is_leaf(value: Any) -> bool:
     )
 
 
-def _leaf_shape(leaf: Any, path: str) -> Any:
-    if isinstance(leaf, Spec):
-        return leaf.type.shape
-    if isinstance(leaf, Expr):
-        return leaf.shape
+def _leaf_symbol(name: str, leaf: Any, path: str) -> Expr:
+    """The symbol for one leaf of `args=`. Shapes and Python's own numbers mean float64, and so do integer arrays.
+
+    Whoever wants integers says so with `gs.spec(shape, "int64")`: examples such as `x=3` are mostly meant as numbers.
+    """
+    if isinstance(leaf, Spec | Expr):
+        return symbol(name, leaf.type.shape, leaf.type.dtype)
     if isinstance(leaf, tuple):
-        return leaf
+        return symbol(name, leaf)
     if isinstance(leaf, float | int | np.number):
-        return ()
+        return symbol(name)
     if hasattr(leaf, "__array__"):
         array = np.asarray(leaf.detach() if hasattr(leaf, "detach") else leaf)  # torch's parameters must be detached
         if array.dtype.kind not in "fiub":
             raise SpecError(f"args=: {path} is an example of dtype {array.dtype}; real numbers are needed")
-        return array.shape
+        return symbol(name, array.shape)
     raise SpecError(f"args=: {path} is {leaf!r}; give a shape such as (3, 4), gs.spec(...), or an example value")
 
 

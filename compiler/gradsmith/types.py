@@ -7,38 +7,103 @@ Guarantee: everything here is immutable and hashable, and a shape that does not 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from .errors import ShapeError
+from .errors import DTypeError, ShapeError
 
 __all__ = [
     "BOOL",
+    "DTYPES",
+    "FLOAT32",
     "FLOAT64",
+    "INT32",
+    "INT64",
     "DType",
     "Dim",
     "Shape",
     "Type",
+    "as_dtype",
     "broadcast_shapes",
     "format_shape",
     "normalize_axes",
     "normalize_shape",
+    "promote",
     "static_shape",
 ]
 
 
-@dataclass(frozen=True)
-class DType:
-    """An element type: its NumPy name, its kind, and the short form used in the text of a graph."""
+class DType(str):
+    """An element type: a string, its NumPy name, which also knows its kind, its width and its short form.
 
-    name: str
-    kind: Literal["float", "bool"]
-    short: str
+    >>> FLOAT32, FLOAT32 == "float32", FLOAT32.kind
+    (gradsmith.float32, True, 'float')
+    """
+
+    __slots__ = ("bits", "kind", "short")
+
+    kind: Literal["bool", "int", "float"]
+    bits: int
+    short: str  # in the text of a graph
+
+    def __new__(cls, name: str, kind: Literal["bool", "int", "float"], bits: int, short: str) -> DType:
+        dtype = super().__new__(cls, name)
+        dtype.kind, dtype.bits, dtype.short = kind, bits, short
+        return dtype
+
+    @property
+    def name(self) -> str:
+        return str.__str__(self)
+
+    def __repr__(self) -> str:
+        return f"gradsmith.{self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DType, (self.name, self.kind, self.bits, self.short)
 
 
-FLOAT64 = DType("float64", "float", "f64")
-BOOL = DType("bool", "bool", "bool")
+BOOL = DType("bool", "bool", 8, "bool")
+INT32 = DType("int32", "int", 32, "i32")
+INT64 = DType("int64", "int", 64, "i64")
+FLOAT32 = DType("float32", "float", 32, "f32")
+FLOAT64 = DType("float64", "float", 64, "f64")
+DTYPES: Mapping[str, DType] = {d.name: d for d in (BOOL, INT32, INT64, FLOAT32, FLOAT64)}
+_PYTHON: Mapping[type, DType] = {bool: BOOL, int: INT64, float: FLOAT64}
+_NARROW = ("float16", "bfloat16", "half")
+
+
+def as_dtype(value: Any) -> DType:
+    """The element type meant by `value`: its name, a `DType`, a Python type, or NumPy's or torch's dtype object.
+
+    >>> as_dtype("float32"), as_dtype(int)
+    (gradsmith.float32, gradsmith.int64)
+    """
+    if isinstance(value, type) and value in _PYTHON:
+        return _PYTHON[value]
+    name = value if isinstance(value, str) else getattr(value, "name", None) or getattr(value, "__name__", str(value))
+    name = str(name).removeprefix("torch.")
+    if name in DTYPES:
+        return DTYPES[name]
+    remedy = f"choose from {', '.join(DTYPES)}"
+    if name in _NARROW:
+        remedy = (
+            "C99 and Python have no 16-bit arithmetic: compute in float32, and convert such data to float32 before the "
+            "call"
+        )
+    raise DTypeError(f"dtype {name!r} is not supported: {remedy}")
+
+
+def promote(*dtypes: DType) -> DType:
+    """The dtype that holds a result of operands of these dtypes, by the array API's table.
+
+    Where that leaves it open (an integer or a boolean with a float), the float's own dtype.
+
+    >>> promote(INT32, INT64), promote(FLOAT32, FLOAT64), promote(INT64, FLOAT32)
+    (gradsmith.int64, gradsmith.float64, gradsmith.float32)
+    """
+    order = ("bool", "int", "float")
+    return max(dtypes, key=lambda d: (order.index(d.kind), d.bits))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,15 @@ TARGETS = ("python", "numpy", "c")
 COMPILERS = tuple(c for c in ("gcc", "clang") if shutil.which(c))
 FLAGS = ("-std=c99", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
 
+SCALARS: dict[str, Any] = {
+    "float64": ctypes.c_double,
+    "float32": ctypes.c_float,
+    "int64": ctypes.c_int64,
+    "int32": ctypes.c_int32,
+    "bool": ctypes.c_int,
+}
+WORDS = {"double": "float64", "float": "float32", "int64_t": "int64", "int32_t": "int32"}
+
 Leaves = Sequence[Any]
 Run = Callable[[str, Leaves], list[np.ndarray]]  # ("value" | "grad" | "value_and_grad", arguments) -> flat results
 
@@ -43,9 +52,14 @@ def run_python(f: CompiledFunction) -> Run:
 
     def run(kind: str, leaves: Leaves) -> list[np.ndarray]:
         function = {"value": f, "grad": f.grad, "value_and_grad": f.value_and_grad}[kind]
-        return [np.asarray(leaf, dtype=np.float64) for leaf in flat(function(*leaves))]
+        return [np.asarray(leaf) for leaf in flat(function(*leaves))]
 
     return run
+
+
+def unset(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Memory that shows when nothing was written to it."""
+    return np.full(shape, np.nan if dtype.startswith("float") else -77, dtype=dtype)
 
 
 class Library:
@@ -79,16 +93,14 @@ class Library:
         arguments: list[Any] = []
         kept = []
         for argument, leaf in zip(function.inputs, leaves, strict=True):
-            array = np.array(leaf, dtype=np.float64, order="C")
+            array = np.array(leaf, dtype=argument.dtype, order="C")
             assert array.shape == argument.shape
             kept.append(array)
-            arguments.append(ctypes.c_double(float(array)) if argument.is_scalar else array.ctypes)
-        results = [np.full(a.shape, np.nan) for a in function.outputs]
-        arguments += [r.ctypes for r in results]
-        work = np.full(function.work, np.nan)
-        if function.work:
-            arguments.append(work.ctypes)
-        call.argtypes = [ctypes.c_double if a.is_scalar else ctypes.c_void_p for a in function.inputs] + [
+            arguments.append(SCALARS[argument.dtype](array.item()) if argument.is_scalar else array.ctypes)
+        results = [unset(a.shape, a.dtype) for a in function.outputs]
+        kept += [unset((work.size,), WORDS[work.ctype]) for work in function.work]
+        arguments += [r.ctypes for r in (*results, *kept[len(function.inputs) :])]
+        call.argtypes = [SCALARS[a.dtype] if a.is_scalar else ctypes.c_void_p for a in function.inputs] + [
             ctypes.c_void_p
         ] * (len(arguments) - len(function.inputs))
         call(*arguments)
@@ -106,7 +118,11 @@ class Reference:
 
 
 def ask_torch(graph: Graph, leaves: Leaves, first: np.ndarray, second: Sequence[np.ndarray]) -> Reference:
-    """`result = graph(leaves)`, `value = sum(first*result)`, its gradient, and the gradient of `sum(second*gradient)`."""
+    """`result = graph(leaves)`, `value = sum(first*result)`, its gradient, and the gradient of `sum(second*gradient)`.
+
+    All in float64, also for a graph of float32, so that the reference is much the more exact one.
+    """
+    graph = widened(graph)
     tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
     result = evaluate_torch(graph, tensors)[graph.outputs[0]]
     value = (torch.tensor(first) * result).sum()
@@ -115,6 +131,15 @@ def ask_torch(graph: Graph, leaves: Leaves, first: np.ndarray, second: Sequence[
     return Reference(
         _array(result), _array(value), [*map(_array, gradient)], [*map(_array, _gradients(total, tensors))]
     )
+
+
+def widened(graph: Graph) -> Graph:
+    """The graph in float64. (Constants keep the values that they have in float32.)"""
+    wide = graph.copy()
+    for _, attributes in wide.nodes(data=True):
+        if attributes["dtype"] == gs.float32:
+            attributes["dtype"] = gs.float64
+    return wide
 
 
 def torch_value_and_grad(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:
@@ -177,16 +202,20 @@ def contracted(y: gs.Expr, by: np.ndarray) -> gs.Expr:
     return y * float(by) if y.shape == () else gs.sum(y * by)
 
 
-def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0) -> float:
+def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0, dtype: str = "float64") -> float:
     """The worst error, in units of eps*max(|want|, scale): 0 for equal NaNs and infinities, inf for other mismatches.
 
-    Results below the normal range are compared in units of the smallest normal number.
+    Results below the normal range are compared in units of the smallest normal number. `dtype` is that of the result,
+    to which what is wanted is rounded first where that overflows.
     """
     got, want = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
     if got.shape != want.shape:
         return np.inf
+    info = np.finfo(dtype)
     with np.errstate(all="ignore"):
-        unit = EPS * np.maximum(np.maximum(np.abs(want), scale), TINY)
+        narrow = want.astype(dtype).astype(np.float64)
+        want = np.where(np.isfinite(narrow), want, narrow)
+        unit = float(info.eps) * np.maximum(np.maximum(np.abs(want), scale), float(info.tiny))
         error = np.abs(got - want) / unit
     equal = (got == want) | (np.isnan(got) & np.isnan(want))
     odd = ~equal & ~(np.isfinite(got) & np.isfinite(want))
@@ -197,7 +226,7 @@ def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0) -> float:
 class Program:
     """One function under test: its graph, the compiled forms, and how to run each."""
 
-    compiled: Mapping[str, CompiledFunction]  # "python", "numpy", "c"
+    compiled: Mapping[str, CompiledFunction]  # "python" (not for float32), "numpy", "c"
 
     @property
     def graph(self) -> Graph:
@@ -205,9 +234,10 @@ class Program:
 
 
 def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, **options: Any) -> Program:
-    """`expression` of `inputs` for all three targets."""
+    """`expression` of `inputs` for all targets that have its dtype."""
+    targets = TARGETS[1:] if options.get("dtype") == "float32" else TARGETS
     return Program(
-        {t: gs.compile(expression, args=inputs, target=t, name=name, selftest=False, **options) for t in TARGETS}
+        {t: gs.compile(expression, args=inputs, target=t, name=name, selftest=False, **options) for t in targets}
     )
 
 
@@ -228,5 +258,5 @@ class Runners:
     def all(self, key: str) -> list[tuple[str, Run]]:
         """Every target with the function that runs program `key` on it."""
         program = self._programs[key]
-        found = [(t, run_python(program.compiled[t])) for t in ("python", "numpy")]
+        found = [(t, run_python(program.compiled[t])) for t in ("python", "numpy") if t in program.compiled]
         return found + [(c, library[key]) for c, library in self._libraries.items()]

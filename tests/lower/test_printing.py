@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import gradsmith as gs
 from gradsmith.lower.printing import Printer, Text, wrapped
 from gradsmith.target import load_target
+from gradsmith.types import FLOAT64
 
 a, b, c = gs.symbols("a b c")
 
@@ -66,7 +67,7 @@ BINARY = {"+": ast.Add, "-": ast.Sub, "*": ast.Mult, "/": ast.Div}
 def fill(tree: object, printer: Printer) -> tuple[Text, str]:
     """The printed text, and the fully bracketed text of the same tree."""
     if isinstance(tree, gs.Expr):
-        text = printer.number(tree.params["value"]) if tree.op.name == "constant" else Text(str(tree.name))
+        text = printer.number(tree.params["value"], FLOAT64) if tree.op.name == "constant" else Text(str(tree.name))
         return text, f"({text.text})"
     kind, *parts = tree  # type: ignore[misc]
     texts, full = zip(*(fill(p, printer) for p in parts), strict=True)
@@ -87,7 +88,7 @@ def test_reading_back_gives_the_same_tree(tree: object) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_literals_read_back_exactly(value: float) -> None:
     for target in ("python", "numpy", "c"):
-        text = Printer(load_target(target)).number(value).text
+        text = Printer(load_target(target)).number(value, FLOAT64).text
         assert float(text) == value
         assert math.copysign(1.0, float(text)) == math.copysign(1.0, value)
 
@@ -96,7 +97,7 @@ def test_a_sign_before_a_sign_is_no_decrement() -> None:
     printer = Printer(load_target("c"))
     minus = printer.fill("-{0}", [Text("x")])
     assert printer.fill("-{0}", [minus]).text == "-(-x)"
-    assert printer.fill("-{0}", [printer.number(-2.0)]).text == "-(-2.0)"
+    assert printer.fill("-{0}", [printer.number(-2.0, FLOAT64)]).text == "-(-2.0)"
 
 
 def test_c_brackets_and_in_or() -> None:

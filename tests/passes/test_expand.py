@@ -10,6 +10,7 @@ from gradsmith.passes.pipeline import prepare
 from gradsmith.registry import OPS
 from gradsmith.target import load_target
 from gradsmith.trace import to_graph
+from gradsmith.types import Type
 from gradsmith.verify import verify
 
 EXPANDABLE = sorted(name for name, op in OPS.items() if op.expand is not None)
@@ -21,7 +22,7 @@ def test_the_expansion_computes_what_the_op_computes(name: str) -> None:
     for sample in op.samples:
         params = sample[-1] if isinstance(sample[-1], dict) else {}
         operands = [np.asarray(v, dtype=float) for v in sample if not isinstance(v, dict)]
-        graph = verify(expanded(op, [a.shape for a in operands], params))
+        graph = verify(expanded(op, [Type(a.shape) for a in operands], params))
         got = evaluate(graph, operands)[graph.outputs[0]]
         np.testing.assert_allclose(got, op.evaluate(*operands, **params), rtol=1e-14)
 

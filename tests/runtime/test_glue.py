@@ -34,6 +34,7 @@ class Leaf:
     shape: tuple[int, ...] = ()
     ctype: str = "double"
     format: str = "d"
+    dtype: str = "float64"
 
     @property
     def is_scalar(self) -> bool:
@@ -49,13 +50,22 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What the template reads of a workspace."""
+
+    name: str
+    size: int
+    ctype: str = "double"
+
+
+@dataclass(frozen=True)
 class Function:
     """What the template reads of a function."""
 
     name: str
     inputs: tuple[Leaf, ...]
     outputs: tuple[Leaf, ...]
-    work: int = 0
+    work: tuple[Work, ...] = ()
     returns_tuple: bool = True
     doc: str = "A function under test."
 
@@ -113,10 +123,10 @@ FUNCTIONS = (
         "g_value_and_grad",
         (Leaf("x"), Leaf("W", (3, 4)), Leaf("b", (2,))),
         (Leaf("value"), Leaf("d_x"), Leaf("d_W", (3, 4))),
-        work=2,
+        work=(Work("work", 2),),
     ),
     Function("g_scale", (Leaf("x"), Leaf("v", (3,))), (Leaf("y", (3,)),), returns_tuple=False),
-    Function("g_big", (Leaf("v", (20000,)),), (Leaf("total"),), work=20000, returns_tuple=False),
+    Function("g_big", (Leaf("v", (20000,)),), (Leaf("total"),), work=(Work("work", 20000),), returns_tuple=False),
     Function("g_constant", (), (Leaf("value"),)),
     Function("g_nothing", (Leaf("x"),), ()),
 )

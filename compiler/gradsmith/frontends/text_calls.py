@@ -27,7 +27,7 @@ _ALIASES = {
     "abs": "absolute", "pow": "power", "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "arctan2": "atan2",
 }  # fmt: skip
-_NOT_IN_TEXT = ("getitem", "scatter")  # x[i] is how a text writes them
+_NOT_IN_TEXT = ("astype", "getitem", "scatter")  # texts have numbers only; x[i] is how they index
 _REMEDIES = {
     "ceil": "write -floor(-x)",
     "log2": "write log(x)/log(2)",

@@ -19,18 +19,21 @@ from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Assembly, Contraction, Layout, Reduction, lookup
 from ..target import Target
+from ..types import DType
 from .fusion import Unit, fuse, shape_of
 from .memory import Lifetime, place_buffers
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
-from .statements import Body, Group, annotated, cotangent_owners, plan
+from .statements import Body, Group, annotated, cotangent_owners, plan, working_dtype
 
 __all__ = ["loops"]
 
 
-def loops(graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names) -> Body:
-    """The body that computes `groups` into its output parameters."""
-    return _Writer(graph, groups, inputs, target, names).body()
+def loops(
+    graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names, main: DType
+) -> Body:
+    """The body that computes `groups` into its output parameters; workspace of dtype `main` has the plain name."""
+    return _Writer(graph, groups, inputs, target, names, main).body()
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,15 @@ class _Writer:
     """The state of writing one function: where each value is, and the lines so far."""
 
     def __init__(
-        self, graph: Graph, groups: Sequence[Group], inputs: Sequence[Argument], target: Target, names: Names
+        self,
+        graph: Graph,
+        groups: Sequence[Group],
+        inputs: Sequence[Argument],
+        target: Target,
+        names: Names,
+        main: DType,
     ) -> None:
-        self.graph, self.groups, self.target, self.names = graph, groups, target, names
+        self.graph, self.groups, self.target, self.names, self.main = graph, groups, target, names, main
         self.printer = Printer(target)
         self.plan = plan(graph, groups, implicit_broadcast=False)
         self.owners = cotangent_owners(graph)
@@ -93,25 +102,27 @@ class _Writer:
                 if isinstance(value, np.ndarray):
                     self.buffers[n.key] = self._table(n, value)
                 else:
-                    self.scalars[n.key] = self.printer.number(value)
+                    self.scalars[n.key] = self.printer.number(value, n.type.dtype)
             elif op.kind != "leaf":
-                self.result.ops[op.name] = op
+                dtype = working_dtype(self.graph, n)
+                self.result.ops[op.name, dtype] = op
                 if isinstance(op.structure, Reduction):
-                    self.result.ops[op.structure.combine] = lookup(op.structure.combine)
+                    self.result.ops[op.structure.combine, dtype] = lookup(op.structure.combine)
 
     def _table(self, n: Node, value: np.ndarray) -> str:
         name = self.names.fresh(n.origin.name, "table_")
-        entries = ", ".join(self.printer.number(v.item()).text for v in value.ravel())
-        pattern = self.target.syntax["table_bool" if value.dtype == bool else "table"]
-        text = pattern.format(name=name, size=max(1, value.size), values=entries or "0.0")
+        entries = ", ".join(self.printer.number(v.item(), n.type.dtype).text for v in value.ravel())
+        text = self.target.syntax["table"].format(
+            type=self._type(n), name=name, size=max(1, value.size), values=entries or "0"
+        )
         self.tables += _lines(text)
         return name
 
     def _repeated(self) -> set[int]:
         found: set[int] = set()
         for n in self.plan.nodes:
-            cell = self.target.cell(lookup(n.op))
-            if isinstance(cell, str) and lookup(n.op).kind == "elementwise" and not n.type.shape:
+            cell = self._cell(n)
+            if lookup(n.op).kind == "elementwise" and not n.type.shape:
                 found.update(n.args[i] for i in self.printer.repeats(cell))
         return found
 
@@ -143,13 +154,17 @@ class _Writer:
                     lifetimes[n.key] = (max(1, n.type.size), i, last[n.key])
                 elif n.type.shape and n.key not in self.buffers and not unit.shared:
                     lifetimes[n.key] = (max(1, n.type.size), i, i)
-        offsets, self.result.work = place_buffers(lifetimes)
         declared = []
-        for key in lifetimes:
-            self.buffers[key] = self.names.fresh(self._wish(self.graph.node(key)))
-            pattern = self.target.syntax["buffer"]
-            place = f"work + {offsets[key]}" if offsets[key] else "work"
-            declared += _lines(pattern.format(name=self.buffers[key], place=place))
+        for dtype in sorted({self.graph.nodes[key]["dtype"] for key in lifetimes}):
+            placed = {key: life for key, life in lifetimes.items() if self.graph.nodes[key]["dtype"] == dtype}
+            offsets, self.result.work[dtype] = place_buffers(placed)
+            work = "work" if dtype == self.main else f"work_{dtype.short}"
+            for key in placed:
+                n = self.graph.node(key)
+                self.buffers[key] = self.names.fresh(self._wish(n))
+                place = f"{work} + {offsets[key]}" if offsets[key] else work
+                pattern = self.target.syntax["buffer"]
+                declared += _lines(pattern.format(type=self._type(n), name=self.buffers[key], place=place))
         for alias, base in self.units.aliases.items():
             if base in self.buffers:
                 self.buffers[alias] = self.buffers[base]
@@ -219,8 +234,17 @@ class _Writer:
         return f"d_{name}" if name.isidentifier() else n.origin.name
 
     def _assign(self, n: Node, name: str, value: str) -> str:
-        pattern = "assign_bool" if n.type.dtype.kind == "bool" else "assign"
-        return self.target.syntax[pattern].format(name=name, value=value)
+        return self.target.syntax["assign"].format(type=self._type(n), name=name, value=value)
+
+    def _type(self, n: Node) -> str:
+        return self.target.types[n.type.dtype.name]
+
+    def _cell(self, n: Node) -> str:
+        """How the target writes `n`, on operands `{0}`, `{1}` …"""
+        cell = self.target.cell(lookup(n.op), working_dtype(self.graph, n))
+        if callable(cell):
+            cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
+        return cell or ""
 
     def _shared_loop(self, unit: Unit) -> list[Line]:
         """One loop that computes several element-wise arrays and full reductions of the same shape."""
@@ -230,8 +254,7 @@ class _Writer:
             structure = lookup(n.op).structure
             if isinstance(structure, Reduction):
                 totals[n.key] = self.names.fresh(n.origin.name, "sum_" if structure.combine == "add" else "acc_")
-                initial = self.printer.number(structure.initial).text
-                before += _lines(self.target.syntax["accumulator"].format(name=totals[n.key], value=initial))
+                before += _lines(self._accumulator(n, totals[n.key], structure.initial))
         flat = len(unit.shape) > 1 and all(self._walks_flat(n) for n in unit.nodes)
         shape = (math.prod(unit.shape),) if flat else unit.shape
 
@@ -240,12 +263,12 @@ class _Writer:
             for n in unit.nodes:
                 if n.key in totals:
                     value = self._element(n.args[0], nest.index, flat, lines, nest.depth)
-                    self._combine(lookup(n.op).structure, totals[n.key], value, lines, nest.depth)
+                    self._combine(n, lookup(n.op).structure, totals[n.key], value, lines, nest.depth)
                 else:
                     self._shared_element(n, unit, nest, lines)
 
         sums = [totals[n.key] for n in unit.nodes if n.key in totals and _is_sum(lookup(n.op).structure)]
-        lines = before + self._rows(self._loop_over(shape, inside), shape, sums)
+        lines = before + self._rows(unit.nodes[-1], self._loop_over(shape, inside), shape, sums)
         self.locals.clear()
         self.scalars.update({key: Text(name) for key, name in totals.items()})
         return lines
@@ -313,9 +336,8 @@ class _Writer:
         def value(inner: Index, body: list[Line], depth: int) -> Text:
             left, right = structure.sources(nest.index, inner[0], *types)
             factors = [self._element(a, left, False, body, depth), self._element(b, right, False, body, depth)]
-            return self._fill("mul", factors, body, depth)
+            return self._fill(self._cell_of("mul", n.type.dtype), factors, n.type.dtype, body, depth)
 
-        self.result.ops["mul"] = lookup("mul")
         self._accumulate(n, Reduction("add", 0.0), (structure.length(*types),), value, nest, lines)
 
     def _accumulate(
@@ -329,21 +351,20 @@ class _Writer:
     ) -> None:
         """An accumulator, the loop that fills it, and where its total goes."""
         total = self.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
-        initial = self.printer.number(structure.initial).text
-        lines += _lines(self.target.syntax["accumulator"].format(name=total, value=initial), nest.depth)
+        lines += _lines(self._accumulator(n, total, structure.initial), nest.depth)
 
         def inside(inner: _Nest, body: list[Line]) -> None:
-            self._combine(structure, total, value(inner.index, body, inner.depth), body, inner.depth)
+            self._combine(n, structure, total, value(inner.index, body, inner.depth), body, inner.depth)
 
         sums = [total] if _is_sum(structure) else []
-        lines += self._rows(self._loop_over(shape, inside, nest.depth), shape, sums)
+        lines += self._rows(n, self._loop_over(shape, inside, nest.depth), shape, sums)
         if n.type.shape:
             offset = self._offset(nest.index, shape_of(self.graph, n.key))
             self._set(f"{self.buffers[n.key]}[{offset}]", Text(total), lines, nest.depth)
         else:
             self.scalars[n.key] = Text(total)
 
-    def _rows(self, nest: list[Line], shape: Sequence[int], sums: Sequence[str]) -> list[Line]:
+    def _rows(self, n: Node, nest: list[Line], shape: Sequence[int], sums: Sequence[str]) -> list[Line]:
         """A nest of loops in which each row has sums of its own, if it reads rows out of order.
 
         GCC 12 (Debian 12's) adds elements twice, from -O2 on, where it vectorises a sum over several axes of which the
@@ -354,13 +375,12 @@ class _Writer:
             return nest
         depth = nest[loops - 1].depth
         row = {total: self.names.fresh(None, "row_") for total in sums}
-        zero = self.printer.number(0.0).text
         add_to = self.target.syntax["add_to"]
         inner = []
         for line in nest[loops:-loops]:
             name = next((t for t in sums if line.text.startswith(f"{t} ")), None)
             inner.append(line if name is None else Line(line.depth, row[name] + line.text.removeprefix(name)))
-        before = [Line(depth, self.target.syntax["accumulator"].format(name=row[t], value=zero)) for t in sums]
+        before = [Line(depth, self._accumulator(n, row[t], 0.0)) for t in sums]
         after = [Line(depth, add_to.format(name=t, value=row[t])) for t in sums]
         return [
             *nest[: loops - 1],
@@ -372,13 +392,20 @@ class _Writer:
             *nest[len(nest) - loops + 1 :],
         ]
 
-    def _combine(self, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
+    def _accumulator(self, n: Node, name: str, initial: float) -> str:
+        dtype = n.type.dtype
+        number = int(initial) if dtype.kind == "int" and math.isfinite(initial) else initial
+        value = self.printer.number(number, dtype).text
+        return self.target.syntax["accumulator"].format(type=self._type(n), name=name, value=value)
+
+    def _combine(self, n: Node, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
         assert isinstance(structure, Reduction)
         if structure.combine in ("add", "mul"):
             pattern = self.target.syntax[f"{structure.combine}_to"]
             lines += _lines(pattern.format(name=total, value=value.text), depth)
         else:
-            combined = self._fill(structure.combine, [Text(total), value], lines, depth)
+            cell = self._cell_of(structure.combine, n.type.dtype)
+            combined = self._fill(cell, [Text(total), value], n.type.dtype, lines, depth)
             lines += _lines(self.target.syntax["set"].format(name=total, value=combined.text), depth)
 
     def _assembly(self, n: Node, structure: Assembly) -> list[Line]:
@@ -389,7 +416,7 @@ class _Writer:
             places = np.concatenate([np.ravel(positions(key, shape)) for key in n.params["keys"]])
             exclusive = len(np.unique(places)) == len(places)
             if not (exclusive and len(places) == math.prod(shape)):
-                zero = self.printer.number(0.0)
+                zero = self.printer.number(0, n.type.dtype)
                 lines += self._loop_over(
                     (math.prod(shape),),
                     lambda nest, body: self._set(f"{buffer}[{self._subscript(nest.index[0])}]", zero, body, nest.depth),
@@ -440,15 +467,23 @@ class _Writer:
             elif op.structure is None:
                 index = tuple(Affine() for _ in shape_of(self.graph, a))  # one element in another shape
             return self._element(a, index, flat, lines, depth)
-        return self._fill(op.name, [self._element(a, index, flat, lines, depth) for a in n.args], lines, depth)
+        operands = [self._element(a, index, flat, lines, depth) for a in n.args]
+        return self._fill(self._cell(n), operands, working_dtype(self.graph, n), lines, depth)
 
-    def _fill(self, name: str, operands: list[Text], lines: list[Line], depth: int) -> Text:
-        cell = self.target.cell(lookup(name))
+    def _cell_of(self, name: str, dtype: DType) -> str:
+        cell = self.target.cell(lookup(name), dtype)
         assert isinstance(cell, str)
+        return cell
+
+    def _fill(self, cell: str, operands: list[Text], dtype: DType, lines: list[Line], depth: int) -> Text:
+        """The operands, all of `dtype`, in their places; what a cell prints twice gets a name first."""
         for i in self.printer.repeats(cell):
             if not operands[i].text.replace(".", "").isidentifier() and not _is_number(operands[i].text):
                 local = self.names.fresh(None)
-                lines += _lines(self.target.syntax["assign"].format(name=local, value=operands[i].text), depth)
+                type = self.target.types[dtype.name]
+                lines += _lines(
+                    self.target.syntax["assign"].format(type=type, name=local, value=operands[i].text), depth
+                )
                 operands[i] = Text(local)
         return self.printer.fill(cell, operands)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from .._version import __version__
 from ..graph import Graph
-from ..program import Argument, Function, Program, SelfTest
+from ..program import Argument, Function, Program, SelfTest, Work
 from ..registry import Op
 from ..target import Target
-from ..types import format_shape
+from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
@@ -63,24 +63,25 @@ def lower(
     groups = dict(zip(("values", "gradients"), _groups(graph, signature), strict=True))
     functions: list[Function] = []
     twins: list[Function] = []
-    ops: dict[str, Op] = {}
-    twin_ops: dict[str, Op] = {}
+    ops: dict[tuple[str, DType], Op] = {}
+    twin_ops: dict[tuple[str, DType], Op] = {}
+    main = _main_dtype(graph)
     tables = Tables(graph, names, target) if target.lowering == "array" else None
     for kind in derivatives:
         wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
         if target.lowering == "loops":
-            body = loops(graph, wanted, signature.inputs, target, names.copy())
+            body = loops(graph, wanted, signature.inputs, target, names.copy(), main)
         else:
             body = straight(graph, wanted, signature.inputs, target, names.copy(), tables)
-        function = _function(functions_names[kind], kind, body, signature, target)
+        function = _function(functions_names[kind], kind, body, signature, target, main)
         functions.append(function)
         ops.update(body.ops)
         if target.twin and body.may_raise:
             twin = straight(graph, wanted, signature.inputs, target, names.copy(), tables, twin=True)
-            twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target))
+            twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target, main))
             twin_ops.update(twin.ops)
-    imports, support = support_of(ops.values(), target, twin=False)
-    more_imports, more_support = support_of(twin_ops.values(), target, twin=True) if twins else ([], [])
+    imports, support = support_of(ops, target, twin=False)
+    more_imports, more_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
         name=name,
@@ -91,10 +92,12 @@ def lower(
         inputs=signature.inputs,
         functions=tuple(functions),
         twins=tuple(twins),
+        includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in graph.ordered()) else (),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=tuple(dict.fromkeys([*support, *more_support])),
         constants=tuple(tables.lines() if tables else ()),
-        work=max((f.work for f in functions), default=0),
+        dtype=main.name,
+        work=_widest([w for f in functions for w in f.work]),
         selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
@@ -105,7 +108,8 @@ def lower(
 def _legal(signature: Signature, names: Names, target: Target) -> Signature:
     """The signature with names that the target allows, all different where outputs are parameters too."""
     if target.lowering == "loops":
-        names.fresh("work")
+        for end in ("", "_f32", "_i32", "_i64"):
+            names.fresh(f"work{end}")
     inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
     renamed = {old.name: new.name for old, new in zip(signature.inputs, inputs, strict=True)}
     if target.lowering != "loops":
@@ -133,18 +137,41 @@ def _groups(graph: Graph, signature: Signature) -> tuple[list[Group], list[Group
     return found[0], found[1]
 
 
-def _function(name: str, kind: str, body: Body, signature: Signature, target: Target) -> Function:
-    outputs = signature.outputs(kind)
+def _main_dtype(graph: Graph) -> DType:
+    """The floating-point type of a file: float64 where there is any."""
+    found = [n.type.dtype for n in graph.ordered()]
+    return FLOAT32 if FLOAT32 in found and FLOAT64 not in found else FLOAT64
+
+
+def _works(body: Body, target: Target, main: DType) -> tuple[Work, ...]:
+    """One workspace for each element type; the file's own type has the plain names."""
+    works = []
+    for dtype, size in sorted(body.work.items(), key=lambda item: item[0] is not main):
+        end = "" if dtype == main else f"_{dtype.short}"
+        works.append(Work(f"work{end}", f"WORK{end.upper()}", target.types[dtype.name], size))
+    return tuple(works)
+
+
+def _widest(works: Sequence[Work]) -> tuple[Work, ...]:
+    """Of several functions' workspaces, the largest of each kind."""
+    largest: dict[str, Work] = {}
+    for work in sorted(works, key=lambda w: w.size):
+        largest[work.name] = work
+    return tuple(sorted(largest.values(), key=lambda w: w.name))
+
+
+def _function(name: str, kind: str, body: Body, signature: Signature, target: Target, main: DType) -> Function:
+    outputs, works = signature.outputs(kind), _works(body, target, main)
     return Function(
         name=name,
         kind=kind,
         doc=_doc(kind, signature),
         inputs=signature.inputs,
         outputs=outputs,
-        signature=_head(name, signature, outputs, body.work, target),
+        signature=_head(name, signature, outputs, works, target),
         body=tuple(body.lines),
         result=_result(body, kind, signature, target),
-        work=body.work,
+        work=works,
         returns_tuple=len(outputs) > 1,
     )
 
@@ -174,29 +201,26 @@ def _shape(a: Argument) -> str:
     return format_shape(a.shape) if a.shape else "(scalar)"
 
 
-def _head(name: str, signature: Signature, outputs: Sequence[Argument], work: int, target: Target) -> str:
+def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: Sequence[Work], target: Target) -> str:
     """The line that names the function and its parameters, cut where it grows long."""
     syntax = target.syntax
-    texts = [syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name) for a in signature.inputs]
+    texts = [
+        syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype)
+        for a in signature.inputs
+    ]
     if target.lowering == "loops":
-        texts += [syntax["output"].format(name=a.name) for a in outputs]
-        texts += [syntax["workspace"]] if work else []
+        texts += [syntax["output"].format(name=a.name, type=a.ctype) for a in outputs]
+        texts += [syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
     head = syntax["signature"].format(name=name, parameters=", ".join(texts))
     first, *rest = wrapped(head, WIDTH, 4)
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
 
 
 def _call(f: Function) -> str:
-    """The statement by which a C self-test calls `f` on the arrays `gs_in` and `gs_out`."""
-    texts, at = [], 0
-    for a in f.inputs:
-        texts.append(f"gs_in[{at}]" if a.is_scalar else f"gs_in + {at}")
-        at += a.size
-    at = 0
-    for a in f.outputs:
-        texts.append(f"gs_out + {at}")
-        at += a.size
-    return f"{f.name}({', '.join([*texts, *(['gs_work'] if f.work else [])])});"
+    """The statement by which a C self-test calls `f`."""
+    texts = [f"{'*' if a.is_scalar else ''}gs_in_{a.name}" for a in f.inputs]
+    texts += [f"gs_out_{a.name}" for a in f.outputs] + [f"gs_{w.name}" for w in f.work]
+    return f"{f.name}({', '.join(texts)});"
 
 
 def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:
@@ -218,6 +242,11 @@ def _tuple(texts: Sequence[str], target: Target) -> str:
     return target.syntax["tuple"].format(values=", ".join(texts))
 
 
-def argument(name: str, shape: tuple[int, ...], about: str) -> Argument:
-    """An `Argument` record with its size."""
-    return Argument(name, shape, math.prod(shape), about)
+_FORMATS = {"float64": "d", "float32": "f", "int64": "q", "int32": "i", "bool": "?"}
+
+
+def argument(name: str, type: Type, about: str, target: Target) -> Argument:
+    """An `Argument` record: its size, and its element type in the target's words."""
+    shape, dtype = static_shape(type.shape), type.dtype.name
+    words = target.types.get(f"{dtype}[]", target.types.get(dtype, dtype)) if shape else target.types.get(dtype, dtype)
+    return Argument(name, shape, math.prod(shape), about, dtype, words, _FORMATS[dtype])

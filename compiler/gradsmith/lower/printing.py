@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from ..target import Target
+from ..types import FLOAT32, DType
 
 __all__ = ["ATOM", "WIDTH", "Printer", "Text", "wrapped"]
 
@@ -38,6 +41,7 @@ class Printer:
         levels = {symbol: i + 1 for i, level in enumerate(target.precedence) for symbol in level}
         self._parse: Callable[[str], _Template] = lru_cache(maxsize=None)(lambda cell: _parse(cell, levels))
         self._literals = target.literals
+        self._narrow = target.float32.get("literal", "{value}")
         self._minus = levels.get("u-", ATOM)
 
     def fill(self, cell: str, operands: Sequence[Text]) -> Text:
@@ -55,14 +59,21 @@ class Printer:
         """Which operands a cell prints more than once (they must be names, not expressions)."""
         return self._parse(cell).repeats
 
-    def number(self, value: float | bool) -> Text:
-        """A literal: the shortest text that reads back as the same number."""
-        if isinstance(value, bool):
+    def number(self, value: float | int | bool, dtype: DType) -> Text:
+        """A literal of `dtype`: the shortest text that reads back as the same number."""
+        if dtype.kind == "bool":
             return Text(self._literals["true" if value else "false"])
+        level = ATOM if math.copysign(1.0, value) > 0 else self._minus
+        special = f"{'-' if value < 0 else ''}{dtype.name}.{abs(value)}"
+        if special in self._literals:
+            return Text(self._literals[special])
         if math.isinf(value):
-            text = self._literals["inf"]
-            return Text(text) if value > 0 else Text(f"-{text}", self._minus)
-        return Text(repr(value), ATOM if math.copysign(1.0, value) > 0 else self._minus)
+            return Text(f"{'-' if value < 0 else ''}{self._literals['inf']}", level)
+        if dtype.kind == "int":
+            return Text(str(value), level)
+        if dtype == FLOAT32:
+            return Text(self._narrow.format(value=str(np.float32(value))), level)
+        return Text(repr(float(value)), level)
 
 
 @dataclass(frozen=True)

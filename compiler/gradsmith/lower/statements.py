@@ -12,9 +12,10 @@ from ..origin import Origin, statement_text
 from ..program import Argument, Line
 from ..registry import Op, lookup
 from ..target import Target
+from ..types import BOOL, DType
 from .printing import WIDTH
 
-__all__ = ["Body", "Group", "Plan", "annotated", "cotangent_owners", "plan", "support_of"]
+__all__ = ["Body", "Group", "Plan", "annotated", "cotangent_owners", "plan", "support_of", "working_dtype"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Body:
 
     lines: list[Line]
     result: str = ""
-    work: int = 0
-    ops: dict[str, Op] = field(default_factory=dict)
+    work: dict[DType, int] = field(default_factory=dict)
+    ops: dict[tuple[str, DType], Op] = field(default_factory=dict)
     may_raise: bool = False
 
 
@@ -67,6 +68,11 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
         for a in operands[key]:
             uses[a] = uses.get(a, 0) + 1
     return Plan(tuple(reversed(nodes)), operands, uses, outputs)
+
+
+def working_dtype(graph: Graph, n: Node) -> DType:
+    """The dtype in which `n` computes: its operands', for a comparison, and else its result's."""
+    return graph.nodes[n.args[0]]["dtype"] if n.type.dtype == BOOL and n.args else n.type.dtype
 
 
 def cotangent_owners(graph: Graph) -> dict[int, int]:
@@ -127,13 +133,12 @@ def _harmless(comment: str) -> str:
     return comment.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\").replace("\n", " ")
 
 
-def support_of(ops: Iterable[Op], target: Target, twin: bool) -> tuple[list[str], list[str]]:
-    """Import lines and helper texts that the cells of `ops` need, each once."""
+def support_of(ops: Mapping[tuple[str, DType], Op], target: Target, twin: bool) -> tuple[list[str], list[str]]:
+    """Import lines and helper texts that the cells of `ops`, for these dtypes, need, each once."""
     imports: list[str] = []
     texts: list[str] = []
-    for op in ops:
-        key = f"{target.name}.{target.twin}" if twin else target.name
-        text = target.support.get(op.name, op.support.get(key, "")) if not twin else op.support.get(key, "")
+    for (_, dtype), op in ops.items():
+        text = target.support_text(op, dtype, twin)
         found = [line for line in text.splitlines() if line.startswith("import ")]
         rest = "\n".join(line for line in text.splitlines() if not line.startswith("import ")).strip("\n")
         imports += [line for line in found if line not in imports]

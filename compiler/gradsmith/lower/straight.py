@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from ..graph import Graph, Node
+from ..ops._declare import dtype_option, numpy_name
 from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Cell, lookup
 from ..target import Target
-from ..types import format_shape
+from ..types import DType, format_shape
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
-from .statements import Body, Group, Plan, annotated, cotangent_owners, plan
+from .statements import Body, Group, Plan, annotated, cotangent_owners, plan, working_dtype
 
 __all__ = ["straight"]
 
@@ -51,7 +52,9 @@ class Tables:
             value, name = n.params["value"], self._names[key]
             pattern = "table" if value.size else "empty_table"  # brackets alone cannot say (0, 4)
             shape = format_shape(value.shape)
-            text = self._target.syntax[pattern].format(name=name, value=_nested(value, self._printer), shape=shape)
+            text = self._target.syntax[pattern].format(
+                name=name, value=_nested(value, n.type.dtype, self._printer), shape=shape, option=dtype_option(n.type)
+            )
             found += wrapped(text, WIDTH, 0)
         return found
 
@@ -82,15 +85,16 @@ def straight(
         if n.op == "constant":
             value = n.params["value"]
             table = tables is not None and isinstance(value, np.ndarray)
-            texts[n.key] = Text(tables.name(n)) if table else printer.number(value)  # type: ignore[union-attr]
+            texts[n.key] = Text(tables.name(n)) if table else printer.number(value, n.type.dtype)  # type: ignore[union-attr]
             continue
         raises = _raises(graph, n, target)
         body.may_raise = body.may_raise or raises
         if raises or not twin:  # the twin's own support is for what may raise
-            body.ops[op.name] = op
+            body.ops[op.name, working_dtype(graph, n)] = op
         operands = [texts[a] for a in planned.operands[n.key]]
         if "typed" in target.literals and n.args and all(_scalar_constant(graph, a) is not None for a in n.args):
-            operands[0] = Text(target.literals["typed"].format(value=operands[0].text))
+            dtype = numpy_name(graph.nodes[n.args[0]]["dtype"])
+            operands[0] = Text(target.literals["typed"].format(value=operands[0].text, dtype=dtype))
         if target.name in op.statements:
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
             types = [graph.node(a).type for a in n.args]
@@ -114,7 +118,7 @@ def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int,
     found: dict[int, str] = {}
     for n in planned.nodes:
         op = lookup(n.op)
-        cell: Cell | None = target.cell(op, twin and _raises(graph, n, target))
+        cell: Cell | None = target.cell(op, working_dtype(graph, n), twin and _raises(graph, n, target))
         if cell is None:
             continue
         if isinstance(cell, str):
@@ -154,15 +158,15 @@ def _wish(n: Node, planned: Plan, owner: Text | None) -> str | None:
     return f"d_{owner.text}" if owner is not None and owner.text.isidentifier() else n.origin.name
 
 
-def _nested(value: np.ndarray, printer: Printer) -> str:
+def _nested(value: np.ndarray, dtype: DType, printer: Printer) -> str:
     if value.ndim == 0:
-        return printer.number(value.item()).text
-    return f"[{', '.join(_nested(v, printer) for v in value)}]"
+        return printer.number(value.item(), dtype).text
+    return f"[{', '.join(_nested(v, dtype, printer) for v in value)}]"
 
 
 def _scalar_constant(graph: Graph, key: int) -> Any:
     value = graph.nodes[key]["params"].get("value")
-    return value if isinstance(value, float) else None
+    return value if isinstance(value, float | int) else None
 
 
 def _take_apart(
@@ -203,7 +207,7 @@ def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, target: Targ
     for key, a in zip(graph.inputs, inputs, strict=True):
         pattern = target.syntax.get("scalar_entry" if a.is_scalar else "array_entry", "")
         if pattern and key in read:
-            lines.append(pattern.format(name=a.name))
+            lines.append(pattern.format(name=a.name, dtype=numpy_name(graph.nodes[key]["dtype"])))
     return _lines(lines)
 
 

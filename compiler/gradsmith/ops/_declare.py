@@ -8,16 +8,27 @@ from typing import Any
 from ..errors import ShapeError
 from ..registry import Cell
 from ..trace import Expr, op
-from ..types import BOOL, FLOAT64, Type, format_shape
+from ..types import BOOL, DType, Type, format_shape
 
 #: A function that traces an op. Records that refer to themselves in a derivative rule declare it for the type checker.
 Traced = Callable[..., Expr]
 
-__all__ = ["Traced", "cells", "condition", "elementwise", "free", "function", "infix", "no_gradient"]
+__all__ = [
+    "Traced",
+    "cells",
+    "condition",
+    "dtype_option",
+    "elementwise",
+    "free",
+    "function",
+    "infix",
+    "no_gradient",
+    "numpy_name",
+]
 
 
 def elementwise(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
-    """An op on equal shapes (tracing has broadcast already) with a float64 result."""
+    """An op on equal shapes (tracing has broadcast already) whose result has the dtype of its (last) operand."""
     return op(name, arity=arity, kind="elementwise", infer=_same_shape, **fields)
 
 
@@ -29,7 +40,7 @@ def condition(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
 def _same_shape(*types: Type) -> Type:
     if any(t.shape != types[0].shape for t in types):
         raise ShapeError("operands have shapes " + ", ".join(format_shape(t.shape) for t in types))
-    return Type(types[0].shape, FLOAT64)
+    return types[-1]
 
 
 def _same_shape_bool(*types: Type) -> Type:
@@ -58,6 +69,16 @@ def function(python: str, numpy: str | None = None, c: str | None = None) -> dic
 def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:
     """Cells that differ by target."""
     return {"python": python, "numpy": numpy, "c": c}
+
+
+def dtype_option(x: Type) -> str:
+    """The `dtype=` that a NumPy call needs for arrays like `x`: none for float64, which is NumPy's default."""
+    return "" if x.dtype == "float64" else f", dtype=np.{numpy_name(x.dtype)}"
+
+
+def numpy_name(dtype: DType) -> str:
+    """The name of NumPy's scalar type."""
+    return "bool_" if dtype == BOOL else dtype.name
 
 
 def free(*_: Any, **__: Any) -> dict[str, int]:

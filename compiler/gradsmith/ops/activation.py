@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..trace import Expr
 from ._declare import Traced, cells, elementwise
-from .arithmetic import absolute
-from .elementary import exp, log1p
+from .arithmetic import absolute, square
+from .elementary import exp, log1p, tanh
 from .selection import maximum, where
 
 __all__ = ["relu", "sigmoid", "softplus"]
@@ -39,12 +40,35 @@ sigmoid: Traced = elementwise(
     doc="Logistic function `1/(1 + exp(-x))`.",
     symbol="σ",
     slope="σ(x)*σ(-x)",
-    vjp=lambda g, y, x: (g * (y * sigmoid(-x)),),  # y*(1 - y) loses every digit for large x
+    vjp=lambda g, y, x: (g * sigmoid_slope(x),),  # y*(1 - y) loses every digit for large x
     expand=lambda x: 1.0 / (1.0 + exp(-x)),
     evaluate=lambda x: 1.0 / (1.0 + np.exp(-x)),
     mp=lambda mp, x: 1 / (1 + mp.exp(-x)),
     sympy=lambda sp, x: 1 / (1 + sp.exp(-x)),
     torch="sigmoid",
+    samples=_REAL,
+    edges=_EDGES,
+)
+
+
+def _sigmoid_slope(x: Expr) -> Expr:
+    e = exp(-absolute(x))
+    return e / square(1.0 + e)
+
+
+sigmoid_slope: Traced = elementwise(
+    "sigmoid_slope",
+    1,
+    tame=True,
+    doc="`σ(x)*σ(-x)`, the slope of `sigmoid`.",
+    symbol="σ'",
+    slope="-tanh(x/2)*σ(x)*σ(-x)",
+    vjp=lambda g, y, x: (-(g * (y * tanh(0.5 * x))),),  # 1 - 2*σ(x) cancels near 0
+    expand=_sigmoid_slope,
+    evaluate=lambda x: np.exp(-np.abs(x)) / np.square(1.0 + np.exp(-np.abs(x))),
+    mp=lambda mp, x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2,
+    sympy=lambda sp, x: sp.exp(-x) / (1 + sp.exp(-x)) ** 2,
+    torch=lambda torch, x: torch.sigmoid(x) * torch.sigmoid(-x),
     samples=_REAL,
     edges=_EDGES,
 )

@@ -52,6 +52,7 @@ _ONE_EDGES = [(0.0,), (-0.0,), (1e-300,), (1e300,), (np.inf,), (-np.inf,), (np.n
 add = elementwise(
     "add",
     2,
+    takes="number",
     commutative=True,
     tame=True,
     doc="Sum of `x` and `y`, element by element.",
@@ -69,6 +70,7 @@ add = elementwise(
 subtract = elementwise(
     "sub",
     2,
+    takes="number",
     tame=True,
     doc="Difference of `x` and `y`, element by element.",
     symbol="-",
@@ -85,6 +87,7 @@ subtract = elementwise(
 multiply = elementwise(
     "mul",
     2,
+    takes="number",
     commutative=True,
     doc="Product of `x` and `y`, element by element.",
     symbol="×",
@@ -126,6 +129,7 @@ divide = elementwise(
 negative = elementwise(
     "neg",
     1,
+    takes="number",
     tame=True,
     doc="The value with its sign changed.",
     symbol="−",
@@ -142,12 +146,13 @@ negative = elementwise(
 absolute = elementwise(
     "abs",
     1,
+    takes="number",
     tame=True,
     doc="Absolute value.",
     symbol="abs",
     slope="sign(x)",
     vjp=lambda g, y, x: (g * sign(x),),
-    cells=cells("abs({0})", "np.abs({0})", "fabs({0})"),
+    cells=cells("abs({0})", "np.abs({0})", "fabs({0})") | {"c.int": "{0} < 0 ? -{0} : {0}"},
     evaluate=np.abs,
     mp="fabs",
     sympy="Abs",
@@ -159,6 +164,7 @@ absolute = elementwise(
 sign: Traced = elementwise(
     "sign",
     1,
+    takes="number",
     tame=True,
     doc="-1, 0 or 1 by the sign of the value.",
     symbol="sign",
@@ -168,7 +174,8 @@ sign: Traced = elementwise(
         "1.0 if {0} > 0.0 else -1.0 if {0} < 0.0 else {0}",
         "np.sign({0})",
         "{0} > 0.0 ? 1.0 : {0} < 0.0 ? -1.0 : {0}",
-    ),
+    )
+    | {"python.int": "({0} > 0) - ({0} < 0)", "c.int": "({0} > 0) - ({0} < 0)"},
     evaluate=np.sign,
     mp="sign",
     sympy="sign",
@@ -204,6 +211,7 @@ power = elementwise(
 square = elementwise(
     "square",
     1,
+    takes="number",
     doc="The value times itself.",
     symbol="²",
     slope="2*x",

@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..index import Affine, Index
 from ..registry import Contraction
 from ..trace import Expr, as_expr, op
-from ..types import FLOAT64, Type, broadcast_shapes, format_shape, static_shape
+from ..types import Type, broadcast_shapes, format_shape, static_shape
 from ._declare import Traced
 from .layout import broadcast_to, expand_dims, permute_dims, ravel, reshape, squeeze
 
@@ -34,7 +34,7 @@ def _infer(a: Type, b: Type) -> Type:
             f"shapes {format_shape(a.shape)} and {format_shape(b.shape)} do not fit: "
             f"{a.shape[-1]} columns on the left meet {inner} rows on the right"
         )
-    return Type((*a.shape[:-1], *(() if b.ndim == 1 else b.shape[b.ndim - 1 :])), FLOAT64)
+    return Type((*a.shape[:-1], *(() if b.ndim == 1 else b.shape[b.ndim - 1 :])), a.dtype)
 
 
 def _vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
@@ -60,6 +60,7 @@ _matmul: Traced = op(
     "matmul",
     arity=2,
     kind="contraction",
+    takes="number",
     infer=_infer,
     vjp=_vjp,
     structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]),
@@ -106,7 +107,7 @@ def _dot_infer(a: Type, b: Type) -> Type:
     inner = b.shape[0] if b.ndim == 1 else b.shape[-2]
     if a.shape[-1] != inner:
         raise ShapeError(f"shapes {format_shape(a.shape)} and {format_shape(b.shape)} do not fit")
-    return Type(a.shape[:-1] + (() if b.ndim == 1 else b.shape[:-2] + b.shape[-1:]))
+    return Type(a.shape[:-1] + (() if b.ndim == 1 else b.shape[:-2] + b.shape[-1:]), a.dtype)
 
 
 def _dot_expand(a: Expr, b: Expr) -> Expr:
@@ -120,6 +121,7 @@ _dot: Traced = op(
     "dot",
     arity=2,
     kind="composite",
+    takes="number",
     infer=_dot_infer,
     expand=_dot_expand,
     evaluate=np.dot,
@@ -148,7 +150,8 @@ _outer: Traced = op(
     "outer",
     arity=2,
     kind="composite",
-    infer=lambda a, b: Type((*a.shape, *b.shape)),
+    takes="number",
+    infer=lambda a, b: Type((*a.shape, *b.shape), a.dtype),
     expand=lambda a, b: expand_dims(a, 1) * expand_dims(b, 0),
     evaluate=np.outer,
     cells={"numpy": "np.outer({0}, {1})"},

@@ -13,8 +13,8 @@ from ..errors import ShapeError
 from ..index import Index, lookup
 from ..registry import Assembly, Layout, Params
 from ..trace import Expr, as_expr, op
-from ..types import FLOAT64, Shape, Type, format_shape, static_shape
-from ._declare import Traced, free
+from ..types import Shape, Type, format_shape, static_shape
+from ._declare import Traced, dtype_option, free
 from .layout import expand_dims
 
 __all__ = ["getitem", "scatter"]
@@ -105,14 +105,14 @@ _index: Traced = op(
 def _scatter_evaluate(*gs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
     sizes = static_shape(shape)
     exact = builtins.any(np.asarray(g).dtype == object for g in gs)
-    out = np.full(sizes, 0.0, dtype=object if exact else np.float64)
+    out = np.full(sizes, 0.0, dtype=object if exact else np.asarray(gs[0]).dtype)
     for g, key in zip(gs, keys, strict=True):
         np.add.at(out, _numpy_key(key), g)
     return out
 
 
 def _scatter_statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
-    shape, lines = params["shape"], [f"{name} = np.zeros({format_shape(params['shape'])})"]
+    shape, lines = params["shape"], [f"{name} = np.zeros({format_shape(params['shape'])}{dtype_option(types[0])})"]
     for text, key in zip(args, params["keys"], strict=True):
         once = len(np.unique(positions(key, shape))) == positions(key, shape).size
         lines.append(
@@ -128,7 +128,7 @@ def _scatter_vjp(g: Expr, y: Expr, *xs: Expr, shape: Shape, keys: Sequence[Key])
 
 
 def _scatter_torch(torch: Any, *xs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
-    out = torch.zeros(math.prod(static_shape(shape)), dtype=torch.float64)
+    out = torch.zeros(math.prod(static_shape(shape)), dtype=xs[0].dtype)
     for x, key in zip(xs, keys, strict=True):
         places = torch.as_tensor(positions(key, shape)).reshape(-1)
         out = out.index_add(0, places, x.reshape(-1))
@@ -147,7 +147,8 @@ scatter: Traced = op(
     "scatter",
     arity=None,
     kind="assembly",
-    infer=lambda *xs, shape, keys: Type(shape, FLOAT64),
+    takes="number",
+    infer=lambda *xs, shape, keys: Type(shape, xs[0].dtype),
     vjp=_scatter_vjp,
     structure=Assembly(_scatter_place, accumulate=True),
     evaluate=_scatter_evaluate,

@@ -14,7 +14,7 @@ from ..index import Affine, Index
 from ..registry import Layout, Params
 from ..trace import Expr, as_expr, op
 from ..types import Shape, Type, broadcast_shapes, format_shape, normalize_axes, normalize_shape, static_shape
-from ._declare import Traced, free
+from ._declare import Traced, dtype_option, free
 
 __all__ = ["broadcast_to", "expand_dims", "permute_dims", "ravel", "reshape", "squeeze", "transpose"]
 
@@ -42,7 +42,7 @@ def _broadcast_source(index: Index, params: Params, x: Type) -> Index:
 
 def _broadcast_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
     if types[0].ndim == 0:
-        return f"np.full({format_shape(params['shape'])}, {args[0]})"
+        return f"np.full({format_shape(params['shape'])}, {args[0]}{dtype_option(types[0])})"
     return f"np.broadcast_to({args[0]}, {format_shape(params['shape'])})"
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import ShapeError
 from ..registry import Params, Reduction
 from ..trace import Expr, as_expr, op
-from ..types import FLOAT64, Type, format_shape, normalize_axes, static_shape
+from ..types import INT32, INT64, Type, format_shape, normalize_axes, static_shape
 from ._declare import Traced
+from .conversion import astype
 from .elementary import exp, log
 from .indexing import getitem
 from .joining import concatenate
@@ -26,7 +27,7 @@ Axes = tuple[int, ...]
 
 def _infer(x: Type, axis: Axes, keepdims: bool) -> Type:
     kept = (1 if i in axis else d for i, d in enumerate(x.shape))
-    return Type(tuple(kept) if keepdims else tuple(d for i, d in enumerate(x.shape) if i not in axis), FLOAT64)
+    return Type(tuple(kept) if keepdims else tuple(d for i, d in enumerate(x.shape) if i not in axis), x.dtype)
 
 
 def _infer_nonempty(x: Type, axis: Axes, keepdims: bool) -> Type:
@@ -70,7 +71,7 @@ _SAMPLES = [
 ]
 
 
-def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Traced:
+def _reduction(name: str, function: Any, torch: str, *, widens: bool = False, **fields: Any) -> Traced:
     """The record of a reduction, and its public function with NumPy's `axis` and `keepdims`."""
     cells = {"numpy": _cell(name)} if hasattr(np, name) else {}
     record = op(
@@ -82,7 +83,9 @@ def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Traced:
     def reduce(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Expr:
         value = as_expr(x)
         axes = normalize_axes(axis, value.ndim, name)
-        if not axes and value.type.dtype.kind == "float":
+        if value.dtype == INT32 and widens:
+            value = astype(value, INT64)  # as the array API asks, against overflow
+        if not axes and value.dtype.kind != "bool":
             return value  # nothing is reduced
         return record(value, axis=axes, keepdims=bool(keepdims))
 
@@ -104,7 +107,8 @@ def _torch_reduce(torch: Any, name: str, x: Any, axis: Axes, keepdims: bool) -> 
 
 
 sum = _reduction(
-    "sum", np.sum, "sum", infer=_infer, tame=True, structure=Reduction("add", 0.0), cost=_combining("add"),
+    "sum", np.sum, "sum", infer=_infer, tame=True, takes="number", widens=True,
+    structure=Reduction("add", 0.0), cost=_combining("add"),
     vjp=lambda g, y, x, axis, keepdims: (_spread(g, x, axis),), symbol="Σ", slope="1 for every element",
     doc="Sum of elements over axes.",
 )  # fmt: skip
@@ -118,18 +122,18 @@ mean = _reduction(
 
 
 def _extremum_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr]:
-    chosen = where(equal(x, _spread(y, x, axis)), 1.0, 0.0)
+    chosen = astype(equal(x, _spread(y, x, axis)), x.dtype)
     return (chosen * _spread(g / reshape(sum(chosen, axis), g.shape), x, axis),)  # ties share evenly, as torch.amax
 
 
 max = _reduction(
-    "max", np.max, "amax", infer=_infer_nonempty, structure=Reduction("maximum", -math.inf), vjp=_extremum_vjp,
-    cost=_combining("select"), symbol="max", slope="1 for the largest, shared evenly at ties",
+    "max", np.max, "amax", infer=_infer_nonempty, takes="number", structure=Reduction("maximum", -math.inf),
+    vjp=_extremum_vjp, cost=_combining("select"), symbol="max", slope="1 for the largest, shared evenly at ties",
     doc="Largest element over axes; NaN if any is NaN.",
 )  # fmt: skip
 min = _reduction(
-    "min", np.min, "amin", infer=_infer_nonempty, structure=Reduction("minimum", math.inf), vjp=_extremum_vjp,
-    cost=_combining("select"), symbol="min", slope="1 for the smallest, shared evenly at ties",
+    "min", np.min, "amin", infer=_infer_nonempty, takes="number", structure=Reduction("minimum", math.inf),
+    vjp=_extremum_vjp, cost=_combining("select"), symbol="min", slope="1 for the smallest, shared evenly at ties",
     doc="Smallest element over axes; NaN if any is NaN.",
 )  # fmt: skip
 
@@ -182,8 +186,9 @@ def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Ex
 
 
 prod = _reduction(
-    "prod", np.prod, "prod", infer=_infer, structure=Reduction("mul", 1.0), vjp=_prod_vjp, cost=_combining("mul"),
-    symbol="Π", slope="the product of the others", doc="Product of elements over axes.",
+    "prod", np.prod, "prod", infer=_infer, takes="number", widens=True, structure=Reduction("mul", 1.0),
+    vjp=_prod_vjp, cost=_combining("mul"), symbol="Π", slope="the product of the others",
+    doc="Product of elements over axes.",
 )  # fmt: skip
 
 

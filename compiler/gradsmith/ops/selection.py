@@ -10,7 +10,7 @@ import numpy as np
 from ..registry import Params
 from ..trace import Expr, as_expr
 from ..types import Type
-from ._declare import Traced, cells, condition, elementwise, infix, no_gradient
+from ._declare import Traced, cells, condition, elementwise, infix, no_gradient, numpy_name
 
 __all__ = [
     "clip", "equal", "floor", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
@@ -25,6 +25,7 @@ def _comparison(name: str, operator: str, words: str, evaluate: Any, torch: str,
     return condition(
         name,
         2,
+        takes="same",
         doc=f"Where `x` {words} `y`, as booleans.",
         symbol=operator,
         cells=infix(f"{{0}} {operator} {{1}}"),
@@ -109,7 +110,7 @@ logical_not = condition(
 
 def _where_numpy(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
     c, x, y = args
-    return f"np.where({c}, {x}, {y})" if types[0].shape else f"np.float64({x} if {c} else {y})"
+    return f"np.where({c}, {x}, {y})" if types[0].shape else f"np.{numpy_name(types[1].dtype)}({x} if {c} else {y})"
 
 
 where: Traced = elementwise(
@@ -117,7 +118,7 @@ where: Traced = elementwise(
     3,
     tame=True,
     choice=True,
-    takes=("bool", "float", "float"),
+    takes=("bool", "same", "same"),
     symbol="where",
     slope="the chosen side passes it on",
     doc="`x` where the condition holds and `y` elsewhere: `where(condition, x, y)`.",
@@ -143,6 +144,7 @@ def _half_at_ties(chosen: Any) -> Any:
 minimum = elementwise(
     "minimum",
     2,
+    takes="number",
     tame=True,
     doc="The smaller of `x` and `y`, element by element; NaN if either is NaN.",
     symbol="min",
@@ -152,7 +154,8 @@ minimum = elementwise(
         "{0} if {0} < {1} or {0} != {0} else {1}",
         "np.minimum({0}, {1})",
         "{0} < {1} || {0} != {0} ? {0} : {1}",
-    ),
+    )
+    | {"python.int": "{0} if {0} < {1} else {1}", "c.int": "{0} < {1} ? {0} : {1}"},
     evaluate=np.minimum,
     mp=lambda mp, a, b: min(a, b),
     sympy="Min",
@@ -165,6 +168,7 @@ minimum = elementwise(
 maximum = elementwise(
     "maximum",
     2,
+    takes="number",
     tame=True,
     doc="The larger of `x` and `y`, element by element; NaN if either is NaN.",
     symbol="max",
@@ -174,7 +178,8 @@ maximum = elementwise(
         "{0} if {0} > {1} or {0} != {0} else {1}",
         "np.maximum({0}, {1})",
         "{0} > {1} || {0} != {0} ? {0} : {1}",
-    ),
+    )
+    | {"python.int": "{0} if {0} > {1} else {1}", "c.int": "{0} > {1} ? {0} : {1}"},
     evaluate=np.maximum,
     mp=lambda mp, a, b: max(a, b),
     sympy="Max",
@@ -197,6 +202,7 @@ def _clip_vjp(g: Expr, y: Expr, x: Expr, low: Expr, high: Expr) -> tuple[Expr, E
 _clip = elementwise(
     "clip",
     3,
+    takes="number",
     tame=True,
     symbol="clip",
     slope="1 within the bounds, 0 outside",
@@ -225,8 +231,10 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Expr:
     >>> gs.compile(gs.clip(x, 0.0, 1.0))(1.5)
     1.0
     """
-    low = as_expr(-np.inf if min is None else min)
-    return _clip(x, low, np.inf if max is None else max)
+    x = as_expr(x)
+    if x.dtype.kind == "int" and (min is None or max is None):
+        return minimum(x, max) if max is not None else maximum(x, min) if min is not None else x
+    return _clip(x, -np.inf if min is None else min, np.inf if max is None else max)
 
 
 floor = elementwise(

@@ -12,6 +12,7 @@ from typing import Any
 from ..graph import Graph
 from ..registry import Op, lookup
 from ..trace import Expr, recording, symbol, to_graph
+from ..types import Type
 from .rewrite import Rule, rewritten
 
 __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
@@ -40,8 +41,8 @@ def expand_underivable(graph: Graph) -> Graph:
     return expand(graph, lambda op: op.vjp is None)
 
 
-def expanded(op: Op, shapes: Sequence[tuple[int, ...]], params: Mapping[str, Any]) -> Graph:
+def expanded(op: Op, types: Sequence[Type], params: Mapping[str, Any]) -> Graph:
     """The expansion of one op as a graph of its own."""
     with recording():
-        xs = [symbol(f"x{i}", shape) for i, shape in enumerate(shapes)]
+        xs = [symbol(f"x{i}", type.shape, type.dtype) for i, type in enumerate(types)]
         return to_graph(xs, [op.expand(*xs, **params)])  # type: ignore[misc]

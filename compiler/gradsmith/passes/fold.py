@@ -25,7 +25,7 @@ def fold(e: Expr) -> Expr | None:
         return None
     with np.errstate(all="ignore"):
         value = e.op.evaluate(*(_value(a) for a in e.args), **e.params)
-    return constant(value) if np.all(np.isfinite(value)) else None
+    return constant(value, e.dtype) if np.all(np.isfinite(value)) else None
 
 
 def _scalar(e: Expr) -> bool:
@@ -39,5 +39,6 @@ def _known(e: Expr) -> bool:
 
 def _value(e: Expr) -> Any:
     if e.op.name == "broadcast_to":
-        return np.broadcast_to(e.args[0].params["value"], static_shape(e.shape))
-    return e.params["value"]
+        e, shape = e.args[0], static_shape(e.shape)
+        return np.broadcast_to(np.asarray(e.params["value"], e.dtype.name), shape)
+    return np.asarray(e.params["value"], e.dtype.name)

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..errors import TargetError
 from ..graph import Graph, Node
-from ..registry import Assembly, Op, Reduction, lookup
+from ..registry import Assembly, Reduction, lookup
 from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
-from ..types import static_shape
+from ..types import FLOAT64, DType, static_shape
 
 __all__ = ["scalarise"]
 
@@ -39,14 +39,14 @@ def scalarise(graph: Graph) -> Graph:
                 )
             state.origin = n.origin.unnamed()
             if n.op == "input":
-                x = symbol(n.params["name"], shape)
+                x = symbol(n.params["name"], shape, n.type.dtype)
                 inputs.append(x)
                 elements[n.key] = _taken_apart(x, shape)
             elif n.op == "constant":
                 value = np.asarray(n.params["value"])
-                elements[n.key] = _objects([constant(v.item()) for v in value.ravel()], shape)
+                elements[n.key] = _objects([constant(v, n.type.dtype) for v in value.ravel()], shape)
             else:
-                elements[n.key] = _objects(_compute(n, [elements[a] for a in n.args]), shape)
+                elements[n.key] = _objects(_compute(n, [elements[a] for a in n.args]), shape, n.type.dtype)
             _name(elements[n.key], n)
         pairs = [
             (p, c)
@@ -64,50 +64,45 @@ def _taken_apart(x: Expr, shape: tuple[int, ...]) -> Any:
     return _objects([element(x, place=place) for place in np.ndindex(shape)], shape)
 
 
-def _objects(values: Any, shape: tuple[int, ...]) -> Any:
+def _objects(values: Any, shape: tuple[int, ...], dtype: DType = FLOAT64) -> Any:
     flat = values.ravel() if isinstance(values, np.ndarray) else values if isinstance(values, list) else [values]
     array = np.empty(len(flat), dtype=object)
     for i, v in enumerate(flat):
-        array[i] = v if isinstance(v, Expr) else constant(float(v))  # NumPy's sum of no objects is the int 0
+        array[i] = v if isinstance(v, Expr) else constant(v, dtype)  # NumPy's sum of no objects is the int 0
     return array.reshape(shape)
 
 
 def _compute(n: Node, args: Sequence[Any]) -> Any:
     op = lookup(n.op)
     if op.kind == "elementwise":
-        if not n.type.shape:
-            return [op_call(op, [a[()] for a in args])]
-        return [op_call(op, xs) for xs in zip(*(a.ravel() for a in args), strict=True)]
+        function = registry_function(op.name)
+        return [function(*xs, **n.params) for xs in zip(*(a.ravel() for a in args), strict=True)]
     if isinstance(op.structure, Reduction):
-        return _reduce(op.structure, args[0], n.params["axis"])
+        return _reduce(op.structure, args[0], n.params["axis"], n.type.dtype)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
-        return _accumulate(args, n.params)
+        return _accumulate(args, n.params, n.type.dtype)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
 
 
-def op_call(op: Op, args: Sequence[Expr]) -> Expr:
-    return registry_function(op.name)(*args)
-
-
-def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...]) -> list[Expr]:
+def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...], dtype: DType) -> list[Expr]:
     """Pairs first, then pairs of pairs: the order of `prod`'s derivative, and less rounding in sums."""
     rest = [i for i in range(x.ndim) if i not in axis]
     counts = [math.prod(x.shape[i] for i in axes) for axes in (rest, axis)]
     rows = np.transpose(x, [*rest, *axis]).reshape(counts)
     combine = registry_function(structure.combine)
-    return [_combined(list(row), combine, structure.initial) for row in rows]
+    return [_combined(list(row), combine, structure.initial, dtype) for row in rows]
 
 
-def _combined(values: list[Expr], combine: Any, initial: float) -> Expr:
+def _combined(values: list[Expr], combine: Any, initial: float, dtype: DType) -> Expr:
     if not values:
-        return constant(initial)
+        return constant(initial, dtype)
     while len(values) > 1:
         pairs = [combine(a, b) for a, b in zip(values[0::2], values[1::2], strict=False)]
         values = pairs + values[2 * len(pairs) :]
     return values[0]
 
 
-def _accumulate(args: Sequence[Any], params: Any) -> list[Expr]:
+def _accumulate(args: Sequence[Any], params: Any, dtype: DType) -> list[Expr]:
     from ..ops.indexing import positions
 
     shape = static_shape(params["shape"])
@@ -116,7 +111,7 @@ def _accumulate(args: Sequence[Any], params: Any) -> list[Expr]:
         for place, v in zip(np.ravel(positions(key, shape)), values.ravel(), strict=True):
             there = sums[place]
             sums[place] = v if there is None else there + v
-    return [constant(0.0) if s is None else s for s in sums]
+    return [constant(0.0, dtype) if s is None else s for s in sums]
 
 
 def _name(elements: Any, n: Node) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..graph import Graph
 from ..ops import broadcast_to, reciprocal, reshape, square, transpose
-from ..trace import Expr
+from ..trace import Expr, constant
 from .fold import fold
 from .rewrite import rewritten
 
@@ -170,7 +170,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
         _div_signs,  # (-a)/b -> -(a/b)
     ),
     "pow": (
-        lambda e, x, n: broadcast_to(1.0, e.shape) if number(n) == 0 else None,  # x**0 -> 1
+        lambda e, x, n: broadcast_to(constant(1.0, e.dtype), e.shape) if number(n) == 0 else None,  # x**0 -> 1
         lambda e, x, n: x if _is(n, 1.0) else reciprocal(x) if _is(n, -1.0) else None,  # x**1 -> x, x**-1 -> 1/x
         _small_power,  # x**2 -> square(x), x**3 -> x*x*x, x**4 -> square(square(x))
     ),

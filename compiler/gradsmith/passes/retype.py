@@ -1,0 +1,40 @@
+"""Retype: the same graph in another floating-point type, for `compile(..., dtype="float32")`.
+
+In: a graph and the dtype that float64 becomes. Out: a graph whose values, constants and conversions all have the new
+one; constants are rounded once, from the float64 they were written in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Graph
+from ..types import FLOAT64, DType, Type
+
+__all__ = ["retype"]
+
+
+def retype(graph: Graph, dtype: DType) -> Graph:
+    """`graph` with `dtype` in place of float64."""
+    if dtype == FLOAT64:
+        return graph
+
+    def changed(value: Any) -> Any:
+        return dtype if isinstance(value, DType) and value == FLOAT64 else value
+
+    new = Graph()
+    keys: dict[int, int] = {}
+    for n in graph.ordered():
+        params = {name: changed(value) for name, value in n.params.items()}
+        if n.op == "constant" and n.type.dtype == FLOAT64:
+            with np.errstate(over="ignore"):
+                value = np.asarray(n.params["value"]).astype(dtype.name)
+            value.setflags(write=False)
+            params["value"] = value if value.ndim else value.item()
+        type = Type(n.type.shape, changed(n.type.dtype))
+        keys[n.key] = new.add(n.op, [keys[a] for a in n.args], params, type, n.origin)
+    new.graph["inputs"] = tuple(keys[k] for k in graph.inputs)
+    new.graph["outputs"] = tuple(keys[k] for k in graph.outputs)
+    return new
