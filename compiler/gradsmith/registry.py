@@ -14,10 +14,13 @@ from .errors import TargetError
 from .index import Affine, Index
 from .types import Type
 
-__all__ = ["OPS", "Assembly", "Cell", "Contraction", "Layout", "Op", "Reduction", "lookup", "register"]
+__all__ = [
+    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Scatter",
+    "lookup", "register",
+]  # fmt: skip
 
 Params = Mapping[str, Any]
-Kind = Literal["leaf", "elementwise", "layout", "reduction", "contraction", "assembly", "composite"]
+Kind = Literal["leaf", "elementwise", "layout", "reduction", "contraction", "assembly", "kernel", "composite"]
 
 #: How a target writes an op: a template over `{0}`, `{1}` …, or for array code a function of operand texts, params and
 #: the operands' types.
@@ -58,7 +61,42 @@ class Assembly:
     accumulate: bool = False
 
 
-Structure = Layout | Reduction | Contraction | Assembly | None
+@dataclass(frozen=True)
+class Gather:
+    """Elements move, to where run-time integers (operand 1) say.
+
+    `where(index, params, x, indices)` is the place in `indices` that speaks for element `index` of the result, and
+    `source(index, place, params, x, indices)` the element of operand 0 that is wanted, given the integer read there.
+    """
+
+    source: Callable[[Index, Affine, Params, Type, Type], Index]
+    where: Callable[[Index, Params, Type, Type], Index]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The adjoint of a `Gather`: zeros, with element `index` of operand 0 added at its source."""
+
+    source: Callable[[Index, Affine, Params, Type, Type], Index]
+    where: Callable[[Index, Params, Type, Type], Index]
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Element `i` of the result is `i`."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A support function computes the whole result from whole arrays.
+
+    Its cell has the operands, the result and then `arguments(*types, params)` in its places.
+    """
+
+    arguments: Callable[..., tuple[Any, ...]]
+
+
+Structure = Layout | Reduction | Contraction | Assembly | Gather | Scatter | Counter | Kernel | None
 
 
 @dataclass(frozen=True, eq=False)

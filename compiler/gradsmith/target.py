@@ -122,6 +122,8 @@ class Target:
             return True
         if self.lowering == "array" or op.kind == "elementwise":
             return self.cell(op) is not None or self.name in op.statements
+        if op.kind == "kernel":
+            return self.lowering == "loops" and self.cell(op) is not None
         return op.kind == "layout" or op.structure is not None
 
 

@@ -123,14 +123,19 @@ def ask_torch(graph: Graph, leaves: Leaves, first: np.ndarray, second: Sequence[
     All in float64, also for a graph of float32, so that the reference is much the more exact one.
     """
     graph = widened(graph)
-    tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
+    tensors = [as_tensor(graph, k, v) for k, v in zip(graph.inputs, leaves, strict=True)]
+    floats = [t for t in tensors if t.requires_grad]
     result = evaluate_torch(graph, tensors)[graph.outputs[0]]
     value = (torch.tensor(first) * result).sum()
-    gradient = _gradients(value, tensors)
+    gradient = _gradients(value, floats)
     total = sum((torch.tensor(w) * g).sum() for w, g in zip(second, gradient, strict=True))
-    return Reference(
-        _array(result), _array(value), [*map(_array, gradient)], [*map(_array, _gradients(total, tensors))]
-    )
+    return Reference(_array(result), _array(value), [*map(_array, gradient)], [*map(_array, _gradients(total, floats))])
+
+
+def as_tensor(graph: Graph, key: int, leaf: Any) -> Any:
+    """A leaf as torch's, in the dtype of the graph's input; floats ask for a gradient."""
+    dtype = graph.nodes[key]["dtype"]
+    return torch.tensor(np.asarray(leaf, dtype=dtype.name), requires_grad=dtype.kind == "float")
 
 
 def widened(graph: Graph) -> Graph:
@@ -144,7 +149,7 @@ def widened(graph: Graph) -> Graph:
 
 def torch_value_and_grad(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:
     """The value of a scalar graph and its gradient by the inputs `wrt` (numbers), by torch and its autograd."""
-    tensors = [torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=True) for v in leaves]
+    tensors = [as_tensor(graph, k, v) for k, v in zip(graph.inputs, leaves, strict=True)]
     value = evaluate_torch(graph, tensors)[graph.outputs[0]]
     wanted = [tensors[i] for i in (range(len(tensors)) if wrt is None else wrt)]
     return [_array(value), *map(_array, _gradients(value, wanted))]

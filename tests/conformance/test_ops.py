@@ -26,7 +26,14 @@ from gradsmith.trace import registry_function
 from . import harness
 from .harness import Program, Reference, Runners, compiled, contracted, distance
 
-NOT_ALONE = {"input", "constant", "element", "astype"}  # leaves, how scalar code reads an array, and see test_dtypes
+NOT_ALONE = {
+    "input",
+    "constant",
+    "element",
+    "iota",
+    "pick",
+    "astype",
+}  # leaves, how scalar code reads arrays, see test_dtypes
 NAMES = [name for name in OPS if name not in NOT_ALONE]
 ELEMENTWISE = [name for name in NAMES if OPS[name].kind == "elementwise"]
 STRUCTURAL = [name for name in NAMES if OPS[name].kind != "elementwise"]
@@ -73,10 +80,14 @@ def cases(record: Op, dtype: str) -> list[Case]:
     for sample in [*record.samples, *record.edges]:
         params = sample[-1] if sample and isinstance(sample[-1], dict) else {}
         with np.errstate(over="ignore", under="ignore"):
-            operands = [np.asarray(x, dtype=dtype) for x in (sample[:-1] if params else sample)]
+            operands = [x if indices(x) else np.asarray(x, dtype=dtype) for x in (sample[:-1] if params else sample)]
         shapes = tuple(x.shape for x in operands)
         found.setdefault((shapes, repr(params)), Case(shapes, params)).points.append(operands)
     return list(found.values())
+
+
+def indices(operand: Any) -> bool:
+    return isinstance(operand, np.ndarray) and operand.dtype.kind == "i"
 
 
 def applied(record: Op, xs: Sequence[gs.Expr], params: dict[str, Any]) -> gs.Expr:
@@ -106,11 +117,12 @@ class Trial:
         second: list[np.ndarray] | None,
         dtype: str,
     ) -> Trial:
-        xs = [gs.symbol(f"x{i}", shape) for i, shape in enumerate(case.shapes)]
+        kinds = ["int64" if indices(x) else "float64" for x in case.points[0]]
+        xs = [gs.symbol(f"x{i}", *described) for i, described in enumerate(zip(case.shapes, kinds, strict=True))]
         y = applied(record, xs, case.params)
         first = harness.weights(y.shape) if first is None else first
         scalar = contracted(y, first)
-        slopes = gradient(scalar, xs)
+        slopes = gradient(scalar, [x for x in xs if x.dtype == "float64"])
         second = [harness.weights(g.shape, i + 1) for i, g in enumerate(slopes)] if second is None else second
         total = contracted(slopes[0], second[0])
         for g, w in zip(slopes[1:], second[1:], strict=True):

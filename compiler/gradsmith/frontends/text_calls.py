@@ -27,7 +27,9 @@ _ALIASES = {
     "abs": "absolute", "pow": "power", "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "arctan2": "atan2",
 }  # fmt: skip
-_NOT_IN_TEXT = ("astype", "getitem", "scatter")  # texts have numbers only; x[i] is how they index
+_NOT_IN_TEXT = (  # texts have numbers only, and x[i] is how they index
+    "astype", "can_cast", "finfo", "getitem", "iinfo", "isdtype", "pick", "result_type", "scatter",
+)  # fmt: skip
 _REMEDIES = {
     "ceil": "write -floor(-x)",
     "log2": "write log(x)/log(2)",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..graph import Graph, Node
-from ..registry import Contraction, Layout, Reduction, lookup
+from ..registry import Contraction, Kernel, Layout, Reduction, lookup
 from ..types import static_shape
 from .statements import Plan
 
@@ -82,7 +82,7 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
         op = lookup(n.op)
         if isinstance(op.structure, Contraction):
             compact.update(n.args)
-        elif op.kind == "layout" and op.structure is None:
+        elif (op.kind == "layout" and op.structure is None) or isinstance(op.structure, Kernel):
             contiguous.update(n.args)
         elif isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n)):
             compact.update(n.args)

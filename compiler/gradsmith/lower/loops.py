@@ -17,9 +17,9 @@ from ..index import Affine, Index, Lookup, flatten, variable
 from ..ops.indexing import positions
 from ..origin import Origin
 from ..program import Argument, Line
-from ..registry import Assembly, Contraction, Layout, Reduction, lookup
+from ..registry import Assembly, Contraction, Counter, Gather, Kernel, Layout, Reduction, Scatter, lookup
 from ..target import Target
-from ..types import DType
+from ..types import DType, Type, static_shape
 from .fusion import Unit, fuse, shape_of
 from .memory import Lifetime, place_buffers
 from .naming import Names
@@ -70,6 +70,8 @@ class _Writer:
         self.scalars: dict[int, Text] = {}
         self.buffers: dict[int, str] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
+        #: names of run-time indices; the list of lines is kept so that its id stays its own
+        self.wrapped: dict[tuple[int, str, int], tuple[list[Line], str]] = {}
         self.variables: list[str] = []
         self.out_of_order: set[str] = set()  # loop variables by which something is read not forwards
         self.stored: set[int] = set()  # scalar outputs already written
@@ -213,6 +215,10 @@ class _Writer:
         structure = lookup(n.op).structure
         if isinstance(structure, Assembly):
             return self._assembly(n, structure)
+        if isinstance(structure, Scatter):
+            return self._scatter(n, structure)
+        if isinstance(structure, Kernel):
+            return self._kernel(n, structure)
         if isinstance(structure, Reduction):
             return self._per_element(n, lambda nest, lines: self._reduce(n, structure, nest, lines))
         if isinstance(structure, Contraction):
@@ -460,15 +466,55 @@ class _Writer:
 
     def _compute(self, n: Node, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
         op = lookup(n.op)
+        if isinstance(op.structure, Counter):
+            return self._fill(f"({self._type(n)}){{0}}", [Text(self._subscript(index[0]))], n.type.dtype, lines, depth)
         if op.kind == "layout":
-            (a,) = n.args
-            if isinstance(op.structure, Layout) and not flat:
+            a = n.args[0]
+            if isinstance(op.structure, Gather):
+                index, flat = self._gathered(n, op.structure, index, lines, depth), False
+            elif isinstance(op.structure, Layout) and not flat:
                 index = op.structure.source(index, n.params, self.graph.node(a).type)
             elif op.structure is None:
                 index = tuple(Affine() for _ in shape_of(self.graph, a))  # one element in another shape
             return self._element(a, index, flat, lines, depth)
         operands = [self._element(a, index, flat, lines, depth) for a in n.args]
         return self._fill(self._cell(n), operands, working_dtype(self.graph, n), lines, depth)
+
+    def _gathered(self, n: Node, structure: Gather | Scatter, index: Index, lines: list[Line], depth: int) -> Index:
+        """The place in the array gathered from, or scattered to, for element `index` of the other one."""
+        x = Type(n.params["shape"]) if isinstance(structure, Scatter) else self.graph.node(n.args[0]).type
+        indices = self.graph.node(n.args[1])
+        read = self._element(indices.key, structure.where(index, n.params, x, indices.type), False, lines, depth)
+        size = static_shape(x.shape)[n.params["axis"]]
+        key = (id(lines), read.text, size)
+        if key not in self.wrapped:
+            counted = self._fill(f"{{0}} < 0 ? {{0}} + {size} : {{0}}", [read], indices.type.dtype, lines, depth)
+            self.wrapped[key] = lines, self.names.fresh(None, "at_")
+            lines += _lines(self._assign(indices, self.wrapped[key][1], counted.text), depth)
+        _, name = self.wrapped[key]
+        return structure.source(index, variable(name), n.params, x, indices.type)
+
+    def _kernel(self, n: Node, structure: Kernel) -> list[Line]:
+        arrays = [Text(self.buffers[key]) for key in (*n.args, n.key)]
+        types = [self.graph.node(a).type for a in n.args]
+        numbers = [Text(str(int(v))) for v in structure.arguments(*types, n.params)]
+        call = self.printer.fill(self._cell(n), [*arrays, *numbers])
+        return _lines(self.target.syntax["call"].format(value=call.text))
+
+    def _scatter(self, n: Node, structure: Scatter) -> list[Line]:
+        buffer, size = self.buffers[n.key], math.prod(shape_of(self.graph, n.key))
+        zero = self.printer.number(0, n.type.dtype)
+
+        def clear(nest: _Nest, body: list[Line]) -> None:
+            self._set(f"{buffer}[{self._subscript(nest.index[0])}]", zero, body, nest.depth)
+
+        def add(nest: _Nest, body: list[Line]) -> None:
+            there = self._gathered(n, structure, nest.index, body, nest.depth)
+            value = self._element(n.args[0], nest.index, False, body, nest.depth)
+            target = f"{buffer}[{self._offset(there, shape_of(self.graph, n.key))}]"
+            body += _lines(self.target.syntax["add_to"].format(name=target, value=value.text), nest.depth)
+
+        return self._loop_over((size,), clear) + self._loop_over(shape_of(self.graph, n.args[0]), add)
 
     def _cell_of(self, name: str, dtype: DType) -> str:
         cell = self.target.cell(lookup(name), dtype)

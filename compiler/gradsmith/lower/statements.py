@@ -12,7 +12,7 @@ from ..origin import Origin, statement_text
 from ..program import Argument, Line
 from ..registry import Op, lookup
 from ..target import Target
-from ..types import BOOL, DType
+from ..types import DType
 from .printing import WIDTH
 
 __all__ = ["Body", "Group", "Plan", "annotated", "cotangent_owners", "plan", "support_of", "working_dtype"]
@@ -71,8 +71,9 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
 
 
 def working_dtype(graph: Graph, n: Node) -> DType:
-    """The dtype in which `n` computes: its operands', for a comparison, and else its result's."""
-    return graph.nodes[n.args[0]]["dtype"] if n.type.dtype == BOOL and n.args else n.type.dtype
+    """The dtype in which `n` computes: its result's if that is a float, and else its (last) operand's."""
+    dtype: DType = n.type.dtype if n.type.dtype.kind == "float" or not n.args else graph.nodes[n.args[-1]]["dtype"]
+    return dtype
 
 
 def cotangent_owners(graph: Graph) -> dict[int, int]:

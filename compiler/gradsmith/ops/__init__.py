@@ -10,8 +10,10 @@ from .arithmetic import *
 from .contraction import *
 from .conversion import *
 from .elementary import *
+from .gathering import *
 from .indexing import *
 from .joining import *
 from .layout import *
 from .reduction import *
+from .searching import *
 from .selection import *

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..errors import DTypeError
 from ..registry import Params
 from ..trace import Expr, as_expr, constant, op
-from ..types import DTYPES, DType, Type, as_dtype
+from ..types import DTYPES, DType, Type, as_dtype, promote
 from ._declare import Traced, free, numpy_name
 
-__all__ = ["astype"]
+__all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 
 _C_TYPES = {"float64": "double", "float32": "float", "int64": "int64_t", "int32": "int32_t"}
 
@@ -79,3 +81,110 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Expr:
     if value.op.name == "constant":
         return constant(np.asarray(value.params["value"]), wanted)
     return _astype(value, dtype=wanted)
+
+
+def _kind(value: Any) -> DType:
+    """The dtype of a traced value or a number, or the dtype that `value` names."""
+    return as_expr(value).dtype if isinstance(value, Expr | bool | int | float | np.ndarray) else as_dtype(value)
+
+
+def result_type(*arrays_and_dtypes: Any) -> DType:
+    """The dtype of a computation with these operands: traced values, numbers, arrays or dtypes.
+
+    Python's numbers decide the kind only, as in arithmetic.
+
+    >>> import gradsmith as gs
+    >>> gs.result_type(gs.float32, gs.int64), gs.result_type(gs.symbol("x", (), "float32"), 1.5)
+    (gradsmith.float32, gradsmith.float32)
+    """
+    if not arrays_and_dtypes:
+        raise DTypeError("result_type: needs at least one operand")
+    strong = [_kind(v) for v in arrays_and_dtypes if not isinstance(v, bool | int | float)]
+    weak = [_kind(v) for v in arrays_and_dtypes if isinstance(v, bool | int | float)]
+    if strong and promote(*strong, *weak).kind == promote(*strong).kind:
+        return promote(*strong)
+    return promote(*strong, *weak)
+
+
+def can_cast(from_: Any, to: Any, /) -> bool:
+    """Whether promotion can turn `from_` (a traced value or a dtype) into `to`.
+
+    >>> can_cast("float32", "float64"), can_cast("float64", "float32")
+    (True, False)
+    """
+    source, wanted = _kind(from_), as_dtype(to)
+    return source == wanted or (source.kind == wanted.kind and source.bits < wanted.bits)
+
+
+_KINDS = {
+    "bool": ("bool",),
+    "signed integer": ("int",),
+    "unsigned integer": (),
+    "integral": ("int",),
+    "real floating": ("float",),
+    "complex floating": (),
+    "numeric": ("int", "float"),
+}
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether `dtype` is of a kind: a dtype, a name such as "real floating" or "integral", or a tuple of these.
+
+    >>> isdtype("float32", "real floating"), isdtype("int32", ("bool", "real floating"))
+    (True, False)
+    """
+    found = as_dtype(dtype)
+    if isinstance(kind, tuple):
+        return any(isdtype(found, each) for each in kind)
+    if isinstance(kind, str) and kind in _KINDS and not isinstance(kind, DType):
+        return found.kind in _KINDS[kind]
+    return found == as_dtype(kind)
+
+
+@dataclass(frozen=True)
+class FloatInfo:
+    """Limits of a floating-point type, under NumPy's names."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class IntInfo:
+    """Limits of an integer type, under NumPy's names."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: DType
+
+
+def finfo(type: Any, /) -> FloatInfo:
+    """Limits of a floating-point dtype, or of that of a traced value.
+
+    >>> finfo("float32").eps
+    1.1920928955078125e-07
+    """
+    dtype = _kind(type)
+    if dtype.kind != "float":
+        raise DTypeError(f"finfo: {dtype} is no floating-point type; for integers there is gs.iinfo")
+    found = np.finfo(dtype.name)
+    eps, most, least, smallest = map(float, (found.eps, found.max, found.min, found.smallest_normal))
+    return FloatInfo(dtype.bits, eps, most, least, smallest, dtype)
+
+
+def iinfo(type: Any, /) -> IntInfo:
+    """Limits of an integer dtype, or of that of a traced value.
+
+    >>> iinfo("int32").max
+    2147483647
+    """
+    dtype = _kind(type)
+    if dtype.kind != "int":
+        raise DTypeError(f"iinfo: {dtype} is no integer type; for floats there is gs.finfo")
+    found = np.iinfo(dtype.name)
+    return IntInfo(dtype.bits, int(found.max), int(found.min), dtype)

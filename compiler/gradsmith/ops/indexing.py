@@ -166,8 +166,6 @@ def getitem(x: Any, key: Any) -> Expr:
     """`x[key]` with ints, slices, None, `...`, integer or boolean arrays and lists, all static; NumPy's rules."""
     x = as_expr(x)
     entries = key if isinstance(key, tuple) else (key,)
-    if builtins.any(isinstance(e, Expr) for e in entries):
-        raise ShapeError("index: indices must be static ints here, not traced values; use gs.where to choose by value")
     entries = tuple(_as_array(e) if isinstance(e, list) else e for e in entries)
     used = builtins.sum(_consumes(e) for e in entries)
     if used > x.ndim:
@@ -177,6 +175,10 @@ def getitem(x: Any, key: Any) -> Expr:
         entries = entries[:at] + (slice(None),) * (x.ndim - used) + entries[at + 1 :]
     else:
         entries += (slice(None),) * (x.ndim - used)
+    if builtins.any(isinstance(e, Expr) for e in entries):
+        from .gathering import traced_getitem
+
+        return traced_getitem(x, entries)
     new_axes, normal, place, axis = [], [], 0, 0
     gathered = builtins.any(isinstance(e, np.ndarray) for e in entries)
     for e in entries:
@@ -229,7 +231,7 @@ def _entry(entry: Any, x: Expr, axis: int) -> Any:
             raise ShapeError(f"index: places {entry.tolist()} go beyond axis {axis} of size {size}")
         places.setflags(write=False)
         return places
-    if isinstance(entry, bool) or not hasattr(entry, "__index__"):
+    if isinstance(entry, bool | Expr) or not hasattr(entry, "__index__"):
         raise ShapeError(f"index: {entry!r} is not an index; ints, slices, None, ... and integer arrays are")
     place = int(entry.__index__())
     if not -size <= place < size:

@@ -16,9 +16,12 @@ import numpy as np
 
 from ..errors import TargetError
 from ..graph import Graph, Node
-from ..registry import Assembly, Reduction, lookup
+from ..index import Affine
+from ..ops import where
+from ..ops.gathering import gathered
+from ..registry import Assembly, Gather, Reduction, Scatter, lookup
 from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
-from ..types import FLOAT64, DType, static_shape
+from ..types import FLOAT64, DType, Type, static_shape
 
 __all__ = ["scalarise"]
 
@@ -81,6 +84,10 @@ def _compute(n: Node, args: Sequence[Any]) -> Any:
         return _reduce(op.structure, args[0], n.params["axis"], n.type.dtype)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
         return _accumulate(args, n.params, n.type.dtype)
+    if isinstance(op.structure, Gather):
+        return _gather(n, op.structure, *args)
+    if isinstance(op.structure, Scatter):
+        return _scatter(n, op.structure, *args)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
 
 
@@ -112,6 +119,39 @@ def _accumulate(args: Sequence[Any], params: Any, dtype: DType) -> list[Expr]:
             there = sums[place]
             sums[place] = v if there is None else there + v
     return [constant(0.0, dtype) if s is None else s for s in sums]
+
+
+def _gather(n: Node, structure: Gather, x: Any, indices: Any) -> list[Expr]:
+    """Each element of the result is picked from those it can be."""
+    found = []
+    for at in np.ndindex(static_shape(n.type.shape)):
+        index, candidates = _candidates(n, structure, at, x.shape, indices)
+        found.append(gathered(index, [x[place] for place in candidates]))
+    return found
+
+
+def _scatter(n: Node, structure: Scatter, g: Any, indices: Any) -> list[Expr]:
+    """Each element is added to all places that it can go to, and counts at one of them."""
+    shape = static_shape(n.type.shape)
+    sums = np.full(shape, None, dtype=object)
+    for at in np.ndindex(g.shape):
+        index, candidates = _candidates(n, structure, at, shape, indices)
+        for k, place in enumerate(candidates):
+            here = (index == k) | (index == k - len(candidates))
+            share = where(here, g[at], constant(0.0, n.type.dtype))
+            sums[place] = share if sums[place] is None else sums[place] + share
+    return [constant(0.0, n.type.dtype) if v is None else v for v in sums.ravel()]
+
+
+def _candidates(
+    n: Node, structure: Gather | Scatter, at: tuple[int, ...], shape: tuple[int, ...], indices: Any
+) -> tuple[Expr, list[tuple[int, ...]]]:
+    """The integer that speaks for place `at`, and the places of an array of `shape` that it can mean, in order."""
+    index = tuple(Affine(i) for i in at)
+    types = Type(shape), Type(indices.shape)
+    spoken = indices[tuple(a.const for a in structure.where(index, n.params, *types))]
+    sources = (structure.source(index, Affine(k), n.params, *types) for k in range(shape[n.params["axis"]]))
+    return spoken, [tuple(a.const for a in source) for source in sources]
 
 
 def _name(elements: Any, n: Node) -> None:

@@ -1,0 +1,284 @@
+"""Gathering: elements at places that are known only at run time, and the adjoint of that.
+
+Indices may be negative, as in NumPy. Python and NumPy raise IndexError for those out of range; C does not check them.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..index import Affine, Index
+from ..registry import Gather, Params, Scatter
+from ..trace import Expr, as_expr, op
+from ..types import Shape, Type, format_shape, normalize_axes, static_shape
+from ._declare import Traced, dtype_option, free
+from .layout import broadcast_to, reshape
+from .selection import equal, where
+
+__all__ = ["pick", "take", "take_along_axis"]
+
+
+def _taken(x: Type, indices: Type, axis: int) -> Shape:
+    return (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+
+def _take_source(index: Index, place: Affine, params: Params, x: Type, indices: Type) -> Index:
+    axis = params["axis"]
+    return (*index[:axis], place, *index[axis + indices.ndim :])
+
+
+def _take_index(index: Index, params: Params, x: Type, indices: Type) -> Index:
+    """Which element of `indices` speaks for element `index` of the result."""
+    return index[params["axis"] : params["axis"] + indices.ndim]
+
+
+def _take_key(params: Params, indices: str, ndim: int) -> str:
+    return ", ".join([*":" * params["axis"], indices])
+
+
+def _adjoint_statements(key: Any) -> Any:
+    def statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
+        g, indices = args
+        shape = params["shape"]
+        return [
+            f"{name} = np.zeros({format_shape(shape)}{dtype_option(types[0])})",
+            f"np.add.at({name}, np.s_[{key(params, indices, len(shape))}], {g})",
+        ]
+
+    return statements
+
+
+def _add_at(out_shape: Shape, g: Any, key: Any) -> Any:
+    g = np.asarray(g)
+    out = np.full(static_shape(out_shape), 0 if g.dtype == object else g.dtype.type(0), dtype=g.dtype)
+    np.add.at(out, key, g)
+    return out
+
+
+def _integers(indices: Any) -> Any:
+    return np.asarray(indices).astype(np.int64)
+
+
+def _no_second(share: Expr) -> tuple[Expr, None]:
+    """What the operands receive: the indices nothing."""
+    return share, None
+
+
+_take: Traced = op(
+    "take",
+    arity=2,
+    kind="layout",
+    takes=("any", "int"),
+    infer=lambda x, indices, axis: Type(_taken(x, indices, axis), x.dtype),
+    vjp=lambda g, y, x, indices, axis: _no_second(_take_adjoint(g, indices, shape=x.shape, axis=axis)),
+    structure=Gather(_take_source, _take_index),
+    evaluate=lambda x, indices, axis: np.take(x, _integers(indices), axis=axis),
+    cells={"numpy": lambda a, p, t: f"np.take({a[0]}, {a[1]}, axis={p['axis']})"},
+    torch=lambda torch, x, i, axis: x.index_select(axis, i.long().reshape(-1) % x.shape[axis]).reshape(
+        (*x.shape[:axis], *i.shape, *x.shape[axis + 1 :])
+    ),
+    cost=free,
+    symbol="take",
+    slope="the gradient, added up at the places taken",
+    samples=[
+        (np.array([[0.3, 1.0, 2.0], [-1.0, 0.5, 0.1]]), np.array([2, 0, 2, -1]), {"axis": 1}),
+        (np.array([0.3, 1.0, 2.0]), np.array([[2, 0], [1, 1]]), {"axis": 0}),
+        (np.array([0.3, 1.0, 2.0]), np.array(1), {"axis": 0}),
+    ],
+    doc="Slices of `x` along an axis, at run-time indices.",
+)
+_take_adjoint: Traced = op(
+    "take_adjoint",
+    arity=2,
+    kind="assembly",
+    takes=("any", "int"),
+    infer=lambda g, indices, shape, axis: Type(shape, g.dtype),
+    vjp=lambda g, y, x, indices, shape, axis: _no_second(_take(g, indices, axis=axis)),
+    structure=Scatter(_take_source, _take_index),
+    evaluate=lambda g, indices, shape, axis: _add_at(shape, g, (*[slice(None)] * axis, _integers(indices))),
+    statements={"numpy": _adjoint_statements(_take_key)},
+    torch=lambda torch, g, i, shape, axis: torch.zeros(shape, dtype=g.dtype).index_add(
+        axis, i.long().reshape(-1) % shape[axis], g.reshape((*shape[:axis], -1, *shape[axis + 1 :]))
+    ),
+    cost=lambda y, g, indices, **_: {"add": g.size},
+    symbol="take'",
+    slope="the gradient at the places added to",
+    samples=[
+        (
+            np.array([[0.3, 1.0, 2.0, 0.5], [-1.0, 0.5, 0.1, 0.9]]),
+            np.array([2, 0, 2, -1]),
+            {"shape": (2, 3), "axis": 1},
+        ),
+    ],
+    doc="Zeros of a shape with slices added along an axis, at run-time indices; the adjoint of `take`.",
+)
+
+
+def _along_source(index: Index, place: Affine, params: Params, x: Type, indices: Type) -> Index:
+    axis = params["axis"]
+    return (*index[:axis], place, *index[axis + 1 :])
+
+
+def _along_key(params: Params, indices: str, ndim: int) -> str:
+    axis, shape = params["axis"], params["shape"]
+    grids = [f"np.arange({size}){_lifted(k, ndim)}" for k, size in enumerate(shape)]
+    return ", ".join([*grids[:axis], indices, *grids[axis + 1 :]])
+
+
+def _lifted(k: int, ndim: int) -> str:
+    """The subscript that puts a vector on axis k of ndim axes."""
+    after = ndim - k - 1
+    return f"[{', '.join([':', *['None'] * after])}]" if after else ""
+
+
+def _grid(shape: Sequence[int], axis: int, indices: Any) -> tuple[Any, ...]:
+    grids: list[Any] = list(np.ogrid[tuple(slice(n) for n in shape)])
+    grids[axis] = _integers(indices)
+    return tuple(grids)
+
+
+_along: Traced = op(
+    "take_along_axis",
+    arity=2,
+    kind="layout",
+    takes=("any", "int"),
+    infer=lambda x, indices, axis: Type(indices.shape, x.dtype),
+    vjp=lambda g, y, x, indices, axis: _no_second(_along_adjoint(g, indices, shape=x.shape, axis=axis)),
+    structure=Gather(_along_source, lambda index, params, x, indices: index),
+    evaluate=lambda x, indices, axis: np.take_along_axis(np.asarray(x), _integers(indices), axis=axis),
+    cells={"numpy": lambda a, p, t: f"np.take_along_axis({a[0]}, {a[1]}, axis={p['axis']})"},
+    torch=lambda torch, x, i, axis: torch.take_along_dim(x, i.long() % x.shape[axis], axis),
+    cost=free,
+    symbol="take",
+    slope="the gradient, added up at the places taken",
+    samples=[(np.array([[0.3, 1.0, 2.0], [-1.0, 0.5, 0.1]]), np.array([[2, 0], [1, -1]]), {"axis": 1})],
+    doc="For each element of `indices`, the element of `x` at that place of the axis.",
+)
+_along_adjoint: Traced = op(
+    "take_along_axis_adjoint",
+    arity=2,
+    kind="assembly",
+    takes=("any", "int"),
+    infer=lambda g, indices, shape, axis: Type(shape, g.dtype),
+    vjp=lambda g, y, x, indices, shape, axis: _no_second(_along(g, indices, axis=axis)),
+    structure=Scatter(_along_source, lambda index, params, x, indices: index),
+    evaluate=lambda g, indices, shape, axis: _add_at(shape, g, _grid(static_shape(shape), axis, indices)),
+    statements={"numpy": _adjoint_statements(_along_key)},
+    torch=lambda torch, g, i, shape, axis: torch.zeros(shape, dtype=g.dtype).scatter_add(
+        axis, i.long() % shape[axis], g
+    ),
+    cost=lambda y, g, indices, **_: {"add": g.size},
+    symbol="take'",
+    slope="the gradient at the places added to",
+    samples=[(np.array([[0.3, 1.0], [-1.0, 0.5]]), np.array([[2, 0], [1, -1]]), {"shape": (2, 3), "axis": 1})],
+    doc="Zeros of a shape with elements added along an axis, at run-time indices; the adjoint of `take_along_axis`.",
+)
+
+
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Expr:
+    """Elements (or slices) of `x` at integer `indices` along `axis`; negative ones count from the end.
+
+    The result has the shape of `indices` in place of the axis. `axis` may be left out where `x` has one axis only.
+
+    >>> import gradsmith as gs
+    >>> gs.take(gs.symbol("table", (100, 8)), gs.symbol("words", (5,), "int64"), axis=0).shape
+    (5, 8)
+    """
+    value, places = as_expr(x), as_expr(indices)
+    if axis is None and value.ndim != 1:
+        raise ShapeError(f"take: needs axis=, because shape {format_shape(value.shape)} has {value.ndim} axes")
+    (at,) = normalize_axes(0 if axis is None else axis, value.ndim, "take")
+    _check_range("take", places, value.shape[at])
+    return _take(value, places, axis=at)
+
+
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Expr:
+    """For each element of `indices`, the element of `x` at that place of `axis`; the other axes go together.
+
+    >>> import gradsmith as gs
+    >>> gs.take_along_axis(gs.symbol("scores", (5, 10)), gs.symbol("labels", (5, 1), "int64")).shape
+    (5, 1)
+    """
+    value, places = as_expr(x), as_expr(indices)
+    (at,) = normalize_axes(axis, value.ndim, "take_along_axis")
+    if places.ndim != value.ndim:
+        raise ShapeError(
+            f"take_along_axis: x has shape {format_shape(value.shape)} and indices {format_shape(places.shape)}: they "
+            "need the same number of axes"
+        )
+    _check_range("take_along_axis", places, value.shape[at])
+    pairs = zip(value.shape, places.shape, strict=True)
+    both = [np.broadcast_shapes((a,), (b,))[0] if k != at else 1 for k, (a, b) in enumerate(pairs)]  # type: ignore[arg-type]
+    wide = tuple(value.shape[at] if k == at else d for k, d in enumerate(both))
+    many = tuple(places.shape[at] if k == at else d for k, d in enumerate(both))
+    value = value if value.shape == wide else broadcast_to(value, wide)
+    return _along(value, places if places.shape == many else broadcast_to(places, many), axis=at)
+
+
+def _check_range(name: str, indices: Expr, size: Any) -> None:
+    """Indices that are constants can be checked now."""
+    if indices.op.name == "constant" and indices.dtype.kind == "int":
+        values = np.asarray(indices.params["value"])
+        if values.size and not (values.min() >= -size and values.max() < size):
+            raise ShapeError(f"{name}: indices {values.tolist()} go beyond the axis of size {size}")
+
+
+def _pick_vjp(g: Expr, y: Expr, index: Expr, *xs: Expr) -> tuple[Expr | None, ...]:
+    return None, *(where(equal(index, k), g, 0.0) for k in builtins.range(len(xs)))
+
+
+pick: Traced = op(
+    "pick",
+    arity=None,
+    kind="elementwise",
+    takes="any",
+    tame=True,
+    infer=lambda index, *xs: xs[0],
+    vjp=_pick_vjp,
+    cells={"python": lambda a, p, t: f"({', '.join(a[1:])}{',' if len(a) == 2 else ''})[{a[0]}]"},
+    evaluate=lambda index, *xs: np.stack(np.broadcast_arrays(*xs))[int(index)],
+    mp=lambda mp, index, *xs: xs[int(index)],
+    torch=lambda torch, index, *xs: torch.stack(xs)[int(index)],
+    cost=free,
+    symbol="[ ]",
+    slope="the one that is picked passes it on",
+    doc="The operand with a run-time number, in scalar code.",
+)
+
+
+def gathered(index: Expr, parts: Sequence[Expr]) -> Expr:
+    """Of scalars, the one with a run-time number: how scalar code reads an array."""
+    if index.op.name == "constant":
+        return parts[int(index.params["value"])]
+    return pick(index, *parts)
+
+
+def traced_getitem(x: Expr, entries: Sequence[Any]) -> Expr:
+    """`x[entries]` where some entries are traced integers, on neighbouring axes; slices and ints stand elsewhere.
+
+    Several traced indices broadcast against each other, as in NumPy: they become one index into their axes, flattened.
+    """
+    places = [k for k, e in enumerate(entries) if isinstance(e, Expr)]
+    first, last = places[0], places[-1]
+    if len(entries) != x.ndim or places != list(range(first, last + 1)):
+        raise ShapeError(
+            "index: traced indices must stand on neighbouring axes, with static slices or ints on the others: use "
+            "gs.take or gs.take_along_axis"
+        )
+    sizes = static_shape(x.shape)[first : last + 1]
+    flat: Any = 0
+    for place, size in zip(places, sizes, strict=True):
+        entry = entries[place]
+        if entry.dtype.kind != "int":
+            raise ShapeError(f"index: a traced index must be an integer, not {entry.type}")
+        wrapped = where(entry < 0, entry + size, entry) if len(places) > 1 else entry
+        flat = wrapped if place == first else flat * size + wrapped
+    if len(places) > 1:
+        x = reshape(x, (*x.shape[:first], int(np.prod(sizes)), *x.shape[last + 1 :]))
+    rest = (*entries[:first], slice(None), *entries[last + 1 :])
+    return _take(x[rest], flat, axis=builtins.sum(isinstance(e, slice) for e in entries[:first]))

@@ -1,0 +1,274 @@
+"""Searching and sorting: argmax, argmin, argsort, sort, searchsorted, count_nonzero's kin.
+
+Results that are indices are int64, and no gradient flows through them; a sorted array's gradient is permuted back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..registry import Counter, Kernel, Params
+from ..trace import Expr, as_expr, op
+from ..types import INT64, Type, format_shape, normalize_axes, static_shape
+from . import reduction
+from ._declare import Traced, free, no_gradient
+from .conversion import astype
+from .gathering import take_along_axis
+from .layout import expand_dims, permute_dims, reshape
+from .selection import equal, less, logical_and, logical_not, logical_or, not_equal, where
+
+__all__ = ["argmax", "argmin", "argsort", "searchsorted", "sort"]
+
+# --- counting -------------------------------------------------------------------------------------------------------
+
+_iota: Traced = op(
+    "iota",
+    arity=0,
+    kind="layout",
+    structure=Counter(),
+    infer=lambda size: Type((size,), INT64),
+    vjp=no_gradient,
+    evaluate=lambda size: np.arange(size),
+    cells={"numpy": lambda a, p, t: f"np.arange({p['size']})"},
+    torch=lambda torch, size: torch.arange(size),
+    cost=free,
+    symbol="0…n",
+    slope="none",
+    samples=[({"size": 5},)],
+    doc="The integers from 0 on.",
+)
+
+
+def along(size: Any, axis: int, ndim: int) -> Expr:
+    """The position along an axis, with size 1 along the others."""
+    return reshape(_iota(size=size), tuple(size if k == axis else 1 for k in range(ndim)))
+
+
+# --- argmax, argmin -------------------------------------------------------------------------------------------------
+
+
+def _extreme_infer(x: Type, axis: int, keepdims: bool) -> Type:
+    if x.shape[axis] == 0:
+        raise ShapeError(f"shape {format_shape(x.shape)} is empty along axis {axis}, and an empty set has no extreme")
+    shape = tuple(1 if k == axis else d for k, d in enumerate(x.shape) if keepdims or k != axis)
+    return Type(shape, INT64)
+
+
+def _extreme_expand(extreme: Any) -> Any:
+    def expand(x: Expr, axis: int, keepdims: bool) -> Expr:
+        size = static_shape(x.shape)[axis]
+        best = extreme(x, axis, keepdims=True)
+        here = logical_or(equal(x, best), not_equal(x, x))  # the first NaN counts as the extreme, as in NumPy
+        return reduction.min(where(here, along(size, axis, x.ndim), size), axis, keepdims=keepdims)
+
+    return expand
+
+
+def _extreme(name: str, extreme: Any, words: str) -> Any:
+    record = op(
+        name,
+        arity=1,
+        kind="composite",
+        takes="number",
+        infer=_extreme_infer,
+        vjp=no_gradient,
+        expand=_extreme_expand(extreme),
+        evaluate=lambda x, axis, keepdims: getattr(np, name)(x, axis=axis, keepdims=keepdims),
+        cells={
+            "numpy": lambda a, p, t: f"np.{name}({a[0]}, axis={p['axis']}{', keepdims=True' if p['keepdims'] else ''})"
+        },
+        torch=lambda torch, x, axis, keepdims: getattr(torch, name)(x, dim=axis, keepdim=keepdims),
+        cost=lambda y, x, **_: {"compare": x.size},
+        symbol=name,
+        slope="none: it is an index",
+        samples=[
+            (np.array([[0.3, -1.2, 2.0], [0.9, 0.9, -0.7]]), {"axis": 1, "keepdims": False}),
+            (np.array([[0.3, -1.2, 2.0], [0.9, 0.9, -0.7]]), {"axis": 0, "keepdims": True}),
+        ],
+        doc=f"Where the {words} element along an axis is.",
+    )
+
+    def function(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Expr:
+        value = as_expr(x)
+        if axis is None:
+            flat = record(reshape(value, -1), axis=0, keepdims=False)
+            return reshape(flat, (1,) * value.ndim) if keepdims else flat
+        return record(value, axis=normalize_axes(axis, value.ndim, name)[0], keepdims=bool(keepdims))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""The index (int64) of the {words} element along `axis`; NaN counts as the {words}.
+
+    The first one at ties. `axis`: None counts through the flattened array. `keepdims`: keep the axis with size 1. No
+    gradient flows.
+    """
+    return function
+
+
+argmax = _extreme("argmax", reduction.max, "largest")
+argmin = _extreme("argmin", reduction.min, "smallest")
+
+# --- sorting --------------------------------------------------------------------------------------------------------
+
+_HEAP_SORT = """\
+#ifndef {guard}
+#define {guard}
+/* Whether element a comes before element b: NaN last, equal ones in their order. */
+static int {name}_before(const {type} *x, int64_t a, int64_t b, int descending) {{
+    if (x[a] < x[b] || x[b] < x[a]) {{
+        return descending ? x[b] < x[a] : x[a] < x[b];
+    }}
+    if ((x[a] != x[a]) != (x[b] != x[b])) {{
+        return x[b] != x[b];
+    }}
+    return a < b;
+}}
+
+/* The order that sorts each of `rows` rows of n elements: heap sort of the indices (Williams 1964). */
+static void {name}(const {type} *x, int64_t *order, ptrdiff_t rows, ptrdiff_t n, int descending) {{
+    for (ptrdiff_t row = 0; row < rows; ++row, x += n, order += n) {{
+        for (ptrdiff_t i = 0; i < n; ++i) {{
+            order[i] = i;
+        }}
+        for (ptrdiff_t start = n / 2, end = n; end > 1;) {{
+            int64_t moving;
+            ptrdiff_t hole;
+            if (start > 0) {{ /* build the heap */
+                hole = --start;
+                moving = order[hole];
+            }} else {{ /* the last of the rest to its place */
+                moving = order[--end];
+                order[end] = order[0];
+                hole = 0;
+            }}
+            for (ptrdiff_t child = 2 * hole + 1; child < end; child = 2 * hole + 1) {{
+                if (child + 1 < end && {name}_before(x, order[child], order[child + 1], descending)) {{
+                    ++child;
+                }}
+                if (!{name}_before(x, moving, order[child], descending)) {{
+                    break;
+                }}
+                order[hole] = order[child];
+                hole = child;
+            }}
+            order[hole] = moving;
+        }}
+    }}
+}}
+#endif
+"""
+
+
+def _heap_sort(name: str, type: str) -> str:
+    return _HEAP_SORT.format(name=name, type=type, guard=name.upper())
+
+
+def _rank_expand(x: Expr, descending: bool) -> Expr:
+    """The order by counting: element i stands behind all that come before it. O(n^2), for straight-line code."""
+    size = static_shape(x.shape)[-1]
+    mine, other = expand_dims(x, x.ndim), expand_dims(x, x.ndim - 1)
+    first = less(mine, other) if descending else less(other, mine)
+    numbers = logical_and(equal(mine, mine), equal(other, other))
+    nan_last = logical_and(not_equal(mine, mine), equal(other, other))
+    tie = logical_or(equal(mine, other), logical_and(not_equal(mine, mine), not_equal(other, other)))
+    earlier = less(along(size, 1, 2), along(size, 0, 2))
+    before = logical_or(logical_or(logical_and(numbers, first), nan_last), logical_and(tie, earlier))
+    rank = reduction.sum(astype(before, INT64), axis=-1)  # (…, i): how many come before element i
+    here = equal(expand_dims(rank, rank.ndim), along(size, 1, 2))  # (…, i, k): element i stands at place k
+    return reduction.sum(where(here, along(size, 0, 2), 0), axis=-2)
+
+
+def _argsort_numpy(x: Any, descending: bool) -> Any:
+    if not descending:
+        return np.argsort(x, axis=-1, kind="stable")
+    return np.argsort(-np.asarray(x), axis=-1, kind="stable")
+
+
+def _heap_sort_arguments(x: Type, params: Params) -> tuple[int, int, bool]:
+    size = static_shape(x.shape)[-1]
+    return x.size // max(1, size), size, params["descending"]
+
+
+_CELL = "{0}, {1}, {2}, {3}, {4}"
+_argsort: Traced = op(
+    "argsort",
+    arity=1,
+    kind="kernel",
+    takes="number",
+    structure=Kernel(
+        lambda x, params: (x.size // max(1, static_shape(x.shape)[-1]), x.shape[-1], params["descending"])
+    ),
+    infer=lambda x, descending: Type(x.shape, INT64),
+    vjp=no_gradient,
+    expand=_rank_expand,
+    evaluate=_argsort_numpy,
+    cells={
+        "numpy": lambda a, p, t: f'np.argsort({"-" if p["descending"] else ""}{a[0]}, axis=-1, kind="stable")',
+        "c": f"gs_argsort({_CELL})",
+        "c.int64": f"gs_argsort_int64({_CELL})",
+        "c.int32": f"gs_argsort_int32({_CELL})",
+    },
+    support={
+        "c": _heap_sort("gs_argsort", "double"),
+        "c.float32": _heap_sort("gs_argsortf", "float"),
+        "c.int64": _heap_sort("gs_argsort_int64", "int64_t"),
+        "c.int32": _heap_sort("gs_argsort_int32", "int32_t"),
+    },
+    torch=lambda torch, x, descending: torch.argsort(x, dim=-1, descending=descending, stable=True),
+    cost=lambda y, x, **_: {"compare": x.size * max(1, math.ceil(math.log2(max(2, static_shape(x.shape)[-1]))))},
+    symbol="argsort",
+    slope="none: they are indices",
+    samples=[
+        (np.array([[0.3, -1.2, 2.0, 0.3, 0.1], [0.9, 0.9, -0.7, 5.0, -3.0]]), {"descending": False}),
+        (np.array([0.3, -1.2, 2.0, 0.3]), {"descending": True}),
+    ],
+    doc="The indices that sort the last axis; equal elements keep their order.",
+)
+
+
+def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Expr:
+    """The indices (int64) that sort `x` along `axis`; equal elements always keep their order; NaN comes last.
+
+    >>> import gradsmith as gs
+    >>> gs.argsort(gs.symbol("x", (5,))).type
+    Type(shape=(5,), dtype=gradsmith.int64)
+    """
+    value = as_expr(x)
+    if not value.ndim:
+        raise ShapeError("argsort: a scalar has no axis to sort along")
+    (at,) = normalize_axes(axis, value.ndim, "argsort")
+    order = [k for k in range(value.ndim) if k != at] + [at]
+    moved = _argsort(permute_dims(value, order), descending=bool(descending))
+    return permute_dims(moved, [order.index(k) for k in range(value.ndim)])
+
+
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Expr:
+    """`x` sorted along `axis`; NaN comes last. The gradient goes back to where each element came from.
+
+    >>> import gradsmith as gs
+    >>> x = gs.symbol("x", (3,))
+    >>> gs.compile(gs.sort(x))([3.0, 1.0, 2.0])
+    [1.0, 2.0, 3.0]
+    """
+    return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
+
+
+def searchsorted(x1: Any, x2: Any, /, *, side: Literal["left", "right"] = "left", sorter: Any = None) -> Expr:
+    """For each element of `x2`, the index (int64) before which it belongs in the sorted vector `x1`.
+
+    `side` says on which side of equal elements. `sorter`: indices that sort `x1`, if it is not sorted. Counted by
+    comparing with every element of `x1`; no gradient flows.
+    """
+    row, values = as_expr(x1), as_expr(x2)
+    if row.ndim != 1:
+        raise ShapeError(f"searchsorted: x1 must be a vector, not of shape {format_shape(row.shape)}")
+    if side not in ("left", "right"):
+        raise ShapeError(f"searchsorted: side={side!r}; choose 'left' or 'right'")
+    if sorter is not None:
+        row = take_along_axis(row, sorter, axis=0)
+    wanted = expand_dims(values, values.ndim)
+    below = less(row, wanted) if side == "left" else logical_not(less(wanted, row))
+    return reduction.sum(astype(below, INT64), axis=-1)
