@@ -236,19 +236,22 @@ def _signature(traced: Traced, by: Wrt, kinds: tuple[str, ...], target: Target) 
     paths = [path for p in traced.parameters for path in p.paths]
     for key, leaf, path in zip(primal.inputs, traced.leaves, paths, strict=True):
         inputs.append(_argument(primal, key, leaf, f"{path}, " if path != leaf else "", target))
-    values = [_argument(primal, k, n, "", target) for k, n in zip(primal.outputs, traced.output_names, strict=True)]
+    values = [
+        _argument(primal, k, n, "", target, memory=True)
+        for k, n in zip(primal.outputs, traced.output_names, strict=True)
+    ]
     gradients: list[Argument] = []
     if kinds != ("value",):
         for key in by.keys:
             leaf = traced.leaves[primal.inputs.index(key)]
-            gradients.append(_argument(primal, key, f"d_{leaf}", "", target))
+            gradients.append(_argument(primal, key, f"d_{leaf}", "", target, memory=True))
     return Signature(tuple(inputs), tuple(values), tuple(gradients))
 
 
-def _argument(graph: Graph, key: int, name: str, path: str, target: Target) -> Argument:
+def _argument(graph: Graph, key: int, name: str, path: str, target: Target, *, memory: bool = False) -> Argument:
     type = graph.node(key).type
     what = f"{type.dtype} array of shape {format_shape(type.shape)}" if type.shape else f"{type.dtype} scalar"
-    return argument(name, type, path + what, target)
+    return argument(name, type, path + what, target, memory=memory or type.shape != ())
 
 
 def _identifier(name: str) -> str:

@@ -32,7 +32,7 @@ def mp_outputs(graph: Graph, leaves: Sequence[Any]) -> list[Any]:
     import mpmath as mp
 
     values = evaluate_mp(graph, leaves)
-    found = [v for k in graph.outputs for v in np.ravel(values[k])]
+    found = [mp.mpf(v) for k in graph.outputs for v in np.ravel(values[k])]
     if not all(mp.isfinite(v) for v in found):
         raise ArithmeticError("a result is not finite and real here")
     return found

@@ -19,7 +19,6 @@ from .frontends.sympy import from_sympy, is_sympy
 from .frontends.sympy_errors import written
 from .frontends.text import parse
 from .graph import Graph
-from .ops import astype
 from .pytree import Tree, flatten
 from .trace import Expr, as_expr, input_symbols, symbol, to_graph
 from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape
@@ -92,7 +91,7 @@ def _expressions(source: Any, args: Any) -> Traced:
             value, found = parse(leaf, known) if isinstance(leaf, str) else from_sympy(leaf, known)
             order += [s for s in found if not any(s is o for o in order)]
             known.update({str(s.name): s for s in found})
-        outputs.append(_number(as_expr(value)))
+        outputs.append(as_expr(value))
     symbols = order if isinstance(args, Mapping) else _chosen(args, order, outputs)
     names = [str(s.name) for s in symbols]
     if len(set(names)) != len(names):
@@ -136,11 +135,6 @@ def _listed(args: Any) -> list[Any]:
     return list(args)
 
 
-def _number(x: Expr) -> Expr:
-    """A condition as a result is 1.0 or 0.0, alike in all targets."""
-    return astype(x, FLOAT64) if x.dtype.kind == "bool" else x
-
-
 def _output_names(paths: Sequence[str]) -> tuple[str, ...]:
     if len(paths) == 1:
         return ("value",)
@@ -171,7 +165,7 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
         raise TraceError(
             f"{name}() returned {result!r}, which holds no value: return an expression or a pytree of them"
         )
-    outputs = [_number(as_expr(leaf)) for leaf in leaves]
+    outputs = [as_expr(leaf) for leaf in leaves]
     graph = to_graph(symbols, outputs)
     doc = inspect.getdoc(function) or ""
     title = doc.splitlines()[0] if doc else f"{name}({', '.join(names)})"

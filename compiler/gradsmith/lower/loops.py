@@ -193,6 +193,7 @@ class _Writer:
                 continue
             if out.is_scalar:
                 value = self._element(key, (), False, lines, 0)
+                value = self._stored(self.graph.node(key), value)
                 lines += _lines(self.target.syntax["store"].format(name=out.name, value=value.text))
             elif self.buffers.get(key) != out.name:
                 lines += self._loop_over(out.shape, self._copier(key, out))
@@ -203,7 +204,8 @@ class _Writer:
 
     def _copy(self, key: int, out: Argument, nest: _Nest, lines: list[Line]) -> None:
         value = self._element(key, nest.index, False, lines, nest.depth)
-        self._set(f"{out.name}[{self._offset(nest.index, out.shape)}]", value, lines, nest.depth)
+        place = f"{out.name}[{self._offset(nest.index, out.shape)}]"
+        self._set(place, self._stored(self.graph.node(key), value), lines, nest.depth)
 
     # --- units --------------------------------------------------------------------------------------------------
 
@@ -227,6 +229,7 @@ class _Writer:
         value = self._compute(n, (), False, lines, 0)
         if n.key in self.plan.outputs and self.plan.uses[n.key] == 1:
             self.stored.add(n.key)
+            value = self._stored(n, value)
             return lines + _lines(self.target.syntax["store"].format(name=self.plan.outputs[n.key], value=value.text))
         name = self.names.fresh(self._wish(n))
         lines += _lines(self._assign(n, name, value.text))
@@ -289,7 +292,7 @@ class _Writer:
             self.locals[n.key] = value = Text(name)
         if buffer is not None:
             offset = nest.index[0] if nest.flat else flatten(nest.index, shape_of(self.graph, n.key))
-            self._set(f"{buffer}[{self._subscript(offset)}]", value, lines, nest.depth)
+            self._set(f"{buffer}[{self._subscript(offset)}]", self._stored(n, value), lines, nest.depth)
 
     def _walks_flat(self, n: Node) -> bool:
         """Whether every array that `n` reads has its own shape and is read at the place being computed."""
@@ -532,6 +535,11 @@ class _Writer:
                 )
                 operands[i] = Text(local)
         return self.printer.fill(cell, operands)
+
+    def _stored(self, n: Node, value: Text) -> Text:
+        """`value` in the type that it has in memory, where that is another."""
+        kind = f"{n.type.dtype.name}[]"
+        return Text(f"({self.target.types[kind]})({value.text})") if kind in self.target.types else value
 
     def _set(self, name: str, value: Text, lines: list[Line], depth: int) -> None:
         lines += _lines(self.target.syntax["set"].format(name=name, value=value.text), depth)

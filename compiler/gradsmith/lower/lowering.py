@@ -245,8 +245,9 @@ def _tuple(texts: Sequence[str], target: Target) -> str:
 _FORMATS = {"float64": "d", "float32": "f", "int64": "q", "int32": "i", "bool": "?"}
 
 
-def argument(name: str, type: Type, about: str, target: Target) -> Argument:
-    """An `Argument` record: its size, and its element type in the target's words."""
+def argument(name: str, type: Type, about: str, target: Target, *, memory: bool) -> Argument:
+    """An `Argument` record: its size, and its element type in the target's words (`memory`: behind a pointer)."""
     shape, dtype = static_shape(type.shape), type.dtype.name
-    words = target.types.get(f"{dtype}[]", target.types.get(dtype, dtype)) if shape else target.types.get(dtype, dtype)
+    words = target.types.get(dtype, dtype)
+    words = target.types.get(f"{dtype}[]", words) if memory else words
     return Argument(name, shape, math.prod(shape), about, dtype, words, _FORMATS[dtype])
