@@ -20,7 +20,7 @@ import numpy as np
 
 from . import registry
 from .errors import ShapeError, SpecError, TraceError
-from .graph import Graph, intern_key
+from .graph import Graph, Node, intern_key
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
 from .types import BOOL, FLOAT64, Dim, Shape, Type, broadcast_shapes, normalize_shape
@@ -397,10 +397,15 @@ def input_symbols(outputs: Sequence[Expr]) -> list[Expr]:
     return sorted((x for x in needed if x.op.name == "input"), key=lambda e: e.serial)
 
 
-def to_exprs(graph: Graph, inputs: Sequence[Expr] | None = None) -> list[Expr]:
+def to_exprs(
+    graph: Graph,
+    inputs: Sequence[Expr] | None = None,
+    replace: Callable[[Node, Sequence[Expr]], Expr | None] = lambda n, exprs: None,
+) -> list[Expr]:
     """The nodes of `graph` as expressions, indexed by key; inside `recording(rewrite)`, each one is offered to it.
 
-    `inputs` are the expressions to use for the graph's inputs; new symbols otherwise.
+    `inputs` are the expressions to use for the graph's inputs; new symbols otherwise. `replace` may give another
+    expression for a node, made of those of the nodes before it.
     """
     state = _recording.get()
     exprs: list[Expr] = []
@@ -408,11 +413,13 @@ def to_exprs(graph: Graph, inputs: Sequence[Expr] | None = None) -> list[Expr]:
     for n in graph.ordered():
         newest = next(_serial)
         if n.op == "input":
-            x = given[n.key] if n.key in given else Expr(registry.lookup(n.op), (), n.params, n.type, n.origin)
+            x: Expr | None = given[n.key] if n.key in given else Expr(registry.lookup(n.op), (), n.params, n.type, n.origin)
         else:
             if state is not None:
                 state.origin = n.origin.unnamed()
-            x = _record(registry.lookup(n.op), tuple(exprs[a] for a in n.args), n.params, n.type, n.origin)
+            x = replace(n, exprs)
+            if x is None:
+                x = _record(registry.lookup(n.op), tuple(exprs[a] for a in n.args), n.params, n.type, n.origin)
             if x.serial > newest and n.origin.name is not None:
                 x.origin = n.origin  # a rewritten value keeps the user's name
         exprs.append(x)

@@ -12,6 +12,7 @@ from ..registry import Op, lookup
 from ..target import Target
 from .expand import expansion
 from .fold import fold
+from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
 from .share_products import sharing
@@ -29,7 +30,7 @@ def prepare(graph: Graph, target: Target) -> Graph:
     graph = rewritten(graph, fold, apply_law, expansion(unwritable), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
         graph = rewritten(scalarise(graph), fold, apply_law, sharing())
-    return _writable(graph, target)
+    return _writable(regroup(graph), target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:

@@ -17,6 +17,8 @@ from .rewrite import rewritten
 
 __all__ = ["LAWS", "apply_law", "number", "simplify"]
 
+_HALF_OF_LARGEST = 2.0**1023
+
 Law = Callable[..., Expr | None]
 
 
@@ -102,6 +104,15 @@ def _small_power(e: Expr, x: Expr, exponent: Expr) -> Expr | None:
     return power if n > 0 else reciprocal(power)
 
 
+def _doubled(a: Expr) -> Expr | None:
+    if a.op.name == "mul":
+        for c, x in (a.args, a.args[::-1]):
+            n = number(c)
+            if n is not None and abs(n) < _HALF_OF_LARGEST:
+                return (2.0 * n) * x
+    return None
+
+
 def _choose(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
     while condition.op.name == "broadcast_to":
         condition = condition.args[0]
@@ -154,6 +165,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
         lambda e, a, b: None if _negated(b) is None else a - _negated(b),  # a + (-b) -> a - b
         lambda e, a, b: None if _negated(a) is None else b - _negated(a),  # (-a) + b -> b - a
         lambda e, a, b: a if _is(b, -0.0) else b if _is(a, -0.0) else None,  # x + (-0) -> x
+        lambda e, a, b: _doubled(a) if a is b else None,  # c*x + c*x -> (2c)*x
         lambda e, a, b: a - abs(number(b) or 0.0) if (number(b) or 0.0) < 0.0 else None,  # x + (-c) -> x - c
     ),
     "sub": (
