@@ -19,6 +19,7 @@ from .graph import Graph
 from .lower.lowering import Signature, argument, lower
 from .passes.expand import expand_underivable
 from .passes.pipeline import prepare
+from .passes.share_sums import share_sums
 from .program import Argument
 from .selftest import selftest as make_selftest
 from .target import load_target, render
@@ -186,6 +187,7 @@ def _wrt(wrt: Any, traced: Traced) -> Wrt:
 
 
 def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
+    primal = share_sums(primal)
     if kinds == ("value",):
         return primal
     return verify(adjoint(expand_underivable(primal), by.keys))

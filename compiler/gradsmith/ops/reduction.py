@@ -182,7 +182,8 @@ def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Ex
 
 
 prod = _reduction(
-    "prod", np.prod, "prod", infer=_infer, structure=Reduction("mul", 1.0), vjp=_prod_vjp, cost=_combining("mul"),
+    "prod", np.prod, "prod", infer=_infer, structure=Reduction("mul", 1.0), vjp=_prod_vjp,
+    expand=_prod_expand, expands_in_rule=True, cost=_combining("mul"),
     symbol="Π", slope="the product of the others", doc="Product of elements over axes.",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Regroup: write the sums and products of the chain rule with fewer operations.
 
 `a*g + b*g -> (a + b)*g`, `2*p + 2*q -> 2*(p + q)`, `x + x + x -> 3*x`, `(0.5*a)*(c*b) -> a*((0.5*c)*b)`,
-`g*(1/c) -> g/c`, `g*square(1/c) -> g/c/c`. In: a graph. Out: a graph that takes fewer operations, or the same one.
+`g*(1/c) -> g/c`, `g*square(1/c) -> g/c/c`, `((-c)*x)*y -> -((c*x)*y)` where `c*x` is computed anyway. In: a graph. Out: a graph that takes fewer operations, or the same one.
 
 In which order the chain rule multiplies, and adds what arrives at a value, is ours to choose: nobody wrote it. What the
 user wrote keeps its grouping, and so does a cotangent that has a name, which the reader of the code looks for. A part is
@@ -68,7 +68,8 @@ class _Sum:
     terms: tuple[_Term, ...]
 
     def cost(self) -> int:
-        negation = all(t.sign < 0 for t in self.terms)
+        absorbed = len(self.terms) == 1 and self.terms[0].constant != 1.0  # -(c*x) -> (-c)*x
+        negation = all(t.sign < 0 for t in self.terms) and not absorbed
         return sum(t.cost() if t.factors else 0 for t in self.terms) + len(self.terms) - 1 + negation
 
 
@@ -90,6 +91,12 @@ class _Planner:
     def __init__(self, graph: Graph) -> None:
         self.nodes = {n.key: n for n in graph.ordered()}
         self.uses = Counter(a for n in self.nodes.values() for a in n.args) + Counter(graph.outputs)
+        self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
+        for n in self.nodes.values():
+            if n.op == "mul":
+                c = self._number(n.args[0])
+                if c is not None:
+                    self.multiples.setdefault((c, n.args[1]), n.key)
 
     def plans(self) -> dict[int, _Sum]:
         """The nodes to write anew, with what is to be written."""
@@ -145,6 +152,11 @@ class _Planner:
             n = self.nodes[key]
             if n.op == "neg":
                 numbers.append(-1.0)
+            elif self._opposite(key) is not None:
+                numbers.append(-1.0)
+                parts += 1
+                key = self._opposite(key) or 0
+                break
             elif n.op == "mul" and self._number(n.args[0]) is not None:
                 numbers.append(self._number(n.args[0]) or 0.0)
             elif n.op == "mul" and n.args[0] != n.args[1]:
@@ -188,6 +200,13 @@ class _Planner:
                     if number is not None:
                         return [_Factor(x)], [number], 1
         return [_Factor(key)], [], 0
+
+    def _opposite(self, key: int) -> int | None:
+        """The node c*x where this one is (-c)*x, and came later."""
+        n = self.nodes[key]
+        c = self._number(n.args[0]) if n.op == "mul" else None
+        other = None if c is None else self.multiples.get((-c, n.args[1]))
+        return other if other is not None and other < key else None
 
     def _reciprocal(self, key: int) -> int | None:
         n = self.nodes[key]
