@@ -7,6 +7,7 @@ have to cost the same.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def given_arm_of_arrays(gs: Any, q: Any) -> Any:
 
 def rosenbrock(m: Any, x: list[Any]) -> Any:
     total = None
-    for a, b in zip(x[:-1], x[1:], strict=True):
+    for a, b in itertools.pairwise(x):
         u, v = b - a * a, 1.0 - a
         term = 100.0 * (u * u) + v * v
         total = term if total is None else total + term

@@ -413,13 +413,13 @@ def to_exprs(
     for n in graph.ordered():
         newest = next(_serial)
         if n.op == "input":
-            x: Expr | None = given[n.key] if n.key in given else Expr(registry.lookup(n.op), (), n.params, n.type, n.origin)
+            x = given[n.key] if n.key in given else Expr(registry.lookup(n.op), (), n.params, n.type, n.origin)
         else:
             if state is not None:
                 state.origin = n.origin.unnamed()
-            x = replace(n, exprs)
-            if x is None:
-                x = _record(registry.lookup(n.op), tuple(exprs[a] for a in n.args), n.params, n.type, n.origin)
+            other = replace(n, exprs)
+            op, args = registry.lookup(n.op), tuple(exprs[a] for a in n.args)
+            x = other if other is not None else _record(op, args, n.params, n.type, n.origin)
             if x.serial > newest and n.origin.name is not None:
                 x.origin = n.origin  # a rewritten value keeps the user's name
         exprs.append(x)

@@ -1,11 +1,18 @@
 """Regroup: write the sums and products of the chain rule with fewer operations.
 
-`a*g + b*g -> (a + b)*g`, `2*p + 2*q -> 2*(p + q)`, `x + x + x -> 3*x`, `(0.5*a)*(c*b) -> a*((0.5*c)*b)`,
-`g*(1/c) -> g/c`, `g*square(1/c) -> g/c/c`, `((-c)*x)*y -> -((c*x)*y)` where `c*x` is computed anyway. In: a graph. Out: a graph that takes fewer operations, or the same one.
+    a*g + b*g          ->  (a + b)*g
+    2*p + 2*q          ->  2*(p + q)
+    x + x + x          ->  3*x
+    (0.5*a)*(c*b)      ->  a*((0.5*c)*b)
+    ((-c)*x)*y         ->  -((c*x)*y)      where c*x is computed anyway
+    g*(1/c)            ->  g/c
+    g*square(1/c)      ->  g/c/c
 
-In which order the chain rule multiplies, and adds what arrives at a value, is ours to choose: nobody wrote it. What the
-user wrote keeps its grouping, and so does a cotangent that has a name, which the reader of the code looks for. A part is
-taken apart only where nothing else reads it, and only if the operations then are fewer, counted before and after.
+In: a graph. Out: a graph that takes fewer operations, or the same one.
+
+In which order the chain rule multiplies, and adds what arrives at a value, is ours to choose: nobody wrote it. What
+the user wrote keeps its grouping, and so does a cotangent that has a name, which the reader of the code looks for. A
+part is taken apart only where nothing else reads it, and only if the operations then are fewer.
 
 Why results change by rounding only: the error of `(a + b)*g` has the bound of the error of `a*g + b*g`, constants are
 multiplied only where the product is exact, and a quotient is rounded once where a product with a reciprocal is rounded

@@ -59,7 +59,10 @@ def _constant(c: Expr) -> Any:
     value = number(c)
     if value is None and c.op.name == "constant":
         value = c.params["value"]
-    return value if value is not None and np.all((np.abs(value) > 1 / _MODERATE) & (np.abs(value) < _MODERATE)) else None
+    if value is None:
+        return None
+    size = np.abs(value)
+    return value if np.all((size > 1 / _MODERATE) & (size < _MODERATE)) else None
 
 
 def _exact_ratio(n: Any, m: Any) -> float | None:

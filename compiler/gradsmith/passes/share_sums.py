@@ -1,8 +1,8 @@
 """Share sums: a sum over a slice starts from the sum over a shorter slice that is computed too.
 
-`sum(x[:2])`, `sum(x[:3])`, `sum(x[:4])`  ->  `s2 = x[0] + x[1]`, `s3 = s2 + x[2]`, `s4 = s3 + x[3]`; the same for slices
-that end together, `sum(x[2:])`, `sum(x[1:])`. The angles of an arm of n links then take n - 1 additions instead of
-n*(n - 1)/2; and as the pass runs before differentiation, so does their part of the gradient.
+`sum(x[:2])`, `sum(x[:3])`, `sum(x[:4])`  ->  `s2 = x[0] + x[1]`, `s3 = s2 + x[2]`, `s4 = s3 + x[3]`; the same for
+slices that end together, `sum(x[2:])`, `sum(x[1:])`. The angles of an arm of n links then take n - 1 additions instead
+of n*(n - 1)/2; and as the pass runs before differentiation, so does their part of the gradient.
 
 In: a graph. Out: a graph with the same sums, in another order of addition. A `sum` promises no order, so this is no
 reassociation of the user's arithmetic; NaN and infinities reach the sums as before.
