@@ -4,8 +4,8 @@
     python benchmarks/op_counts.py
 
 Prints a table, and writes `op_counts.md` where both other libraries are installed. What is counted, the same for all:
-one for each addition, subtraction, multiplication, division and negation, and one for each call of a function (sin, exp,
-sqrt, …); a square is a multiplication, a reciprocal a division. Loads, stores, inputs and constants count nothing.
+one for each addition, subtraction, multiplication, division and negation, and one for each call of a function (sin,
+exp, sqrt, …); a square is a multiplication, a reciprocal a division. Loads, stores, inputs and constants count nothing.
 """
 
 from __future__ import annotations

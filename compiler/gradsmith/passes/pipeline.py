@@ -12,6 +12,7 @@ from ..registry import Op, lookup
 from ..target import Target
 from .expand import expansion
 from .fold import fold
+from .hoist import hoist
 from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
@@ -30,6 +31,8 @@ def prepare(graph: Graph, target: Target) -> Graph:
     def spelled_out(op: Op) -> bool:
         return not target.writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
+    if any(n.type.shape for n in graph.ordered()):
+        graph = hoist(rewritten(graph, fold, apply_law))  # before an outer product, say, is spelled out for C
     graph = rewritten(graph, fold, apply_law, expansion(spelled_out), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
         graph = rewritten(scalarise(graph), fold, apply_law, sharing())
