@@ -17,6 +17,7 @@ from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
 from .share_products import sharing
+from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
 
 __all__ = ["prepare"]
@@ -36,7 +37,7 @@ def prepare(graph: Graph, target: Target) -> Graph:
     graph = rewritten(graph, fold, apply_law, expansion(spelled_out), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
         graph = rewritten(scalarise(graph), fold, apply_law, sharing())
-    return _writable(regroup(graph), target)
+    return _writable(share_reciprocals(regroup(graph)), target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:

@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from ..graph import Graph, Node
+from ..ops import broadcast_to
 from ..trace import Expr
 from .fold import fold
 from .rewrite import rewritten
@@ -38,16 +39,21 @@ from .simplify import apply_law
 __all__ = ["regroup"]
 
 _ROOTS = frozenset({"add", "sub", "mul", "div"})
+_ROUNDS = 3  # what one round merges may give the next one something to do
 _DEEPEST = 8  # sums within products within sums
 _MODERATE = 2.0**64  # constants beyond it are left where they are, so that nothing overflows or underflows that did not
 
 
 @dataclass(frozen=True)
 class _Factor:
-    """A node, or a sum made here, by which a term is multiplied (power 1) or divided (power -1)."""
+    """A node, or a sum made here, by which a term is multiplied (power 1) or divided (power -1).
+
+    `filled` tells of an array filled with one scalar, which a constant multiplies for all of its elements at once.
+    """
 
     of: int | _Sum
     power: int = 1
+    filled: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class _Term:
         """Operations that it takes, without those of nodes that exist."""
         inner = sum(f.of.cost() for f in self.factors if isinstance(f.of, _Sum))
         alone = not any(f.power == 1 for f in self.factors)  # 1/c needs its 1, for which there is no operation
-        return len(self.factors) - 1 + inner + (self.constant != 1.0 or alone)
+        scaled = self.constant != 1.0 and not any(f.filled for f in self.factors)
+        return len(self.factors) - 1 + inner + (scaled or alone)
 
     def without(self, factor: _Factor) -> _Term:
         """The term after one division by `factor`."""
@@ -82,10 +89,15 @@ class _Sum:
 
 def regroup(graph: Graph) -> Graph:
     """`graph` with sums and products of cotangents regrouped, where that saves operations."""
-    plans = _Planner(graph).plans()
-    if not plans:
-        return graph
+    for _ in range(_ROUNDS):
+        plans = _Planner(graph).plans()
+        if not plans:
+            break
+        graph = _rebuilt(graph, plans)
+    return graph
 
+
+def _rebuilt(graph: Graph, plans: Mapping[int, _Sum]) -> Graph:
     def planned(n: Node, exprs: Sequence[Expr]) -> Expr | None:
         return _written(plans[n.key], exprs) if n.key in plans else None
 
@@ -118,8 +130,8 @@ class _Planner:
             before = len(inside)
             terms: list[_Term] = []
             for (summand, sign), count in Counter(summands).items():
-                opened = self.uses[summand] == count or summand == key
-                term, parts = self._term(summand) if opened else (_atom(summand), 0)
+                hidden = self.uses[summand] == count and self.nodes[summand].origin.name is None
+                term, parts = self._term(summand) if hidden or summand == key else (self._atom(summand), 0)
                 before += parts
                 terms.append(replace(term, sign=sign * term.sign, constant=count * term.constant))
             plan = _grouped(tuple(terms), 0)
@@ -151,7 +163,7 @@ class _Planner:
         """A node as a product, taken apart along its left operands, and how many operations that product takes."""
         n = self.nodes[root]
         if n.origin.role != "cotangent" or n.op not in ("mul", "div", "neg"):
-            return _atom(root), 0
+            return self._atom(root), 0
         found: list[_Factor] = []
         numbers: list[float] = []
         parts, key = 0, root
@@ -174,17 +186,22 @@ class _Planner:
             elif n.op == "div":
                 found.append(_Factor(n.args[1], -1))
             else:
+                below = self._reciprocal(key)
+                if below is not None:
+                    found.append(_Factor(below, -1))
+                    parts += 1
+                    key = -1
                 break
             parts += 1
             key = n.args[1] if n.op == "mul" and self._number(n.args[0]) is not None else n.args[0]
-        head = self._number(key)
+        head = self._number(key) if key >= 0 else 1.0
         if head is None:
-            found.append(_Factor(key))
+            found.append(self._factor(key))
         else:
             numbers.append(head)
         merged = _exact_product(numbers)
         if merged is None or not found:
-            return _atom(root), 0
+            return self._atom(root), 0
         return _Term(-1 if merged < 0 else 1, abs(merged), tuple(reversed(found))), parts
 
     def _right(self, key: int) -> tuple[list[_Factor], list[float], int]:
@@ -205,8 +222,15 @@ class _Planner:
                 for c, x in (n.args, n.args[::-1]):
                     number = self._number(c)
                     if number is not None:
-                        return [_Factor(x)], [number], 1
-        return [_Factor(key)], [], 0
+                        return [self._factor(x)], [number], 1
+        return [self._factor(key)], [], 0
+
+    def _factor(self, key: int) -> _Factor:
+        n = self.nodes[key]
+        return _Factor(key, filled=n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape)
+
+    def _atom(self, key: int) -> _Term:
+        return _Term(1, 1.0, (self._factor(key),))
 
     def _opposite(self, key: int) -> int | None:
         """The node c*x where this one is (-c)*x, and came later."""
@@ -227,10 +251,6 @@ class _Planner:
             n = self.nodes[n.args[0]]
         value = n.params["value"] if n.op == "constant" else None
         return value if isinstance(value, float) else None
-
-
-def _atom(key: int) -> _Term:
-    return _Term(1, 1.0, (_Factor(key),))
 
 
 def _exact_product(numbers: Sequence[float]) -> float | None:
@@ -293,14 +313,17 @@ def _written(plan: _Sum, exprs: Sequence[Expr]) -> Any:
     return total if first.sign > 0 else -total
 
 
-def _product(t: _Term, exprs: Sequence[Expr]) -> Expr | float:
-    product: Expr | None = None
-    for f in t.factors:
+def _product(t: _Term, exprs: Sequence[Expr]) -> Any:
+    """The product as an expression, or as a number where it has no factors. A positive power comes first."""
+    first = next((f for f in t.factors if f.power > 0), None)
+    filled = next((f for f in t.factors if f.filled), None)
+    product: Any = t.constant if filled is None else 1.0
+    for f in t.factors if first is None else (first, *(f for f in t.factors if f is not first)):
         x = _written(f.of, exprs) if isinstance(f.of, _Sum) else exprs[f.of]
+        if f is filled and t.constant != 1.0:
+            x = broadcast_to(t.constant * x.args[0], x.shape)
         if f.power < 0:
-            product = (t.constant if product is None else product) / x
-        elif product is None:
-            product = x if t.constant == 1.0 else t.constant * x
+            product = product / x
         else:
-            product = product * x
-    return t.constant if product is None else product
+            product = x if isinstance(product, float) and product == 1.0 else product * x
+    return product
