@@ -133,7 +133,7 @@ class _Planner:
                 hidden = self.uses[summand] == count and self.nodes[summand].origin.name is None
                 term, parts = self._term(summand) if hidden or summand == key else (self._atom(summand), 0)
                 before += parts
-                terms.append(replace(term, sign=sign * term.sign, constant=count * term.constant))
+                terms.append(replace(term, sign=sign * term.sign, constant=float(count) * term.constant))
             plan = _grouped(tuple(terms), 0)
             if plan.cost() < before:
                 found[key] = plan
@@ -257,7 +257,7 @@ def _exact_product(numbers: Sequence[float]) -> float | None:
     """The product of constants where it is exact, so that it does not matter when they are multiplied; else None."""
     if not all(1 / _MODERATE < abs(n) < _MODERATE for n in numbers):
         return None
-    product = math.prod(numbers)
+    product = float(math.prod(numbers))
     return product if Fraction(product) == math.prod(map(Fraction, numbers)) else None
 
 
