@@ -55,7 +55,6 @@ LAWS = [
     (gs.where(x > y, z, z), z, 0),
     (gs.where(x > y, gs.where(x > y, x, y), z), gs.where(x > y, x, z), 0),
     (gs.where(x > y, x, gs.where(x > y, x, z)), gs.where(x > y, x, z), 0),
-    (gs.where(~(x > y), x, z), gs.where(x > y, z, x), 0),
     (0.1 * x + 0.1 * x, 0.2 * x, 0),
     (3.0 * (5.0 * x), 15.0 * x, 2),
     (gs.cos(-x), gs.cos(x), 0),

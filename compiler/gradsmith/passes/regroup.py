@@ -133,10 +133,11 @@ class _Planner:
                 hidden = self.uses[summand] == count and self.nodes[summand].origin.name is None
                 term, parts = self._term(summand) if hidden or summand == key else (self._atom(summand), 0)
                 before += parts
-                terms.append(replace(term, sign=sign * term.sign, constant=float(count) * term.constant))
-            plan = _grouped(tuple(terms), 0)
-            if plan.cost() < before:
-                found[key] = plan
+                terms.append(_Term(sign * term.sign, count * term.constant, term.factors))
+            if before > 1 or len(terms) > 1:  # else there is nothing to save
+                plan = _grouped(tuple(terms), 0)
+                if plan.cost() < before:
+                    found[key] = plan
         return found
 
     def _summands(self, root: int) -> tuple[list[tuple[int, int]], set[int]]:
@@ -265,16 +266,22 @@ def _grouped(terms: tuple[_Term, ...], depth: int) -> _Sum:
     """The sum of `terms`, with factors and constants that several of them share taken out, the most frequent first."""
     if len(terms) < 2 or depth == _DEEPEST:
         return _Sum(terms)
-    shared = Counter(f for t in terms for f in dict.fromkeys(_candidates(t)))
+    where: dict[_Factor | float, list[int]] = {}
+    for i, t in enumerate(terms):
+        for candidate in dict.fromkeys(_candidates(t)):
+            where.setdefault(candidate, []).append(i)
     rest: dict[int, _Term] = dict(enumerate(terms))
-    for candidate, _ in sorted(((c, n) for c, n in shared.items() if n > 1), key=lambda pair: -pair[1]):
-        members = [i for i, t in rest.items() if candidate in _candidates(t)]
-        if len(members) > 1:
-            joint = _joined([rest[i] for i in members], candidate, depth)
-            if joint is not None and joint.cost() < sum(rest[i].cost() for i in members) + len(members) - 1:
-                for i in members[1:]:
-                    del rest[i]
-                rest[members[0]] = joint
+    joined: set[int] = set()
+    for candidate, places in sorted(where.items(), key=lambda item: -len(item[1])):
+        members = [i for i in places if i not in joined]
+        if len(members) < 2:
+            continue
+        joint = _joined([terms[i] for i in members], candidate, depth)
+        if joint is not None and joint.cost() < sum(terms[i].cost() for i in members) + len(members) - 1:
+            joined.update(members)
+            for i in members[1:]:
+                del rest[i]
+            rest[members[0]] = joint
     return _Sum(tuple(rest.values()))
 
 

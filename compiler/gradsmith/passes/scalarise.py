@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import TargetError
 from ..graph import Graph, Node
-from ..registry import Assembly, Op, Reduction, lookup
+from ..registry import Assembly, Reduction, lookup
 from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
 from ..types import static_shape
 
@@ -75,18 +75,13 @@ def _objects(values: Any, shape: tuple[int, ...]) -> Any:
 def _compute(n: Node, args: Sequence[Any]) -> Any:
     op = lookup(n.op)
     if op.kind == "elementwise":
-        if not n.type.shape:
-            return [op_call(op, [a[()] for a in args])]
-        return [op_call(op, xs) for xs in zip(*(a.ravel() for a in args), strict=True)]
+        compute = registry_function(n.op)
+        return [compute(*xs) for xs in zip(*(a.ravel() for a in args), strict=True)]
     if isinstance(op.structure, Reduction):
         return _reduce(op.structure, args[0], n.params["axis"])
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
         return _accumulate(args, n.params)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
-
-
-def op_call(op: Op, args: Sequence[Expr]) -> Expr:
-    return registry_function(op.name)(*args)
 
 
 def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...]) -> list[Expr]:

@@ -127,8 +127,6 @@ def _choose(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
 
 
 def _choose_again(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
-    if condition.op.name == "logical_not":
-        return where(condition.args[0], b, a)
     if a.op.name == "where" and a.args[0] is condition:
         return where(condition, a.args[1], b)
     if b.op.name == "where" and b.args[0] is condition:
@@ -174,7 +172,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "cosh": (lambda e, a: None if _negated(a) is None else e.op_call(_negated(a)),),  # cosh(-x) -> cosh(x)
     "where": (
         _choose,  # where(true, a, b) -> a, where(c, a, a) -> a
-        _choose_again,  # where(c, where(c, a, b), d) -> where(c, a, d), where(not c, a, b) -> where(c, b, a)
+        _choose_again,  # where(c, where(c, a, b), d) -> where(c, a, d)
     ),
     "logical_not": (lambda e, a: a.args[0] if a.op.name == "logical_not" else None,),  # not not c -> c
     **ARRAY_LAWS,
