@@ -21,6 +21,7 @@ from .lower.lowering import Signature, argument, lower
 from .passes.expand import expand_underivable
 from .passes.pipeline import prepare
 from .passes.retype import retype
+from .passes.share_sums import share_sums
 from .program import Argument
 from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
@@ -226,6 +227,7 @@ def _differentiable(traced: Traced) -> list[str]:
 
 
 def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
+    primal = share_sums(primal)
     if kinds == ("value",):
         return primal
     return verify(adjoint(expand_underivable(primal), by.keys))

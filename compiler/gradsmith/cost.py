@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import networkx as nx
-
 from .graph import Graph
 from .registry import lookup
 
@@ -48,10 +46,13 @@ class Cost:
 
 def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
     """Operations needed for `outputs`, by kind, in the order in which they first occur."""
-    wanted = set(outputs)
-    needed = wanted.union(*(nx.ancestors(graph, k) for k in wanted)) if wanted else set()
+    nodes = list(graph.ordered())
+    needed = set(outputs)
+    for n in reversed(nodes):
+        if n.key in needed:
+            needed.update(n.args)
     counts: dict[str, int] = {}
-    for n in graph.ordered():
+    for n in nodes:
         if n.key not in needed:
             continue
         op = lookup(n.op)

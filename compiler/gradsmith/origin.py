@@ -14,7 +14,7 @@ import itertools
 import linecache
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Literal
@@ -44,7 +44,7 @@ class Origin:
 
     def unnamed(self) -> Origin:
         """The same place without the variable's name (for the parts of a larger result)."""
-        return self if self.name is None else replace(self, name=None)
+        return self if self.name is None else Origin(self.file, self.line, None, self.path, self.role, self.rule)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file

@@ -116,6 +116,7 @@ class Op:
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
+    expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
     statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
     support: target -> helper code its cell calls (lines "import …" go to the file's top); `target.float32` as in cells.
@@ -138,6 +139,7 @@ class Op:
     tame: bool = False
     choice: bool = False
     expand: Callable[..., Any] | None = None
+    expands_in_rule: bool = False
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
     support: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import registry
 from .errors import DTypeError, ShapeError, SpecError, TraceError
-from .graph import Graph, intern_key
+from .graph import Graph, Node, intern_key
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
 from .types import BOOL, FLOAT64, INT64, Dim, DType, Shape, Type, as_dtype, broadcast_shapes, normalize_shape, promote
@@ -451,10 +451,15 @@ def input_symbols(outputs: Sequence[Expr]) -> list[Expr]:
     return sorted((x for x in needed if x.op.name == "input"), key=lambda e: e.serial)
 
 
-def to_exprs(graph: Graph, inputs: Sequence[Expr] | None = None) -> list[Expr]:
+def to_exprs(
+    graph: Graph,
+    inputs: Sequence[Expr] | None = None,
+    replace: Callable[[Node, Sequence[Expr]], Expr | None] = lambda n, exprs: None,
+) -> list[Expr]:
     """The nodes of `graph` as expressions, indexed by key; inside `recording(rewrite)`, each one is offered to it.
 
-    `inputs` are the expressions to use for the graph's inputs; new symbols otherwise.
+    `inputs` are the expressions to use for the graph's inputs; new symbols otherwise. `replace` may give another
+    expression for a node, made of those of the nodes before it.
     """
     state = _recording.get()
     exprs: list[Expr] = []
@@ -466,7 +471,9 @@ def to_exprs(graph: Graph, inputs: Sequence[Expr] | None = None) -> list[Expr]:
         else:
             if state is not None:
                 state.origin = n.origin.unnamed()
-            x = _record(registry.lookup(n.op), tuple(exprs[a] for a in n.args), n.params, n.type, n.origin)
+            other = replace(n, exprs)
+            op, args = registry.lookup(n.op), tuple(exprs[a] for a in n.args)
+            x = other if other is not None else _record(op, args, n.params, n.type, n.origin)
             if x.serial > newest and n.origin.name is not None:
                 x.origin = n.origin  # a rewritten value keeps the user's name
         exprs.append(x)

@@ -1,5 +1,6 @@
 """Folding: constants only, as the generated code would compute them, and never away from what is not finite."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -24,6 +25,27 @@ def folded(expr: gs.Expr) -> str:
 )
 def test_a_constant_expression_is_a_constant(expr: object, value: float) -> None:
     assert folded(expr()) == f"%0:f64 = constant value={value!r}\nreturn %0"  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "sin", "cos", "tan", "tanh", "erf", "sinh", "atan", "expm1", "log1p"])
+def test_functions_are_rounded_from_fifty_digits(name: str) -> None:
+    for x in np.random.default_rng(0).uniform(0.1, 3.0, 50):
+        with mp.workdps(60):
+            exact = float(getattr(mp, name)(mp.mpf(float(x))))
+        g = simplify(to_graph([], [getattr(gs, name)(constant(float(x)))]))
+        assert g.node(g.outputs[0]).params["value"] == exact
+
+
+def test_functions_of_arrays_of_constants_are_too() -> None:
+    x = np.linspace(0.1, 3.0, 7)
+    g = simplify(to_graph([], [gs.exp(constant(x))]))
+    with mp.workdps(60):
+        exact = [float(mp.exp(mp.mpf(float(v)))) for v in x]
+    assert g.node(g.outputs[0]).params["value"].tolist() == exact
+
+
+def test_a_negative_zero_keeps_its_sign() -> None:
+    assert folded(gs.sin(constant(-0.0))) == "%0:f64 = constant value=-0.0\nreturn %0"
 
 
 def test_arrays_of_constants_fold() -> None:

@@ -47,13 +47,12 @@ class Printer:
     def fill(self, cell: str, operands: Sequence[Text]) -> Text:
         """`cell` with `operands` in the places of `{0}`, `{1}`, …"""
         template = self._parse(cell)
-        needs = iter(template.needs)
-
-        def place(match: re.Match[str]) -> str:
-            operand = operands[int(match[1])]
-            return operand.text if operand.level >= next(needs) else f"({operand.text})"
-
-        return Text(re.sub(r"\{(\d+)\}", place, cell), template.level)
+        parts = [template.texts[0]]
+        for number, need, text in zip(template.numbers, template.needs, template.texts[1:], strict=True):
+            operand = operands[number]
+            parts.append(operand.text if operand.level >= need else f"({operand.text})")
+            parts.append(text)
+        return Text("".join(parts), template.level)
 
     def repeats(self, cell: str) -> frozenset[int]:
         """Which operands a cell prints more than once (they must be names, not expressions)."""
@@ -79,7 +78,9 @@ class Printer:
 @dataclass(frozen=True)
 class _Template:
     level: int
-    needs: tuple[int, ...]  # for each placeholder in order: the least level that needs no parentheses
+    texts: tuple[str, ...]  # before, between and behind the placeholders
+    numbers: tuple[int, ...]  # of the operand at each placeholder, in order
+    needs: tuple[int, ...]  # and the least level at which it needs no parentheses
     repeats: frozenset[int]
 
 
@@ -97,8 +98,9 @@ def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
         elif depth == 0:
             symbol = f"u{token}" if _unary(tokens, i) and f"u{token}" in levels else token
             level = min(level, levels.get(symbol, ATOM))
-    numbers = [token[1:-1] for token in tokens if token.startswith("{")]
-    return _Template(level, tuple(needs), frozenset(int(n) for n in numbers if numbers.count(n) > 1))
+    numbers = tuple(int(token[1:-1]) for token in tokens if token.startswith("{"))
+    texts = tuple(re.split(r"\{\d+\}", cell))
+    return _Template(level, texts, numbers, tuple(needs), frozenset(n for n in numbers if numbers.count(n) > 1))
 
 
 def _unary(tokens: Sequence[str], i: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..registry import Params, Reduction
-from ..trace import Expr, as_expr, op
+from ..trace import Expr, as_expr, constant, op
 from ..types import INT32, INT64, Type, format_shape, normalize_axes, static_shape
 from ._declare import Traced
 from .conversion import astype
@@ -163,7 +163,7 @@ def _halves(x: Expr) -> tuple[Expr, Expr, Expr | None]:
 
 def _prod_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
     if _count(x, axis) == 0:
-        return broadcast_to(1.0, _infer(x.type, axis, keepdims).shape)
+        return broadcast_to(constant(1.0, x.dtype), _infer(x.type, axis, keepdims).shape)
     return reshape(_product_levels(x, axis)[-1], _infer(x.type, axis, keepdims).shape)
 
 
@@ -187,8 +187,8 @@ def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Ex
 
 prod = _reduction(
     "prod", np.prod, "prod", infer=_infer, takes="number", widens=True, structure=Reduction("mul", 1.0),
-    vjp=_prod_vjp, cost=_combining("mul"), symbol="Π", slope="the product of the others",
-    doc="Product of elements over axes.",
+    vjp=_prod_vjp, expand=_prod_expand, expands_in_rule=True, cost=_combining("mul"),
+    symbol="Π", slope="the product of the others", doc="Product of elements over axes.",
 )  # fmt: skip
 
 

@@ -1,10 +1,13 @@
-"""Fold: an op whose operands are all constants becomes a constant, computed as the generated code would.
+"""Fold: an op whose operands are all constants becomes a constant, rounded once.
 
-`%2 = mul 2.0 3.0  ->  %2 = constant 6.0`. A result that is not finite is left to run time, where it is visible.
+`%2 = mul 2.0 3.0  ->  %2 = constant 6.0`. Sums, products and the like are what the generated code would compute, to the
+last bit; functions such as `exp`, which a libm may round wrongly, are rounded from 50 digits. A result that is not
+finite is left to run time, where it is visible.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,10 @@ from ..types import static_shape
 __all__ = ["fold"]
 
 _LARGEST = 4096  # elements; a larger constant costs more to read than to compute
+_AFFORDABLE = 256  # elements by mpmath
+_DIGITS = 50
+#: What IEEE 754 rounds correctly, or does not round at all.
+_ROUNDED = frozenset({"add", "sub", "mul", "div", "neg", "abs", "sqrt", "square", "reciprocal", "sign", "where"})
 
 
 def fold(e: Expr) -> Expr | None:
@@ -25,7 +32,27 @@ def fold(e: Expr) -> Expr | None:
         return None
     with np.errstate(all="ignore"):
         value = e.op.evaluate(*(_value(a) for a in e.args), **e.params)
-    return constant(value, e.dtype) if np.all(np.isfinite(value)) else None
+    return constant(_rounded(e, value), e.dtype) if np.all(np.isfinite(value)) else None
+
+
+def _rounded(e: Expr, value: Any) -> Any:
+    """`value`, each element the number of its type that is nearest to the exact result."""
+    if e.op.kind != "elementwise" or e.op.name in _ROUNDED or e.op.mp is None or e.dtype.kind != "float":
+        return value
+    if np.size(value) > _AFFORDABLE:
+        return value
+    import mpmath as mp
+
+    function = getattr(mp, e.op.mp) if isinstance(e.op.mp, str) else partial(e.op.mp, mp, **e.params)
+
+    def nearest(result: Any, *operands: Any) -> Any:
+        if result == 0.0:
+            return result  # mpmath has no sign of zero
+        exact = function(*(o if isinstance(o, bool | np.bool_) else mp.mpf(float(o)) for o in operands))
+        return float(exact) if isinstance(exact, mp.mpf) and mp.isfinite(exact) else result
+
+    with mp.workdps(_DIGITS):
+        return np.vectorize(nearest, otypes=[np.float64])(value, *(_value(a) for a in e.args))[()]
 
 
 def _scalar(e: Expr) -> bool:

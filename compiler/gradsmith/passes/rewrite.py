@@ -7,14 +7,15 @@ left out; so one linear pass does what a loop to a fixed point would.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..trace import Expr, recording, to_exprs, to_graph
 
-__all__ = ["Rule", "first_of", "rewritten"]
+__all__ = ["Replacement", "Rule", "first_of", "rewritten"]
 
 Rule = Callable[[Expr], Expr | None]
+Replacement = Callable[[Node, Sequence[Expr]], Expr | None]
 
 
 def first_of(*rules: Rule) -> Rule:
@@ -30,9 +31,13 @@ def first_of(*rules: Rule) -> Rule:
     return rule
 
 
-def rewritten(graph: Graph, *rules: Rule) -> Graph:
-    """`graph` rebuilt from the inputs on, with `rules` seeing every node that is made."""
+def rewritten(graph: Graph, *rules: Rule, replace: Replacement = lambda n, exprs: None) -> Graph:
+    """`graph` rebuilt from the inputs on, with `rules` seeing every node that is made.
+
+    `replace` is for passes that have to see the whole graph first: it is asked for each node of `graph`, with the
+    expressions of all nodes before it, and gives the node's new expression or None.
+    """
     with recording(first_of(*rules)):
-        exprs = to_exprs(graph)
+        exprs = to_exprs(graph, replace=replace)
     pairs = [(exprs[p], exprs[c]) for p, c in graph.cotangents.items()]
     return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs)

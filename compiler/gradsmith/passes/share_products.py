@@ -10,6 +10,9 @@ The constants may differ by a power of two, `(g*0.2)*s -> (g*2)*(0.1*s)`, as the
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from ..graph import Graph
 from ..trace import Expr
@@ -28,22 +31,22 @@ def share_products(graph: Graph) -> Graph:
 
 def sharing() -> Rule:
     """The rule, with a memory of the products it has seen."""
-    products: dict[int, list[tuple[float, Expr]]] = {}  # s -> the constants c with the nodes c*s
+    products: dict[int, list[tuple[Any, Expr]]] = {}  # s -> the constants c with the nodes c*s
 
     def rewrite(e: Expr) -> Expr | None:
         if e.op.name != "mul":
             return None
         if e.origin.role != "cotangent":
             for c, s in (e.args, e.args[::-1]):
-                n = number(c)
-                if n is not None and 1 / _MODERATE < abs(n) < _MODERATE:
+                n = _constant(c)
+                if n is not None:
                     products.setdefault(s.serial, []).append((n, e))
             return None
         for outer, s in (e.args, e.args[::-1]):
             if outer.op.name == "mul" and outer.origin.role == "cotangent":
                 for g, c in (outer.args, outer.args[::-1]):
                     for m, shared in products.get(s.serial, ()):
-                        k = _exact_ratio(number(c), m)
+                        k = _exact_ratio(_constant(c), m)
                         if k is not None and shared is not outer:
                             return g * shared if k == 1.0 else -(g * shared) if k == -1.0 else (k * g) * shared
         return None
@@ -51,9 +54,22 @@ def sharing() -> Rule:
     return rewrite
 
 
-def _exact_ratio(n: float | None, m: float) -> float | None:
-    """n/m, if it is a power of two or the negative of one, so that nothing is rounded; else None."""
-    if n is None or not 1 / _MODERATE < abs(n) < _MODERATE:
+def _constant(c: Expr) -> Any:
+    """The constant number or array that `c` is, if it is of moderate size; else None."""
+    value = number(c)
+    if value is None and c.op.name == "constant":
+        value = c.params["value"]
+    if value is None:
         return None
-    k = n / m
+    size = np.abs(value)
+    return value if np.all((size > 1 / _MODERATE) & (size < _MODERATE)) else None
+
+
+def _exact_ratio(n: Any, m: Any) -> float | None:
+    """n/m, if it is a power of two or the negative of one, so that nothing is rounded; else None."""
+    if isinstance(n, np.ndarray) or isinstance(m, np.ndarray):
+        return 1.0 if n is m else None
+    if n is None:
+        return None
+    k: float = n / m
     return k if abs(math.frexp(k)[0]) == 0.5 and k * m == n else None

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from ..graph import Graph
-from ..ops import broadcast_to, reciprocal, reshape, square, transpose
-from ..trace import Expr, constant
+from ..ops import square, where
+from ..trace import Expr
+from .array_laws import ARRAY_LAWS, of_broadcasts, of_filled
 from .fold import fold
+from .powers import multiplied_out
 from .rewrite import rewritten
 
 __all__ = ["LAWS", "apply_law", "number", "simplify"]
+
+_HALF_OF_LARGEST = 2.0**1023
+_MODERATE = (
+    2.0**512
+)  # a product of two smaller constants does not overflow, and of two larger than 1/this not underflow
 
 Law = Callable[..., Expr | None]
 
@@ -27,7 +35,7 @@ def simplify(graph: Graph) -> Graph:
 
 def apply_law(e: Expr) -> Expr | None:
     """What the first law that fits makes of `e`, or None."""
-    for law in (*LAWS.get(e.op.name, ()), _of_broadcasts):
+    for law in (*LAWS.get(e.op.name, ()), of_broadcasts, of_filled):
         result = law(e, *e.args)
         if result is not None:
             return result
@@ -51,16 +59,18 @@ def _negated(e: Expr) -> Expr | None:
     return e.args[0] if e.op.name == "neg" else None
 
 
-def _power_of_two(e: Expr) -> bool:
-    n = number(e)
-    return n is not None and n != 0 and math.isfinite(n) and abs(math.frexp(n)[0]) == 0.5
+def _exact(m: float | None, n: float | None) -> bool:
+    """Whether the product of two constants is a number of float64, and none of the three is extreme."""
+    if m is None or n is None or not all(1 / _MODERATE < abs(c) < _MODERATE for c in (m, n)):
+        return False
+    return Fraction(m) * Fraction(n) == Fraction(m * n)
 
 
 def _mul_scaled(e: Expr, a: Expr, b: Expr) -> Expr | None:
     for scale, rest in ((a, b), (b, a)):
         if number(scale) is not None and rest.op.name == "mul":
             for inner, x in (rest.args, rest.args[::-1]):
-                if number(inner) is not None and (_power_of_two(scale) or _power_of_two(inner)):
+                if number(inner) is not None and _exact(number(scale), number(inner)):
                     return (scale * inner) * x
     return None
 
@@ -94,12 +104,18 @@ def _div_signs(e: Expr, a: Expr, b: Expr) -> Expr | None:
     return -(a / nb) if nb is not None else None
 
 
-def _small_power(e: Expr, x: Expr, exponent: Expr) -> Expr | None:
+def _power(e: Expr, x: Expr, exponent: Expr) -> Expr | None:
     n = number(exponent)
-    if n is None or n != int(n) or not 2 <= abs(n) <= 4:
-        return None
-    power = {2: lambda: square(x), 3: lambda: square(x) * x, 4: lambda: square(square(x))}[int(abs(n))]()
-    return power if n > 0 else reciprocal(power)
+    return None if n is None else multiplied_out(e, x, n)
+
+
+def _doubled(a: Expr) -> Expr | None:
+    if a.op.name == "mul":
+        for c, x in (a.args, a.args[::-1]):
+            n = number(c)
+            if n is not None and abs(n) < _HALF_OF_LARGEST:
+                return (2.0 * n) * x
+    return None
 
 
 def _choose(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
@@ -110,35 +126,12 @@ def _choose(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
     return a if a is b else None
 
 
-def _sum_of_broadcast(e: Expr, x: Expr) -> Expr | None:
-    if x.op.name != "broadcast_to" or e.params["keepdims"] or x.args[0].shape != ():
-        return None
-    count = math.prod(d for i, d in enumerate(x.shape) if i in e.params["axis"] and isinstance(d, int))
-    if any(not isinstance(d, int) for d in x.shape):
-        return None
-    scaled = x.args[0] * float(count)
-    return broadcast_to(scaled, e.shape) if e.shape else scaled
-
-
-def _of_broadcasts(e: Expr, *args: Expr) -> Expr | None:
-    """f(broadcast(a), broadcast(b)) -> broadcast(f(a, b)) for scalars a, b: one operation instead of many."""
-    if e.op.kind != "elementwise" or not e.shape:
-        return None
-    if any(a.op.name != "broadcast_to" or a.args[0].shape != () for a in args):
-        return None
-    return broadcast_to(e.op_call(*(a.args[0] for a in args), **e.params), e.shape)
-
-
-def _part_of_stack(e: Expr, x: Expr) -> Expr | None:
-    key = e.params["key"]
-    if x.op.name != "stack" or x.params["axis"] != 0 or not isinstance(key[0], int):
-        return None
-    part = x.args[key[0]]
-    return part if len(key) == 1 else e.op_call(part, key=key[1:])
-
-
-def _inverse_of(name: str) -> Law:
-    return lambda e, x: x.args[0] if x.op.name == name and x.args[0].shape == e.shape else None
+def _choose_again(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
+    if a.op.name == "where" and a.args[0] is condition:
+        return where(condition, a.args[1], b)
+    if b.op.name == "where" and b.args[0] is condition:
+        return where(condition, a, b.args[2])
+    return None
 
 
 LAWS: dict[str, tuple[Law, ...]] = {
@@ -148,12 +141,13 @@ LAWS: dict[str, tuple[Law, ...]] = {
         lambda e, a, b: -b if _is(a, -1.0) else -a if _is(b, -1.0) else None,  # -1*x -> -x
         lambda e, a, b: square(a) if a is b else None,  # x*x -> square(x)
         _mul_signs,  # (-a)*(-b) -> a*b, (-a)*b -> -(a*b), (-a)*c -> (-c)*a
-        _mul_scaled,  # c*(d*x) -> (c*d)*x where c or d is a power of two, so that nothing is rounded twice
+        _mul_scaled,  # c*(d*x) -> (c*d)*x where c*d is exact
     ),
     "add": (
         lambda e, a, b: None if _negated(b) is None else a - _negated(b),  # a + (-b) -> a - b
         lambda e, a, b: None if _negated(a) is None else b - _negated(a),  # (-a) + b -> b - a
         lambda e, a, b: a if _is(b, -0.0) else b if _is(a, -0.0) else None,  # x + (-0) -> x
+        lambda e, a, b: _doubled(a) if a is b else None,  # c*x + c*x -> (2c)*x
         lambda e, a, b: a - abs(number(b) or 0.0) if (number(b) or 0.0) < 0.0 else None,  # x + (-c) -> x - c
     ),
     "sub": (
@@ -169,41 +163,17 @@ LAWS: dict[str, tuple[Law, ...]] = {
         lambda e, a, b: a if _is(b, 1.0) else -a if _is(b, -1.0) else None,  # x/1 -> x
         _div_signs,  # (-a)/b -> -(a/b)
     ),
-    "pow": (
-        lambda e, x, n: broadcast_to(constant(1.0, e.dtype), e.shape) if number(n) == 0 else None,  # x**0 -> 1
-        lambda e, x, n: x if _is(n, 1.0) else reciprocal(x) if _is(n, -1.0) else None,  # x**1 -> x, x**-1 -> 1/x
-        _small_power,  # x**2 -> square(x), x**3 -> x*x*x, x**4 -> square(square(x))
-    ),
+    "pow": (_power,),  # x**0 -> 1, x**1 -> x, x**-1 -> 1/x, x**2 -> square(x), x**0.5 -> sqrt(x), …
     "square": (
         lambda e, a: None if _negated(a) is None else square(_negated(a)),  # (-x)**2 -> x**2
     ),
-    "where": (_choose,),  # where(true, a, b) -> a, where(c, a, a) -> a
-    "broadcast_to": (
-        lambda e, x: x if x.shape == e.shape else None,  # broadcast to the same shape -> x
-        lambda e, x: broadcast_to(x.args[0], e.shape) if x.op.name == "broadcast_to" else None,  # twice -> once
+    "abs": (lambda e, a: None if _negated(a) is None else e.op_call(_negated(a)),),  # abs(-x) -> abs(x)
+    "cos": (lambda e, a: None if _negated(a) is None else e.op_call(_negated(a)),),  # cos(-x) -> cos(x)
+    "cosh": (lambda e, a: None if _negated(a) is None else e.op_call(_negated(a)),),  # cosh(-x) -> cosh(x)
+    "where": (
+        _choose,  # where(true, a, b) -> a, where(c, a, a) -> a
+        _choose_again,  # where(c, where(c, a, b), d) -> where(c, a, d)
     ),
-    "reshape": (
-        lambda e, x: x if x.shape == e.shape else None,  # to the same shape -> x
-        lambda e, x: reshape(x.args[0], e.shape) if x.op.name == "reshape" else None,  # twice -> once
-        lambda e, x: (
-            broadcast_to(x.args[0], e.shape) if x.op.name == "broadcast_to" and x.args[0].shape == () else None
-        ),
-        lambda e, x: broadcast_to(x, e.shape) if x.shape == () else None,  # of a scalar -> broadcast
-    ),
-    "transpose": (
-        lambda e, x: (
-            transpose(x.args[0], [x.params["axes"][a] for a in e.params["axes"]]) if x.op.name == "transpose" else None
-        ),  # twice -> once, or nothing
-    ),
-    "expand_dims": (
-        _inverse_of("squeeze"),
-        lambda e, x: broadcast_to(x, e.shape) if x.shape == () else None,  # of a scalar -> broadcast
-    ),
-    "squeeze": (_inverse_of("expand_dims"),),
-    "sum": (
-        lambda e, x: x if not e.params["axis"] else None,  # over no axis -> x
-        _sum_of_broadcast,  # n copies of x -> n*x
-    ),
-    "index": (_part_of_stack,),  # stack(a, b, …)[i] -> the i-th
     "logical_not": (lambda e, a: a.args[0] if a.op.name == "logical_not" else None,),  # not not c -> c
+    **ARRAY_LAWS,
 }
