@@ -19,6 +19,7 @@ from .graph import Graph
 from .lower.lowering import Signature, argument, lower
 from .passes.expand import expand_underivable
 from .passes.pipeline import prepare
+from .passes.stabilise import Rewrites, stabilise
 from .program import Argument
 from .selftest import selftest as make_selftest
 from .target import load_target, render
@@ -43,6 +44,8 @@ def compile(
     derivatives: Sequence[str] | None = None,
     dtype: str = "float64",
     selftest: bool = True,
+    stabilize: bool = True,
+    fast_math: bool = False,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and gradient.
 
@@ -60,6 +63,9 @@ def compile(
     derivatives: which of "value", "grad" and "value_and_grad" to emit; all that the result allows by default.
     dtype: "float64".
     selftest: whether the files carry reference values and a test of themselves.
+    stabilize: whether formulas that lose digits, such as `log(1 + exp(x))`, give way to stable ones; the result's
+        `report` lists them.
+    fast_math: whether sums and products with constants may be regrouped, which changes the rounding of results.
 
     Raises
     ------
@@ -75,7 +81,7 @@ def compile(
     if str(dtype) != "float64":
         raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
     with _collector_paused():
-        return _compile(source, args, wrt, name, target, derivatives, selftest)
+        return _compile(source, args, wrt, name, target, derivatives, selftest, stabilize, fast_math)
 
 
 def _compile(
@@ -86,6 +92,8 @@ def _compile(
     target: str | Path,
     derivatives: Sequence[str] | None,
     selftest: bool,
+    stabilize: bool,
+    fast_math: bool,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = load_target(target)
@@ -95,9 +103,11 @@ def _compile(
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
     _log.debug("differentiating %d nodes", len(primal))
-    joint = _differentiate(primal, by, kinds)
+    stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
+    joint = _differentiate(stable, by, kinds)
     _log.debug("simplifying %d nodes", len(joint))
-    prepared = prepare(joint, chosen)
+    calm, more = stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites())
+    prepared = prepare(calm, chosen, fast_math)
     _log.debug("computing reference values for the self-test")
     tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
     _log.debug("writing %s code for %d nodes", chosen.name, len(prepared))
@@ -112,7 +122,10 @@ def _compile(
         selftest=tested,
     )
     files = render(program, chosen)
-    return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds))
+    report = Rewrites((*rewrites, *more))
+    return CompiledFunction(
+        program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds), report, stable
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ..graph import Graph
 from ..registry import Op, lookup
 from ..target import Target
 from .expand import expansion
+from .fast_math import regroup
 from .fold import fold
 from .rewrite import rewritten
 from .scalarise import scalarise
@@ -20,15 +21,16 @@ from .simplify import apply_law
 __all__ = ["prepare"]
 
 
-def prepare(graph: Graph, target: Target) -> Graph:
-    """`graph`, simplified and in terms that `target` writes."""
+def prepare(graph: Graph, target: Target, fast_math: bool = False) -> Graph:
+    """`graph`, simplified and in terms that `target` writes; with `fast_math`, sums and products may be regrouped."""
 
     def unwritable(op: Op) -> bool:
         return not target.writes(op)
 
-    graph = rewritten(graph, fold, apply_law, expansion(unwritable), sharing())
+    laws = (fold, apply_law, regroup) if fast_math else (fold, apply_law)
+    graph = rewritten(graph, *laws, expansion(unwritable), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
-        graph = rewritten(scalarise(graph), fold, apply_law, sharing())
+        graph = rewritten(scalarise(graph), *laws, sharing())
     return _writable(graph, target)
 
 
