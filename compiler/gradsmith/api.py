@@ -123,9 +123,7 @@ def _compile(
     )
     files = render(program, chosen)
     report = Rewrites((*rewrites, *more))
-    return CompiledFunction(
-        program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds), report, stable
-    )
+    return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds), report)
 
 
 @contextmanager

@@ -74,7 +74,6 @@ class CompiledFunction:
         adjoint: Graph,
         cost: Cost,
         report: Rewrites,
-        stable: Graph,
     ) -> None:
         self.name = program.name
         self.target = target.name
@@ -88,7 +87,6 @@ class CompiledFunction:
         self._traced = traced
         self._wrt = wrt
         self._joint = adjoint
-        self._stable = stable
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
 
     # --- the text -----------------------------------------------------------------------------------------------
