@@ -10,6 +10,7 @@ in the user's file, comes back as `Rewrites`.
 
 from __future__ import annotations
 
+import builtins
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ from ..trace import Expr, recording, registry_function, symbol
 from .fold import fold
 from .matching import Operands, fits, heads, match, operands_of
 from .rewrite import Rule, first_of, rewritten
-from .simplify import apply_law
+from .simplify import apply_law, number
 
 __all__ = ["LAWS", "Law", "Rewrite", "Rewrites", "stabilise"]
 
@@ -116,30 +117,39 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
     )
 
 
+_POWERS = {2.0: "square", -1.0: "reciprocal"}
 _TRANSPARENT = ("neg", "broadcast_to", "reshape", "expand_dims")
+
+
+def _power(exponent: Any) -> str:
+    return _POWERS.get(exponent, "pow") if isinstance(exponent, float) else "pow"
 
 
 def _promising(graph: Graph) -> bool:
     """Whether a law may apply once the graph is simplified: rebuilding it for nothing would cost too much."""
     table = _table()
     candidates = _candidates(table)
-    kinds: list[str] = []
+    kinds: dict[int, str] = {}
+    numbers: dict[int, Any] = {}
     for n in graph.ordered():
-        op, operands = n.op, [kinds[a] for a in n.args]
-        if op == "mul" and "constant" in operands:  # c*x -> x: the constant may be 1
-            kinds.append(operands[operands[0] == "constant"])
+        op, args = n.op, n.args
+        if op == "constant":
+            numbers[n.key] = n.params["value"]
+        elif op in _TRANSPARENT and args[0] in numbers:
+            numbers[n.key] = -numbers[args[0]] if op == "neg" else numbers[args[0]]
+        elif op == "mul" and any(a in numbers for a in args):  # 1*x -> x
+            kinds[n.key] = kinds[args[args[0] in numbers]]
             continue
-        if op == "pow" and operands[1] == "constant":  # x**2 -> square(x), x**-1 -> 1/x
-            op, operands = _POWERS.get(graph.nodes[n.args[1]]["params"].get("value"), op), operands[:1]
-        elif op == "mul" and n.args[0] == n.args[1]:
-            op, operands = "square", operands[:1]
+        elif op == "mul" and args[0] == args[1]:
+            op, args = "square", args[:1]
+        elif op == "pow" and args[1] in numbers:  # x**2 -> square(x), x**-1 -> 1/x
+            op, args = _power(numbers[args[1]]), args[:1]
+        operands = [kinds[a] for a in args]
         if op in table and candidates(op, *operands):
             return True
-        kinds.append(operands[0] if op in _TRANSPARENT else op)
+        kinds[n.key] = operands[0] if op in _TRANSPARENT else op
     return False
 
-
-_POWERS = {2.0: "square", -1.0: "reciprocal"}
 
 # --- from the table to a rule -----------------------------------------------------------------------------------------
 
@@ -213,11 +223,19 @@ def _row(law: Law, known: Rule) -> _Row | None:
 
 
 def _matched(pattern: Expr, symbols: Sequence[Expr], stable: Callable[..., Expr], e: Expr) -> Expr | None:
-    for found, negative in match(pattern, e):
-        result = stable(*(found[s.serial] for s in symbols))
-        result = -result if negative else result
-        return result if result.shape == e.shape else broadcast_to(result, e.shape)
-    return None
+    readings = list(match(pattern, e))
+    if not readings:
+        return None
+    found, negative = min(readings, key=lambda reading: builtins.sum(map(_looks_negative, reading[0].values())))
+    result = stable(*(found[s.serial] for s in symbols))
+    result = -result if negative else result
+    return result if result.shape == e.shape else broadcast_to(result, e.shape)
+
+
+def _looks_negative(e: Expr) -> bool:
+    """Of `cosh(x)` and `cosh(-x)`, both right readings of one sum, the first is wanted."""
+    factors = e.args if e.op.name == "mul" else (e,)
+    return any(f.op.name == "neg" or (number(f) or 0.0) < 0.0 for f in factors)
 
 
 def _op(name: str) -> Callable[..., Expr]:
