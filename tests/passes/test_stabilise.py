@@ -41,7 +41,8 @@ OUTSIDE: dict[str, Callable[..., bool]] = {
     "log1p(-exp(x)) -> log1mexp(x)": lambda x: x > 0.0,
 }
 
-SCALE = {"log(softmax(x)) -> log_softmax(x)": 1.0}  # near 0 both forms have the digits of numbers near 1, no more
+#: Where both forms have the digits of numbers of this size, and a result near 0 has no more.
+SCALE = {"log(softmax(x)) -> log_softmax(x)": 1.0, "log(exp(x) + exp(y)) -> logaddexp(x, y)": 1.0}
 SLACK = {"1 - tanh(x)^2 -> sech(x)^2": 2.0}  # units in the last place; it rounds four times
 TINY = float(np.finfo(float).tiny)
 SIZES = [5e-324, 1e-310, 1e-300, 1e-160, 1e-30, 1e-12, 3e-9, 1e-5, 2e-3, 0.07, 0.3, 0.5, 0.7, 0.99, 1.0, 1.0 + 1e-9,

@@ -7,6 +7,9 @@ numbers; its rounding differs, and so do overflow and underflow on the way. NaN 
 
 from __future__ import annotations
 
+import math
+import sys
+
 from ..trace import Expr
 from .simplify import number
 
@@ -35,6 +38,11 @@ def _split(e: Expr, op: str) -> tuple[float, Expr] | None:
     return None
 
 
+def _sound(c: float) -> bool:
+    """Whether a merged constant neither overflowed nor lost digits below the normal range."""
+    return math.isfinite(c) and abs(c) >= sys.float_info.min
+
+
 def _merge_factors(e: Expr, a: Expr, b: Expr) -> Expr | None:
     outer = _split(e, "mul")
     if outer is None:
@@ -42,13 +50,12 @@ def _merge_factors(e: Expr, a: Expr, b: Expr) -> Expr | None:
     c, x = outer
     inner = _split(x, "mul")
     if inner is not None:
-        return (c * inner[0]) * inner[1]
-    if x.op.name == "div":
-        for numerator, over in ((x.args[0], True), (x.args[1], False)):
-            d = number(numerator)
-            if d is not None:
-                return (c * d) / x.args[1] if over else (c / d) * x.args[0] if d else None
-    return None
+        d, y = inner
+        return (c * d) * y if _sound(c * d) else None
+    if x.op.name != "div":
+        return None
+    numerator, divisor = number(x.args[0]), x.args[1]
+    return (c * numerator) / divisor if numerator is not None and _sound(c * numerator) else None
 
 
 def _collect_factors(e: Expr, a: Expr, b: Expr) -> Expr | None:
@@ -56,8 +63,8 @@ def _collect_factors(e: Expr, a: Expr, b: Expr) -> Expr | None:
         split = _split(scaled, "mul")
         if split is not None and number(y) is None:
             c, x = split
-            other = _split(y, "mul")
-            return (c * other[0]) * (x * other[1]) if other is not None else c * (x * y)
+            d, z = _split(y, "mul") or (1.0, y)
+            return (c * d) * (x * z) if _sound(c * d) else None
     return None
 
 
@@ -72,6 +79,8 @@ def _merge_terms(e: Expr, a: Expr, b: Expr) -> Expr | None:
         return None
     d, y, inner_negative = inner
     total = c - d if negative else c + d
+    if not math.isfinite(total):
+        return None
     return total - y if negative != inner_negative else y + total
 
 
@@ -88,7 +97,7 @@ def _term(e: Expr) -> tuple[float, Expr, bool] | None:
 
 def _reciprocal_factor(e: Expr, a: Expr, b: Expr) -> Expr | None:
     c = number(b)
-    return None if c is None or c == 0.0 or number(a) is not None else a * (1.0 / c)
+    return a * (1.0 / c) if c and _sound(1.0 / c) and number(a) is None else None
 
 
 def _common_factor(e: Expr, a: Expr, b: Expr) -> Expr | None:
