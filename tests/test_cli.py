@@ -156,6 +156,16 @@ def test_compile_options(run: Run):
     assert several == gradsmith.compile("x*y*z", wrt=("z", "x")).source
 
 
+def test_compile_stable_forms(run: Run):
+    done = run("compile", "log(1 + exp(x))", "-v")
+    assert "log1p" in done.out
+    assert "log(1 + exp(x)) -> softplus(x)" in done.err
+    done = run("compile", "log(1 + exp(x))", "--no-stabilize", "-v")
+    assert "log1p" not in done.out
+    assert "no formula was rewritten" in done.err
+    assert "* 0.25" in run("compile", "(x*y)/4 + x", "--fast-math", "-d", "value", "--no-selftest").out
+
+
 def test_compile_shapes(run: Run):
     done = run("compile", "sum((W @ x + b)**2)", "-a", "b=3,W=3x4", "--args", "x=4", "-t", "numpy")
     assert "def f(b, W, x):" in done.out  # the order of --args

@@ -10,6 +10,9 @@ rule what its operands receive, and add up what arrives at each value.
 A `where` passes its cotangent whole to both branches, and remembers with it under which condition it counts. The choice
 is made where a branch joins the rest of the function: `where(c, share, 0)` there is 0 also when the rules of the branch
 gave inf or NaN on the way, as the slope of sqrt does at 0; a choice made at the `where` itself would be 0 times that.
+
+An op may be flat in places, as abs is at 0: a subgradient of 0 that is chosen, not computed. Nothing passes there, also
+where the cotangent is infinite, as that of abs(x)**0.5 is. Cotangents that are finite by their rules need no such mask.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from .graph import Graph, Node
 from .ops import broadcast_to, scatter, where
 from .origin import Origin
 from .passes.expand import expand_underivable
+from .passes.stabilise import stabilise
 from .registry import Assembly, lookup
 from .trace import Expr, constant, input_symbols, recording, to_exprs, to_graph
 from .types import Type, format_shape
@@ -62,6 +66,7 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
         conditions: dict[int, Expr] = {}
         arriving = {root: [_Share(constant(1.0, values[root].dtype))]} if root in active else {}
         cotangents: dict[int, Expr] = {}
+        steep: set[int] = set()  # whose cotangent may be infinite
         for key in sorted(active, reverse=True):
             if key not in arriving:
                 continue
@@ -74,6 +79,11 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
                 cotangents[key] = g
             if g.origin.role == "cotangent" and g.origin.name is None:
                 g.origin = replace(g.origin, name=_origin(node).name)
+            flat = lookup(node.op).flat
+            if flat is not None and key in steep:
+                g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
+            if key in steep or not _tame(graph, node):
+                steep.update(node.args)
             for operand, share in zip(node.args, _shares(node, g, values), strict=True):
                 if share is not None and operand in active:
                     arriving.setdefault(operand, []).append(_Share(share, under))
@@ -95,10 +105,16 @@ def _zero(type: Type) -> Expr:
     return broadcast_to(zero, type.shape) if type.shape else zero
 
 
-def gradient(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
-    """The gradient of a scalar expression with respect to symbols, as expressions of the same symbols."""
+def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> list[Expr]:
+    """The gradient of a scalar expression with respect to symbols, as expressions of the same symbols.
+
+    With `stabilize`, formulas that lose digits give way to stable ones first.
+    """
     inputs = input_symbols([output, *wrt])
-    graph = expand_underivable(to_graph(inputs, [output]))
+    graph = to_graph(inputs, [output])
+    if stabilize:
+        graph, _ = stabilise(graph)
+    graph = expand_underivable(graph)
     serials = [x.serial for x in inputs]
     joint = adjoint(graph, [graph.inputs[serials.index(x.serial)] for x in wrt])
     exprs = to_exprs(joint, inputs)

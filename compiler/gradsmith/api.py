@@ -22,6 +22,7 @@ from .passes.expand import expand_underivable
 from .passes.pipeline import prepare
 from .passes.retype import retype
 from .passes.share_sums import share_sums
+from .passes.stabilise import Rewrites, stabilise
 from .program import Argument
 from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
@@ -46,6 +47,8 @@ def compile(
     derivatives: Sequence[str] | None = None,
     dtype: Any = "float64",
     selftest: bool = True,
+    stabilize: bool = True,
+    fast_math: bool = False,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and gradient.
 
@@ -64,6 +67,9 @@ def compile(
     dtype: "float64" or "float32": the type that float64 (what shapes, symbols and numbers are unless they say another)
         stands for in the generated code. Each constant is rounded once.
     selftest: whether the files carry reference values and a test of themselves.
+    stabilize: whether formulas that lose digits, such as `log(1 + exp(x))`, give way to stable ones; the result's
+        `report` lists them.
+    fast_math: whether sums and products with constants may be regrouped, which changes the rounding of results.
 
     Raises
     ------
@@ -77,7 +83,7 @@ def compile(
     [9.964, 3.0707, 3.0]
     """
     with _collector_paused():
-        return _compile(source, args, wrt, name, target, derivatives, _floating(dtype), selftest)
+        return _compile(source, args, wrt, name, target, derivatives, _floating(dtype), selftest, stabilize, fast_math)
 
 
 def _compile(
@@ -89,6 +95,8 @@ def _compile(
     derivatives: Sequence[str] | None,
     dtype: DType,
     selftest: bool,
+    stabilize: bool,
+    fast_math: bool,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = load_target(target)
@@ -100,9 +108,11 @@ def _compile(
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
     _log.debug("differentiating %d nodes", len(primal))
-    joint = _differentiate(primal, by, kinds)
+    stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
+    joint = _differentiate(stable, by, kinds)
     _log.debug("simplifying %d nodes", len(joint))
-    prepared = prepare(joint, chosen)
+    calm, more = stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites())
+    prepared = prepare(calm, chosen, fast_math)
     _log.debug("computing reference values for the self-test")
     tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
     _log.debug("writing %s code for %d nodes", chosen.name, len(prepared))
@@ -117,7 +127,8 @@ def _compile(
         selftest=tested,
     )
     files = render(program, chosen)
-    return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds))
+    report = Rewrites((*rewrites, *more))
+    return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds), report)
 
 
 def _floating(dtype: Any) -> DType:

@@ -166,6 +166,18 @@ def compile_command(
     selftest: Annotated[
         bool, typer.Option("--selftest/--no-selftest", help="Whether the file can test itself when it is run.")
     ] = True,
+    stabilize: Annotated[
+        bool,
+        typer.Option(
+            "--stabilize/--no-stabilize", help="Whether log(1 + exp(x)) and the like give way to stable forms."
+        ),
+    ] = True,
+    fast_math: Annotated[
+        bool, typer.Option("--fast-math", help="Regroup sums and products with constants; rounding changes.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Write source code for a function and its gradient.
@@ -177,7 +189,12 @@ def compile_command(
       gradsmith compile model.py:loss --args params.W1=64x32,params.b1=32,x=64 --wrt params -t c -o out
       gradsmith compile "a*b + c" -t templates/julia > f.jl
     """
-    function = _compiled(source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest)
+    function = _compiled(
+        source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
+        stabilize=stabilize, fast_math=fast_math,
+    )  # fmt: skip
+    if verbose:
+        print(function.report, file=sys.stderr)
     if output is not None:
         for path in function.save(output):
             print(path)
@@ -336,6 +353,8 @@ def _compiled(
     wrt: str | None = None,
     name: str | None = None,
     derivatives: str | None = None,
+    stabilize: bool = True,
+    fast_math: bool = False,
 ) -> CompiledFunction:
     shapes = _shapes(args or [])
     by = _names(wrt)
@@ -352,6 +371,8 @@ def _compiled(
                 target=target,
                 derivatives=_names(derivatives),
                 selftest=selftest,
+                stabilize=stabilize,
+                fast_math=fast_math,
             )
 
 

@@ -26,6 +26,7 @@ from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatc
 from .evaluate import evaluate_torch, import_torch
 from .exact import exact_output
 from .graph import Graph
+from .passes.stabilise import Rewrites
 from .program import Argument, Program
 from .pytree import Tree
 from .target import Target, render_template
@@ -59,7 +60,8 @@ class CompiledFunction:
 
     `f(*args)` is the value; `f.grad` and `f.value_and_grad` are its derivatives, in the structure of the arguments.
     `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
-    graphs of the value and of value and gradient, `f.cost` counts operations, and `f.check()` compares with torch.
+    graphs of the value and of value and gradient, `f.cost` counts operations, `f.report` lists what was rewritten for
+    stability, and `f.check()` compares with torch.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class CompiledFunction:
         wrt: Wrt,
         adjoint: Graph,
         cost: Cost,
+        report: Rewrites,
     ) -> None:
         self.name = program.name
         self.target = target.name
         self.files = dict(files)
         self.graph = traced.graph
         self.cost = cost
+        self.report = report
         self.inputs = program.inputs
         self._program = program
         self._target = target

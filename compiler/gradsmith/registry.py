@@ -114,6 +114,8 @@ class Op:
     vjp: `vjp(g, y, *xs, **params)`, cotangents of the operands as traced operators; None where no gradient flows.
         An op without a rule is differentiated through `expand`.
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
+    flat: `flat(y, *xs, **params)`, a condition: where it holds the slope is 0 by choice, as that of abs is at 0, and
+        nothing passes, not even an infinite cotangent.
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
@@ -137,6 +139,7 @@ class Op:
     commutative: bool = False
     vjp: Callable[..., tuple[Any, ...]] | None = None
     tame: bool = False
+    flat: Callable[..., Any] | None = None
     choice: bool = False
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False

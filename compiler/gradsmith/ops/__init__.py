@@ -17,3 +17,4 @@ from .layout import *
 from .reduction import *
 from .searching import *
 from .selection import *
+from .stable import *

@@ -13,6 +13,7 @@ from ..registry import Params, Reduction
 from ..trace import Expr, as_expr, constant, op
 from ..types import INT32, INT64, Type, format_shape, normalize_axes, static_shape
 from ._declare import Traced
+from .arithmetic import absolute
 from .conversion import astype
 from .elementary import exp, log
 from .indexing import getitem
@@ -122,8 +123,9 @@ mean = _reduction(
 
 
 def _extremum_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr]:
-    chosen = astype(equal(x, _spread(y, x, axis)), x.dtype)
-    return (chosen * _spread(g / reshape(sum(chosen, axis), g.shape), x, axis),)  # ties share evenly, as torch.amax
+    chosen = equal(x, _spread(y, x, axis))
+    count = reshape(sum(astype(chosen, x.dtype), axis), g.shape)
+    return (where(chosen, _spread(g / count, x, axis), 0.0),)  # ties share evenly, as torch.amax
 
 
 max = _reduction(
@@ -193,8 +195,11 @@ prod = _reduction(
 
 
 def _logsumexp_shift(x: Expr, axis: Axes) -> Expr:
+    """What to take off before `exp`: the maximum, unless it is small, where nothing overflows and x - m would round."""
     m = max(x, axis, keepdims=True)
-    return where(equal(m, math.inf) | equal(m, -math.inf), 0.0, m)  # exp(inf - inf) is NaN
+    size = absolute(m)
+    moderate = size < float(np.finfo(x.dtype).maxexp // 16)
+    return where(moderate | equal(size, math.inf), 0.0, m)  # exp(inf - inf) is NaN
 
 
 def _logsumexp_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
@@ -213,9 +218,14 @@ def _transcendental(*extra: str) -> Any:
     )
 
 
+def _logsumexp_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr]:
+    nothing = equal(_spread(y, x, axis), -math.inf)  # all of x is -inf, where the softmax is 0/0
+    return (where(nothing, 0.0, _spread(g, x, axis) * _softmax(where(nothing, 0.0, x), axis=axis)),)
+
+
 logsumexp = _reduction(
     "logsumexp", _logsumexp_numpy, "logsumexp", infer=_infer_nonempty, expand=_logsumexp_expand,
-    vjp=lambda g, y, x, axis, keepdims: (_spread(g, x, axis) * _softmax(x, axis=axis),),
+    vjp=_logsumexp_vjp,
     cost=_transcendental("log"), symbol="logsumexp", slope="softmax(x)",
     doc="`log(sum(exp(x)))` over axes, without overflow.",
 )  # fmt: skip

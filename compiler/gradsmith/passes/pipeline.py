@@ -11,6 +11,7 @@ from ..graph import Graph
 from ..registry import Op, lookup
 from ..target import Target
 from .expand import expansion
+from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
 from .regroup import regroup
@@ -23,8 +24,8 @@ from .simplify import apply_law
 __all__ = ["prepare"]
 
 
-def prepare(graph: Graph, target: Target) -> Graph:
-    """`graph`, simplified and in terms that `target` writes."""
+def prepare(graph: Graph, target: Target, fast_math: bool = False) -> Graph:
+    """`graph`, simplified and in terms that `target` writes; with `fast_math`, sums and products may be regrouped."""
 
     shares = target.lowering != "array"  # NumPy takes less time for one call than for several with fewer operations
     rules = {n.origin.rule for n in graph.ordered() if n.origin.role == "cotangent"}
@@ -32,11 +33,12 @@ def prepare(graph: Graph, target: Target) -> Graph:
     def spelled_out(op: Op) -> bool:
         return not target.writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
+    laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
-        graph = hoist(rewritten(graph, fold, apply_law))  # before an outer product, say, is spelled out for C
-    graph = rewritten(graph, fold, apply_law, expansion(spelled_out), sharing())
+        graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
+    graph = rewritten(graph, *laws, expansion(spelled_out), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
-        graph = rewritten(scalarise(graph), fold, apply_law, sharing())
+        graph = rewritten(scalarise(graph), *laws, sharing())
     return _writable(share_reciprocals(regroup(graph)), target)
 
 

@@ -1,0 +1,69 @@
+"""Regrouping: fewer operations, equal for real numbers, and only where it was asked for."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+
+X, Y, Z = gs.symbols("x y z")
+
+#: formula -> the operations left of its value
+CASES: list[tuple[gs.Expr, dict[str, int]]] = [
+    (0.1 * (0.3 * X), {"mul": 1}),
+    (X / 3.0, {"mul": 1}),
+    ((X * 0.1) / 3.0, {"mul": 1}),
+    ((X + 0.1) + 0.2, {"add": 1}),
+    ((X - 0.1) + 0.3, {"add": 1}),
+    (0.7 - (X - 0.1), {"sub": 1}),
+    (0.7 - (0.2 - X), {"add": 1}),
+    ((0.1 * X) * (0.3 * Y), {"mul": 2}),
+    (0.1 * (0.3 / X), {"div": 1}),
+    (X * Y + X * Z, {"mul": 1, "add": 1}),
+    (X * Y - Z * X, {"mul": 1, "sub": 1}),
+    (X / Y + Z / Y, {"add": 1, "div": 1}),
+    ((X / Y) / Z, {"mul": 1, "div": 1}),
+    (X / (Y / Z), {"mul": 1, "div": 1}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+@pytest.mark.parametrize("target", ["python", "numpy"])
+def test_law(number: int, target: str) -> None:
+    formula, left = CASES[number]
+    options: dict[str, Any] = {"args": [X, Y, Z], "target": target, "selftest": False, "stabilize": False}
+    plain, fast = gs.compile(formula, **options), gs.compile(formula, **options, fast_math=True)
+    assert dict(fast.cost.value) == left
+    assert sum(fast.cost.value.values()) <= sum(plain.cost.value.values())
+    for point in ((0.3, 1.7, -2.5), (-4.0, 0.25, 3.0)):
+        assert fast(*point) == pytest.approx(plain(*point), rel=1e-14)
+        assert fast.grad(*point) == pytest.approx(plain.grad(*point), rel=1e-13, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "formula", [lambda x: 0.1 * (0.3 * x), lambda x: x / 3.0, lambda x: (x + 0.1) + 0.2, lambda x: x * 3.7 + x * 1.1]
+)
+def test_without_the_option_rounding_is_that_of_the_formula(formula: Callable[[float], float]) -> None:
+    f = gs.compile(formula(X), selftest=False)
+    values = np.random.default_rng(0).normal(size=200)
+    assert [f(float(v)) for v in values] == [formula(float(v)) for v in values]
+
+
+def test_nan_and_infinity_stay_in_fast_maths_too() -> None:
+    f = gs.compile(X * 0.0 + (Y - Y), args=[X, Y], selftest=False, fast_math=True)
+    assert f(1.0, 1.0) == 0.0
+    assert math.isnan(f(math.inf, 1.0))
+    assert math.isnan(f(1.0, math.inf))
+    g = gs.compile(X / 0.0, args=[X], selftest=False, fast_math=True)
+    assert g(1.0) == math.inf
+
+
+def test_constants_that_would_overflow_stay_apart() -> None:
+    f = gs.compile(1e200 * (1e200 * X), selftest=False, fast_math=True)
+    assert f(1e-300) == pytest.approx(1e100)
+    assert f.grad(0.0) == math.inf
+    g = gs.compile(X / 1e-320, selftest=False, fast_math=True)
+    assert g(1e-320) == 1.0
