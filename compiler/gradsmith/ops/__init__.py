@@ -12,5 +12,7 @@ from .elementary import *
 from .indexing import *
 from .joining import *
 from .layout import *
+from .losses import *
+from .network import *
 from .reduction import *
 from .selection import *

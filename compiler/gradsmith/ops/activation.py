@@ -257,7 +257,9 @@ silu = elementwise(
     slope="σ(x)*(1 + x*σ(-x))",
     vjp=lambda g, y, x: (g * (sigmoid(x) * (1.0 + _bounded(x) * sigmoid(-x))),),
     expand=_silu_expand,
-    evaluate=lambda x: np.where(x < 0.0, np.maximum(x, -_SATURATED) * np.exp(-np.abs(x)), x) / (1.0 + np.exp(-np.abs(x))),
+    evaluate=lambda x: (
+        np.where(x < 0.0, np.maximum(x, -_SATURATED) * np.exp(-np.abs(x)), x) / (1.0 + np.exp(-np.abs(x)))
+    ),
     mp=lambda mp, x: x / (1 + mp.exp(-x)),
     sympy=lambda sp, x: x / (1 + sp.exp(-x)),
     torch="nn.functional.silu",
