@@ -522,7 +522,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("call, message", REFUSED, ids=[m[:40] for _, m in REFUSED])
+@pytest.mark.parametrize(("call", "message"), REFUSED, ids=[m[:40] for _, m in REFUSED])
 def test_mistakes_are_explained(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(gs.ShapeError, match=message):
         call()
