@@ -283,7 +283,68 @@ def attention() -> Family:
     yield Case("a row that sees nothing, additive", [q, k, v], *same(name, attn_mask=np.where(seen, 0.0, -inf)))
 
 
-FAMILIES = [activations, distances, two_classes, many_classes, layers, attention]
+def convolutions() -> Family:
+    lines, taps, bias = numbers(2, 4, 6), numbers(4, 4, 3, seed=1), numbers(4, seed=2)
+    options: list[dict[str, Any]] = [
+        {}, {"stride": 2}, {"padding": 1}, {"padding": "same"}, {"padding": "valid", "dilation": 2},
+        {"padding": "same", "dilation": 2}, {"stride": 3, "padding": 2, "dilation": 2}, {"stride": (2,), "padding": (1,)},
+    ]  # fmt: skip
+    for o in options:
+        yield Case(f"conv1d {o}", [lines, taps, bias], *same("conv1d", **o))
+    yield Case("conv1d without bias", [lines, taps], *same("conv1d"))
+    yield Case("conv1d of one", [lines[0], taps, bias], *same("conv1d", padding=1))
+    yield Case("conv1d even taps, same", [lines, taps[:, :, :2], bias], *same("conv1d", padding="same"))
+    yield Case("conv1d whole", [lines[:, :, :3], taps, bias], *same("conv1d"))
+    for groups in (2, 4):
+        o = {"groups": groups, "stride": 2, "padding": 1}
+        yield Case(f"conv1d {o}", [lines, taps[:, : 4 // groups], bias], *same("conv1d", **o))
+    image, kernel, bias = numbers(1, 2, 5, 4), numbers(2, 2, 3, 2, seed=1), numbers(2, seed=2)
+    options = [
+        {}, {"stride": 2, "padding": 1}, {"stride": (1, 2), "padding": (2, 0)}, {"padding": "same"},
+        {"padding": 1, "dilation": (2, 1)}, {"stride": (3, 2), "padding": (2, 1), "dilation": (1, 3)},
+    ]  # fmt: skip
+    for o in options:
+        yield Case(f"conv2d {o}", [image, kernel, bias], *same("conv2d", **o))
+    yield Case("conv2d depthwise", [image, kernel[:, :1], bias], *same("conv2d", groups=2, padding=1))
+    yield Case("conv2d 1x1", [image, kernel[:, :, :1, :1]], *same("conv2d", stride=2))
+    yield Case("conv2d of one", [image[0], kernel], *same("conv2d"))
+
+
+def pooling() -> Family:
+    line, image = numbers(2, 2, 7), numbers(1, 2, 5, 6)
+    both: list[tuple[Any, dict[str, Any]]] = [
+        (2, {}), (3, {"stride": 1}), (3, {"stride": 2, "padding": 1}), (2, {"stride": 3}), (4, {"padding": 2, "stride": 2}),
+        (2, {"ceil_mode": True}), (3, {"stride": 2, "padding": 1, "ceil_mode": True}), (3, {"stride": 5, "ceil_mode": True}),
+    ]  # fmt: skip
+    for size, o in both:
+        for name in ("max_pool1d", "avg_pool1d"):
+            yield Case(f"{name} {size} {o}", [line], *same(name, size, **o))
+        for name in ("max_pool2d", "avg_pool2d"):
+            yield Case(f"{name} {size} {o}", [image], *same(name, size, **o), second=False)
+        yield Case(f"avg_pool1d {size} {o} uncounted", [line], *same("avg_pool1d", size, **o, count_include_pad=False))
+        yield Case(f"avg_pool2d {size} {o} uncounted", [image], *same("avg_pool2d", size, **o, count_include_pad=False))
+    yield Case("max_pool1d dilation", [line], *same("max_pool1d", 3, stride=1, dilation=2))
+    yield Case(
+        "max_pool2d dilation", [image], *same("max_pool2d", (2, 3), stride=(2, 1), padding=(1, 1), dilation=(3, 1))
+    )
+    yield Case("avg_pool2d sizes", [image], *same("avg_pool2d", (3, 2), (1, 2), (1, 0)))
+    yield Case("avg_pool2d divisor", [image], *same("avg_pool2d", 2, divisor_override=3))
+    yield Case("max_pool2d of one", [image[0]], *same("max_pool2d", 2))
+    yield Case("avg_pool1d of one", [line[0]], *same("avg_pool1d", 2))
+    ties = np.array([[[1.0, 1.0, 0.0, 2.0, 2.0, 2.0, -1.0]]])
+    for size in (2, 3, 7):
+        yield Case(f"max_pool1d ties {size}", [ties], *same("max_pool1d", size, 1))
+    yield Case("max_pool2d ties", [np.ones((1, 1, 4, 4))], *same("max_pool2d", 2, 1, 1))
+    yield Case("max_pool1d inf", [np.array([[-inf, -inf, inf, 0.0]])], *same("max_pool1d", 2), second=False)
+    yield Case(
+        "a small network", [numbers(1, 1, 6, 6), numbers(2, 1, 3, 3), numbers(2), numbers(3, 8), numbers(3)],
+        lambda x, k, b, w, c: gs.linear(
+            gs.reshape(gs.max_pool2d(gs.silu(gs.conv2d(x, k, b)), 2), (1, 8)), w, c),
+        lambda x, k, b, w, c: F.linear(F.max_pool2d(F.silu(F.conv2d(x, k, b)), 2).reshape(1, 8), w, c),
+    )  # fmt: skip
+
+
+FAMILIES = [activations, distances, two_classes, many_classes, layers, attention, convolutions, pooling]
 
 
 # --- the comparison -------------------------------------------------------------------------------------------------
@@ -481,6 +542,7 @@ def test_log_softmax_of_masks_is_torchs() -> None:
         np.testing.assert_array_equal(got, torch.log_softmax(torch.tensor(rows), 1).numpy())
 
 
+KERNEL = gs.symbol("kernel", (2, 4, 3, 3))
 X, W, IMAGE = gs.symbol("x", (2, 3)), gs.symbol("w", (4, 3)), gs.symbol("image", (1, 4, 6, 6))
 REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: gs.gelu(X, approximate="erf"), r'gelu: approximate=\'erf\' is neither "none" nor "tanh"'),
@@ -518,6 +580,26 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: gs.group_norm(IMAGE, 3), "4 channels cannot be divided into 3 groups"),
     (lambda: gs.scaled_dot_product_attention(X, W[:, :2], W), r"do not fit \(…, L, E\)"),
     (lambda: gs.scaled_dot_product_attention(X, W, W, attn_mask=[True] * 4, is_causal=True), "not both"),
+    (lambda: gs.conv2d(IMAGE, gs.symbol("k", (2, 3, 3, 3))), r"has 4 channels, but weight \(2, 3, 3, 3\) .* takes 3"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, groups=3), "conv2d: groups=3 must be 1 or more, and divide the 2 channels"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, groups=2), "with groups=2 takes 8"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride=0 must be 1 or more"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, stride=-1), "conv2d: stride=-1 must be 1 or more"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, stride=(1, 2, 3)), r"stride=\(1, 2, 3\) must be an int or 2 ints"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, padding=-1), "conv2d: padding=-1 must be 0 or more"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, padding="full"), 'padding=\'full\' is neither ints nor "valid" nor "same"'),
+    (lambda: gs.conv2d(IMAGE, KERNEL, stride=2, padding="same"), 'padding="same" needs stride=1'),
+    (lambda: gs.conv2d(IMAGE, KERNEL, dilation=4), r"a window of \(9, 9\) elements is larger than the \(padded\) input"),
+    (lambda: gs.conv2d(IMAGE, KERNEL, [1.0]), r"conv2d: bias must have shape \(2,\), not \(1,\)"),
+    (lambda: gs.conv2d(X, KERNEL), "conv2d: input .* must have 4 axes"),
+    (lambda: gs.conv1d(IMAGE, KERNEL), "conv1d: input .* must have 3 axes"),
+    (lambda: gs.max_pool2d(IMAGE, 2, padding=2), "padding=2 is more than half of the window"),
+    (lambda: gs.max_pool2d(IMAGE, 0), "max_pool2d: kernel_size=0 must be 1 or more"),
+    (lambda: gs.max_pool2d(IMAGE, 2.0), r"max_pool2d: kernel_size=2\.0 must be an int or 2 ints"),
+    (lambda: gs.max_pool2d(IMAGE, 7), "is larger than the"),
+    (lambda: gs.max_pool2d(X, 2), "max_pool2d: input must have 4 axes"),
+    (lambda: gs.avg_pool1d(IMAGE, 2), "avg_pool1d: input must have 3 axes"),
+    (lambda: gs.avg_pool2d(IMAGE, 2, divisor_override=0), "divisor_override=0 must be 1 or more"),
     (lambda: gs.cosine_similarity(X, X, dim=2), "cosine_similarity: axis 2 does not exist"),
 ]  # fmt: skip
 

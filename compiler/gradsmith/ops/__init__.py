@@ -8,6 +8,7 @@ from . import leaf, operators
 from .activation import *
 from .arithmetic import *
 from .contraction import *
+from .convolution import *
 from .elementary import *
 from .indexing import *
 from .joining import *

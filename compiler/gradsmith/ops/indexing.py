@@ -149,7 +149,9 @@ scatter: Traced = op(
     kind="assembly",
     infer=lambda *xs, shape, keys: Type(shape, FLOAT64),
     vjp=_scatter_vjp,
-    structure=Assembly(_scatter_place, accumulate=True),
+    structure=Assembly(
+        _scatter_place, accumulate=True, places=lambda p: [positions(key, p["shape"]) for key in p["keys"]]
+    ),
     evaluate=_scatter_evaluate,
     torch=_scatter_torch,
     statements={"numpy": _scatter_statements},

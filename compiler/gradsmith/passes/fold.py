@@ -21,11 +21,16 @@ def fold(e: Expr) -> Expr | None:
     """The constant that `e` is, or None."""
     if not e.args or not all(_known(a) for a in e.args) or (e.shape and all(_scalar(a) for a in e.args)):
         return None
-    if any(not isinstance(d, int) for d in e.shape) or e.size > _LARGEST or e.size == 0:
+    if any(not isinstance(d, int) for d in e.shape) or e.size > _LARGEST or e.size == 0 or _repeats(e):
         return None
     with np.errstate(all="ignore"):
         value = e.op.evaluate(*(_value(a) for a in e.args), **e.params)
     return constant(value) if np.all(np.isfinite(value)) else None
+
+
+def _repeats(e: Expr) -> bool:
+    """Whether a constant array is only repeated, which costs nothing at run time and much as a table."""
+    return e.op.name == "broadcast_to" and e.size > e.args[0].size
 
 
 def _scalar(e: Expr) -> bool:

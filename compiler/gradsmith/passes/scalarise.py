@@ -81,7 +81,7 @@ def _compute(n: Node, args: Sequence[Any]) -> Any:
     if isinstance(op.structure, Reduction):
         return _reduce(op.structure, args[0], n.params["axis"])
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
-        return _accumulate(args, n.params)
+        return _accumulate(args, op.structure.places(n.params), n.type.size)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
 
 
@@ -107,13 +107,10 @@ def _combined(values: list[Expr], combine: Any, initial: float) -> Expr:
     return values[0]
 
 
-def _accumulate(args: Sequence[Any], params: Any) -> list[Expr]:
-    from ..ops.indexing import positions
-
-    shape = static_shape(params["shape"])
-    sums: list[Expr | None] = [None] * math.prod(shape)
-    for values, key in zip(args, params["keys"], strict=True):
-        for place, v in zip(np.ravel(positions(key, shape)), values.ravel(), strict=True):
+def _accumulate(args: Sequence[Any], places: Sequence[np.ndarray], size: int) -> list[Expr]:
+    sums: list[Expr | None] = [None] * size
+    for values, part in zip(args, places, strict=True):
+        for place, v in zip(part.ravel(), values.ravel(), strict=True):
             there = sums[place]
             sums[place] = v if there is None else there + v
     return [constant(0.0) if s is None else s for s in sums]
