@@ -21,7 +21,7 @@ from .arithmetic import absolute, square
 from .elementary import exp, log, log1p
 from .indexing import getitem
 from .layout import expand_dims, reshape
-from .network import indices, raised
+from .network import Ints, indices, raised
 from .reduction import mean, sum
 from .selection import equal, less, logical_and, maximum, where
 
@@ -234,7 +234,7 @@ def _along_classes(w: Expr, x: Expr) -> Expr:
     return reshape(w, (*(1,) * axis, x.shape[axis], *(1,) * (x.ndim - axis - 1)))
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Expr:
+def nll_loss(input: Any, target: Ints, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Expr:
     """Negative log-likelihood: less the log-probability of the true class, `-input[n, target[n]]`.
 
     Parameters

@@ -6,6 +6,7 @@ All but `stop_gradient` are compositions. What torch offers for training only (d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ __all__ = [
     "batch_norm", "cosine_similarity", "embedding", "group_norm", "layer_norm", "linear", "rms_norm",
     "scaled_dot_product_attention", "stop_gradient",
 ]  # fmt: skip
+
+#: Static integers: an int, nested lists of ints, or an array.
+Ints = int | Sequence[Any] | np.ndarray
 
 stop_gradient = op(
     "stop_gradient",
@@ -82,7 +86,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Expr:
     return y if bias is None else y + bias
 
 
-def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Expr:
+def embedding(input: Ints, weight: Any, padding_idx: int | None = None) -> Expr:
     """The rows of `weight` that the ints `input` name, in the shape of `input`; static for now.
 
     The row `padding_idx` gets no gradient.
@@ -126,7 +130,7 @@ def _scaled(x: Expr, weight: Any, bias: Any, shape: Shape, layer: str, along: Sh
     return x
 
 
-def _last_axes(x: Expr, normalized_shape: Any, layer: str) -> tuple[Shape, tuple[int, ...]]:
+def _last_axes(x: Expr, normalized_shape: int | Sequence[int], layer: str) -> tuple[Shape, tuple[int, ...]]:
     shape = normalize_shape(normalized_shape)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
         raise ShapeError(
@@ -136,7 +140,9 @@ def _last_axes(x: Expr, normalized_shape: Any, layer: str) -> tuple[Shape, tuple
     return shape, tuple(range(x.ndim - len(shape), x.ndim))
 
 
-def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Expr:
+def layer_norm(
+    input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Expr:
     """`(x - mean)/sqrt(variance + eps)*weight + bias` over the last axes, which are `normalized_shape`.
 
     >>> import gradsmith as gs
@@ -148,7 +154,7 @@ def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any 
     return _scaled(_standardised(x, axes, eps), weight, bias, shape, "layer_norm")
 
 
-def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Expr:
+def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Expr:
     """`x/sqrt(mean(x*x) + eps)*weight` over the last axes; `eps` is the machine epsilon of the dtype unless given."""
     x = as_expr(input)
     shape, axes = _last_axes(x, normalized_shape, "rms_norm")
