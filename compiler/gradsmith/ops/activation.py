@@ -18,8 +18,7 @@ from ..types import Type, format_shape, normalize_axes
 from ._declare import Traced, cells, elementwise
 from .arithmetic import absolute
 from .elementary import exp, expm1, log, log1p, sech2, tanh
-from .reduction import max as maximum_of
-from .reduction import softmax, sum
+from .reduction import finite_maximum, softmax, sum
 from .selection import clip, equal, floor, greater, greater_equal, less_equal, maximum, where
 
 __all__ = [
@@ -413,9 +412,7 @@ def _softmax_type(x: Type, axis: tuple[int, ...]) -> Type:
 
 
 def _shifted(x: Expr, axis: tuple[int, ...]) -> Expr:
-    """`x` less its maximum, so that exp cannot overflow; less 0 where the maximum is infinite."""
-    m = maximum_of(x, axis, keepdims=True)
-    return x - where(equal(absolute(m), math.inf), 0.0, m)
+    return x - finite_maximum(x, axis)
 
 
 def _log_softmax_expand(x: Expr, axis: tuple[int, ...]) -> Expr:

@@ -22,7 +22,7 @@ from .elementary import sqrt
 from .indexing import getitem
 from .layout import broadcast_to, reshape
 from .reduction import mean, softmax, sum
-from .selection import equal, where
+from .selection import equal, greater_equal, where
 
 __all__ = [
     "batch_norm", "cosine_similarity", "embedding", "group_norm", "layer_norm", "linear", "rms_norm",
@@ -279,11 +279,9 @@ def scaled_dot_product_attention(
     scores = matmul(q, matrix_transpose(k)) * factor
     if is_causal:
         rows, columns = static_shape(scores.shape[-2:])
-        attn_mask = np.arange(rows)[:, None] >= np.arange(columns)
-    if attn_mask is not None:
-        mask = as_expr(attn_mask)
-        scores = where(mask, scores, -math.inf) if mask.type.dtype.kind == "bool" else scores + mask
-    seen = isinstance(attn_mask, np.ndarray) and attn_mask.dtype == bool and attn_mask.any(axis=-1).all()
-    if attn_mask is None or seen:
+        attn_mask = greater_equal(np.arange(rows)[:, None], np.arange(columns))
+    if attn_mask is None:
         return matmul(softmax(scores), v)
-    return matmul(masked_softmax(scores, axis=(scores.ndim - 1,)), v)
+    mask = as_expr(attn_mask)
+    scores = where(mask, scores, -math.inf) if mask.type.dtype.kind == "bool" else scores + mask
+    return matmul(softmax(scores) if is_causal else masked_softmax(scores, axis=(scores.ndim - 1,)), v)

@@ -187,13 +187,14 @@ prod = _reduction(
 )  # fmt: skip
 
 
-def _logsumexp_shift(x: Expr, axis: Axes) -> Expr:
+def finite_maximum(x: Expr, axis: Axes) -> Expr:
+    """What to take from `x` so that exp cannot overflow: the maximum, or 0 where that is infinite."""
     m = max(x, axis, keepdims=True)
     return where(equal(m, math.inf) | equal(m, -math.inf), 0.0, m)  # exp(inf - inf) is NaN
 
 
 def _logsumexp_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
-    m = _logsumexp_shift(x, axis)
+    m = finite_maximum(x, axis)
     result = m + log(sum(exp(x - m), axis, keepdims=True))
     return result if keepdims else reshape(result, _infer(x.type, axis, False).shape)
 
@@ -222,7 +223,7 @@ def _softmax_numpy(x: np.ndarray, axis: Axes) -> np.ndarray:
 
 
 def _softmax_expand(x: Expr, axis: Axes) -> Expr:
-    e = exp(x - _logsumexp_shift(x, axis))
+    e = exp(x - finite_maximum(x, axis))
     return e / sum(e, axis, keepdims=True)
 
 
