@@ -26,7 +26,7 @@ from .ops import broadcast_to, scatter, where
 from .origin import Origin
 from .passes.expand import expand_underivable
 from .passes.stabilise import stabilise
-from .registry import Assembly, lookup
+from .registry import lookup
 from .trace import Expr, constant, input_symbols, recording, to_exprs, to_graph
 from .types import Type, format_shape
 
@@ -205,7 +205,7 @@ def _chosen(shares: Sequence[_Share], conditions: Mapping[int, Expr]) -> Expr:
 
 def _total(shares: Sequence[Expr]) -> Expr:
     """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n)."""
-    scattered = [s for s in shares if isinstance(s.op.structure, Assembly) and s.op.structure.accumulate]
+    scattered = [s for s in shares if s.op is lookup("scatter")]
     if len(scattered) > 1:
         parts = [a for s in scattered for a in s.args]
         keys = tuple(k for s in scattered for k in s.params["keys"])

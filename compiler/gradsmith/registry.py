@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from .errors import TargetError
 from .index import Affine, Index
 from .types import Type
@@ -54,11 +56,13 @@ class Contraction:
 class Assembly:
     """The result is put together from parts: where does element `index` of part number `part` go?
 
-    With `accumulate`, the result starts as zeros and parts are added to it.
+    With `accumulate`, the result starts as zeros and parts are added to it; `places` gives, for each part, the flat
+    places of its elements.
     """
 
     place: Callable[[int, Index, Params, Sequence[Type]], Index]
     accumulate: bool = False
+    places: Callable[[Params], Sequence[np.ndarray]] = lambda params: ()
 
 
 @dataclass(frozen=True)

@@ -126,11 +126,30 @@ def test_every_function_can_be_called():
         "atan2": "x, y", "broadcast_to": "x, (2, 2)", "concatenate": "[A, A]", "concat": "[A, A]", "stack": "[x, y]", "reshape": "A, 4",
         "expand_dims": "A, 0", "permute_dims": "A, (1, 0)", "where": "x < y, x, y",
         "searchsorted": "A[0], A", "take": "A, 1, axis=0",
+        "avg_pool1d": "A, 2", "avg_pool2d": "B, 2", "max_pool1d": "A, 2", "max_pool2d": "B, 2", "conv1d": "A, B",
+        "conv2d": "C, C", "batch_norm": "A, v, v", "group_norm": "A, 2", "layer_norm": "A, 2", "rms_norm": "A, 2",
+        "embedding": "[0, 1], A", "nll_loss": "A, [0, 1]",
     }  # fmt: skip
     for name, function in FUNCTIONS.items():
         required = [p for p in function.signature.parameters.values() if p.default is p.empty]
         arguments = special.get(name, ", ".join(["A"] * len(required)))
-        assert isinstance(parse(f"{name}({arguments})", {"A": A})[0], Expr), name
+        given = {"A": A, "B": symbol("B", (2, 2, 2)), "C": symbol("C", (2, 2, 2, 2)), "v": symbol("v", (2,))}
+        assert isinstance(parse(f"{name}({arguments})", given)[0], Expr), name
+
+
+def test_options_are_numbers_and_words():
+    x, y = symbols("x y")
+    for text, traced in [
+        ("leaky_relu(x, 0.2)", gs.leaky_relu(x, 0.2)),
+        ("elu(x, -0.5)", gs.elu(x, -0.5)),
+        ("celu(x, alpha=2)", gs.celu(x, alpha=2)),
+        ('gelu(x, approximate="tanh")', gs.gelu(x, approximate="tanh")),
+        ('huber_loss(x, y, "sum", delta=0.5)', gs.huber_loss(x, y, "sum", delta=0.5)),
+    ]:
+        expr, inputs = parse(text)
+        assert to_graph(inputs, [expr]).digest() == to_graph([x, y][: len(inputs)], [traced]).digest(), text
+    assert "must be written as a number, a word in quotes or ints" in refusal("leaky_relu(x, y)")
+    assert "must be written as ints" in refusal('sum(x, axis="all")')
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

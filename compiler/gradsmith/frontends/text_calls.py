@@ -41,6 +41,9 @@ _REMEDIES = {
 }
 
 
+Kind = Literal["value", "values", "static", "option"]
+
+
 @dataclass(frozen=True)
 class Function:
     """A function of the language: what to call, its signature, and the kind of each parameter."""
@@ -48,7 +51,7 @@ class Function:
     name: str
     call: Callable[..., Expr]
     signature: inspect.Signature
-    kinds: Mapping[str, Literal["value", "values", "static"]]
+    kinds: Mapping[str, Kind]
 
 
 def _function(name: str) -> Function:
@@ -61,9 +64,11 @@ def _function(name: str) -> Function:
     return Function(name, call, signature, {p.name: _kind(p) for p in signature.parameters.values()})
 
 
-def _kind(p: inspect.Parameter) -> Literal["value", "values", "static"]:
+def _kind(p: inspect.Parameter) -> Kind:
     if p.annotation == "Sequence[Any]":
         return "values"
+    if str(p.annotation).startswith(("float", "str")):
+        return "option"
     return "value" if p.annotation in ("Any", p.empty) and p.name != "shape" else "static"
 
 
@@ -127,6 +132,8 @@ def _bound(node: ast.Call, function: Function) -> Plan:
         kind = function.kinds[name]
         if kind == "static" or (isinstance(argument, ast.Constant) and argument.value is None):
             options[name] = static(argument)
+        elif kind == "option":
+            options[name] = _option(argument)
         elif kind == "values":
             if not isinstance(argument, ast.List | ast.Tuple):
                 raise Refused(argument, f"{function.name} takes a list: {function.name}([x, y])")
@@ -161,6 +168,19 @@ def static(node: ast.expr, depth: int = 2) -> Any:
     if isinstance(node, ast.Slice) and depth:
         return slice(*(None if part is None else static(part, 0) for part in (node.lower, node.upper, node.step)))
     return _not_static(node)
+
+
+def _option(node: ast.expr) -> Any:
+    """A number or a word that must be known now, such as `delta=0.5` or `reduction="sum"`."""
+    sign, operand = (-1, node.operand) if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else (1, node)
+    if isinstance(operand, ast.Constant) and isinstance(operand.value, float):
+        return sign * operand.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    try:
+        return static(node)
+    except Refused:
+        raise Refused(node, "this option must be written as a number, a word in quotes or ints") from None
 
 
 def _not_static(node: ast.expr) -> NoReturn:

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..graph import Graph, Node
 from ..index import Affine, Index, Lookup, flatten, variable
-from ..ops.indexing import positions
 from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Assembly, Contraction, Counter, Gather, Kernel, Layout, Reduction, Scatter, lookup
@@ -422,7 +421,7 @@ class _Writer:
         lines: list[Line] = []
         exclusive = True
         if structure.accumulate:
-            places = np.concatenate([np.ravel(positions(key, shape)) for key in n.params["keys"]])
+            places = np.concatenate([np.ravel(part) for part in structure.places(n.params)])
             exclusive = len(np.unique(places)) == len(places)
             if not (exclusive and len(places) == math.prod(shape)):
                 zero = self.printer.number(0, n.type.dtype)

@@ -9,11 +9,14 @@ from .activation import *
 from .arithmetic import *
 from .contraction import *
 from .conversion import *
+from .convolution import *
 from .elementary import *
 from .gathering import *
 from .indexing import *
 from .joining import *
 from .layout import *
+from .losses import *
+from .network import *
 from .reduction import *
 from .searching import *
 from .selection import *

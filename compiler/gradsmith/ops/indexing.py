@@ -150,7 +150,9 @@ scatter: Traced = op(
     takes="number",
     infer=lambda *xs, shape, keys: Type(shape, xs[0].dtype),
     vjp=_scatter_vjp,
-    structure=Assembly(_scatter_place, accumulate=True),
+    structure=Assembly(
+        _scatter_place, accumulate=True, places=lambda p: [positions(key, p["shape"]) for key in p["keys"]]
+    ),
     evaluate=_scatter_evaluate,
     torch=_scatter_torch,
     statements={"numpy": _scatter_statements},

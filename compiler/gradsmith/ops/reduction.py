@@ -194,8 +194,8 @@ prod = _reduction(
 )  # fmt: skip
 
 
-def _logsumexp_shift(x: Expr, axis: Axes) -> Expr:
-    """What to take off before `exp`: the maximum, unless it is small, where nothing overflows and x - m would round."""
+def finite_maximum(x: Expr, axis: Axes) -> Expr:
+    """What to take from `x` so that exp cannot overflow: the maximum, unless it is small, where x - m would round."""
     m = max(x, axis, keepdims=True)
     size = absolute(m)
     moderate = size < float(np.finfo(x.dtype).maxexp // 16)
@@ -203,7 +203,7 @@ def _logsumexp_shift(x: Expr, axis: Axes) -> Expr:
 
 
 def _logsumexp_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
-    m = _logsumexp_shift(x, axis)
+    m = finite_maximum(x, axis)
     result = m + log(sum(exp(x - m), axis, keepdims=True))
     return result if keepdims else reshape(result, _infer(x.type, axis, False).shape)
 
@@ -237,7 +237,7 @@ def _softmax_numpy(x: np.ndarray, axis: Axes) -> np.ndarray:
 
 
 def _softmax_expand(x: Expr, axis: Axes) -> Expr:
-    e = exp(x - _logsumexp_shift(x, axis))
+    e = exp(x - finite_maximum(x, axis))
     return e / sum(e, axis, keepdims=True)
 
 

@@ -28,7 +28,7 @@ def fold(e: Expr) -> Expr | None:
     """The constant that `e` is, or None."""
     if not e.args or not all(_known(a) for a in e.args) or (e.shape and all(_scalar(a) for a in e.args)):
         return None
-    if any(not isinstance(d, int) for d in e.shape) or e.size > _LARGEST or e.size == 0:
+    if any(not isinstance(d, int) for d in e.shape) or e.size > _LARGEST or e.size == 0 or _repeats(e):
         return None
     with np.errstate(all="ignore"):
         value = e.op.evaluate(*(_value(a) for a in e.args), **e.params)
@@ -53,6 +53,11 @@ def _rounded(e: Expr, value: Any) -> Any:
 
     with mp.workdps(_DIGITS):
         return np.vectorize(nearest, otypes=[np.float64])(value, *(_value(a) for a in e.args))[()]
+
+
+def _repeats(e: Expr) -> bool:
+    """Whether a constant array is only repeated, which costs nothing at run time and much as a table."""
+    return e.op.name == "broadcast_to" and e.size > e.args[0].size
 
 
 def _scalar(e: Expr) -> bool:

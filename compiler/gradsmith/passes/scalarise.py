@@ -83,7 +83,7 @@ def _compute(n: Node, args: Sequence[Any]) -> Any:
     if isinstance(op.structure, Reduction):
         return _reduce(op.structure, args[0], n.params["axis"], n.type.dtype)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
-        return _accumulate(args, n.params, n.type.dtype)
+        return _accumulate(args, op.structure.places(n.params), n.type)
     if isinstance(op.structure, Gather):
         return _gather(n, op.structure, *args)
     if isinstance(op.structure, Scatter):
@@ -109,16 +109,13 @@ def _combined(values: list[Expr], combine: Any, initial: float, dtype: DType) ->
     return values[0]
 
 
-def _accumulate(args: Sequence[Any], params: Any, dtype: DType) -> list[Expr]:
-    from ..ops.indexing import positions
-
-    shape = static_shape(params["shape"])
-    sums: list[Expr | None] = [None] * math.prod(shape)
-    for values, key in zip(args, params["keys"], strict=True):
-        for place, v in zip(np.ravel(positions(key, shape)), values.ravel(), strict=True):
+def _accumulate(args: Sequence[Any], places: Sequence[np.ndarray], type: Type) -> list[Expr]:
+    sums: list[Expr | None] = [None] * type.size
+    for values, part in zip(args, places, strict=True):
+        for place, v in zip(part.ravel(), values.ravel(), strict=True):
             there = sums[place]
             sums[place] = v if there is None else there + v
-    return [constant(0.0, dtype) if s is None else s for s in sums]
+    return [constant(0.0, type.dtype) if s is None else s for s in sums]
 
 
 def _gather(n: Node, structure: Gather, x: Any, indices: Any) -> list[Expr]:
