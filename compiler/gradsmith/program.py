@@ -104,6 +104,7 @@ class Program:
     twins: tuple[Function, ...]
     imports: tuple[str, ...]
     support: tuple[str, ...]
+    twin_support: tuple[str, ...]
     constants: tuple[str, ...]
     work: int
     selftest: SelfTest | None

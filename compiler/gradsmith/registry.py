@@ -78,7 +78,8 @@ class Op:
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     cells: target -> how to write it. statements: target -> `f(name, operands, params, types)`, for an op that takes
-        several statements. support: target -> helper code its cell calls (lines "import …" go to the file's top).
+        several statements. support: target -> helper code its cell calls, one text or several that other ops may
+        share (lines "import …" go to the file's top).
     raises: whether Python's cell may raise, given the operands that are constants (None for the others).
     torch: dotted name under `torch` (or a function of the module, operands and params): the reference of the tests.
     mp: the op on mpmath numbers (element-wise ops). sympy: the op on SymPy expressions.
@@ -100,7 +101,7 @@ class Op:
     expand: Callable[..., Any] | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
-    support: Mapping[str, str] = field(default_factory=dict)
+    support: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     raises: Callable[..., bool] = lambda *constants: True
     torch: str | Callable[..., Any] | None = None
     mp: str | Callable[..., Any] | None = None

@@ -80,7 +80,7 @@ def lower(
             twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target))
             twin_ops.update(twin.ops)
     imports, support = support_of(ops.values(), target, twin=False)
-    more_imports, more_support = support_of(twin_ops.values(), target, twin=True) if twins else ([], [])
+    more_imports, twin_support = support_of(twin_ops.values(), target, twin=True) if twins else ([], [])
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
         name=name,
@@ -92,7 +92,8 @@ def lower(
         functions=tuple(functions),
         twins=tuple(twins),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
-        support=tuple(dict.fromkeys([*support, *more_support])),
+        support=tuple(support),
+        twin_support=tuple(twin_support),
         constants=tuple(tables.lines() if tables else ()),
         work=max((f.work for f in functions), default=0),
         selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,

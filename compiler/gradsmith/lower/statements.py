@@ -133,9 +133,10 @@ def support_of(ops: Iterable[Op], target: Target, twin: bool) -> tuple[list[str]
     texts: list[str] = []
     for op in ops:
         key = f"{target.name}.{target.twin}" if twin else target.name
-        text = target.support.get(op.name, op.support.get(key, "")) if not twin else op.support.get(key, "")
-        found = [line for line in text.splitlines() if line.startswith("import ")]
-        rest = "\n".join(line for line in text.splitlines() if not line.startswith("import ")).strip("\n")
-        imports += [line for line in found if line not in imports]
-        texts += [rest] if rest and rest not in texts else []
+        found = target.support.get(op.name, op.support.get(key, ())) if not twin else op.support.get(key, ())
+        for text in (found,) if isinstance(found, str) else found:
+            lines = text.splitlines()
+            imports += [line for line in lines if line.startswith("import ") and line not in imports]
+            rest = "\n".join(line for line in lines if not line.startswith("import ")).strip("\n")
+            texts += [rest] if rest and rest not in texts else []
     return imports, texts

@@ -14,3 +14,7 @@ from .joining import *
 from .layout import *
 from .reduction import *
 from .selection import *
+from .special import *
+from .special_bessel import *
+from .special_error import *
+from .special_gamma import *
