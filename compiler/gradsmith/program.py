@@ -119,6 +119,7 @@ class Program:
     imports: tuple[str, ...]
     includes: tuple[str, ...]
     support: tuple[str, ...]
+    twin_support: tuple[str, ...]
     constants: tuple[str, ...]
     dtype: str
     work: tuple[Work, ...]

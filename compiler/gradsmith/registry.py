@@ -125,7 +125,8 @@ class Op:
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
     statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
-    support: target -> helper code its cell calls (lines "import …" go to the file's top); `target.float32` as in cells.
+    support: target -> helper code its cell calls, one text or several that other ops may share (lines "import …" go to
+        the file's top); `target.float32` as in cells.
     raises: whether Python's cell may raise, given the operands that are constants (None for the others).
     torch: dotted name under `torch` (or a function of the module, operands and params): the reference of the tests.
     mp: the op on mpmath numbers (element-wise ops). sympy: the op on SymPy expressions.
@@ -149,7 +150,7 @@ class Op:
     expands_in_rule: bool = False
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
-    support: Mapping[str, str] = field(default_factory=dict)
+    support: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     raises: Callable[..., bool] = lambda *constants: True
     torch: str | Callable[..., Any] | None = None
     mp: str | Callable[..., Any] | None = None

@@ -105,12 +105,12 @@ class Target:
         called = _CALL.sub(lambda m: self.float32["call"].format(name=m[1]) + "(", cell)
         return _LITERAL.sub(lambda m: self.float32["literal"].format(value=m[0]), called)
 
-    def support_text(self, op: Op, dtype: DType, twin: bool = False) -> str:
+    def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:
         """The helper code that the cell of `op` for operands of `dtype` calls."""
-        if twin:
-            return op.support.get(f"{self.name}.{self.twin}", "")
-        key = f"{self.name}.{dtype.name}"
-        return self.support.get(op.name, op.support.get(key, op.support.get(self.name, "")))
+        key = f"{self.name}.{self.twin if twin else dtype.name}"
+        own = () if twin else op.support.get(self.name, ())
+        found = op.support.get(key, own) if twin else self.support.get(op.name, op.support.get(key, own))
+        return (found,) if isinstance(found, str) else found
 
     def supports(self, dtype: DType) -> bool:
         """Whether the target has values of `dtype`."""

@@ -26,6 +26,19 @@ def _acosh(x: Expr) -> Expr:
     return ops.log1p(t + ops.sqrt(t * (t + 2.0)))  # x*x - 1 cancels near 1
 
 
+def _bessel(name: str) -> Callable[[Any, Expr], Expr]:
+    """A Bessel function of SymPy's, of which we have orders 0 and 1."""
+
+    def rule(order: Any, x: Expr) -> Expr:
+        order = order.params.get("value") if isinstance(order, Expr) else order
+        if order not in (0.0, 1.0):
+            raise TypeError(f"the order of {name} must be 0 or 1")
+        function: Callable[[Expr], Expr] = getattr(ops, f"{name[-1]}{order:.0f}")
+        return function(x)
+
+    return rule
+
+
 COMPOSED: Mapping[str, Callable[..., Any]] = {
     "acosh": _acosh,
     "acot": lambda x: ops.atan(1.0 / x),
@@ -33,6 +46,9 @@ COMPOSED: Mapping[str, Callable[..., Any]] = {
     "asec": lambda x: ops.acos(1.0 / x),
     "asinh": _asinh,
     "atanh": lambda x: 0.5 * (ops.log1p(x) - ops.log1p(-x)),
+    "besseli": _bessel("besseli"),
+    "besselj": _bessel("besselj"),
+    "bessely": _bessel("bessely"),
     "ceiling": lambda x: -ops.floor(-x),
     "cot": lambda x: 1.0 / ops.tan(x),
     "coth": lambda x: 1.0 / ops.tanh(x),

@@ -81,7 +81,7 @@ def lower(
             twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target, main))
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
-    more_imports, more_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
+    more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
         name=name,
@@ -94,7 +94,8 @@ def lower(
         twins=tuple(twins),
         includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in graph.ordered()) else (),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
-        support=tuple(dict.fromkeys([*support, *more_support])),
+        support=tuple(support),
+        twin_support=tuple(twin_support),
         constants=tuple(tables.lines() if tables else ()),
         dtype=main.name,
         work=_widest([w for f in functions for w in f.work]),

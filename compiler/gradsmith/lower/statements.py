@@ -139,9 +139,9 @@ def support_of(ops: Mapping[tuple[str, DType], Op], target: Target, twin: bool) 
     imports: list[str] = []
     texts: list[str] = []
     for (_, dtype), op in ops.items():
-        text = target.support_text(op, dtype, twin)
-        found = [line for line in text.splitlines() if line.startswith("import ")]
-        rest = "\n".join(line for line in text.splitlines() if not line.startswith("import ")).strip("\n")
-        imports += [line for line in found if line not in imports]
-        texts += [rest] if rest and rest not in texts else []
+        for text in target.support_texts(op, dtype, twin):
+            lines = text.splitlines()
+            imports += [line for line in lines if line.startswith("import ") and line not in imports]
+            rest = "\n".join(line for line in lines if not line.startswith("import ")).strip("\n")
+            texts += [rest] if rest and rest not in texts else []
     return imports, texts

@@ -20,4 +20,8 @@ from .network import *
 from .reduction import *
 from .searching import *
 from .selection import *
+from .special import *
+from .special_bessel import *
+from .special_error import *
+from .special_gamma import *
 from .stable import *

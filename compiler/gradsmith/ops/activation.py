@@ -19,11 +19,12 @@ from ._declare import Traced, cells, elementwise
 from .arithmetic import absolute, square
 from .elementary import exp, expm1, log, log1p, sech2, tanh
 from .reduction import finite_maximum, softmax, sum
-from .selection import clip, equal, floor, greater, greater_equal, less_equal, maximum, where
+from .selection import clip, equal, greater, greater_equal, less_equal, maximum, where
+from .special_error import ndtr, npdf
 
 __all__ = [
-    "bell", "celu", "elu", "erfc", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
-    "logsigmoid", "mish", "ndtr", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "tanhshrink",
+    "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
+    "logsigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "tanhshrink",
 ]  # fmt: skip
 
 _REAL = [(0.3,), (-1.2,), (4.0,), (-0.05,)]
@@ -127,101 +128,9 @@ def softplus(x: Any, beta: float = 1.0, threshold: float | None = None) -> Expr:
     return exact if threshold is None else where(greater(scaled, threshold), x, exact)
 
 
-# --- the normal distribution, for gelu ------------------------------------------------------------------------------
-
-_FARTHEST = 40.0  # beyond it exp(-x*x/2) is 0, also in double precision
-
-
-def _bell_expand(x: Expr) -> Expr:
-    a = clip(x, -_FARTHEST, _FARTHEST)
-    near = floor(a * 64.0) * 0.015625  # few bits, so that its square is exact
-    half = 0.5 * a * a
-    rest = (0.5 * near * near - half) + 0.5 * (a - near) * (a + near)  # what rounding took from `half`
-    e = exp(-half)
-    return e - e * rest
-
-
-def _bell_numpy(x: Any) -> Any:
-    a = np.clip(x, -_FARTHEST, _FARTHEST)
-    near = np.floor(a * 64.0) * 0.015625
-    half = 0.5 * a * a
-    e = np.exp(-half)
-    return e - e * ((0.5 * near * near - half) + 0.5 * (a - near) * (a + near))
-
-
-bell: Traced = elementwise(
-    "bell",
-    1,
-    tame=True,
-    doc="`exp(-x*x/2)`, the shape of the normal distribution, with all its digits far from 0.",
-    symbol="bell",
-    slope="-x*bell(x)",
-    vjp=lambda g, y, x: (-(g * (clip(x, -_FARTHEST, _FARTHEST) * y)),),  # inf*0 would be NaN
-    expand=_bell_expand,
-    evaluate=_bell_numpy,
-    mp=lambda mp, x: mp.exp(-x * x / 2),
-    sympy=lambda sp, x: sp.exp(-x * x / 2),
-    torch=lambda torch, x: torch.exp(-0.5 * x * x),
-    samples=_MODERATE,
-    edges=_SMOOTH_EDGES,
-    edge_notes={"|x| > 38.6": "0 by underflow"},
-)
-erfc = elementwise(
-    "erfc",
-    1,
-    tame=True,
-    doc="Complementary error function `1 - erf(x)`, with all its digits for large x.",
-    symbol="erfc",
-    slope="-2/sqrt(pi)*exp(-x^2)",
-    vjp=lambda g, y, x: (g * ((-2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),
-    cells=cells("math.erfc({0})", lambda a, p, t: f"_erfc({a[0]})" + ("" if t[0].shape else "[()]"), "erfc({0})"),
-    support={"numpy": "import math\n_erfc = np.vectorize(math.erfc, otypes=[np.float64])  # NumPy has no erfc\n"},
-    evaluate=np.vectorize(math.erfc, otypes=[np.float64]),
-    mp="erfc",
-    sympy="erfc",
-    torch="erfc",
-    samples=_MODERATE,
-    edges=_SMOOTH_EDGES,
-)
-_HALF_ROOT, _ROOT, _ROOT_REST = math.sqrt(0.5), 1.4140625, 1.5106237309504880e-4  # sqrt(2) in two parts
-
-
-def _ndtr_expand(x: Expr) -> Expr:
-    a = clip(x, -_FARTHEST, _FARTHEST)
-    z = a * -_HALF_ROOT
-    near = floor(z * 64.0) * 0.015625  # few bits, so that its products with _ROOT are exact
-    missing = ((a + near * _ROOT) + (z - near) * _ROOT) + z * _ROOT_REST  # a + z*sqrt(2), what rounding took from z
-    # erfc(z + d) = erfc(z)*(1 - 2*z*d) for large z, where the error of z counts z*z times
-    return 0.5 * erfc(z) * (1.0 + 2.0 * _HALF_ROOT * maximum(z, 0.0) * missing)
-
-
-def _ndtr_numpy(x: Any) -> Any:
-    a = np.clip(np.asarray(x, dtype=np.float64), -_FARTHEST, _FARTHEST)
-    z = a * -_HALF_ROOT
-    near = np.floor(z * 64.0) * 0.015625
-    missing = ((a + near * _ROOT) + (z - near) * _ROOT) + z * _ROOT_REST
-    return 0.5 * erfc.op.evaluate(z) * (1.0 + 2.0 * _HALF_ROOT * np.maximum(z, 0.0) * missing)  # type: ignore[attr-defined]
-
-
-ndtr: Traced = elementwise(
-    "ndtr",
-    1,
-    tame=True,
-    doc="Distribution function of the normal distribution, with all its digits in the left tail.",
-    symbol="Φ",
-    slope="exp(-x^2/2)/sqrt(2*pi)",
-    vjp=lambda g, y, x: (g * (bell(x) / math.sqrt(2.0 * math.pi)),),
-    expand=_ndtr_expand,
-    evaluate=_ndtr_numpy,
-    mp="ncdf",
-    sympy=lambda sp, x: sp.erfc(-x / sp.sqrt(2)) / 2,
-    torch=lambda torch, x: 0.5 * torch.erfc(-x * math.sqrt(0.5)),
-    samples=_MODERATE,
-    edges=_SMOOTH_EDGES,
-)
-
 # --- smooth activations ---------------------------------------------------------------------------------------------
 
+_FARTHEST = 40.0  # beyond it exp(-x*x/2) is 0, also in double precision
 _SATURATED = 1000.0  # beyond it exp(-x) is 0
 
 
@@ -237,9 +146,9 @@ _gelu = elementwise(
     doc="Gaussian error linear unit `x*Φ(x)`.",
     symbol="gelu",
     slope="Φ(x) + x*exp(-x^2/2)/sqrt(2*pi)",
-    vjp=lambda g, y, x: (g * (ndtr(x) + _bounded(x) * bell(x) / math.sqrt(2.0 * math.pi)),),
+    vjp=lambda g, y, x: (g * (ndtr(x) + _bounded(x) * npdf(x)),),
     expand=lambda x: maximum(x, -_FARTHEST) * ndtr(x),
-    evaluate=lambda x: np.maximum(x, -_FARTHEST) * _ndtr_numpy(x),
+    evaluate=lambda x: np.maximum(x, -_FARTHEST) * ndtr.op.evaluate(x),  # type: ignore[attr-defined]
     mp=lambda mp, x: x * mp.ncdf(x),
     sympy=lambda sp, x: x * sp.erfc(-x / sp.sqrt(2)) / 2,
     torch=lambda torch, x: torch.nn.functional.gelu(x),

@@ -1,0 +1,357 @@
+"""The gamma function's family: lgamma, digamma, polygamma, gamma, beta and betaln."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import factorial
+from typing import Any
+
+import numpy as np
+
+from ..errors import TraceError
+from ..trace import Expr
+from ._declare import Traced, elementwise
+from ._portable import call_cells, define
+
+__all__ = ["beta", "betaln", "digamma", "gamma", "lgamma", "polygamma", "polygamma_difference"]
+
+# The coefficients B(2k)/(2k)! of Euler and Maclaurin's formula (DLMF 2.10.1), k = 1 … 12.
+_BERNOULLI = [
+    Fraction(1, 6), Fraction(-1, 30), Fraction(1, 42), Fraction(-1, 30), Fraction(5, 66), Fraction(-691, 2730),
+    Fraction(7, 6), Fraction(-3617, 510), Fraction(43867, 798), Fraction(-174611, 330), Fraction(854513, 138),
+    Fraction(-236364091, 2730),
+]  # fmt: skip
+_C = [float(b / factorial(2 * k)) for k, b in enumerate(_BERNOULLI, 1)]
+_EULER_MACLAURIN = "\n        ".join(
+    f"t = {_C[k - 1]!r} + (s + {2 * k - 1}.0) * (s + {2 * k}.0) * e * t" for k in range(len(_C) - 1, 0, -1)
+)
+# The same, with each power of w as the difference of that power of w and of w + h = w*exp(-c).
+_DIFFERENCES = "\n        ".join(
+    f"t = {_C[k - 1]!r} * expm1((s + {2 * k - 1}.0) * c) + (s + {2 * k - 1}.0) * (s + {2 * k}.0) * e * t"
+    for k in range(len(_C), 0, -1)
+)
+
+define(f'''
+    def cotpi(r):
+        """cos(pi*r)/sin(pi*r) for 0 < |r| <= 1/2"""
+        return sin(PI * (0.5 - abs(r))) / sin(PI * r)
+
+    def digamma(x):
+        """The slope of log(gamma(x))"""
+        return (digamma_right(x) if x > 0.0 else digamma_left(x) if x < 0.0 and x > -LARGEST_FRACTION
+            else -copysign(inf, x) if x == 0.0 else x * nan)
+
+    def digamma_right(x):
+        """The digamma function for x > 0: below 1 by DLMF 5.5.2; above 2 relative to log(x) - 1/(2*x)"""
+        return digamma_far(x) if x >= 2.0 else digamma_near(x) if x >= 1.0 else digamma_near(x + 1.0) - 1.0 / x
+
+    def digamma_near(x):
+        """The digamma function for 1 <= x <= 2, relative to its root, which is the sum of three numbers"""
+        return (x - DIGAMMA_ROOT_A - DIGAMMA_ROOT_B - DIGAMMA_ROOT_C) * poly(DIGAMMA, 2.0 * x - 3.0)
+
+    def digamma_far(x):
+        """The digamma function for x >= 2"""
+        return log(x) - 0.5 / x - poly(DIGAMMA_FAR, 8.0 / (x * x) - 1.0) / (x * x)
+
+    def digamma_left(x):
+        """The digamma function for x < 0, by reflection (DLMF 5.5.4)"""
+        r = x - floor(x + 0.5)
+        return digamma_right(1.0 - x) - PI * cotpi(r) if abs(r) > 0.0 else r * nan
+
+    def zeta(s, q):
+        """Hurwitz's zeta function for s > 1, q > 0: terms up to q + k >= s + 10, and the formula of DLMF 2.10.1"""
+        n = floor(s + 10.0 - q) + 1.0 if q < s + 10.0 and q > 0.0 else 0.0
+        return zeta_sum(s, q, n)
+
+    def zeta_sum(s, q, n):
+        """The first n terms of Hurwitz's zeta function, the smallest first, on top of the rest"""
+        k = n
+        total = zeta_rest(s, q + n)
+        for _ in range(n):
+            k = k - 1.0
+            total = total + inverse_power(q + k, s) if k >= 0.0 else total
+        return total
+
+    def inverse_power(q, s):
+        """q to the power -s, for q >= 0"""
+        p = pow(q, s) if q < 1.0 else pow(q, -s)
+        return p if q >= 1.0 else 1.0 / p if p > 0.0 else inf
+
+    def zeta_rest(s, w):
+        """Hurwitz's zeta function for w >= s + 10"""
+        e = 1.0 / (w * w)
+        t = {_C[-1]!r}
+        {_EULER_MACLAURIN}
+        return pow(w, 1.0 - s) * (1.0 / (s - 1.0) + (0.5 + s * t / w) / w)
+
+    def polygamma(n, x):
+        """The n-th derivative of the digamma function"""
+        return digamma(x) if n == 0.0 else polygamma_factor(n, -polygamma_zeta(n, x))
+
+    def polygamma_factor(n, x):
+        """x times n!, with the sign of (-1)**n"""
+        k = 0.0
+        product = x
+        for _ in range(n):
+            k = k + 1.0
+            product = -k * product if k <= n else product
+        return product
+
+    def polygamma_zeta(n, x):
+        """Hurwitz's zeta function of n + 1 and any x"""
+        return (0.0 if x == inf else zeta(n + 1.0, x) if x > 0.0
+            else polygamma_left(n + 1.0, x) if x < 0.0 and x > -LARGEST_FRACTION else inf if x == 0.0 else x * nan)
+
+    def polygamma_left(s, x):
+        """The sum of (x + k)**-s over k >= 0 for x < 0: that over all k, less that over the others"""
+        r = x - floor(x + 0.5)
+        return polygamma_between(s, x, r) if abs(r) > 0.0 else inf
+
+    def polygamma_between(s, x, r):
+        """The same for x at a distance r from an integer"""
+        a = abs(r)
+        sign = 1.0 - 4.0 * (0.5 * s - floor(0.5 * s))
+        beside = zeta(s, 1.0 - x)
+        return (zeta(s, a) + sign * (zeta(s, 1.0 - a) - beside) if r > 0.0
+            else zeta(s, 1.0 - a) + sign * (zeta(s, a) - beside))
+
+    def polygamma_difference(n, x, h):
+        """The polygamma function at x + h less that at x, for x > 0 and x + h > 0 without cancellation"""
+        return (polygamma_factor(n, zeta_difference(n + 1.0, x, h)) if x > 0.0 and x + h > 0.0 and h < inf
+            else polygamma(n, x + h) - polygamma(n, x))
+
+    def zeta_difference(s, q, h):
+        """Hurwitz's zeta function at q less that at q + h, also for s = 1, where only the difference is finite"""
+        n = floor(s + 10.0 - q) + 1.0 if q < s + 10.0 and q > 0.0 else 0.0
+        return zeta_difference_sum(s, q, h, n)
+
+    def zeta_difference_sum(s, q, h, n):
+        """The first n terms, the smallest first, on top of the rest"""
+        k = n
+        total = zeta_difference_rest(s, q + n, h)
+        for _ in range(n):
+            k = k - 1.0
+            total = total + power_difference(q + k, h, s) if k >= 0.0 else total
+        return total
+
+    def power_difference(q, h, s):
+        """q**-s less (q + h)**-s"""
+        p = inverse_power(q, s)
+        return -p * expm1(-s * log1p(h / q)) if p < inf else p
+
+    def zeta_difference_rest(s, w, h):
+        """The rest for w >= s + 10, term by term"""
+        c = -log1p(h / w)
+        e = 1.0 / (w * w)
+        z = 1.0 / w
+        t = 0.0
+        {_DIFFERENCES}
+        first = -c if s == 1.0 else -expm1((s - 1.0) * c) / (s - 1.0)
+        return pow(w, 1.0 - s) * (first - 0.5 * z * expm1(s * c) - s * z * z * t)
+
+    def lgamma(x):
+        """log(|gamma(x)|)"""
+        return (lgamma_right(x) if x > 0.0 else lgamma_left(x) if x < 0.0 and x > -LARGEST_FRACTION
+            else inf if x <= 0.0 else x)
+
+    def lgamma_left(x):
+        """log(|gamma(x)|) for x < 0, by reflection (DLMF 5.5.3)"""
+        s = abs(sinpi(x))
+        return LOG_PI - log(s) - lgamma_right(1.0 - x) if s > 0.0 else inf
+
+    def lgamma_right(x):
+        """log(gamma(x)) for x > 0: below 8 relative to the roots 1 and 2"""
+        return (lgamma_far(x) if x >= 8.0 else (x - 2.0) * poly(LGAMMA_4, 0.5 * x - 3.0) if x >= 4.0
+            else (x - 2.0) * poly(LGAMMA_2, x - 3.0) if x >= 2.0
+            else (x - 1.0) * (x - 2.0) * poly(LGAMMA_1, 2.0 * x - 3.0) if x >= 1.0
+            else x * (x - 1.0) * poly(LGAMMA_1, 2.0 * x - 1.0) - log(x))
+
+    def lgamma_far(x):
+        """log(gamma(x)) for x >= 8, by Stirling's formula"""
+        return (x - 0.5) * (log(x) - 1.0) + (HALF_LOG_TWO_PI - 0.5) + stirling(x)
+
+    def stirling(x):
+        """The error of Stirling's formula (DLMF 5.11.1) for x >= 8"""
+        return poly(STIRLING, 128.0 / (x * x) - 1.0) / x
+
+    def gamma(x):
+        """The gamma function"""
+        return tgamma(x)
+
+    def betaln(a, b):
+        """log(|gamma(a)*gamma(b)/gamma(a + b)|)"""
+        p = b if b < a else a
+        q = a if b < a else b
+        return (lgamma(p) + lgamma(q) - lgamma(p + q) if q < 8.0 or p <= 0.0 else betaln_mixed(p, q) if p < 8.0
+            else betaln_far(p, q))
+
+    def betaln_mixed(p, q):
+        """log(beta(p, q)) for p < 8 <= q, the sums of Stirling's formula taken together"""
+        return lgamma_right(p) - p * log(p + q) + beta_excess(p, q)
+
+    def beta_excess(p, q):
+        """log(gamma(q)/gamma(p + q)) + p*log(p + q) for q >= 8"""
+        return p - (q - 0.5) * log1p(p / q) + (stirling(q) - stirling(p + q))
+
+    def betaln_far(p, q):
+        """log(beta(p, q)) for 8 <= p <= q"""
+        h = p / q
+        return ((p - 0.5) * log(h / (1.0 + h)) - q * log1p(h)
+            + (HALF_LOG_TWO_PI - 0.5 * log(q) + (stirling(p) + stirling(q) - stirling(p + q))))
+
+    def beta(a, b):
+        """gamma(a)*gamma(b)/gamma(a + b)"""
+        p = b if b < a else a
+        q = a if b < a else b
+        return beta_near(p, q) if q < 8.0 or p <= 0.0 else beta_mixed(p, q) if p < 8.0 else beta_far(p, q)
+
+    def beta_near(p, q):
+        """The beta function for p <= q < 8; the sum's rounding error is undone to first order"""
+        total = p + q
+        lost = p - (total - q)
+        whole = tgamma(total)
+        return tgamma(p) * (tgamma(q) / whole) * (1.0 - lost * digamma(total)) if abs(whole) > 0.0 else whole * nan
+
+    def beta_mixed(p, q):
+        """The beta function for p < 8 <= q"""
+        return tgamma(p) * pow(p + q, -p) * exp(beta_excess(p, q))
+
+    def beta_far(p, q):
+        """The beta function for 8 <= p <= q"""
+        h = p / q
+        return (pow(h / (1.0 + h), p - 0.5) * exp(-q * log1p(h))
+            * (sqrt(2.0 * PI / q) * exp(stirling(p) + stirling(q) - stirling(p + q))))
+''')
+
+_ONES = [(0.3,), (1.7,), (4.5,), (-1.3,), (12.25,)]
+_EDGES = [(1e-150,), (1e-9,), (-1e-9,), (1.0,), (2.0,), (0.5,), (np.inf,), (np.nan,), (150.5,)]
+
+lgamma = elementwise(
+    "lgamma",
+    1,
+    doc="Logarithm of the absolute value of the gamma function.",
+    symbol="log Γ",
+    slope="digamma(x)",
+    vjp=lambda g, y, x: (g * digamma(x),),
+    **call_cells("lgamma"),
+    mp=lambda mp, x: mp.re(mp.loggamma(x)),
+    sympy="loggamma",
+    torch="lgamma",
+    samples=_ONES,
+    edges=[*_EDGES, (0.0,), (1e300,)],
+    edge_notes={"x near a root below 0": "the error is relative to the largest term of the reflection formula"},
+)
+digamma: Traced = elementwise(
+    "digamma",
+    1,
+    doc="Slope of `lgamma`.",
+    symbol="ψ",
+    slope="polygamma(1, x)",
+    vjp=lambda g, y, x: (g * _polygamma(1.0, x),),
+    **call_cells("digamma"),
+    mp="digamma",
+    sympy="digamma",
+    torch="digamma",
+    samples=_ONES,
+    edges=[*(e for e in _EDGES if e != (np.inf,)), (0.0,), (-0.0,), (1e300,)],
+    edge_notes={"x = 0": "infinite, with the sign of the limit", "x = -1, -2, ...": "NaN: the limits have two signs"},
+)
+_polygamma: Traced = elementwise(
+    "polygamma",
+    2,
+    doc="The n-th derivative of `digamma`, with n an operand that holds a whole number.",
+    symbol="ψ⁽ⁿ⁾",
+    slope="none, and polygamma(n + 1, x)",
+    vjp=lambda g, y, n, x: (None, g * _polygamma(n + 1.0, x)),
+    **call_cells("polygamma", 2),
+    mp=lambda mp, n, x: mp.polygamma(int(n), x),
+    sympy="polygamma",
+    torch=lambda torch, n, x: torch.polygamma(int(n), x),
+    samples=[(1.0, 0.3), (2.0, 1.7), (1.0, 4.5), (1.0, -1.3), (3.0, 12.25), (0.0, 2.5)],
+    edges=[(1.0, 1e-9), (2.0, np.nan), (1.0, 1.0), (2.0, 0.5), (1.0, 150.5), (1.0, 0.0)],
+    edge_notes={"x near a root below 0": "the error is relative to the largest term of the reflection formula"},
+)
+polygamma_difference: Traced = elementwise(
+    "polygamma_difference",
+    3,
+    doc="The n-th derivative of `digamma` at x + h less that at x, without cancellation where both are positive.",
+    symbol="Δψ⁽ⁿ⁾",
+    slope="none, polygamma_difference(n + 1, x, h) and polygamma(n + 1, x + h)",
+    vjp=lambda g, y, n, x, h: (None, g * polygamma_difference(n + 1.0, x, h), g * _polygamma(n + 1.0, x + h)),
+    **call_cells("polygamma_difference", 3),
+    mp=lambda mp, n, x, h: mp.polygamma(int(n), x + h) - mp.polygamma(int(n), x),
+    sympy=lambda sp, n, x, h: sp.polygamma(n, x + h) - sp.polygamma(n, x),
+    torch=lambda torch, n, x, h: torch.polygamma(int(n), x + h) - torch.polygamma(int(n), x),
+    samples=[(0.0, 0.3, 1.7), (1.0, 2.5, 0.4), (0.0, 4.5, -1.3), (2.0, 20.0, 1e-3)],
+    edges=[(0.0, 2.0, 1e-12), (0.0, 1e6, 1.0), (1.0, np.nan, 1.0)],
+)
+
+
+def polygamma(n: int, x: Any) -> Expr:
+    """The n-th derivative of `digamma`: `polygamma(1, x)` is the trigamma function.
+
+    `n` is a whole number from 0 to 170, and known now. Each further derivative raises it by one.
+
+    >>> import gradsmith as gs
+    >>> x = gs.symbol("x")
+    >>> gs.compile(gs.polygamma(1, x))(1.0) - 3.141592653589793**2 / 6
+    0.0
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= 170:
+        raise TraceError(f"polygamma: the order must be a whole number from 0 to 170, not {n!r}")
+    return digamma(x) if n == 0 else _polygamma(float(n), x)
+
+
+def _torch_sign(torch: Any, x: Any) -> Any:
+    """The sign of the gamma function: it changes at each pole."""
+    return torch.where((x > 0) | (torch.floor(x) % 2 == 0), 1.0, -1.0)
+
+
+gamma = elementwise(
+    "gamma",
+    1,
+    doc="The gamma function; NaN at -1, -2, ….",
+    symbol="Γ",
+    slope="gamma(x)*digamma(x)",
+    vjp=lambda g, y, x: (g * (y * digamma(x)),),
+    **call_cells("gamma"),
+    mp="gamma",
+    sympy="gamma",
+    torch=lambda torch, x: (
+        torch.where(torch.floor(0.5 * x) * 2 == torch.floor(x), 1.0, torch.sign(x)) * torch.exp(torch.lgamma(x))
+    ),
+    samples=_ONES,
+    edges=[(1e-9,), (1.0,), (2.0,), (0.5,), (np.nan,), (-2.5,)],
+    edge_notes={"value": "the C library's tgamma, which is good to 5 ULP"},
+)
+betaln = elementwise(
+    "betaln",
+    2,
+    commutative=True,
+    doc="Logarithm of the absolute value of the beta function.",
+    symbol="log B",
+    slope="digamma(a) - digamma(a + b) and digamma(b) - digamma(a + b), without cancellation",
+    vjp=lambda g, y, a, b: (-(g * polygamma_difference(0.0, a, b)), -(g * polygamma_difference(0.0, b, a))),
+    **call_cells("betaln", 2),
+    mp=lambda mp, a, b: mp.re(mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)),
+    sympy=lambda sp, a, b: sp.log(sp.beta(a, b)),
+    torch=lambda torch, a, b: torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b),
+    samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
+    edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0)],
+)
+beta = elementwise(
+    "beta",
+    2,
+    commutative=True,
+    doc="The beta function `gamma(a)*gamma(b)/gamma(a + b)`.",
+    symbol="B",
+    slope="beta(a, b)*(digamma(a) - digamma(a + b)), and the same in b",
+    vjp=lambda g, y, a, b: (-(g * (y * polygamma_difference(0.0, a, b))), -(g * (y * polygamma_difference(0.0, b, a)))),
+    **call_cells("beta", 2),
+    mp="beta",
+    sympy="beta",
+    torch=lambda torch, a, b: torch.exp(torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)),
+    samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
+    edges=[(0.5, 0.5), (np.nan, 1.0), (2.0, 3.0)],
+    edge_notes={"a and b > 8": "the relative error grows as the smaller of a and b"},
+)
