@@ -9,8 +9,13 @@ from .activation import *
 from .arithmetic import *
 from .contraction import *
 from .elementary import *
+from .floating import *
 from .indexing import *
+from .inverse_hyperbolic import *
 from .joining import *
 from .layout import *
+from .logarithms import *
+from .plane import *
 from .reduction import *
+from .rounding import *
 from .selection import *

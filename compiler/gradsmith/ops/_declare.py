@@ -13,7 +13,18 @@ from ..types import BOOL, FLOAT64, Type, format_shape
 #: A function that traces an op. Records that refer to themselves in a derivative rule declare it for the type checker.
 Traced = Callable[..., Expr]
 
-__all__ = ["Traced", "cells", "condition", "elementwise", "free", "function", "infix", "no_gradient"]
+__all__ = [
+    "Traced",
+    "both_widths",
+    "cells",
+    "condition",
+    "elementwise",
+    "free",
+    "function",
+    "guarded",
+    "infix",
+    "no_gradient",
+]
 
 
 def elementwise(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
@@ -55,6 +66,23 @@ def function(python: str, numpy: str | None = None, c: str | None = None) -> dic
     }
 
 
+def guarded(
+    name: str, overflow: str = "math.nan", domain: str = "math.nan", *, numpy: str | None = None
+) -> dict[str, Any]:
+    """Cells of `math.name`, with a Python twin that returns what IEEE says where `math` raises.
+
+    `overflow` and `domain` are the twin's results on OverflowError and ValueError, in terms of `x`; "none" where `math`
+    raises no ValueError.
+    """
+    cell, handlers = f"_{name}({{0}})", ""
+    if overflow != "math.nan":
+        handlers += f"    except OverflowError:\n        return {overflow}\n"
+    if domain != "none":
+        handlers += f"    except ValueError:\n        return {domain}\n"
+    text = f"def _{name}(x):\n    try:\n        return math.{name}(x)\n{handlers}"
+    return {"cells": function(name, numpy) | {"python.ieee": cell}, "support": {"python.ieee": text}}
+
+
 def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:
     """Cells that differ by target."""
     return {"python": python, "numpy": numpy, "c": c}
@@ -63,3 +91,11 @@ def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:
 def free(*_: Any, **__: Any) -> dict[str, int]:
     """The cost of an op that moves values and computes none."""
     return {}
+
+
+def both_widths(text: str) -> dict[str, str]:
+    """C support text for both widths: `@real` is double or float, `@f` (`@F` in guards) ends the names of float."""
+    return {
+        "c": text.replace("@real", "double").replace("@f", "").replace("@F", ""),
+        "c.float32": text.replace("@real", "float").replace("@f", "f").replace("@F", "F"),
+    }

@@ -8,7 +8,20 @@ from typing import Any
 
 from ..errors import TraceError
 from ..trace import Expr
-from . import arithmetic, contraction, elementary, indexing, layout, reduction, selection
+from . import (
+    arithmetic,
+    contraction,
+    elementary,
+    floating,
+    indexing,
+    inverse_hyperbolic,
+    layout,
+    logarithms,
+    plane,
+    reduction,
+    rounding,
+    selection,
+)
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "add": arithmetic.add,
@@ -77,11 +90,15 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
 
 _NUMPY: dict[str, Callable[..., Expr]] = {
     name: getattr(module, name)
-    for module in (arithmetic, contraction, elementary, layout, reduction, selection)
+    for module in (
+        arithmetic, contraction, elementary, floating, inverse_hyperbolic, layout, logarithms, plane, reduction,
+        rounding, selection,
+    )
     for name in module.__all__
-}
+}  # fmt: skip
 _OTHER_NAMES = {
-    "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "bitwise_and": "logical_and",
+    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctanh": "atanh", "rint": "round",
+     "arctan": "atan", "arctan2": "atan2", "bitwise_and": "logical_and",
     "bitwise_or": "logical_or", "bitwise_xor": "logical_xor", "invert": "logical_not", "fabs": "absolute",
 }  # fmt: skip
 
