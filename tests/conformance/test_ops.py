@@ -41,7 +41,6 @@ MORE_ACCURATE = {
     "expm1": "torch adds y + 1, which is 0 for x << 0",
     "asinh": "torch squares x, which overflows beyond 1e154",
     "acosh": "torch takes x*x - 1, which cancels near 1 and overflows beyond 1e154",
-    "acosh_slope": "torch composes it of x*x - 1, which cancels near 1",
     "atan2": "torch adds squares, which overflow beyond 1e154 and underflow below 1e-162",
     "hypot": "torch's curvature is 1 - (x/h)**2, which cancels where y is small",
     "hypot_slope": "torch composes it, which cancels where y is small",

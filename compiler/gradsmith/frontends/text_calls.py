@@ -27,11 +27,11 @@ _ALIASES = {
     "abs": "absolute", "pow": "power", "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "arctan2": "atan2",
 }  # fmt: skip
-_NOT_IN_TEXT = ("getitem", "scatter")  # x[i] is how a text writes them
+_NOT_IN_TEXT = (
+    *("getitem", "scatter"),  # x[i] is how a text writes them
+    *("broadcast_arrays", "meshgrid", "unstack"),  # several results
+)
 _REMEDIES = {
-    "ceil": "write -floor(-x)",
-    "log2": "write log(x)/log(2)",
-    "log10": "write log(x)/log(10)",
     "cbrt": "write x**(1/3)",
     "sec": "write 1/cos(x)",
     "csc": "write 1/sin(x)",

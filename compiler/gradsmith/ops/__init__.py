@@ -15,6 +15,7 @@ from .inverse_hyperbolic import *
 from .joining import *
 from .layout import *
 from .logarithms import *
+from .manipulation import *
 from .plane import *
 from .reduction import *
 from .rounding import *

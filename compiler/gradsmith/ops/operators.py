@@ -17,6 +17,7 @@ from . import (
     inverse_hyperbolic,
     layout,
     logarithms,
+    manipulation,
     plane,
     reduction,
     rounding,
@@ -91,8 +92,8 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
 _NUMPY: dict[str, Callable[..., Expr]] = {
     name: getattr(module, name)
     for module in (
-        arithmetic, contraction, elementary, floating, inverse_hyperbolic, layout, logarithms, plane, reduction,
-        rounding, selection,
+        arithmetic, contraction, elementary, floating, inverse_hyperbolic, layout, logarithms, manipulation,
+        plane, reduction, rounding, selection,
     )
     for name in module.__all__
 }  # fmt: skip

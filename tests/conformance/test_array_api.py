@@ -1,0 +1,171 @@
+"""The array API standard 2024.12 on traced values: its names, and NumPy's values with torch's gradients for each.
+
+The families run through the machinery of `test_arrays`: every function over ranks 0 to 3, axes, keepdims, axes of size
+1 and empty ones, on all targets.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+
+from .test_arrays import Family, Shape, check_family
+
+SHAPES: list[Shape] = [(), (1,), (3,), (0,), (2, 3), (2, 1), (2, 0), (2, 1, 3)]
+
+
+def manipulations() -> Family:
+    for shape in SHAPES:
+        yield f"flip {shape}", [shape], gs.flip, np.flip
+        yield f"roll {shape}", [shape], lambda x: gs.roll(x, 2), lambda x: np.roll(x, 2)
+        yield f"repeat {shape}", [shape], lambda x: gs.repeat(x, 2), lambda x: np.repeat(x, 2)
+        yield f"tile {shape}", [shape], lambda x: gs.tile(x, (2, 3)), lambda x: np.tile(x, (2, 3))
+        yield f"tile int {shape}", [shape], lambda x: gs.tile(x, 2), lambda x: np.tile(x, 2)
+        yield f"pad {shape}", [shape], lambda x: gs.pad(x, (1, 2)), lambda x: np.pad(x, (1, 2)) if x.ndim else x
+        yield (
+            f"take {shape}",
+            [shape],
+            *(
+                ((lambda x: gs.take(x, [0, -1, 0])), (lambda x: np.take(x, [0, -1, 0])))
+                if 0 not in shape
+                else (gs.flip, np.flip)
+            ),
+        )
+        for axis in range(-len(shape), len(shape)):
+            for name, numpy, arguments in [
+                ("flip", np.flip, ()), ("roll", np.roll, (-1,)), ("repeat", np.repeat, (3,)), ("diff", np.diff, (1,)),
+                ("repeat", np.repeat, ([*range(shape[axis])],)),
+            ]:  # fmt: skip
+                ours = getattr(gs, name)
+                yield (
+                    f"{name} {shape} {arguments} {axis}", [shape],
+                    lambda x, f=ours, a=arguments, k=axis: f(x, *a, axis=k),
+                    lambda x, f=numpy, a=arguments, k=axis: f(x, *a, axis=k),
+                )  # fmt: skip
+            yield (
+                f"unstack {shape} {axis}", [shape],
+                lambda x, k=axis: gs.stack([*gs.unstack(x, axis=k), *gs.unstack(x * x, axis=k)]) if x.size else x,
+                lambda x, k=axis: np.stack([*np.moveaxis(x, k, 0), *np.moveaxis(x * x, k, 0)]) if x.size else x,
+            )  # fmt: skip
+            if shape[axis]:
+                yield (
+                    f"take {shape} {axis}", [shape],
+                    lambda x, k=axis: gs.take(x, [[0, -1]], axis=k), lambda x, k=axis: np.take(x, [[0, -1]], axis=k),
+                )  # fmt: skip
+    for source, destination in [(0, 2), (2, 0), (-1, 1), ((0, 1), (2, 0)), ((2, 1), (0, 1)), ([], [])]:
+        yield (
+            f"moveaxis {source} {destination}", [(2, 3, 4)],
+            lambda x, s=source, d=destination: gs.moveaxis(x, s, d),
+            lambda x, s=source, d=destination: np.moveaxis(x, s, d),
+        )  # fmt: skip
+    for i, j in itertools.product((0, 1, -1), repeat=2):
+        yield (
+            f"swapaxes {i} {j}", [(2, 3, 4)],
+            lambda x, i=i, j=j: gs.swapaxes(x, i, j), lambda x, i=i, j=j: np.swapaxes(x, i, j),
+        )  # fmt: skip
+    for n in range(4):
+        yield f"diff n={n}", [(2, 3)], lambda x, n=n: gs.diff(x, n=n), lambda x, n=n: np.diff(x, n=n)
+    yield (
+        "diff with edges", [(2, 3), (2, 2), ()],
+        lambda x, a, b: gs.diff(x, prepend=a, append=b), lambda x, a, b: np.diff(x, prepend=a, append=b),
+    )  # fmt: skip
+    yield "flip two", [(2, 3, 4)], lambda x: gs.flip(x, axis=(0, 2)), lambda x: np.flip(x, (0, 2))
+    yield "roll two", [(2, 3, 4)], lambda x: gs.roll(x, (1, -5), axis=(0, 2)), lambda x: np.roll(x, (1, -5), (0, 2))
+    yield "roll twice", [(3, 4)], lambda x: gs.roll(x, 1, axis=(0, 1)), lambda x: np.roll(x, 1, (0, 1))
+    yield "pad all", [(2, 3)], lambda x: gs.pad(x, ((1, 0), (0, 2))), lambda x: np.pad(x, ((1, 0), (0, 2)))
+    yield (
+        "pad with a value", [(2, 3), ()],
+        lambda x, c: gs.pad(x, 1, constant_values=c * c), lambda x, c: np.pad(x, 1, constant_values=c * c),
+    )  # fmt: skip
+    for indexing, count in itertools.product(("xy", "ij"), (1, 2, 3)):
+        yield (
+            f"meshgrid {indexing} {count}", [(2,), (3,), (4,)][:count],
+            lambda *xs, i=indexing: gs.stack(gs.meshgrid(*xs, indexing=i)),
+            lambda *xs, i=indexing: np.stack(np.meshgrid(*xs, indexing=i)),
+        )  # fmt: skip
+    yield (
+        "broadcast_arrays", [(3, 1), (4,), ()],
+        lambda *xs: gs.stack(gs.broadcast_arrays(*xs)), lambda *xs: np.stack(np.broadcast_arrays(*xs)),
+    )  # fmt: skip
+    places = np.array([[2, 0, 1, 1], [0, 0, -1, 2]])
+    for axis in (0, 1, -1, None):
+        indices = {0: places[:, :3] % 2, None: np.array([5, 0, 0])}.get(axis, places)
+        yield (
+            f"take_along_axis {axis}", [(2, 3)],
+            lambda x, i=indices, k=axis: gs.take_along_axis(x, i, axis=k),
+            lambda x, i=indices, k=axis: np.take_along_axis(x, i, k),
+        )  # fmt: skip
+    yield (
+        "take_along_axis broadcast", [(1, 3)],
+        lambda x: gs.take_along_axis(x, places), lambda x: np.take_along_axis(x, places, -1),
+    )  # fmt: skip
+    for k, (name, shape) in itertools.product((-3, -1, 0, 2), [("diag", (3,)), ("diag", (3, 2)), ("diagonal", (2, 3, 4)),
+                                                               ("tril", (3, 4)), ("triu", (2, 3, 2))]):  # fmt: skip
+        yield (
+            f"{name} {shape} {k}", [shape],
+            lambda x, f=name, k=k: getattr(gs, f)(x, k), lambda x, f=name, k=k: getattr(np, f)(x, k),
+        )  # fmt: skip
+    yield "diagonal axes", [(2, 3, 4)], lambda x: gs.diagonal(x, 1, 2, 0), lambda x: np.diagonal(x, 1, 2, 0)
+    for axis in (0, 1, None):
+        yield (
+            f"concat {axis}", [(2, 3), (2, 3)],
+            lambda a, b, k=axis: gs.concat([a, b], axis=k), lambda a, b, k=axis: np.concatenate([a, b], k),
+        )  # fmt: skip
+    yield "expand_dims", [(3,)], gs.expand_dims, lambda x: x[None]
+
+
+@pytest.mark.parametrize("family", [manipulations], ids=lambda f: f.__name__)
+def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
+    check_family(family, tmp_path)
+
+
+def refused(call: Callable[[], Any], *fragments: str) -> None:
+    with pytest.raises(gs.GradsmithError) as error:
+        call()
+    message = str(error.value)
+    assert all(f in message for f in fragments), message
+    assert "\n  at test_array_api.py:" in message  # the user's line
+
+
+s, v, A = gs.symbol("s"), gs.symbol("v", 3), gs.symbol("A", (2, 3))
+ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
+    "broadcast_arrays": (lambda: gs.broadcast_arrays(v, gs.symbol("w", 2)), "(3,) and (2,)"),
+    "meshgrid indexing": (lambda: gs.meshgrid(v, indexing="ji"), "'ji'"),
+    "meshgrid shape": (lambda: gs.meshgrid(v, A), "(2, 3)"),
+    "unstack": (lambda: gs.unstack(s), "a scalar"),
+    "unstack axis": (lambda: gs.unstack(v, axis=1), "axis 1 does not exist"),
+    "moveaxis twice": (lambda: gs.moveaxis(A, (0, 0), (0, 1)), "moveaxis"),
+    "moveaxis counts": (lambda: gs.moveaxis(A, (0, 1), 0), "2 source axes"),
+    "flip": (lambda: gs.flip(A, axis=2), "flip: axis 2"),
+    "roll": (lambda: gs.roll(A, (1, 2), axis=0), "2 shifts"),
+    "roll traced": (lambda: gs.roll(v, s), "shift must be an int known while tracing"),
+    "repeat": (lambda: gs.repeat(v, [1, 2]), "3 of them"),
+    "repeat negative": (lambda: gs.repeat(v, -1), "-1"),
+    "repeat float": (lambda: gs.repeat(v, 1.5), "float"),
+    "tile": (lambda: gs.tile(v, -1), "negative"),
+    "pad mode": (lambda: gs.pad(v, 1, mode="edge"), "'edge'"),
+    "pad width": (lambda: gs.pad(A, (1, 2, 3)), "2 pairs"),
+    "pad negative": (lambda: gs.pad(A, -1), "negative"),
+    "pad value": (lambda: gs.pad(A, 1, constant_values=v), "(3,)"),
+    "take": (lambda: gs.take(v, [3]), "size 3"),
+    "take traced": (lambda: gs.take(v, s), "static integers"),
+    "take_along_axis": (lambda: gs.take_along_axis(A, [0]), "1 axes"),
+    "diagonal": (lambda: gs.diagonal(v), "two axes"),
+    "diagonal one axis": (lambda: gs.diagonal(A, 0, 1, -1), "one axis"),
+    "diag": (lambda: gs.diag(s), "a vector or a matrix"),
+    "tril": (lambda: gs.tril(v), "two axes"),
+    "diff": (lambda: gs.diff(v, n=-1), "negative"),
+    "diff scalar": (lambda: gs.diff(s), "no neighbours"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "fragment"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors(call: Callable[[], Any], fragment: str) -> None:
+    refused(call, fragment)
