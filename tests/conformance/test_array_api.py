@@ -121,7 +121,44 @@ def manipulations() -> Family:
     yield "expand_dims", [(3,)], gs.expand_dims, lambda x: x[None]
 
 
-@pytest.mark.parametrize("family", [manipulations], ids=lambda f: f.__name__)
+def creations() -> Family:
+    """Each constant times the argument, so that there is something to differentiate."""
+    made: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+        "zeros": (lambda x: gs.zeros((2, 3)), lambda x: np.zeros((2, 3))),
+        "zeros ()": (lambda x: gs.zeros(()), lambda x: np.zeros(())),
+        "ones": (lambda x: gs.ones(3), lambda x: np.ones(3)),
+        "ones bool": (lambda x: gs.ones(3, dtype=bool), lambda x: np.ones(3, bool)),
+        "empty": (lambda x: gs.empty((2, 0)), lambda x: np.empty((2, 0))),
+        "full": (lambda x: gs.full((2, 3), 0.5), lambda x: np.full((2, 3), 0.5)),
+        "full traced": (lambda x: gs.full((2, 3), x * x), lambda x: np.full((2, 3), x * x)),
+        "full scalar": (lambda x: gs.full((), x), lambda x: np.full((), x)),
+        "zeros_like": (lambda x: gs.zeros_like(np.ones((2, 3)) * x), lambda x: np.zeros((2, 3))),
+        "ones_like": (lambda x: gs.ones_like(np.ones(2) * x), lambda x: np.ones(2)),
+        "ones_like bool": (lambda x: gs.ones_like(x > 0.0), lambda x: np.ones(())),
+        "empty_like": (gs.empty_like, np.zeros_like),
+        "full_like": (lambda x: gs.full_like(np.ones(2) * x, x), lambda x: np.full(2, x)),
+        "asarray": (lambda x: gs.asarray([[x, 1.0], [2, x * x]]), lambda x: np.array([[x, 1.0], [2, x * x]])),
+        "asarray bool": (lambda x: gs.asarray([0.0, 2.0], dtype="bool"), lambda x: np.array([0.0, 1.0])),
+        "asarray cast": (lambda x: gs.asarray(x > 0.0, dtype=float), lambda x: np.array(1.0)),
+        "arange": (lambda x: gs.arange(4), lambda x: np.arange(4.0)),
+        "arange from": (lambda x: gs.arange(1, 4), lambda x: np.arange(1.0, 4)),
+        "arange step": (lambda x: gs.arange(3, -2, -1.5), lambda x: np.arange(3, -2, -1.5)),
+        "arange none": (lambda x: gs.arange(3, 3), lambda x: np.arange(3.0, 3)),
+        "eye": (lambda x: gs.eye(3), lambda x: np.eye(3)),
+        "eye k": (lambda x: gs.eye(2, 4, k=1), lambda x: np.eye(2, 4, k=1)),
+        "linspace": (lambda x: gs.linspace(1, 2, 5), lambda x: np.linspace(1, 2, 5)),
+        "linspace open": (lambda x: gs.linspace(1, 2, 5, endpoint=False), lambda x: np.linspace(1, 2, 5, endpoint=False)),
+        "linspace traced": (lambda x: gs.linspace(x, 3.0, 4), lambda x: np.linspace(x, 3.0, 4)),
+        "linspace array": (
+            lambda x: gs.linspace(x, x * np.ones((2, 1)) + 1.0, 3, endpoint=False),
+            lambda x: np.linspace(x, x * np.ones((2, 1)) + 1.0, 3, endpoint=False),
+        ),
+    }  # fmt: skip
+    for label, (ours, numpys) in made.items():
+        yield label, [()], lambda x, f=ours: f(x) * x, lambda x, f=numpys: np.asarray(f(x)) * x
+
+
+@pytest.mark.parametrize("family", [manipulations, creations], ids=lambda f: f.__name__)
 def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
     check_family(family, tmp_path)
 
@@ -163,6 +200,14 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "tril": (lambda: gs.tril(v), "two axes"),
     "diff": (lambda: gs.diff(v, n=-1), "negative"),
     "diff scalar": (lambda: gs.diff(s), "no neighbours"),
+    "dtype": (lambda: gs.zeros(3, dtype="complex128"), "choose from"),
+    "dtype unknown": (lambda: gs.zeros(3, dtype="floaty"), "'floaty'"),
+    "device": (lambda: gs.ones(3, device="cuda"), "leave device=None"),
+    "full": (lambda: gs.full(3, v), "a scalar"),
+    "arange traced": (lambda: gs.arange(s), "must be known while tracing"),
+    "arange step 0": (lambda: gs.arange(3, 4, 0), "step cannot be 0"),
+    "linspace": (lambda: gs.linspace(s, 1.0, -1), "negative"),
+    "eye": (lambda: gs.eye("n"), "named dimension 'n'"),
 }  # fmt: skip
 
 

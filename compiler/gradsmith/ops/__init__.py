@@ -8,6 +8,7 @@ from . import leaf, operators
 from .activation import *
 from .arithmetic import *
 from .contraction import *
+from .creation import *
 from .elementary import *
 from .floating import *
 from .indexing import *

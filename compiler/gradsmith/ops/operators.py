@@ -11,6 +11,7 @@ from ..trace import Expr
 from . import (
     arithmetic,
     contraction,
+    creation,
     elementary,
     floating,
     indexing,
@@ -92,7 +93,7 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
 _NUMPY: dict[str, Callable[..., Expr]] = {
     name: getattr(module, name)
     for module in (
-        arithmetic, contraction, elementary, floating, inverse_hyperbolic, layout, logarithms, manipulation,
+        arithmetic, contraction, creation, elementary, floating, inverse_hyperbolic, layout, logarithms, manipulation,
         plane, reduction, rounding, selection,
     )
     for name in module.__all__
