@@ -14,10 +14,10 @@ from .errors import TargetError
 from .index import Affine, Index
 from .types import Type
 
-__all__ = ["OPS", "Assembly", "Cell", "Contraction", "Layout", "Op", "Reduction", "lookup", "register"]
+__all__ = ["OPS", "Assembly", "Cell", "Contraction", "Layout", "Op", "Reduction", "Scan", "lookup", "register"]
 
 Params = Mapping[str, Any]
-Kind = Literal["leaf", "elementwise", "layout", "reduction", "contraction", "assembly", "composite"]
+Kind = Literal["leaf", "elementwise", "layout", "reduction", "scan", "contraction", "assembly", "composite"]
 
 #: How a target writes an op: a template over `{0}`, `{1}` …, or for array code a function of operand texts, params and
 #: the operands' types.
@@ -40,6 +40,18 @@ class Reduction:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """A running value goes along `axis` (backwards with `reverse`), and the result holds what it is at each place.
+
+    It starts at `initial`. At each place every operand's element is combined with it in turn, operand k by the binary
+    op `combine[k]`; so `("mul", "add")` with operands a and b is `y[i] = y[i - 1]*a[i] + b[i]`.
+    """
+
+    combine: tuple[str, ...]
+    initial: float
+
+
+@dataclass(frozen=True)
 class Contraction:
     """A sum of products over one index `k`: which elements of the two operands meet?"""
 
@@ -58,7 +70,7 @@ class Assembly:
     accumulate: bool = False
 
 
-Structure = Layout | Reduction | Contraction | Assembly | None
+Structure = Layout | Reduction | Scan | Contraction | Assembly | None
 
 
 @dataclass(frozen=True, eq=False)

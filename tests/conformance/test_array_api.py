@@ -144,7 +144,12 @@ def creations() -> Family:
         "arange from": (lambda x: gs.arange(1, 4), lambda x: np.arange(1.0, 4)),
         "arange step": (lambda x: gs.arange(3, -2, -1.5), lambda x: np.arange(3, -2, -1.5)),
         "arange none": (lambda x: gs.arange(3, 3), lambda x: np.arange(3.0, 3)),
-        "eye": (lambda x: gs.eye(3), lambda x: np.eye(3)),
+        "cumulative_sum axis": (lambda: gs.cumulative_sum(A), "say which, axis="),
+    "cumulative_prod scalar": (lambda: gs.cumulative_prod(s), "cumulative_prod: a scalar"),
+    "var": (lambda: gs.var(v, correction=3), "var: 3 elements less correction=3.0"),
+    "std empty": (lambda: gs.std(gs.symbol("e", 0)), "std: 0 elements"),
+    "bitwise": (lambda: gs.bitwise_and(v, v), "takes booleans, not f64[3]"),
+    "eye": (lambda x: gs.eye(3), lambda x: np.eye(3)),
         "eye k": (lambda x: gs.eye(2, 4, k=1), lambda x: np.eye(2, 4, k=1)),
         "linspace": (lambda x: gs.linspace(1, 2, 5), lambda x: np.linspace(1, 2, 5)),
         "linspace open": (lambda x: gs.linspace(1, 2, 5, endpoint=False), lambda x: np.linspace(1, 2, 5, endpoint=False)),
@@ -158,7 +163,70 @@ def creations() -> Family:
         yield label, [()], lambda x, f=ours: f(x) * x, lambda x, f=numpys: np.asarray(f(x)) * x
 
 
-@pytest.mark.parametrize("family", [manipulations, creations], ids=lambda f: f.__name__)
+def scans() -> Family:
+    for shape in SHAPES[1:]:
+        for axis, name, initial in itertools.product(range(-len(shape), len(shape)), ("sum", "prod"), (False, True)):
+            ours, numpys = (getattr(module, f"cumulative_{name}") for module in (gs, np))
+            yield (
+                f"cumulative_{name} {shape} {axis} {initial}", [shape],
+                lambda x, f=ours, k=axis, i=initial: f(x, axis=k, include_initial=i),
+                lambda x, f=numpys, k=axis, i=initial: f(x, axis=k, include_initial=i),
+            )  # fmt: skip
+        yield f"cumsum {shape}", [shape], gs.cumsum, np.cumsum
+        yield f"cumprod {shape}", [shape], gs.cumprod, np.cumprod
+    yield "cumulative_sum of a vector", [(4,)], gs.cumulative_sum, np.cumulative_sum
+    for zeros in ([0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]):
+        yield (
+            f"cumulative_prod with zeros {zeros}", [(4,)],
+            lambda x, z=zeros: gs.cumulative_prod(x * np.array(z)), lambda x, z=zeros: np.cumprod(x * np.array(z)),
+        )  # fmt: skip
+    yield (
+        "of an expression",
+        [(3, 4)],
+        lambda x: gs.cumsum(x.T @ x, axis=0)[1:] * 2.0,
+        lambda x: np.cumsum(x.T @ x, 0)[1:] * 2,
+    )
+    yield "of bools", [(3,)], lambda x: gs.cumulative_sum(x > 1.0) * x, lambda x: np.cumsum(x > 1.0) * x
+
+
+def statistics() -> Family:
+    for shape in [(), (1,), (5,), (2, 3), (3, 1), (2, 1, 3)]:
+        axes: list[Any] = [None, *range(-len(shape), len(shape)), *itertools.combinations(range(len(shape)), 2)]
+        for axis, keepdims in itertools.product(axes, (False, True)):
+            count = np.ones(shape).sum(axis=axis).flat[0]
+            for name, correction in itertools.product(("var", "std"), (0.0, 1.0, 0.5)):
+                if count > max(correction, name == "std"):  # torch's std of one element has the slope NaN
+                    yield (
+                        f"{name} {shape} {axis} {keepdims} {correction}", [shape],
+                        lambda x, f=name, k=axis, d=keepdims, c=correction: getattr(gs, f)(x, axis=k, correction=c, keepdims=d),
+                        lambda x, f=name, k=axis, d=keepdims, c=correction: getattr(np, f)(x, axis=k, ddof=c, keepdims=d),
+                    )  # fmt: skip
+    yield "var ddof", [(2, 3)], lambda x: np.var(x, axis=0, ddof=1), lambda x: np.var(x, axis=0, ddof=1)
+
+
+def quantifiers() -> Family:
+    for shape in SHAPES:
+        axes: list[Any] = [None, *range(-len(shape), len(shape)), *itertools.combinations(range(len(shape)), 2)]
+        for axis, keepdims, name in itertools.product(axes, (False, True), ("all", "any", "count_nonzero")):
+            yield (
+                f"{name} {shape} {axis} {keepdims}", [shape],
+                lambda x, f=name, k=axis, d=keepdims: getattr(gs, f)(x > 0.9, axis=k, keepdims=d) * gs.sum(x),
+                lambda x, f=name, k=axis, d=keepdims: getattr(np, f)(x > 0.9, axis=k, keepdims=d) * np.sum(x),
+            )  # fmt: skip
+    yield "all of numbers", [(3,)], lambda x: gs.all(x) * x, lambda x: np.all(x) * x
+    for ours, numpys in [
+        (gs.bitwise_and, np.bitwise_and),
+        (gs.bitwise_or, np.bitwise_or),
+        (gs.bitwise_xor, np.bitwise_xor),
+    ]:
+        yield (
+            ours.__name__, [(5,), (5,)],
+            lambda x, y, f=ours: f(x > 1.0, y > 1.5) * x, lambda x, y, f=numpys: f(x > 1.0, y > 1.5) * x,
+        )  # fmt: skip
+    yield "bitwise_invert", [(5,)], lambda x: gs.bitwise_invert(x > 1.0) * x, lambda x: ~(x > 1.0) * x
+
+
+@pytest.mark.parametrize("family", [manipulations, creations, scans, statistics, quantifiers], ids=lambda f: f.__name__)
 def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
     check_family(family, tmp_path)
 
@@ -207,6 +275,11 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "arange traced": (lambda: gs.arange(s), "must be known while tracing"),
     "arange step 0": (lambda: gs.arange(3, 4, 0), "step cannot be 0"),
     "linspace": (lambda: gs.linspace(s, 1.0, -1), "negative"),
+    "cumulative_sum axis": (lambda: gs.cumulative_sum(A), "say which, axis="),
+    "cumulative_prod scalar": (lambda: gs.cumulative_prod(s), "cumulative_prod: a scalar"),
+    "var": (lambda: gs.var(v, correction=3), "var: 3 elements less correction=3.0"),
+    "std empty": (lambda: gs.std(gs.symbol("e", 0)), "std: 0 elements"),
+    "bitwise": (lambda: gs.bitwise_and(v, v), "takes booleans, not f64[3]"),
     "eye": (lambda: gs.eye("n"), "named dimension 'n'"),
 }  # fmt: skip
 

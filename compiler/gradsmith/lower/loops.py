@@ -17,7 +17,7 @@ from ..index import Affine, Index, Lookup, flatten, variable
 from ..ops.indexing import positions
 from ..origin import Origin
 from ..program import Argument, Line
-from ..registry import Assembly, Contraction, Layout, Reduction, lookup
+from ..registry import Assembly, Contraction, Layout, Reduction, Scan, lookup
 from ..target import Target
 from .fusion import Unit, fuse, shape_of
 from .memory import Lifetime, place_buffers
@@ -98,6 +98,8 @@ class _Writer:
                 self.result.ops[op.name] = op
                 if isinstance(op.structure, Reduction):
                     self.result.ops[op.structure.combine] = lookup(op.structure.combine)
+                elif isinstance(op.structure, Scan):
+                    self.result.ops.update({name: lookup(name) for name in op.structure.combine})
 
     def _table(self, n: Node, value: np.ndarray) -> str:
         name = self.names.fresh(n.origin.name, "table_")
@@ -198,6 +200,8 @@ class _Writer:
         structure = lookup(n.op).structure
         if isinstance(structure, Assembly):
             return self._assembly(n, structure)
+        if isinstance(structure, Scan):
+            return self._scan(n, structure)
         if isinstance(structure, Reduction):
             return self._per_element(n, lambda nest, lines: self._reduce(n, structure, nest, lines))
         if isinstance(structure, Contraction):
@@ -342,6 +346,29 @@ class _Writer:
             self._set(f"{self.buffers[n.key]}[{offset}]", Text(total), lines, nest.depth)
         else:
             self.scalars[n.key] = Text(total)
+
+    def _scan(self, n: Node, structure: Scan) -> list[Line]:
+        """Loops over the other axes, and in each one running value that goes along the axis."""
+        shape, axis = shape_of(self.graph, n.key), n.params["axis"]
+        size = shape[axis]
+        initial = self.printer.number(structure.initial).text
+
+        def along(nest: _Nest, lines: list[Line]) -> None:
+            total = self.names.fresh(None, "acc_")
+            lines += _lines(self.target.syntax["accumulator"].format(name=total, value=initial), nest.depth)
+
+            def inside(inner: _Nest, body: list[Line]) -> None:
+                (i,) = inner.index
+                place = i * -1 + (size - 1) if n.params["reverse"] else i
+                index = (*nest.index[:axis], place, *nest.index[axis:])
+                for combine, a in zip(structure.combine, n.args, strict=True):
+                    value = self._element(a, index, False, body, inner.depth)
+                    self._combine(Reduction(combine, structure.initial), total, value, body, inner.depth)
+                self._set(f"{self.buffers[n.key]}[{self._offset(index, shape)}]", Text(total), body, inner.depth)
+
+            lines += self._loop_over((size,), inside, nest.depth)
+
+        return self._loop_over((*shape[:axis], *shape[axis + 1 :]), along)
 
     def _rows(self, nest: list[Line], shape: Sequence[int], sums: Sequence[str]) -> list[Line]:
         """A nest of loops in which each row has sums of its own, if it reads rows out of order.

@@ -9,6 +9,7 @@ from .activation import *
 from .arithmetic import *
 from .contraction import *
 from .creation import *
+from .cumulative import *
 from .elementary import *
 from .floating import *
 from .indexing import *
@@ -16,8 +17,10 @@ from .inverse_hyperbolic import *
 from .joining import *
 from .layout import *
 from .logarithms import *
+from .logic import *
 from .manipulation import *
 from .plane import *
 from .reduction import *
 from .rounding import *
 from .selection import *
+from .statistics import *

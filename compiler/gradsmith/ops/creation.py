@@ -42,7 +42,7 @@ def as_dtype(value: Any) -> DType | None:
     return _DTYPES[name]
 
 
-def _as(x: Expr, dtype: DType | None) -> Expr:
+def converted(x: Expr, dtype: DType | None) -> Expr:
     """`x` with elements of `dtype`."""
     if dtype is None or x.type.dtype == dtype:
         return x
@@ -56,7 +56,7 @@ def _made(value: Any, dtype: Any, device: Any, op: str) -> Expr:
     wanted = as_dtype(dtype)
     if wanted is not None and not isinstance(value, Expr | list | tuple):
         value = np.asarray(value).astype(wanted.name)
-    return _as(as_expr(value), wanted)
+    return converted(as_expr(value), wanted)
 
 
 def _static(op: str, *values: Any) -> None:

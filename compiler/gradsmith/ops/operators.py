@@ -12,17 +12,20 @@ from . import (
     arithmetic,
     contraction,
     creation,
+    cumulative,
     elementary,
     floating,
     indexing,
     inverse_hyperbolic,
     layout,
     logarithms,
+    logic,
     manipulation,
     plane,
     reduction,
     rounding,
     selection,
+    statistics,
 )
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
@@ -93,15 +96,15 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
 _NUMPY: dict[str, Callable[..., Expr]] = {
     name: getattr(module, name)
     for module in (
-        arithmetic, contraction, creation, elementary, floating, inverse_hyperbolic, layout, logarithms, manipulation,
-        plane, reduction, rounding, selection,
+        arithmetic, contraction, creation, cumulative, elementary, floating, inverse_hyperbolic, layout, logarithms,
+        logic, manipulation, plane, reduction, rounding, selection, statistics,
     )
     for name in module.__all__
 }  # fmt: skip
 _OTHER_NAMES = {
-    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctanh": "atanh", "rint": "round",
-     "arctan": "atan", "arctan2": "atan2", "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or", "bitwise_xor": "logical_xor", "invert": "logical_not", "fabs": "absolute",
+    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwise_xor": "logical_xor",
+    "invert": "logical_not", "fabs": "absolute", "rint": "round",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import TargetError
 from ..graph import Graph, Node
-from ..registry import Assembly, Op, Reduction, lookup
+from ..registry import Assembly, Op, Reduction, Scan, lookup
 from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
 from ..types import static_shape
 
@@ -80,6 +80,8 @@ def _compute(n: Node, args: Sequence[Any]) -> Any:
         return [op_call(op, xs) for xs in zip(*(a.ravel() for a in args), strict=True)]
     if isinstance(op.structure, Reduction):
         return _reduce(op.structure, args[0], n.params["axis"])
+    if isinstance(op.structure, Scan):
+        return _scan(op.structure, args, n.params["axis"], n.params["reverse"])
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
         return _accumulate(args, n.params)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
@@ -96,6 +98,21 @@ def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...]) -> list[Expr]:
     rows = np.transpose(x, [*rest, *axis]).reshape(counts)
     combine = registry_function(structure.combine)
     return [_combined(list(row), combine, structure.initial) for row in rows]
+
+
+def _scan(structure: Scan, args: Sequence[Any], axis: int, reverse: bool) -> Any:
+    """The running value at each place, in the order in which loops compute it."""
+    result = np.empty(args[0].shape, dtype=object)
+    combine = [registry_function(name) for name in structure.combine]
+    rows = [np.moveaxis(a, axis, -1) for a in (result, *args)]
+    for place in np.ndindex(rows[0].shape[:-1]):
+        out, *operands = (row[place][::-1] if reverse else row[place] for row in rows)
+        running = constant(structure.initial)
+        for i in range(len(out)):
+            for function, x in zip(combine, operands, strict=True):
+                running = function(running, x[i])
+            out[i] = running
+    return result
 
 
 def _combined(values: list[Expr], combine: Any, initial: float) -> Expr:
