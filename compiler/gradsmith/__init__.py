@@ -13,6 +13,7 @@ from .errors import *
 from .function import CompiledFunction as CompiledFunction
 from .graph import Graph as Graph
 from .ops import *
+from .ops import linalg as linalg
 from .target import target_names as target_names
 from .trace import Expr as Expr
 from .trace import constant as constant

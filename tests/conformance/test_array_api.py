@@ -149,6 +149,25 @@ def creations() -> Family:
     "var": (lambda: gs.var(v, correction=3), "var: 3 elements less correction=3.0"),
     "std empty": (lambda: gs.std(gs.symbol("e", 0)), "std: 0 elements"),
     "bitwise": (lambda: gs.bitwise_and(v, v), "takes booleans, not f64[3]"),
+    "tensordot": (lambda: gs.tensordot(A, v, axes=([0], [0])), "differ in size"),
+    "tensordot number": (lambda: gs.tensordot(A, v, axes=2), "(2, 3) and (3,)"),
+    "tensordot lists": (lambda: gs.tensordot(A, v, axes=([0, 1], [0])), "two lists of one length"),
+    "vecdot": (lambda: gs.vecdot(v, gs.symbol("w", 2)), "differ in length"),
+    "vecdot axis": (lambda: gs.vecdot(A, v, axis=0), "counted from the last"),
+    "cross": (lambda: gs.cross(gs.symbol("w", 2), gs.symbol("w", 2)), "must have size 3"),
+    "trace": (lambda: gs.trace(v), "two axes"),
+    "vector_norm": (lambda: gs.vector_norm(v, ord="fro"), "'fro'"),
+    "matrix_norm": (lambda: gs.matrix_norm(A, ord="nuc"), "'nuc' is not offered"),
+    "matrix_norm vector": (lambda: gs.matrix_norm(v), "two axes"),
+    "norm": (lambda: gs.norm(gs.symbol("B", (2, 2, 2)), 1), "which, axis="),
+    "cdist": (lambda: gs.cdist(A, gs.symbol("B", (4, 2))), "of one length"),
+    "linalg.outer": (lambda: gs.linalg.outer(A, v), "two vectors"),
+    "einsum sizes": (lambda: gs.einsum("ij,i", A, v), "'i' of 'ij,i' has size 2 and also 3"),
+    "einsum operands": (lambda: gs.einsum("ij,jk", A), "names 2 operands, but 1"),
+    "einsum axes": (lambda: gs.einsum("ijk", A), "names 3 axes"),
+    "einsum result": (lambda: gs.einsum("ij->ik", A), "'ik' must each occur once"),
+    "einsum text": (lambda: gs.einsum("i1", A), "letters"),
+    "einsum no text": (lambda: gs.einsum(A, [0, 1]), "such as 'ij,jk->ik'"),
     "eye": (lambda x: gs.eye(3), lambda x: np.eye(3)),
         "eye k": (lambda x: gs.eye(2, 4, k=1), lambda x: np.eye(2, 4, k=1)),
         "linspace": (lambda x: gs.linspace(1, 2, 5), lambda x: np.linspace(1, 2, 5)),
@@ -166,15 +185,14 @@ def creations() -> Family:
 def scans() -> Family:
     for shape in SHAPES[1:]:
         for axis, name, initial in itertools.product(range(-len(shape), len(shape)), ("sum", "prod"), (False, True)):
-            ours, numpys = (getattr(module, f"cumulative_{name}") for module in (gs, np))
             yield (
                 f"cumulative_{name} {shape} {axis} {initial}", [shape],
-                lambda x, f=ours, k=axis, i=initial: f(x, axis=k, include_initial=i),
-                lambda x, f=numpys, k=axis, i=initial: f(x, axis=k, include_initial=i),
+                lambda x, f=f"cumulative_{name}", k=axis, i=initial: getattr(gs, f)(x, axis=k, include_initial=i),
+                lambda x, f=name, k=axis, i=initial: cumulative(f, x, k, i),
             )  # fmt: skip
         yield f"cumsum {shape}", [shape], gs.cumsum, np.cumsum
         yield f"cumprod {shape}", [shape], gs.cumprod, np.cumprod
-    yield "cumulative_sum of a vector", [(4,)], gs.cumulative_sum, np.cumulative_sum
+    yield "cumulative_sum of a vector", [(4,)], gs.cumulative_sum, np.cumsum
     for zeros in ([0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]):
         yield (
             f"cumulative_prod with zeros {zeros}", [(4,)],
@@ -187,6 +205,14 @@ def scans() -> Family:
         lambda x: np.cumsum(x.T @ x, 0)[1:] * 2,
     )
     yield "of bools", [(3,)], lambda x: gs.cumulative_sum(x > 1.0) * x, lambda x: np.cumsum(x > 1.0) * x
+
+
+def cumulative(name: str, x: np.ndarray, axis: int, initial: bool) -> np.ndarray:
+    """NumPy's `cumulative_sum` and `cumulative_prod`, which NumPy 1 lacks."""
+    first = np.full_like(x.take([], axis), 0.0)
+    first = np.pad(first, [(0, int(k == axis % x.ndim)) for k in range(x.ndim)], constant_values=name == "prod")
+    y = {"sum": np.cumsum, "prod": np.cumprod}[name](x, axis)
+    return np.concatenate([first, y], axis) if initial else y
 
 
 def statistics() -> Family:
@@ -226,7 +252,113 @@ def quantifiers() -> Family:
     yield "bitwise_invert", [(5,)], lambda x: gs.bitwise_invert(x > 1.0) * x, lambda x: ~(x > 1.0) * x
 
 
-@pytest.mark.parametrize("family", [manipulations, creations, scans, statistics, quantifiers], ids=lambda f: f.__name__)
+def linear_algebra() -> Family:
+    for a, b, axes in [
+        ((2, 3), (3, 4), 1), ((2, 3, 4), (3, 4, 2), 2), ((2, 3), (4,), 0), ((), (2,), 0), ((3,), (3,), 1), ((2, 3), (2, 3), 2),
+        ((2, 3, 4), (4, 3, 5), ([1, 2], [1, 0])), ((2, 3, 4), (5, 2), (0, 1)), ((2, 3), (3, 2), ([-1, 0], [0, -1])),
+        ((2, 3), (2, 3), ([], [])), ((2, 0), (0, 3), 1), ((1, 2), (2, 1), ([1], [0])),
+    ]:  # fmt: skip
+        yield (
+            f"tensordot {a} {b} {axes}", [a, b],
+            lambda x, y, k=axes: gs.tensordot(x, y, axes=k), lambda x, y, k=axes: np.tensordot(x, y, axes=k),
+        )  # fmt: skip
+    for a, b, axis in [((3,), (3,), -1), ((2, 3), (3,), -1), ((2, 1, 3), (4, 3), -1), ((3, 2), (3, 1), -2), ((2, 0), (2, 0), -1),
+                       ((3, 2), (3, 2), 0), ((1,), (1,), -1)]:  # fmt: skip
+        yield (
+            f"vecdot {a} {b} {axis}", [a, b],
+            lambda x, y, k=axis: gs.vecdot(x, y, axis=k), lambda x, y, k=axis: np.sum(x * y, axis=k),
+        )  # fmt: skip
+    for a, b, axis in [
+        ((3,), (3,), -1),
+        ((2, 3), (3,), -1),
+        ((3, 2), (3, 1), 0),
+        ((2, 1, 3), (4, 3), -1),
+        ((1, 3, 2), (2, 3, 1), -2),
+    ]:
+        yield (
+            f"cross {a} {b} {axis}", [a, b],
+            lambda x, y, k=axis: gs.cross(x, y, axis=k), lambda x, y, k=axis: np.cross(x, y, axis=k),
+        )  # fmt: skip
+    for offset in (-1, 0, 2, 5):
+        yield f"trace {offset}", [(3, 4)], lambda x, k=offset: gs.trace(x, k), lambda x, k=offset: np.trace(x, k)
+    yield "trace of a stack", [(2, 3, 4)], gs.trace, np.trace
+    yield "linalg.trace", [(4, 2, 3)], lambda x: gs.linalg.trace(x, offset=1), lambda x: np.trace(x, 1, -2, -1)
+    yield "linalg.diagonal", [(4, 2, 3)], lambda x: gs.linalg.diagonal(x, offset=1), lambda x: np.diagonal(x, 1, -2, -1)
+    yield "linalg.outer", [(2,), (3,)], gs.linalg.outer, np.outer
+    yield "np.linalg.diagonal", [(4, 2, 3)], np.linalg.diagonal, lambda x: np.diagonal(x, 0, -2, -1)
+    yield "np.linalg.norm", [(2, 3)], np.linalg.norm, np.linalg.norm
+    yield "np.trace", [(4, 2, 3)], np.trace, np.trace
+
+
+def norms() -> Family:
+    orders = (2, 1, np.inf, -np.inf, 0, 3, 4, 1.5, 0.5, -2)
+    for shape, order, keepdims in itertools.product([(3,), (1,), (2, 3), (2, 1, 3)], orders, (False, True)):
+        for axis in [*range(-len(shape), len(shape))]:
+            yield (
+                f"vector_norm {shape} {axis} {order} {keepdims}", [shape],
+                lambda x, o=order, k=axis, d=keepdims: gs.vector_norm(x, axis=k, ord=o, keepdims=d),
+                lambda x, o=order, k=axis, d=keepdims: np.linalg.norm(x, o, k, d),
+            )  # fmt: skip
+        yield (
+            f"vector_norm {shape} {order} {keepdims}", [shape],
+            lambda x, o=order, d=keepdims: gs.vector_norm(x, ord=o, keepdims=d),
+            lambda x, o=order, d=keepdims: np.linalg.norm(x.ravel(), o).reshape((1,) * x.ndim if d else ()),
+        )  # fmt: skip
+    for order, keepdims in itertools.product(("fro", 1, -1, np.inf, -np.inf, None), (False, True)):
+        if order is not None:
+            yield (
+                f"matrix_norm {order} {keepdims}", [(4, 2, 3)],
+                lambda x, o=order, d=keepdims: gs.matrix_norm(x, ord=o, keepdims=d),
+                lambda x, o=order, d=keepdims: np.linalg.norm(x, o, (-2, -1), d),
+            )  # fmt: skip
+        for axis in ((0, 1), (1, 0), (-1, 0), (2, 1)):
+            yield (
+                f"norm {order} {axis} {keepdims}", [(2, 3, 4)],
+                lambda x, o=order, k=axis, d=keepdims: gs.norm(x, o, k, d),
+                lambda x, o=order, k=axis, d=keepdims: np.linalg.norm(x, o, k, d),
+            )  # fmt: skip
+        yield (
+            f"norm {order} {keepdims}",
+            [(2, 3)],
+            lambda x, o=order: gs.norm(x, o),
+            lambda x, o=order: np.linalg.norm(x, o),
+        )
+    yield "vector_norm of a scalar", [()], gs.vector_norm, np.abs
+    yield (
+        "vector_norm of two axes",
+        [(2, 3, 4)],
+        lambda x: gs.vector_norm(x, axis=(0, 2)),
+        lambda x: np.sqrt((x * x).sum((0, 2))),
+    )
+    yield "vector_norm of none", [(2, 0)], lambda x: gs.vector_norm(x, axis=1), lambda x: np.linalg.norm(x, axis=1)
+    for p in (2, 1, np.inf, 3):
+        yield (
+            f"cdist {p}", [(4, 2, 3), (5, 3)], lambda x, y, p=p: gs.cdist(x, y, p=p),
+            lambda x, y, p=p: np.linalg.norm(x[..., :, None, :] - y[..., None, :, :], p, -1),
+        )  # fmt: skip
+
+
+EINSUMS: list[tuple[str, list[Shape]]] = [
+    ("i,i->", [(3,), (3,)]), ("i,i", [(3,), (3,)]), ("i,j->ij", [(2,), (3,)]), ("ij,jk->ik", [(2, 3), (3, 4)]), ("ij,jk", [(2, 3), (3, 4)]),
+    ("ij->ji", [(2, 3)]), ("ba", [(2, 3)]), ("ij->", [(2, 3)]), ("ij->j", [(2, 3)]), ("ii->i", [(3, 3)]), ("ii", [(3, 3)]), ("iij->ij", [(2, 2, 3)]),
+    ("bij,bjk->bik", [(4, 2, 3), (4, 3, 2)]), ("bij,bkj->bik", [(4, 2, 3), (4, 2, 3)]), ("ij,ij->ij", [(2, 3), (2, 3)]),
+    ("ij,kl->ijkl", [(2, 3), (1, 2)]), ("ij,j,i->", [(2, 3), (3,), (2,)]), ("ijk,jl,kl->il", [(2, 3, 4), (3, 2), (4, 2)]),
+    ("ij,k->i", [(2, 3), (4,)]), (",i->i", [(), (3,)]), ("...ij,...jk->...ik", [(4, 2, 3), (3, 2)]), ("...i->...", [(2, 3)]),
+    ("i...,i...", [(3, 2), (3, 2)]), ("...,...", [(2, 1), (3,)]), ("ij,jk->ik", [(2, 1), (3, 4)]), ("i,i,i->i", [(3,), (3,), (3,)]),
+    ("abc,cd,ab->bd", [(2, 3, 4), (4, 2), (2, 3)]), ("Ab,bC", [(2, 3), (3, 2)]), ("ij, jk -> ki", [(2, 3), (3, 2)]),
+    ("ij,jk->ik", [(2, 0), (0, 3)]), ("aab,bcc->ca", [(2, 2, 3), (3, 2, 2)]),
+]  # fmt: skip
+
+
+def einsums() -> Family:
+    for text, shapes in EINSUMS:
+        yield f"{text} {shapes}", shapes, lambda *xs, t=text: gs.einsum(t, *xs), lambda *xs, t=text: np.einsum(t, *xs)
+
+
+FAMILIES = [manipulations, creations, scans, statistics, quantifiers, linear_algebra, norms, einsums]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
 def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
     check_family(family, tmp_path)
 
@@ -280,6 +412,25 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "var": (lambda: gs.var(v, correction=3), "var: 3 elements less correction=3.0"),
     "std empty": (lambda: gs.std(gs.symbol("e", 0)), "std: 0 elements"),
     "bitwise": (lambda: gs.bitwise_and(v, v), "takes booleans, not f64[3]"),
+    "tensordot": (lambda: gs.tensordot(A, v, axes=([0], [0])), "differ in size"),
+    "tensordot number": (lambda: gs.tensordot(A, v, axes=2), "(2, 3) and (3,)"),
+    "tensordot lists": (lambda: gs.tensordot(A, v, axes=([0, 1], [0])), "two lists of one length"),
+    "vecdot": (lambda: gs.vecdot(v, gs.symbol("w", 2)), "differ in length"),
+    "vecdot axis": (lambda: gs.vecdot(A, v, axis=0), "counted from the last"),
+    "cross": (lambda: gs.cross(gs.symbol("w", 2), gs.symbol("w", 2)), "must have size 3"),
+    "trace": (lambda: gs.trace(v), "two axes"),
+    "vector_norm": (lambda: gs.vector_norm(v, ord="fro"), "'fro'"),
+    "matrix_norm": (lambda: gs.matrix_norm(A, ord="nuc"), "'nuc' is not offered"),
+    "matrix_norm vector": (lambda: gs.matrix_norm(v), "two axes"),
+    "norm": (lambda: gs.norm(gs.symbol("B", (2, 2, 2)), 1), "which, axis="),
+    "cdist": (lambda: gs.cdist(A, gs.symbol("B", (4, 2))), "of one length"),
+    "linalg.outer": (lambda: gs.linalg.outer(A, v), "two vectors"),
+    "einsum sizes": (lambda: gs.einsum("ij,i", A, v), "'i' of 'ij,i' has size 2 and also 3"),
+    "einsum operands": (lambda: gs.einsum("ij,jk", A), "names 2 operands, but 1"),
+    "einsum axes": (lambda: gs.einsum("ijk", A), "names 3 axes"),
+    "einsum result": (lambda: gs.einsum("ij->ik", A), "'ik' must each occur once"),
+    "einsum text": (lambda: gs.einsum("i1", A), "letters"),
+    "einsum no text": (lambda: gs.einsum(A, [0, 1]), "such as 'ij,jk->ik'"),
     "eye": (lambda: gs.eye("n"), "named dimension 'n'"),
 }  # fmt: skip
 

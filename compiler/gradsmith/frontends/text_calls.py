@@ -30,6 +30,7 @@ _ALIASES = {
 _NOT_IN_TEXT = (
     *("getitem", "scatter"),  # x[i] is how a text writes them
     *("broadcast_arrays", "meshgrid", "unstack"),  # several results
+    "einsum",  # a text within the text
 )
 _REMEDIES = {
     "cbrt": "write x**(1/3)",

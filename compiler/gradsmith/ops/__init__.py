@@ -4,18 +4,20 @@ Each module's `__all__` is what it adds to the public namespace. There is no `__
 cannot follow a computed one, and a list of all ops would be a second place to touch for each new op.
 """
 
-from . import leaf, operators
+from . import leaf, linalg, operators
 from .activation import *
 from .arithmetic import *
 from .contraction import *
 from .creation import *
 from .cumulative import *
+from .einstein import *
 from .elementary import *
 from .floating import *
 from .indexing import *
 from .inverse_hyperbolic import *
 from .joining import *
 from .layout import *
+from .linear_algebra import *
 from .logarithms import *
 from .logic import *
 from .manipulation import *

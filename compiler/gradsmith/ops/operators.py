@@ -13,11 +13,14 @@ from . import (
     contraction,
     creation,
     cumulative,
+    einstein,
     elementary,
     floating,
     indexing,
     inverse_hyperbolic,
     layout,
+    linalg,
+    linear_algebra,
     logarithms,
     logic,
     manipulation,
@@ -96,8 +99,8 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
 _NUMPY: dict[str, Callable[..., Expr]] = {
     name: getattr(module, name)
     for module in (
-        arithmetic, contraction, creation, cumulative, elementary, floating, inverse_hyperbolic, layout, logarithms,
-        logic, manipulation, plane, reduction, rounding, selection, statistics,
+        arithmetic, contraction, creation, cumulative, einstein, elementary, floating, inverse_hyperbolic, layout,
+        linear_algebra, logarithms, logic, manipulation, plane, reduction, rounding, selection, statistics,
     )
     for name in module.__all__
 }  # fmt: skip
@@ -108,9 +111,17 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def _counterpart(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Expr:
+_LINALG: dict[str, Callable[..., Expr]] = {name: getattr(linalg, name) for name in linalg.__all__}
+
+
+def _counterpart(
+    name: str,
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    functions: Mapping[str, Callable[..., Expr]] = _NUMPY,
+) -> Expr:
     """The op that `np.name` means, on these arguments; `TraceError` where there is none, or not with these options."""
-    function = _NUMPY.get(_OTHER_NAMES.get(name, name))
+    function = functions.get(_OTHER_NAMES.get(name, name))
     if function is None:
         raise TraceError(f"np.{name} has no counterpart on traced values: compose it from gs.* functions")
     signature = inspect.signature(function)
@@ -133,7 +144,8 @@ def _array_ufunc(self: Expr, ufunc: Any, method: str, *arguments: Any, **options
 
 
 def _array_function(self: Expr, function: Any, types: Any, arguments: Sequence[Any], options: Any) -> Expr:
-    return _counterpart(function.__name__, arguments, options)
+    functions = _LINALG if function.__module__ == "numpy.linalg" else _NUMPY  # two differ: diagonal and trace
+    return _counterpart(function.__name__, arguments, options, functions)
 
 
 # --- all of it bound to the class -------------------------------------------------------------------------------------
