@@ -7,6 +7,11 @@
 [3.0707, 3.0]
 """
 
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 from ._version import __version__ as __version__
 from .api import compile as compile
 from .errors import *
@@ -21,3 +26,5 @@ from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
 from .types import Dim as Dim
+
+newaxis = None  # the array API's name for a new axis in a subscript

@@ -6,6 +6,7 @@ The families run through the machinery of `test_arrays`: every function over ran
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,10 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.adjoint import gradient
+from gradsmith.trace import input_symbols, to_graph
 
+from . import harness
 from .test_arrays import Family, Shape, check_family
 
 SHAPES: list[Shape] = [(), (1,), (3,), (0,), (2, 3), (2, 1), (2, 0), (2, 1, 3)]
@@ -438,3 +442,191 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize(("call", "fragment"), ERRORS.values(), ids=ERRORS.keys())
 def test_errors(call: Callable[[], Any], fragment: str) -> None:
     refused(call, fragment)
+
+
+# --- what torch gets wrong --------------------------------------------------------------------------------------------
+
+w, u = gs.symbol("w", 3), gs.symbol("u", (2, 2))
+KINKS: dict[str, tuple[gs.Expr, list[Any], list[Any]]] = {  # a scalar, the arguments, the gradient there
+    "hypot": (gs.hypot(s, gs.sum(w)), [0.0, [0.0, 0.0, 0.0]], [0.0, [0.0, 0.0, 0.0]]),
+    "atan2": (gs.atan2(s, gs.sum(w)), [0.0, [0.0, 0.0, 0.0]], [0.0, [0.0, 0.0, 0.0]]),
+    "vector_norm": (gs.vector_norm(w), [[0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]),
+    "vector_norm 1": (gs.vector_norm(w, ord=1), [[0.0, 0.0, 2.0]], [[0.0, 0.0, 1.0]]),
+    "vector_norm 3": (gs.vector_norm(w, ord=3), [[0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]),
+    "vector_norm 0.5": (gs.vector_norm(w, ord=0.5), [[0.0, 4.0, 0.0]], [[0.0, 1.0, 0.0]]),
+    "vector_norm rows": (gs.sum(gs.vector_norm(u, axis=1)), [[[0.0, 0.0], [3.0, -4.0]]], [[[0.0, 0.0], [0.6, -0.8]]]),
+    "matrix_norm": (gs.matrix_norm(u), [[[0.0, 0.0], [0.0, 0.0]]], [[[0.0, 0.0], [0.0, 0.0]]]),
+    "cdist": (gs.sum(gs.cdist(u, u)), [[[1.0, 1.0], [4.0, 5.0]]], [[[-1.2, -1.6], [1.2, 1.6]]]),
+    "std": (gs.std(w), [[2.0, 2.0, 2.0]], [[0.0, 0.0, 0.0]]),
+    "std of one": (gs.std(w[:1]), [[2.0, 2.0, 2.0]], [[0.0, 0.0, 0.0]]),
+    "cumulative_prod": (gs.sum(gs.cumulative_prod(w)), [[0.0, 0.0, 3.0]], [[1.0, 0.0, 0.0]]),
+    "copysign": (gs.copysign(s, -1.0), [0.0], [0.0]),
+    "logaddexp": (gs.logaddexp(s, -np.inf), [-np.inf], [0.5]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("scalar", "point", "slopes"), KINKS.values(), ids=KINKS.keys())
+def test_kinks(scalar: gs.Expr, point: list[Any], slopes: list[Any], tmp_path: Path) -> None:
+    """Where a norm is 0 or a factor is, the gradient is finite and right, and so is its own gradient."""
+    xs = input_symbols([scalar])
+    total = sum((gs.sum(g) for g in gradient(scalar, xs)), gs.asarray(0.0))
+    programs = {"first": harness.compiled(scalar, xs, "first"), "second": harness.compiled(total, xs, "second")}
+    runners = harness.Runners(programs, tmp_path)
+    for target, run in runners.all("first"):
+        for got, want in zip(run("grad", point), slopes, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-14, err_msg=target)
+    for target, run in runners.all("second"):
+        assert all(np.isfinite(g).all() for g in run("grad", point)), target
+
+
+ZEROS: list[tuple[str, tuple[float, ...], float]] = [
+    ("ceil", (-0.3,), -0.0), ("ceil", (-0.0,), -0.0), ("trunc", (-0.3,), -0.0), ("trunc", (0.3,), 0.0), ("round", (-0.5,), -0.0),
+    ("round", (0.5,), 0.0), ("remainder", (-6.0, 2.0), 0.0), ("remainder", (6.0, -2.0), -0.0), ("floor_divide", (-0.0, 2.0), -0.0),
+    ("floor_divide", (1.0, 2.0), 0.0), ("copysign", (0.0, -2.0), -0.0), ("nextafter", (-5e-324, 1.0), -0.0), ("asinh", (-0.0,), -0.0),
+    ("atanh", (-0.0,), -0.0), ("cumulative_sum", (-0.0,), -0.0),
+]  # fmt: skip
+
+
+def test_signs_of_zero(tmp_path: Path) -> None:
+    """Every target gives the zero that IEEE 754 and NumPy give."""
+    programs = {}
+    for k, (name, arguments, _) in enumerate(ZEROS):
+        xs = [gs.symbol(f"x{i}") for i, _ in enumerate(arguments)]
+        y = getattr(gs, name)(*xs) if name != "cumulative_sum" else gs.cumulative_sum(gs.stack(xs))[0]
+        programs[str(k)] = harness.compiled(y, xs, f"zero{k}", derivatives=("value",))
+    runners = harness.Runners(programs, tmp_path)
+    for k, (name, arguments, want) in enumerate(ZEROS):
+        for target, run in runners.all(str(k)):
+            (got,) = run("value", arguments)
+            assert got == 0.0, (name, arguments, target)
+            assert np.signbit(got) == np.signbit(want), (name, arguments, target)
+
+
+# --- the names and signatures of the standard -------------------------------------------------------------------------
+
+X, XX = "x, /", "x1, x2, /"
+STANDARD: dict[str, str] = {
+    # creation
+    "arange": "start, /, stop=None, step=1, *, dtype=None, device=None", "asarray": "obj, /, *, dtype=None, device=None, copy=None",
+    "empty": "shape, *, dtype=None, device=None", "empty_like": "x, /, *, dtype=None, device=None",
+    "eye": "n_rows, n_cols=None, /, *, k=0, dtype=None, device=None", "from_dlpack": "x, /, *, device=None, copy=None",
+    "full": "shape, fill_value, *, dtype=None, device=None", "full_like": "x, /, fill_value, *, dtype=None, device=None",
+    "linspace": "start, stop, /, num, *, dtype=None, device=None, endpoint=True", "meshgrid": "*arrays, indexing='xy'",
+    "ones": "shape, *, dtype=None, device=None", "ones_like": "x, /, *, dtype=None, device=None", "tril": "x, /, *, k=0",
+    "triu": "x, /, *, k=0", "zeros": "shape, *, dtype=None, device=None", "zeros_like": "x, /, *, dtype=None, device=None",
+    # data types
+    "astype": "x, dtype, /, *, copy=True, device=None", "can_cast": "from_, to, /", "finfo": "type, /", "iinfo": "type, /",
+    "isdtype": "dtype, kind", "result_type": "*arrays_and_dtypes",
+    # element-wise
+    **dict.fromkeys(
+        ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bitwise_invert", "ceil", "conj", "cos", "cosh", "exp", "expm1",
+         "floor", "imag", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "log10", "logical_not", "negative", "positive",
+         "real", "reciprocal", "round", "sign", "signbit", "sin", "sinh", "square", "sqrt", "tan", "tanh", "trunc"], X),
+    **dict.fromkeys(
+        ["add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "copysign",
+         "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal", "logaddexp", "logical_and",
+         "logical_or", "logical_xor", "maximum", "minimum", "multiply", "nextafter", "not_equal", "pow", "remainder", "subtract"], XX),
+    "clip": "x, /, min=None, max=None",
+    # indexing, linear algebra
+    "take": "x, indices, /, *, axis=None", "take_along_axis": "x, indices, /, *, axis=-1", "matmul": XX, "matrix_transpose": X,
+    "tensordot": "x1, x2, /, *, axes=2", "vecdot": "x1, x2, /, *, axis=-1",
+    # manipulation
+    "broadcast_arrays": "*arrays", "broadcast_to": "x, /, shape", "concat": "arrays, /, *, axis=0", "expand_dims": "x, /, *, axis=0",
+    "flip": "x, /, *, axis=None", "moveaxis": "x, source, destination, /", "permute_dims": "x, /, axes",
+    "repeat": "x, repeats, /, *, axis=None", "reshape": "x, /, shape, *, copy=None", "roll": "x, /, shift, *, axis=None",
+    "squeeze": "x, /, axis", "stack": "arrays, /, *, axis=0", "tile": "x, repetitions, /", "unstack": "x, /, *, axis=0",
+    # searching, sets, sorting
+    "argmax": "x, /, *, axis=None, keepdims=False", "argmin": "x, /, *, axis=None, keepdims=False",
+    "count_nonzero": "x, /, *, axis=None, keepdims=False", "nonzero": X, "searchsorted": "x1, x2, /, *, side='left', sorter=None",
+    "where": "condition, x1, x2, /", "unique_all": X, "unique_counts": X, "unique_inverse": X, "unique_values": X,
+    "argsort": "x, /, *, axis=-1, descending=False, stable=True", "sort": "x, /, *, axis=-1, descending=False, stable=True",
+    # statistics, utilities
+    **dict.fromkeys(["cumulative_prod", "cumulative_sum"], "x, /, *, axis=None, dtype=None, include_initial=False"),
+    **dict.fromkeys(["max", "mean", "min", "all", "any"], "x, /, *, axis=None, keepdims=False"),
+    **dict.fromkeys(["prod", "sum"], "x, /, *, axis=None, dtype=None, keepdims=False"),
+    **dict.fromkeys(["std", "var"], "x, /, *, axis=None, correction=0.0, keepdims=False"),
+    "diff": "x, /, *, axis=-1, n=1, prepend=None, append=None", "__array_namespace_info__": "",
+}  # fmt: skip
+LINALG: dict[str, str] = {
+    "cholesky": "x, /, *, upper=False", "cross": "x1, x2, /, *, axis=-1", "det": X, "diagonal": "x, /, *, offset=0", "eigh": X,
+    "eigvalsh": X, "inv": X, "matmul": XX, "matrix_norm": "x, /, *, keepdims=False, ord='fro'", "matrix_power": "x, n, /",
+    "matrix_rank": "x, /, *, rtol=None", "matrix_transpose": X, "outer": XX, "pinv": "x, /, *, rtol=None", "qr": "x, /, *, mode='reduced'",
+    "slogdet": X, "solve": XX, "svd": "x, /, *, full_matrices=True", "svdvals": X, "tensordot": "x1, x2, /, *, axes=2",
+    "trace": "x, /, *, offset=0, dtype=None", "vecdot": "x1, x2, /, *, axis=-1",
+    "vector_norm": "x, /, *, axis=None, keepdims=False, ord=2",
+}  # fmt: skip
+CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64",
+          "complex128")  # fmt: skip
+
+#: What is not offered, and why. A name that comes to be offered leaves this table: a test says so.
+NOT_OFFERED: dict[str, str] = {
+    **dict.fromkeys(["conj", "imag", "real", "complex64", "complex128"], "gradsmith computes with real numbers"),
+    **dict.fromkeys(["nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"], "shapes depend on values"),
+    "from_dlpack": "values come into being when the generated code runs; there is no memory to share",
+    **dict.fromkeys(["int8", "int16", "uint8", "uint16", "uint32", "uint64"], "no use in gradients"),
+    **dict.fromkeys(["bool", "int32", "int64", "float32", "float64", "astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type",
+                     "__array_namespace_info__"], "comes with dtypes beside float64"),
+    **dict.fromkeys(["bitwise_left_shift", "bitwise_right_shift", "argmax", "argmin", "argsort", "searchsorted"], "needs integers"),
+    "sort": "comes with argsort, by which its gradient is put back",
+    **dict.fromkeys(["cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_power", "matrix_rank", "pinv", "qr", "slogdet", "solve", "svd",
+                     "svdvals"], "matrix factorisations are not offered"),
+}  # fmt: skip
+#: Parameters of the standard that an offered function lacks, and why.
+LACKING: dict[tuple[str, str], str] = {
+    ("sum", "dtype"): "comes with dtypes beside float64",
+    ("prod", "dtype"): "comes with dtypes beside float64",
+}
+
+
+def test_every_name_of_the_standard_is_offered_or_explained() -> None:
+    for name in [*STANDARD, *CONSTANTS, *DTYPES]:
+        assert hasattr(gs, name) != (name in NOT_OFFERED), name
+    for name in LINALG:
+        assert (name in gs.linalg.__all__) != (name in NOT_OFFERED), name
+    every = {*STANDARD, *CONSTANTS, *DTYPES, *LINALG}
+    assert set(NOT_OFFERED) <= every
+    assert {name for name, _ in LACKING} <= every
+
+
+@pytest.mark.parametrize(
+    ("function", "signature"),
+    [pytest.param(getattr(module, name), text, id=f"{module.__name__}.{name}") for module, table in ((gs, STANDARD), (gs.linalg, LINALG))
+     for name, text in table.items() if name not in NOT_OFFERED],
+)  # fmt: skip
+def test_signatures_of_the_standard(function: Any, signature: str) -> None:
+    """Every way in which the standard lets a function be called."""
+    wanted = inspect.signature(eval(f"lambda {signature}: None"))
+    ours = inspect.signature(function)
+    kinds = inspect.Parameter
+    places = [p for p in wanted.parameters.values() if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    names = [
+        p.name
+        for p in wanted.parameters.values()
+        if p.kind is kinds.KEYWORD_ONLY and (function.__name__, p.name) not in LACKING
+    ]
+    ours.bind(*places, **dict.fromkeys(names))
+    only, either = (
+        [p for p in places if p.kind is kind] for kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    )
+    ours.bind(*only, **dict.fromkeys([*(p.name for p in either), *names]))
+    required = [p for p in places if p.default is p.empty]
+    ours.bind(*required)
+
+
+def test_numpys_functions_mean_ours() -> None:
+    """NumPy's names, with its order of parameters, on traced values."""
+    x, y, B = gs.symbol("x", 3), gs.symbol("y", 3), gs.symbol("B", (2, 3))
+    pairs = [
+        (np.arcsinh(x), gs.asinh(x)), (np.arccosh(x), gs.acosh(x)), (np.arctanh(x), gs.atanh(x)), (np.rint(x), gs.round(x)),
+        (np.round(x), gs.round(x)), (np.remainder(x, y), gs.remainder(x, y)), (np.mod(x, y), gs.remainder(x, y)),
+        (np.floor_divide(x, y), gs.floor_divide(x, y)), (np.flip(B, 0), gs.flip(B, axis=0)), (np.roll(B, 1, 0), gs.roll(B, 1, axis=0)),
+        (np.repeat(B, 2, 0), gs.repeat(B, 2, axis=0)), (np.diff(x, 2), gs.diff(x, n=2)), (np.std(B, 0, ddof=1), gs.std(B, axis=0, correction=1)),
+        (np.cumsum(B, 1), gs.cumulative_sum(B, axis=1)), (np.take(B, [0], 1), gs.take(B, [0], axis=1)), (np.tile(x, 2), gs.tile(x, 2)),
+        (np.zeros_like(B), gs.zeros_like(B)), (np.tensordot(B, x, 1), gs.tensordot(B, x, axes=1)), (np.cross(x, y), gs.cross(x, y)),
+        (np.einsum("ij,j", B, x), gs.einsum("ij,j", B, x)), (np.pad(x, 1), gs.pad(x, 1)), (np.tril(B, 1), gs.tril(B, k=1)),
+        (np.linalg.norm(B, axis=1), gs.vector_norm(B, axis=1)), (np.isnan(x), gs.isnan(x)), (np.all(B, 0), gs.all(B, axis=0)),
+    ]  # fmt: skip
+    for number, (theirs, ours) in enumerate(pairs):
+        one, two = (to_graph([x, y, B], [e]).digest() for e in (theirs, ours))
+        assert one == two, number

@@ -192,8 +192,10 @@ def vector_norm(x: Any, /, axis: int | Sequence[int] | None = None, keepdims: bo
     if 0 < ord < 2:  # |x|**p has an edge at 0, where nothing shall flow
         powers = where(equal(x, 0.0), 0.0, powers)
     total = sum(powers, axes, keepdims)
-    root = total ** (1.0 / ord)
-    return where(equal(total, 0.0), 0.0, root) if ord > 0 else root
+    if ord < 0:
+        return total ** (1.0 / ord)
+    none = equal(total, 0.0)
+    return where(none, 0.0, where(none, 1.0, total) ** (1.0 / ord))  # the root's slope is infinite at 0
 
 
 #: ord -> which sums of magnitudes, and which of them
