@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -630,3 +632,35 @@ def test_numpys_functions_mean_ours() -> None:
     for number, (theirs, ours) in enumerate(pairs):
         one, two = (to_graph([x, y, B], [e]).digest() for e in (theirs, ours))
         assert one == two, number
+
+
+MAGNITUDES = (1e-150, 1e-30, 1e-9, 0.3, 1.0, 7.0, 1e9, 1e30, 1e150)
+
+
+@pytest.mark.parametrize(("name", "exact"), [
+    ("hypot", lambda a, b: (mp.hypot(a, b), a / mp.hypot(a, b), b / mp.hypot(a, b))),
+    ("atan2", lambda a, b: (mp.atan2(a, b), b / (a * a + b * b), -a / (a * a + b * b))),
+    ("copysign", lambda a, b: (abs(a) * mp.sign(b), mp.sign(a) * mp.sign(b), mp.mpf(0))),
+])  # fmt: skip
+def test_accuracy_over_the_plane(name: str, exact: Callable[..., tuple[Any, ...]]) -> None:
+    """Value and slopes against 50 digits, for arguments of all signs and magnitudes."""
+    x, y = gs.symbols("x y")
+    f = gs.compile(getattr(gs, name)(x, y), args=(x, y), target="numpy", selftest=False)
+    for a, b in itertools.product([sign * m for m in MAGNITUDES for sign in (1.0, -1.0)], repeat=2):
+        value, slopes = f.value_and_grad(a, b)
+        with mp.workdps(50):
+            wanted = [float(w) for w in exact(mp.mpf(a), mp.mpf(b))]
+        for got, want in zip([value, *slopes], wanted, strict=True):
+            assert harness.distance(np.array(got), np.array(want)) <= 4, (name, a, b, got, want)
+
+
+def test_remainders_are_pythons() -> None:
+    """`//` and `%` of many pairs, on every target, equal Python's own to the last bit."""
+    x, y = gs.symbols("x y")
+    a = np.array([m * s for m in (0.1, 0.3, 1.0, 2.5, 7.0, 1e9, 1e17, 1e300, 5e-324) for s in (1.0, -1.0)])
+    left, right = (g.ravel() for g in np.meshgrid(a, a))
+    for target in harness.TARGETS:
+        for ours, pythons in ((gs.remainder, operator.mod), (gs.floor_divide, operator.floordiv)):
+            f = gs.compile(ours(x, y), args=(x, y), target=target, derivatives=("value",), selftest=False)
+            for p, q in zip(left.tolist(), right.tolist(), strict=True):
+                assert f(p, q) == pythons(p, q), (target, ours.__name__, p, q)

@@ -127,7 +127,8 @@ def test_every_function_can_be_called():
         "expand_dims": "A, 0", "permute_dims": "A, (1, 0)", "where": "x < y, x, y",
         "moveaxis": "A, 0, 1", "swapaxes": "A, 0, 1", "repeat": "A, 2", "roll": "A, 1", "pad": "A, 1", "take": "A, 0",
         "take_along_axis": "A, ((0,), (1,))", "tile": "A, 2", "bitwise_and": "x < y, x < y", "bitwise_or": "x < y, x < y", "bitwise_xor": "x < y, x < y",
-        "bitwise_invert": "x < y",
+        "bitwise_invert": "x < y", "cross": "stack([x, y, 1]), stack([y, x, 2])",
+        "cumulative_prod": "A, axis=0", "cumulative_sum": "A, axis=0",
         "arange": "3", "empty": "3", "eye": "2", "full": "3, x", "full_like": "A, x", "linspace": "x, y, 3", "ones": "3", "zeros": "3",
     }  # fmt: skip
     for name, function in FUNCTIONS.items():
