@@ -207,7 +207,8 @@ def linspace(
         return _made(np.linspace(start, stop, num, endpoint=endpoint), dtype, device, "linspace")
     first, last = as_expr(start), as_expr(stop)
     there = np.linspace(0.0, 1.0, num, endpoint=endpoint)
-    weights = [reshape(w, (num, *[1] * max(first.ndim, last.ndim))) for w in (1.0 - there, there)]
+    shape, wanted = (num, *[1] * max(first.ndim, last.ndim)), (last - first).type.dtype
+    weights = [reshape(asarray(w, dtype=wanted), shape) for w in (1.0 - there, there)]
     return _made(first * weights[0] + last * weights[1], dtype, device, "linspace")  # exact at both ends
 
 

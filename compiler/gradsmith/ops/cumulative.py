@@ -16,10 +16,10 @@ from ..registry import Params, Scan
 from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape, normalize_axes, static_shape
 from ._declare import Traced
-from .creation import as_dtype, converted
+from .creation import as_dtype, converted, full
 from .indexing import getitem
 from .joining import concatenate
-from .layout import broadcast_to, ravel
+from .layout import ravel
 
 __all__ = ["cumprod", "cumsum", "cumulative_prod", "cumulative_sum"]
 
@@ -65,11 +65,16 @@ _SAMPLES = [
 ]
 
 
+def _edge(x: Expr, axis: int, value: float) -> Expr:
+    """Elements of `x`'s dtype that stand before it along `axis`."""
+    return full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), value, dtype=x.type.dtype)
+
+
 def _previous(x: Expr, axis: int, reverse: bool, first: float) -> Expr:
     """At each place, the element of the place before, on the way of the scan; `first` where there is none."""
     if x.shape[axis] == 0:
         return x
-    start = broadcast_to(first, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    start = _edge(x, axis, first)
     whole = (slice(None),) * axis
     if reverse:
         return concatenate([getitem(x, (*whole, slice(1, None))), start], axis)
@@ -170,7 +175,7 @@ def _cumulative(record: Traced, x: Any, axis: int | None, dtype: Any, include_in
     y = record(x, axis=k, reverse=False)
     if not include_initial:
         return y
-    return concatenate([broadcast_to(first, (*x.shape[:k], 1, *x.shape[k + 1 :])), y], k)
+    return concatenate([_edge(y, k, first), y], k)
 
 
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Expr:

@@ -17,6 +17,7 @@ from ..errors import ShapeError
 from ..trace import Expr, as_expr
 from ..types import broadcast_shapes, format_shape, normalize_axes, static_shape
 from .arithmetic import subtract
+from .creation import asarray
 from .indexing import getitem, scatter
 from .joining import concatenate
 from .layout import broadcast_to, expand_dims, permute_dims, ravel, reshape
@@ -278,9 +279,11 @@ def pad(
     >>> gs.compile(gs.pad(gs.symbol("x", 2), (1, 2), constant_values=9.0))([1.0, 2.0])
     [9.0, 1.0, 2.0, 9.0, 9.0]
     """
-    result, value = as_expr(x), as_expr(constant_values)
+    result, value = as_expr(x), constant_values
     if mode != "constant":
         raise ShapeError(f'pad: mode={mode!r} is not offered; "constant" is')
+    if not isinstance(value, Expr):
+        value = asarray(value, dtype=result.type.dtype)
     if value.ndim:
         raise ShapeError(f"pad: constant_values must be a scalar, not of shape {format_shape(value.shape)}")
     try:
