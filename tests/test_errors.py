@@ -136,7 +136,7 @@ def _add_in_place() -> None:
     ("named length", gs.TraceError, lambda: len(gs.symbol("a", "n")), "'n'"),
     ("set item", gs.TraceError, _set_item, "'A' (f64[2, 3]) cannot be changed in place", "gs.where", "A[0] = 1.0"),
     ("array of", gs.TraceError, lambda: np.array([x, y]), "gs.stack"),
-    ("numpy function", gs.TraceError, lambda: np.linalg.norm(v), "np.norm", "gs.* functions"),
+    ("numpy function", gs.TraceError, lambda: np.linalg.svd(A), "np.svd", "gs.* functions"),
     ("numpy ufunc", gs.TraceError, lambda: np.cbrt(x), "np.cbrt", "gs.* functions"),
     ("numpy option", gs.TraceError, lambda: np.sum(v, dtype=float), "'dtype'", "gs.sum(x, axis=None, keepdims=False)"),
     ("numpy method", gs.TraceError, lambda: np.add.reduce(v), "np.add.reduce"),

@@ -7,12 +7,18 @@
 [3.0707, 3.0]
 """
 
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 from ._version import __version__ as __version__
 from .api import compile as compile
 from .errors import *
 from .function import CompiledFunction as CompiledFunction
 from .graph import Graph as Graph
 from .ops import *
+from .ops import linalg as linalg
 from .target import target_names as target_names
 from .trace import Expr as Expr
 from .trace import constant as constant
@@ -26,3 +32,5 @@ from .types import INT32 as int32
 from .types import INT64 as int64
 from .types import Dim as Dim
 from .types import DType as DType
+
+newaxis = None  # the array API's name for a new axis in a subscript

@@ -17,12 +17,12 @@ from .index import Affine, Index
 from .types import Type
 
 __all__ = [
-    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Scatter",
-    "lookup", "register",
+    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Scan",
+    "Scatter", "lookup", "register",
 ]  # fmt: skip
 
 Params = Mapping[str, Any]
-Kind = Literal["leaf", "elementwise", "layout", "reduction", "contraction", "assembly", "kernel", "composite"]
+Kind = Literal["leaf", "elementwise", "layout", "reduction", "scan", "contraction", "assembly", "kernel", "composite"]
 
 #: How a target writes an op: a template over `{0}`, `{1}` …, or for array code a function of operand texts, params and
 #: the operands' types.
@@ -41,6 +41,18 @@ class Reduction:
     """Elements along `axes` are combined by a binary op, starting from `initial`."""
 
     combine: str
+    initial: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A running value goes along `axis` (backwards with `reverse`), and the result holds what it is at each place.
+
+    It starts at `initial`. At each place every operand's element is combined with it in turn, operand k by the binary
+    op `combine[k]`; so `("mul", "add")` with operands a and b is `y[i] = y[i - 1]*a[i] + b[i]`.
+    """
+
+    combine: tuple[str, ...]
     initial: float
 
 
@@ -100,7 +112,7 @@ class Kernel:
     arguments: Callable[..., tuple[Any, ...]]
 
 
-Structure = Layout | Reduction | Contraction | Assembly | Gather | Scatter | Counter | Kernel | None
+Structure = Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Kernel | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +125,9 @@ class Op:
     infer: `infer(*types, **params) -> Type`, raising ShapeError on misfits.
     evaluate: the op on NumPy arrays, NumPy's semantics; layout ops also take arrays of objects.
     kind, structure: how the lowering treats it.
-    takes: what each operand is converted to; one word serves all. "float", "number" (integers stay integers) and "same"
-        (booleans stay as well) are promoted to one dtype in common; "int" and "bool" stand alone; "any" stays as it is.
+    takes: what each operand is converted to; one word serves all. "float", "number" (integers stay integers), "same"
+        (booleans stay as well) and "integers" (floats are refused) are promoted to one dtype in common; "int" and
+        "bool" stand alone; "any" stays as it is.
     vjp: `vjp(g, y, *xs, **params)`, cotangents of the operands as traced operators; None where no gradient flows.
         An op without a rule is differentiated through `expand`.
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.

@@ -245,6 +245,10 @@ def _convert(op: Op, args: tuple[Expr, ...]) -> tuple[Expr, ...]:
     for number, (a, kind) in enumerate(zip(args, wanted, strict=True)):
         if kind == "any":
             converted.append(a)
+        elif kind == "integers":
+            if promote(*(x.dtype for x in args)).kind == "float":
+                raise DTypeError(f"operands must be integers, not {', '.join(str(x.type) for x in args)}")
+            converted.append(_astype(a, _common([(x, "number") for x in args])))
         elif kind == "bool":
             converted.append(a if a.dtype == BOOL else apply(registry.lookup("not_equal"), (a, 0), {}))
         elif kind == "int":

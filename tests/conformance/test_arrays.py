@@ -237,6 +237,10 @@ BATCH = 12  # members that share a program: compiling costs more than anything e
 
 @pytest.mark.parametrize("family", [broadcasting, products, reductions, indexing, layouts], ids=lambda f: f.__name__)
 def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
+    check_family(family, tmp_path)
+
+
+def check_family(family: Callable[[], Family], folder: Path) -> None:
     """The result equals NumPy's, and the gradient of a weighted sum of its squares torch's."""
     problems: list[str] = []
     items: list[Item] = []
@@ -256,7 +260,7 @@ def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
         total = functools.reduce(operator.add, [squares(y) for y in results])
         programs[f"results {number}"] = compiled(results, inputs, f"results{number}", derivatives=("value",))
         programs[f"total {number}"] = compiled(total, inputs, f"total{number}")
-    runners = Runners(programs, tmp_path, COMPILERS[:1], "-O0")
+    runners = Runners(programs, folder, COMPILERS[:1], "-O0")
     for number, batch in enumerate(batches):
         point = [x for item in batch for x in item.point]
         for target, run in runners.all(f"results {number}"):

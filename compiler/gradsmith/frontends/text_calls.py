@@ -27,13 +27,13 @@ _ALIASES = {
     "abs": "absolute", "pow": "power", "ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "arctan2": "atan2",
 }  # fmt: skip
-_NOT_IN_TEXT = (  # texts have numbers only, and x[i] is how they index
-    "astype", "can_cast", "finfo", "getitem", "iinfo", "isdtype", "pick", "result_type", "scatter",
-)  # fmt: skip
+_NOT_IN_TEXT = (
+    *("getitem", "pick", "scatter"),  # x[i] is how a text writes them
+    *("astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"),  # texts have numbers only
+    *("broadcast_arrays", "meshgrid", "unstack"),  # several results
+    "einsum",  # a text within the text
+)
 _REMEDIES = {
-    "ceil": "write -floor(-x)",
-    "log2": "write log(x)/log(2)",
-    "log10": "write log(x)/log(10)",
     "cbrt": "write x**(1/3)",
     "sec": "write 1/cos(x)",
     "csc": "write 1/sin(x)",

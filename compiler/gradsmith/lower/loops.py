@@ -16,7 +16,7 @@ from ..graph import Graph, Node
 from ..index import Affine, Index, Lookup, flatten, variable
 from ..origin import Origin
 from ..program import Argument, Line
-from ..registry import Assembly, Contraction, Counter, Gather, Kernel, Layout, Reduction, Scatter, lookup
+from ..registry import Assembly, Contraction, Counter, Gather, Kernel, Layout, Reduction, Scan, Scatter, lookup
 from ..target import Target
 from ..types import DType, Type, static_shape
 from .fusion import Unit, fuse, shape_of
@@ -109,6 +109,8 @@ class _Writer:
                 self.result.ops[op.name, dtype] = op
                 if isinstance(op.structure, Reduction):
                     self.result.ops[op.structure.combine, dtype] = lookup(op.structure.combine)
+                elif isinstance(op.structure, Scan):
+                    self.result.ops.update({(name, dtype): lookup(name) for name in op.structure.combine})
 
     def _table(self, n: Node, value: np.ndarray) -> str:
         name = self.names.fresh(n.origin.name, "table_")
@@ -220,6 +222,8 @@ class _Writer:
             return self._scatter(n, structure)
         if isinstance(structure, Kernel):
             return self._kernel(n, structure)
+        if isinstance(structure, Scan):
+            return self._scan(n, structure)
         if isinstance(structure, Reduction):
             return self._per_element(n, lambda nest, lines: self._reduce(n, structure, nest, lines))
         if isinstance(structure, Contraction):
@@ -371,6 +375,28 @@ class _Writer:
             self._set(f"{self.buffers[n.key]}[{offset}]", Text(total), lines, nest.depth)
         else:
             self.scalars[n.key] = Text(total)
+
+    def _scan(self, n: Node, structure: Scan) -> list[Line]:
+        """Loops over the other axes, and in each one running value that goes along the axis."""
+        shape, axis = shape_of(self.graph, n.key), n.params["axis"]
+        size = shape[axis]
+
+        def along(nest: _Nest, lines: list[Line]) -> None:
+            total = self.names.fresh(None, "acc_")
+            lines += _lines(self._accumulator(n, total, structure.initial), nest.depth)
+
+            def inside(inner: _Nest, body: list[Line]) -> None:
+                (i,) = inner.index
+                place = i * -1 + (size - 1) if n.params["reverse"] else i
+                index = (*nest.index[:axis], place, *nest.index[axis:])
+                for combine, a in zip(structure.combine, n.args, strict=True):
+                    value = self._element(a, index, False, body, inner.depth)
+                    self._combine(n, Reduction(combine, structure.initial), total, value, body, inner.depth)
+                self._set(f"{self.buffers[n.key]}[{self._offset(index, shape)}]", Text(total), body, inner.depth)
+
+            lines += self._loop_over((size,), inside, nest.depth)
+
+        return self._loop_over((*shape[:axis], *shape[axis + 1 :]), along)
 
     def _rows(self, n: Node, nest: list[Line], shape: Sequence[int], sums: Sequence[str]) -> list[Line]:
         """A nest of loops in which each row has sums of its own, if it reads rows out of order.

@@ -4,20 +4,31 @@ Each module's `__all__` is what it adds to the public namespace. There is no `__
 cannot follow a computed one, and a list of all ops would be a second place to touch for each new op.
 """
 
-from . import leaf, operators
+from . import leaf, linalg, operators
 from .activation import *
 from .arithmetic import *
 from .contraction import *
 from .conversion import *
 from .convolution import *
+from .creation import *
+from .cumulative import *
+from .einstein import *
 from .elementary import *
+from .floating import *
 from .gathering import *
 from .indexing import *
+from .inverse_hyperbolic import *
 from .joining import *
 from .layout import *
+from .linear_algebra import *
+from .logarithms import *
+from .logic import *
 from .losses import *
+from .manipulation import *
 from .network import *
+from .plane import *
 from .reduction import *
+from .rounding import *
 from .searching import *
 from .selection import *
 from .special import *
@@ -25,3 +36,4 @@ from .special_bessel import *
 from .special_error import *
 from .special_gamma import *
 from .stable import *
+from .statistics import *

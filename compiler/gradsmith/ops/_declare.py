@@ -15,12 +15,14 @@ Traced = Callable[..., Expr]
 
 __all__ = [
     "Traced",
+    "both_widths",
     "cells",
     "condition",
     "dtype_option",
     "elementwise",
     "free",
     "function",
+    "guarded",
     "infix",
     "no_gradient",
     "numpy_name",
@@ -66,6 +68,23 @@ def function(python: str, numpy: str | None = None, c: str | None = None) -> dic
     }
 
 
+def guarded(
+    name: str, overflow: str = "math.nan", domain: str = "math.nan", *, numpy: str | None = None
+) -> dict[str, Any]:
+    """Cells of `math.name`, with a Python twin that returns what IEEE says where `math` raises.
+
+    `overflow` and `domain` are the twin's results on OverflowError and ValueError, in terms of `x`; "none" where `math`
+    raises no ValueError.
+    """
+    cell, handlers = f"_{name}({{0}})", ""
+    if overflow != "math.nan":
+        handlers += f"    except OverflowError:\n        return {overflow}\n"
+    if domain != "none":
+        handlers += f"    except ValueError:\n        return {domain}\n"
+    text = f"def _{name}(x):\n    try:\n        return math.{name}(x)\n{handlers}"
+    return {"cells": function(name, numpy) | {"python.ieee": cell}, "support": {"python.ieee": text}}
+
+
 def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:
     """Cells that differ by target."""
     return {"python": python, "numpy": numpy, "c": c}
@@ -84,3 +103,11 @@ def numpy_name(dtype: DType) -> str:
 def free(*_: Any, **__: Any) -> dict[str, int]:
     """The cost of an op that moves values and computes none."""
     return {}
+
+
+def both_widths(text: str) -> dict[str, str]:
+    """C support text for both widths: `@real` is double or float, `@f` (`@F` in guards) ends the names of float."""
+    return {
+        "c": text.replace("@real", "double").replace("@f", "").replace("@F", ""),
+        "c.float32": text.replace("@real", "float").replace("@f", "f").replace("@F", "F"),
+    }

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from ..trace import Expr
-from ._declare import Traced, cells, elementwise, function
+from ._declare import Traced, cells, elementwise, function, guarded
 
 __all__ = [
-    "acos", "arcslope", "asin", "atan", "atan2", "cos", "cosh", "erf", "exp", "expm1", "log", "log1p", "sech2", "sin",
-    "sinh", "sqrt", "tan", "tanh",
+    "acos", "arcslope", "asin", "atan", "cos", "cosh", "erf", "exp", "expm1", "log", "log1p", "sech2", "sin", "sinh",
+    "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
 _REAL = [(0.3,), (-1.2,), (2.0,), (-0.05,)]
@@ -22,20 +21,7 @@ _EDGES = [(0.0,), (-0.0,), (1e-300,), (1e-9,), (np.inf,), (-np.inf,), (np.nan,)]
 _WIDE = [*_EDGES, (20.0,), (-40.0,), (300.0,), (-300.0,), (800.0,), (-800.0,)]
 
 
-def _guarded(name: str, overflow: str = "math.nan", domain: str = "math.nan") -> dict[str, Any]:
-    """Cells of a function of `math`, with a Python twin that returns what IEEE says where `math` raises."""
-    cell, handlers = f"_{name}({{0}})", ""
-    if overflow != "math.nan":
-        handlers += f"    except OverflowError:\n        return {overflow}\n"
-    if domain != "none":
-        handlers += f"    except ValueError:\n        return {domain}\n"
-    text = f"def _{name}(x):\n    try:\n        return math.{name}(x)\n{handlers}"
-    return {"cells": function(name, _NUMPY.get(name)) | {"python.ieee": cell}, "support": {"python.ieee": text}}
-
-
-_NUMPY = {"asin": "arcsin", "acos": "arccos"}  # where NumPy's name differs
 _POLE = "-math.inf if x == {pole} else math.nan"
-
 
 exp: Traced = elementwise(
     "exp",
@@ -44,7 +30,7 @@ exp: Traced = elementwise(
     symbol="exp",
     slope="exp(x)",
     vjp=lambda g, y, x: (g * y,),
-    **_guarded("exp", "math.inf", "none"),
+    **guarded("exp", "math.inf", "none"),
     evaluate=np.exp,
     mp="exp",
     sympy="exp",
@@ -59,7 +45,7 @@ expm1 = elementwise(
     symbol="expm1",
     slope="exp(x)",
     vjp=lambda g, y, x: (g * exp(x),),  # y + 1 loses every digit for x << 0
-    **_guarded("expm1", "math.inf", "none"),
+    **guarded("expm1", "math.inf", "none"),
     evaluate=np.expm1,
     mp="expm1",
     sympy=lambda sp, x: sp.exp(x) - 1,
@@ -74,7 +60,7 @@ log = elementwise(
     symbol="log",
     slope="1/x",
     vjp=lambda g, y, x: (g / x,),
-    **_guarded("log", domain=_POLE.format(pole="0.0")),
+    **guarded("log", domain=_POLE.format(pole="0.0")),
     evaluate=np.log,
     mp="log",
     sympy="log",
@@ -89,7 +75,7 @@ log1p = elementwise(
     symbol="log1p",
     slope="1/(1 + x)",
     vjp=lambda g, y, x: (g / (1.0 + x),),
-    **_guarded("log1p", domain=_POLE.format(pole="-1.0")),
+    **guarded("log1p", domain=_POLE.format(pole="-1.0")),
     evaluate=np.log1p,
     mp="log1p",
     sympy=lambda sp, x: sp.log(1 + x),
@@ -104,7 +90,7 @@ sqrt: Traced = elementwise(
     symbol="sqrt",
     slope="1/(2*sqrt(x))",
     vjp=lambda g, y, x: (0.5 * g / y,),
-    **_guarded("sqrt"),
+    **guarded("sqrt"),
     evaluate=np.sqrt,
     mp="sqrt",
     sympy="sqrt",
@@ -119,7 +105,7 @@ sin: Traced = elementwise(
     symbol="sin",
     slope="cos(x)",
     vjp=lambda g, y, x: (g * cos(x),),
-    **_guarded("sin"),
+    **guarded("sin"),
     evaluate=np.sin,
     mp="sin",
     sympy="sin",
@@ -134,7 +120,7 @@ cos: Traced = elementwise(
     symbol="cos",
     slope="-sin(x)",
     vjp=lambda g, y, x: (-(g * sin(x)),),
-    **_guarded("cos"),
+    **guarded("cos"),
     evaluate=np.cos,
     mp="cos",
     sympy="cos",
@@ -149,7 +135,7 @@ tan = elementwise(
     symbol="tan",
     slope="1 + tan(x)^2",
     vjp=lambda g, y, x: (g * (1.0 + y * y),),
-    **_guarded("tan"),
+    **guarded("tan"),
     evaluate=np.tan,
     mp="tan",
     sympy="tan",
@@ -164,7 +150,7 @@ asin = elementwise(
     symbol="asin",
     slope="1/sqrt((1 - x)*(1 + x))",
     vjp=lambda g, y, x: (g * arcslope(x),),
-    **_guarded("asin"),
+    **guarded("asin", numpy="arcsin"),
     evaluate=np.arcsin,
     mp="asin",
     sympy="asin",
@@ -179,7 +165,7 @@ acos = elementwise(
     symbol="acos",
     slope="-1/sqrt((1 - x)*(1 + x))",
     vjp=lambda g, y, x: (-(g * arcslope(x)),),
-    **_guarded("acos"),
+    **guarded("acos", numpy="arccos"),
     evaluate=np.arccos,
     mp="acos",
     sympy="acos",
@@ -218,28 +204,6 @@ atan = elementwise(
     samples=_REAL,
     edges=[*_EDGES, (1e200,)],
 )
-
-
-def _atan2_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    r = g / (a * a + b * b)
-    return r * b, -(r * a)
-
-
-atan2 = elementwise(
-    "atan2",
-    2,
-    doc="Angle of the point (x, y) = (second, first operand), in radians, in all four quadrants.",
-    symbol="atan2",
-    slope="x/(x^2+y^2) and -y/(x^2+y^2)",
-    vjp=_atan2_vjp,
-    cells=cells("math.atan2({0}, {1})", "np.arctan2({0}, {1})", "atan2({0}, {1})"),
-    evaluate=np.arctan2,
-    mp="atan2",
-    sympy="atan2",
-    torch="atan2",
-    samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)],
-    edges=[(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (-0.0, -1.0), (0.0, 2.0)],
-)
 sinh: Traced = elementwise(
     "sinh",
     1,
@@ -247,7 +211,7 @@ sinh: Traced = elementwise(
     symbol="sinh",
     slope="cosh(x)",
     vjp=lambda g, y, x: (g * cosh(x),),
-    **_guarded("sinh", "math.copysign(math.inf, x)", "none"),
+    **guarded("sinh", "math.copysign(math.inf, x)", "none"),
     evaluate=np.sinh,
     mp="sinh",
     sympy="sinh",
@@ -262,7 +226,7 @@ cosh: Traced = elementwise(
     symbol="cosh",
     slope="sinh(x)",
     vjp=lambda g, y, x: (g * sinh(x),),
-    **_guarded("cosh", "math.inf", "none"),
+    **guarded("cosh", "math.inf", "none"),
     evaluate=np.cosh,
     mp="cosh",
     sympy="cosh",

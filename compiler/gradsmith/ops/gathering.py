@@ -14,13 +14,13 @@ import numpy as np
 from ..errors import ShapeError
 from ..index import Affine, Index
 from ..registry import Gather, Params, Scatter
-from ..trace import Expr, as_expr, op
-from ..types import Shape, Type, format_shape, normalize_axes, static_shape
+from ..trace import Expr, op
+from ..types import Shape, Type, broadcast_shapes, format_shape, static_shape
 from ._declare import Traced, dtype_option, free
 from .layout import broadcast_to, reshape
 from .selection import equal, where
 
-__all__ = ["pick", "take", "take_along_axis"]
+__all__ = ["pick"]
 
 
 def _taken(x: Type, indices: Type, axis: int) -> Shape:
@@ -180,52 +180,22 @@ _along_adjoint: Traced = op(
 )
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Expr:
-    """Elements (or slices) of `x` at integer `indices` along `axis`; negative ones count from the end.
-
-    The result has the shape of `indices` in place of the axis. `axis` may be left out where `x` has one axis only.
-
-    >>> import gradsmith as gs
-    >>> gs.take(gs.symbol("table", (100, 8)), gs.symbol("words", (5,), "int64"), axis=0).shape
-    (5, 8)
-    """
-    value, places = as_expr(x), as_expr(indices)
-    if axis is None and value.ndim != 1:
-        raise ShapeError(f"take: needs axis=, because shape {format_shape(value.shape)} has {value.ndim} axes")
-    (at,) = normalize_axes(0 if axis is None else axis, value.ndim, "take")
-    _check_range("take", places, value.shape[at])
-    return _take(value, places, axis=at)
+def take(x: Expr, indices: Expr, axis: int) -> Expr:
+    """Slices of `x` at run-time indices; the result has the shape of `indices` in place of the axis."""
+    return _take(x, indices, axis=axis)
 
 
-def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Expr:
-    """For each element of `indices`, the element of `x` at that place of `axis`; the other axes go together.
-
-    >>> import gradsmith as gs
-    >>> gs.take_along_axis(gs.symbol("scores", (5, 10)), gs.symbol("labels", (5, 1), "int64")).shape
-    (5, 1)
-    """
-    value, places = as_expr(x), as_expr(indices)
-    (at,) = normalize_axes(axis, value.ndim, "take_along_axis")
-    if places.ndim != value.ndim:
+def take_along_axis(x: Expr, indices: Expr, axis: int) -> Expr:
+    """For each element of `indices`, the element of `x` at that place of `axis`; the other axes broadcast."""
+    if indices.ndim != x.ndim:
         raise ShapeError(
-            f"take_along_axis: x has shape {format_shape(value.shape)} and indices {format_shape(places.shape)}: they "
-            "need the same number of axes"
+            f"take_along_axis: x has shape {format_shape(x.shape)} and indices {format_shape(indices.shape)}: "
+            "they need the same number of axes"
         )
-    _check_range("take_along_axis", places, value.shape[at])
-    pairs = zip(value.shape, places.shape, strict=True)
-    both = [np.broadcast_shapes((a,), (b,))[0] if k != at else 1 for k, (a, b) in enumerate(pairs)]  # type: ignore[arg-type]
-    wide = tuple(value.shape[at] if k == at else d for k, d in enumerate(both))
-    many = tuple(places.shape[at] if k == at else d for k, d in enumerate(both))
-    value = value if value.shape == wide else broadcast_to(value, wide)
-    return _along(value, places if places.shape == many else broadcast_to(places, many), axis=at)
-
-
-def _check_range(name: str, indices: Expr, size: Any) -> None:
-    """Indices that are constants can be checked now."""
-    if indices.op.name == "constant" and indices.dtype.kind == "int":
-        values = np.asarray(indices.params["value"])
-        if values.size and not (values.min() >= -size and values.max() < size):
-            raise ShapeError(f"{name}: indices {values.tolist()} go beyond the axis of size {size}")
+    others = broadcast_shapes(*((*s[:axis], 1, *s[axis + 1 :]) for s in (x.shape, indices.shape)))
+    wide, many = ((*others[:axis], s[axis], *others[axis + 1 :]) for s in (x.shape, indices.shape))
+    value = x if x.shape == wide else broadcast_to(x, wide)
+    return _along(value, indices if indices.shape == many else broadcast_to(indices, many), axis=axis)
 
 
 def _pick_vjp(g: Expr, y: Expr, index: Expr, *xs: Expr) -> tuple[Expr | None, ...]:

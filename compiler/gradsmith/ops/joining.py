@@ -15,6 +15,7 @@ from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape, normalize_axes, static_shape
 from ._declare import free
 from .indexing import getitem
+from .layout import ravel
 
 __all__ = ["concat", "concatenate", "stack"]
 
@@ -63,9 +64,10 @@ _concatenate = op(
 )
 
 
-def concatenate(arrays: Sequence[Any], axis: int = 0) -> Expr:
-    """Arrays joined along an existing axis; the other axes must agree."""
-    xs = [as_expr(a) for a in arrays]
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Expr:
+    """Arrays joined along an existing axis; the other axes must agree. None joins all elements, in row-major order."""
+    xs = [as_expr(a) if axis is not None else ravel(a) for a in arrays]
+    axis = 0 if axis is None else axis
     if not xs or builtins.any(x.ndim == 0 for x in xs):
         raise ShapeError("concatenate: needs at least one array, and scalars have no axis to join along; use gs.stack")
     return _concatenate(*xs, axis=normalize_axes(axis, xs[0].ndim, "concatenate")[0])

@@ -103,8 +103,10 @@ _reshape: Traced = op(
 )
 
 
-def reshape(x: Any, shape: Any) -> Expr:
+def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Expr:
     """`x` in another shape with the same number of elements, row-major; one -1 stands for what is left.
+
+    Values never change, so whether they are copied (`copy`) makes no difference.
 
     >>> import gradsmith as gs
     >>> gs.reshape(gs.symbol("x", (2, 6)), (3, -1)).shape
@@ -158,7 +160,7 @@ _expand_dims: Traced = op(
 )
 
 
-def expand_dims(x: Any, axis: int | Sequence[int]) -> Expr:
+def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Expr:
     """`x` with new axes of size 1, which stand at `axis` in the result."""
     x = as_expr(x)
     count = 1 if isinstance(axis, int) else len(axis)

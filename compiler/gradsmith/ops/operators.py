@@ -8,7 +8,28 @@ from typing import Any
 
 from ..errors import TraceError
 from ..trace import Expr
-from . import arithmetic, contraction, elementary, indexing, layout, reduction, selection
+from . import (
+    arithmetic,
+    contraction,
+    creation,
+    cumulative,
+    einstein,
+    elementary,
+    floating,
+    indexing,
+    inverse_hyperbolic,
+    layout,
+    linalg,
+    linear_algebra,
+    logarithms,
+    logic,
+    manipulation,
+    plane,
+    reduction,
+    rounding,
+    selection,
+    statistics,
+)
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "add": arithmetic.add,
@@ -77,18 +98,30 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
 
 _NUMPY: dict[str, Callable[..., Expr]] = {
     name: getattr(module, name)
-    for module in (arithmetic, contraction, elementary, layout, reduction, selection)
+    for module in (
+        arithmetic, contraction, creation, cumulative, einstein, elementary, floating, inverse_hyperbolic, layout,
+        linear_algebra, logarithms, logic, manipulation, plane, reduction, rounding, selection, statistics,
+    )
     for name in module.__all__
-}
+}  # fmt: skip
 _OTHER_NAMES = {
-    "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or", "bitwise_xor": "logical_xor", "invert": "logical_not", "fabs": "absolute",
+    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwise_xor": "logical_xor",
+    "invert": "logical_not", "fabs": "absolute", "rint": "round",
 }  # fmt: skip
 
 
-def _counterpart(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Expr:
+_LINALG: dict[str, Callable[..., Expr]] = {name: getattr(linalg, name) for name in linalg.__all__}
+
+
+def _counterpart(
+    name: str,
+    arguments: Sequence[Any],
+    options: Mapping[str, Any],
+    functions: Mapping[str, Callable[..., Expr]] = _NUMPY,
+) -> Expr:
     """The op that `np.name` means, on these arguments; `TraceError` where there is none, or not with these options."""
-    function = _NUMPY.get(_OTHER_NAMES.get(name, name))
+    function = functions.get(_OTHER_NAMES.get(name, name))
     if function is None:
         raise TraceError(f"np.{name} has no counterpart on traced values: compose it from gs.* functions")
     signature = inspect.signature(function)
@@ -111,7 +144,8 @@ def _array_ufunc(self: Expr, ufunc: Any, method: str, *arguments: Any, **options
 
 
 def _array_function(self: Expr, function: Any, types: Any, arguments: Sequence[Any], options: Any) -> Expr:
-    return _counterpart(function.__name__, arguments, options)
+    functions = _LINALG if function.__module__ == "numpy.linalg" else _NUMPY  # two differ: diagonal and trace
+    return _counterpart(function.__name__, arguments, options, functions)
 
 
 # --- all of it bound to the class -------------------------------------------------------------------------------------

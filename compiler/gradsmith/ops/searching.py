@@ -17,8 +17,8 @@ from ..types import INT64, Type, format_shape, normalize_axes, static_shape
 from . import reduction
 from ._declare import Traced, free, no_gradient
 from .conversion import astype
-from .gathering import take_along_axis
 from .layout import expand_dims, permute_dims, reshape
+from .manipulation import take_along_axis
 from .selection import equal, less, logical_and, logical_not, logical_or, not_equal, where
 
 __all__ = ["argmax", "argmin", "argsort", "searchsorted", "sort"]

@@ -19,7 +19,7 @@ from ..graph import Graph, Node
 from ..index import Affine
 from ..ops import where
 from ..ops.gathering import gathered
-from ..registry import Assembly, Gather, Reduction, Scatter, lookup
+from ..registry import Assembly, Gather, Reduction, Scan, Scatter, lookup
 from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
 from ..types import FLOAT64, DType, Type, static_shape
 
@@ -82,6 +82,8 @@ def _compute(n: Node, args: Sequence[Any]) -> Any:
         return [function(*xs, **n.params) for xs in zip(*(a.ravel() for a in args), strict=True)]
     if isinstance(op.structure, Reduction):
         return _reduce(op.structure, args[0], n.params["axis"], n.type.dtype)
+    if isinstance(op.structure, Scan):
+        return _scan(op.structure, args, n.params["axis"], n.params["reverse"], n.type.dtype)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
         return _accumulate(args, op.structure.places(n.params), n.type)
     if isinstance(op.structure, Gather):
@@ -98,6 +100,21 @@ def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...], dtype: DType) -
     rows = np.transpose(x, [*rest, *axis]).reshape(counts)
     combine = registry_function(structure.combine)
     return [_combined(list(row), combine, structure.initial, dtype) for row in rows]
+
+
+def _scan(structure: Scan, args: Sequence[Any], axis: int, reverse: bool, dtype: DType) -> Any:
+    """The running value at each place, in the order in which loops compute it."""
+    result = np.empty(args[0].shape, dtype=object)
+    combine = [registry_function(name) for name in structure.combine]
+    rows = [np.moveaxis(a, axis, -1) for a in (result, *args)]
+    for place in np.ndindex(rows[0].shape[:-1]):
+        out, *operands = (row[place][::-1] if reverse else row[place] for row in rows)
+        running = constant(structure.initial, dtype)
+        for i in range(len(out)):
+            for function, x in zip(combine, operands, strict=True):
+                running = function(running, x[i])
+            out[i] = running
+    return result
 
 
 def _combined(values: list[Expr], combine: Any, initial: float, dtype: DType) -> Expr:
