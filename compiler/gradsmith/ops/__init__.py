@@ -12,5 +12,6 @@ from .elementary import *
 from .indexing import *
 from .joining import *
 from .layout import *
+from .memory import *
 from .reduction import *
 from .selection import *

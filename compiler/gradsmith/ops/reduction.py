@@ -17,6 +17,7 @@ from .elementary import exp, log
 from .indexing import getitem
 from .joining import concatenate
 from .layout import broadcast_to, reshape, transpose
+from .memory import copy
 from .selection import equal, where
 
 __all__ = ["logsumexp", "max", "mean", "min", "mse", "prod", "softmax", "sum"]
@@ -83,7 +84,7 @@ def _reduction(name: str, function: Any, torch: str, **fields: Any) -> Traced:
         value = as_expr(x)
         axes = normalize_axes(axis, value.ndim, name)
         if not axes and value.type.dtype.kind == "float":
-            return value  # nothing is reduced
+            return copy(value)  # nothing is reduced
         return record(value, axis=axes, keepdims=bool(keepdims))
 
     reduce.__name__ = reduce.__qualname__ = name
