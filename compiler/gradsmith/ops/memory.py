@@ -242,7 +242,8 @@ def present(x: Expr) -> Expr:
         if not views or root.memory is None or root.memory.is_present(root):
             return x
         x.memory = View(*_storage(root, views))
-    return x.memory.value(x)  # type: ignore[no-any-return]
+    found: Expr = x.memory.value(x)
+    return found
 
 
 def _writable(x: Expr) -> tuple[Block, np.ndarray]:
@@ -284,17 +285,17 @@ def copy(x: Any) -> Expr:
     >>> gs.compile(f, args=((2,),))([3.0, 4.0])
     46.0
     """
-    x = as_expr(x)
-    if not x.shape:
-        return x
-    made = _twin(x, None)
-    base = reshape(x, x.shape) if x.op.name == "input" else x  # inputs have no twins
+    value = as_expr(x)
+    if not value.shape:
+        return value
+    made = _twin(value, None)
+    base = reshape(value, value.shape) if value.op.name == "input" else value  # inputs have no twins
     made.memory = Block(base, caller_origin(), in_rows=True)
     return made
 
 
 def fresh(x: Any, operands: Sequence[Any] = ()) -> Expr:
-    """The result `x` of a function of `operands` whose results have memory of their own in NumPy: if need be, a copy."""
+    """The result `x` of a function of `operands` whose results are new arrays in NumPy: if need be, a copy."""
     x = as_expr(x)
     shared = x.memory is not None or x.op.kind in ("layout", "leaf") or any(x is o for o in operands)
     return copy(x) if shared else x

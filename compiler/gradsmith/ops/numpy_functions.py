@@ -1,8 +1,8 @@
 """NumPy's functions on traced values, with NumPy's own signatures: compositions of gs functions.
 
 Only what differs from the array API in name, signature or meaning stands here; every other NumPy function is the gs
-function of its name (see `dispatch`). In: the arguments of `np.f(...)` or of a method `x.f(...)`, without those that `dispatch`
-sees to (`out=`, `dtype=` …). Out: traced values. gs functions are looked up when called, by name.
+function of its name (see `dispatch`, which also sees to `out=` and `dtype=`). In: the arguments of `np.f(...)` or of a
+method `x.f(...)`. Out: traced values. gs functions are looked up when called, by name.
 """
 
 from __future__ import annotations
@@ -564,24 +564,6 @@ def kron(a: Any, b: Any) -> Any:
     left = gs.reshape(x, [d for s in one for d in (s, 1)])
     right = gs.reshape(y, [d for s in two for d in (1, s)])
     return gs.reshape(left * right, [p * q for p, q in zip(one, two, strict=True)])
-
-
-@_numpy()
-def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    function = counterpart("tensordot")
-    if function is not None:
-        return function(a, b, axes=axes)
-    x, y = as_expr(a), as_expr(b)
-    pairs = (range(x.ndim - axes, x.ndim), range(axes)) if isinstance(axes, int) else axes
-    left, right = ([i % v.ndim for i in np.atleast_1d(p)] for v, p in zip((x, y), pairs, strict=True))
-    rows = [i for i in range(x.ndim) if i not in left]
-    columns = [i for i in range(y.ndim) if i not in right]
-    inside = math.prod(static_shape(x.shape)[i] for i in left)
-    product = gs.matmul(
-        gs.reshape(gs.permute_dims(x, (*rows, *left)), (-1, inside)),
-        gs.reshape(gs.permute_dims(y, (*right, *columns)), (inside, -1)),
-    )
-    return gs.reshape(product, [*(x.shape[i] for i in rows), *(y.shape[i] for i in columns)])
 
 
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:

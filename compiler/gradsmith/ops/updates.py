@@ -75,12 +75,15 @@ def _evaluate(*parts: Any, shape: Shape, keys: Sequence[Key]) -> Any:
 
 def _statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
     shape, keys = params["shape"], params["keys"]
-    if _is_whole(keys[0], shape):
+    kept = _is_whole(keys[0], shape)
+    dtype = "" if types[0].dtype.name == "float64" else f", dtype=np.{types[0].dtype.name}"
+    if not kept:
+        lines = [f"{name} = np.empty({format_shape(shape)}{dtype})"]
+    elif types[0].shape:
         lines = [f"{name} = np.array({args[0]})"]
     else:
-        lines = [f"{name} = np.empty({format_shape(shape)}, dtype=np.{types[0].dtype.name})"]
-    first = 1 if _is_whole(keys[0], shape) else 0
-    return lines + [f"{name}[{_key_text(keys[i], shape)}] = {args[i]}" for i in range(first, len(keys))]
+        lines = [f"{name} = np.full({format_shape(shape)}, {args[0]}{dtype})"]
+    return lines + [f"{name}[{_key_text(keys[i], shape)}] = {args[i]}" for i in range(int(kept), len(keys))]
 
 
 def _torch(torch: Any, *parts: Any, shape: Shape, keys: Sequence[Key]) -> Any:
