@@ -338,3 +338,214 @@ def test_random_programs(first: int) -> None:
         values = evaluate(graph, [point])
         for number, (key, w) in enumerate(zip(graph.outputs, want, strict=True)):
             assert np.allclose(values[key], w, rtol=1e-12, atol=0), f"seed {seed}, array {number}"
+
+
+# --- functional updates -----------------------------------------------------------------------------------------------
+
+
+def updates(x: Any, at: Callable[[Any, Any, str, Any], Any]) -> Any:
+    """The same updates by `x.at[key].name(value)` and by NumPy, as `at` has it."""
+    y = at(x, slice(1, None), "set", 7.0)
+    y = at(y, 0, "add", x[1])
+    y = at(y, (slice(None, None, 2),), "multiply", y[::2])
+    y = at(y, [0, 3], "min", 1.0)
+    y = at(y, [0, 3], "max", np.array([0.5, 3.0]))
+    y = at(y, -1, "divide", x[0])
+    y = at(y, slice(0, 2), "subtract", x[2:])
+    return at(y, [1, 2, 1, 1], "add", x)
+
+
+UFUNCS = {
+    "add": np.add,
+    "multiply": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "divide": np.divide,
+    "subtract": np.subtract,
+}
+
+
+def by_numpy(x: Any, key: Any, name: str, value: Any) -> Any:
+    y = x.copy()
+    if name == "set":
+        y[key] = value
+    else:
+        UFUNCS[name].at(y, key, value)
+    return y
+
+
+def test_functional_updates() -> None:
+    point = numbers((4,), 0)
+    x = gs.symbol("x", (4,))
+    traced = updates(x, lambda x, key, name, value: getattr(x.at[key], name)(value))
+    graph = to_graph([x], [traced])
+    np.testing.assert_allclose(evaluate(graph, [point])[graph.outputs[0]], updates(point, by_numpy), rtol=1e-14)
+    assert gs.compile(gs.sum(x.at[1].get() + x.at[x > 1.0].set(0.0)))([3.0, 0.5, 0.25, 2.0]) == 0.5 * 4 + 0.75
+    cubed = gs.compile(x.at[2:].apply(gs.square).at[0].power(3.0))
+    assert cubed([2.0, 1.0, 3.0, 4.0]) == [8.0, 1.0, 9.0, 16.0]
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def source_length(n: int, target: str) -> int:
+    return len(gs.compile(lambda x: np.sum(prefix_sums(x) ** 2), args=((n,),), target=target, selftest=False).source)
+
+
+@pytest.mark.parametrize("target", ["python", "numpy", "c"])
+def test_n_writes_cost_n(target: str) -> None:
+    """Writing element by element gives code that grows with the array, not with its square."""
+    short, middle, long = (source_length(n, target) for n in (20, 40, 80))
+    assert long - middle < 2.2 * (middle - short)
+
+
+def test_writes_in_a_row_are_one_node() -> None:
+    def f(x: Any) -> Any:
+        y = np.zeros(6, like=x)
+        y[0] = x[0]
+        y[2:4] = x[1:]
+        y[3] = 0.5
+        return y
+
+    x = gs.symbol("x", (3,))
+    assert to_graph([x], [f(x)]).text().splitlines() == [
+        "%0:f64[3] = input name='x'",
+        "%1:f64 = constant value=0.0",
+        "%2:f64[6] = broadcast_to %1 shape=(6,)",
+        "%3:f64 = index %0 key=(0,)",
+        "%4:f64[2] = index %0 key=((1, 1, 2),)",
+        "%5:f64 = constant value=0.5",
+        "%6:f64 = index %4 key=(0,)",  # what the last write left of the one before
+        "%7:f64[6] = assemble %2 %3 %6 %5 shape=(6,) keys=(((0, 1, 6),), (0,), (2,), (3,))",
+        "return %7",
+    ]
+
+
+def test_names_survive() -> None:
+    def f(x: Any) -> Any:
+        states = np.zeros((2, 3), like=x)
+        states[1] = x
+        return np.sum(states @ x)
+
+    source = gs.compile(f, args=((3,),), target="numpy", selftest=False).source
+    assert "states = np.full((2, 3), 0.0)" in source
+    assert "states[1] = x" in source
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+def _assign(target: Callable[[Any], Any], key: Any = 0, value: Any = 1.0) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        y = target(x)
+        y[key] = value
+        return x
+
+    return f
+
+
+def _add_to(target: Callable[[Any], Any], value: Any = 1.0) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        y = target(x)
+        y += value
+        return x
+
+    return f
+
+
+def _into_real(x: Any) -> Any:
+    y = np.zeros(3)
+    y[0] = x[0, 0] * 2.0
+    return np.sum(y)
+
+
+def _reshaped(x: Any) -> Any:
+    y = x.T * 2.0
+    flat = y.reshape(-1)
+    flat[0] = 1.0
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "fragments"),
+    [
+        (_assign(lambda x: x), ("'x' (f64[3, 4]) cannot be changed in place", "it is an argument", "x = x.copy()")),
+        (_assign(lambda x: x[1].T), ("view of the argument 'x'", "x.copy()", "x.at[key].set(value)")),
+        (_add_to(lambda x: x), ("it is an argument", "y += value", "x = x.copy()")),
+        (_assign(lambda x: np.broadcast_to(x[0] * 2.0, (2, 4))), ("is a broadcast, which is read-only",)),
+        (_assign(lambda x: np.diagonal(x * 2.0)), ("is a diagonal, which is read-only",)),
+        (_assign(lambda x: (x * 2.0)[0, 0], ()), ("is a number",)),
+        (_assign(lambda x: x * 2.0, 3), ("index 3 is out of bounds",)),
+        (_assign(lambda x: x * 2.0, (0, 0, 0)), ("too many indices",)),
+        (_assign(lambda x: x * 2.0, 0, np.ones(3)), ("(3,)", "does not fit places of shape (4,)")),
+        (_assign(lambda x: x * 2.0, 1.5), ("index",)),
+        (_add_to(lambda x: x * 2.0, np.ones((2, 3, 4))), ("add in place", "(2, 3, 4)")),
+        (_into_real, ("np.zeros(shape, like=x)", "y[0] = x[0, 0] * 2.0")),
+        (_add_to(lambda x: np.zeros((3, 4)), gs.symbol("v", (4,))), ("np.add(out=)", "real NumPy array", "np.zeros_like(x)")),
+        (lambda x: np.sum(x, axis=0, out=np.zeros(4)), ("np.sum(out=)", "real NumPy array")),
+        (lambda x: np.sum(x, out=np.zeros(4, like=x)), ("np.sum(out=)", "has shape ()")),
+        (lambda x: np.add(x, 1.0, where=x > 0), ("np.add(where=)", "out=")),
+        (lambda x: np.add(x, 1.0, casting="no"), ("casting='no'",)),
+        (lambda x: np.asfortranarray(x), ("np.asfortranarray",)),
+        (lambda x: np.allclose(x, 1.0), ("np.allclose", "has yet")),
+        (lambda x: np.nonzero(x > 0), ("np.nonzero", "gs.where")),
+        (lambda x: np.linalg.norm(x, 2), ("singular values",)),
+        (lambda x: np.fft.fft(x), ("np.fft.fft",)),
+        (lambda x: x[x > 1.0] + x[x > 2.0], ("selected by one traced condition",)),
+        (lambda x: len(x[x > 1.0]), ("len()", "number of its elements", "gs.where")),
+        (lambda x: x[x > 1.0].reshape(2), ("reshape", "gs.where")),
+        (lambda x: x[x > 1.0] + np.ones(3), ("broadcast an array",)),
+        (_assign(lambda x: x * 1.0, gs.symbol("m", (3, 4)) > 0, np.ones((3, 4))), ("selection by the same condition",)),
+        (lambda x: (x * 1.0).at[[0, 0]].multiply(2.0), ("names a place twice",)),
+        (_reshaped, ("computed from a transpose", "x.copy()")),
+    ],
+)  # fmt: skip
+def test_refused(function: Callable[[Any], Any], fragments: tuple[str, ...]) -> None:
+    with pytest.raises(gs.GradsmithError) as caught:
+        gs.compile(function, args=((3, 4),))
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_a_derivative_rule_cannot_write() -> None:
+    def rule(g: Any, y: Any, x: Any) -> Any:
+        g[0] = 0.0
+        return (g,)
+
+    from gradsmith.ops.updates import _evaluate  # noqa: F401 - the op table is filled
+    from gradsmith.registry import OPS
+    from gradsmith.trace import op
+    from gradsmith.types import Type
+
+    writes = op("writes", arity=1, kind="elementwise", infer=lambda x: Type(x.shape, x.dtype), evaluate=abs, vjp=rule)
+    try:
+        x = gs.symbol("x", (3,))
+        with pytest.raises(gs.TraceError, match="derivative rule cannot change values in place"):
+            gs.compile(gs.sum(writes(x)), derivatives="grad", target="numpy")
+    finally:
+        del OPS["writes"]
+
+
+# --- the namespace ----------------------------------------------------------------------------------------------------
+
+
+def test_namespace() -> None:
+    x = gs.symbol("x", (3,))
+    assert x.__array_namespace__() is gs
+    assert x.__array_namespace__(api_version="2024.12") is gs
+    assert gs.__array_api_version__ == "2024.12"
+    assert x.device == "cpu"
+    assert x.to_device("cpu") is x
+    info = gs.__array_namespace_info__()
+    assert info.default_device() in info.devices()
+    assert info.default_dtypes()["real floating"] is info.dtypes(kind="real floating")["float64"]
+    assert set(info.dtypes()) >= {"bool", "float64"}
+    assert info.dtypes(kind=("bool", "complex floating")).keys() == {"bool"}
+    assert not info.capabilities()["data-dependent shapes"]
+    for wrong in (
+        lambda: x.__array_namespace__(api_version="1999.01"),
+        lambda: x.to_device("gpu"),
+        lambda: info.dtypes(kind="quaternion"),
+    ):
+        with pytest.raises(gs.SpecError):
+            wrong()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-import gradsmith as gs
 from gradsmith.ops.numpy_functions import counterpart
 
 from .plain_numpy import Table, agree

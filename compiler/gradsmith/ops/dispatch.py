@@ -8,6 +8,7 @@ what has no meaning for traced values is an error that names the option and the 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from ..errors import ShapeError, TraceError
 from ..trace import Expr, as_expr
 from .masked import elementwise
 from .memory import fresh, setitem
-from .numpy_functions import FUNCTIONS, REDUCTIONS, counterpart, real_array_refused
+from .numpy_functions import FUNCTIONS, REDUCTIONS, MissingError, counterpart, real_array_refused
 
 __all__ = ["array_function", "array_ufunc", "called"]
 
@@ -103,7 +104,7 @@ def _by_name(name: str, arguments: Sequence[Any], options: Mapping[str, Any], sh
     function = counterpart(_OTHER_NAMES.get(name, name))
     if function is None:
         raise _no_counterpart(shown)
-    parameters = _parameters(function)
+    parameters = _signature(function).parameters
     renamed = {k if k in parameters else _OTHER_PARAMETERS.get(k, k): v for k, v in options.items()}
     result = _bound(function, arguments, renamed, shown, f"gs.{function.__name__}")
     return fresh(result, arguments) if isinstance(result, Expr) and name not in _VIEWS else result
@@ -113,15 +114,16 @@ def _elementwise(name: str, operands: Sequence[Any], options: Mapping[str, Any])
     return elementwise(lambda *xs: _by_name(name, xs, options))(*operands)
 
 
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
+@functools.lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def _bound(
     function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any], shown: str, ours: str = ""
 ) -> Any:
     """`function(*arguments, **options)`; arguments that it does not have are an error that shows those it has."""
-    signature = inspect.signature(function)
+    signature = _signature(function)
     try:
         signature.bind(*arguments, **options)
     except TypeError as error:
@@ -130,7 +132,12 @@ def _bound(
             return_annotation=signature.empty,
         )
         raise TraceError(f"{shown} on traced values: {error}; it is {ours or shown}{plain}") from None
-    return function(*arguments, **options)
+    try:
+        return function(*arguments, **options)
+    except MissingError as missing:
+        raise TraceError(
+            f"{shown} has no counterpart on traced values: it needs {missing}, which does not exist"
+        ) from None
 
 
 def _no_counterpart(shown: str) -> TraceError:

@@ -33,7 +33,7 @@ from .updates import arranged, assemble, key_of, shaped, taken
 
 __all__ = ["copy"]
 
-_FEW = 8  # elements from several parts that are read one by one; beyond it, the array is put together first
+_FEW = 8  # elements, each written by itself, that are read one by one; else the array is put together first
 _VIEWS = {"broadcast_to", "expand_dims", "index", "reshape", "squeeze", "transpose"}
 
 
@@ -126,7 +126,7 @@ class Block:
         parts = np.unique(self._writer[places.ravel()])
         if len(parts) == 1:
             return self._of_part(int(parts[0]), self._offset[places])
-        if 0 < places.size <= _FEW:
+        if 0 < places.size <= _FEW and all(p < 0 or not self._parts[p][0].shape for p in parts):
             elements = [self._of_part(int(self._writer[p]), self._offset[p]) for p in places.ravel()]
             return shaped(stack(elements), places.shape)
         return taken(_fixed(self.value()), places)
@@ -171,7 +171,7 @@ class Block:
             box = np.ix_(*(np.unique(c) for c in coordinates))
             if number >= 0 and places[box].size == len(left):
                 offsets = np.arange(places.size).reshape(places.shape)[box]
-                found.append((taken(value, offsets), places[box]))
+                found.append((taken(value, offsets.squeeze()), places[box].squeeze()))
             else:
                 found.append((value, places))
         return found

@@ -23,7 +23,7 @@ from ..types import static_shape
 from .masked import NEUTRAL, Masked
 from .memory import copy, fresh, setitem, window
 
-__all__ = ["FUNCTIONS", "METHODS", "REDUCTIONS", "counterpart"]
+__all__ = ["FUNCTIONS", "METHODS", "REDUCTIONS", "MissingError", "counterpart"]
 
 
 def counterpart(name: str) -> Callable[..., Any] | None:
@@ -32,15 +32,17 @@ def counterpart(name: str) -> Callable[..., Any] | None:
     return found if callable(found) and not isinstance(found, type) else None
 
 
+class MissingError(AttributeError):
+    """A gs function that a NumPy function is composed of, and that does not exist."""
+
+
 class _Namespace:
     """gs functions by name, as they are when called: `gs.roll(x, 1)`."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         found = counterpart(name)
         if found is None:
-            raise TraceError(
-                f"this NumPy function needs gs.{name}, which does not exist: compose it from gs.* functions"
-            )
+            raise MissingError(f"gs.{name}")
         return found
 
 

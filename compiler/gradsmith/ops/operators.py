@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..trace import Expr
-from . import arithmetic, contraction, layout, memory, selection
+from . import arithmetic, contraction, layout, memory, namespace, selection
 from .dispatch import array_function, array_ufunc, called
 from .masked import Masked, elementwise
 from .numpy_functions import DELEGATED, METHODS, counterpart
@@ -108,7 +108,10 @@ _ATTRIBUTES: dict[str, Any] = {
     "__copy__": memory.copy,
     "__array_ufunc__": array_ufunc,
     "__array_function__": array_function,
+    "__array_namespace__": namespace.namespace_of,
     "at": property(memory.At),
+    "device": property(lambda self: "cpu"),
+    "to_device": namespace.to_device,
     "present": memory.present,
     "reshape": _reshape,
     "transpose": _transpose,

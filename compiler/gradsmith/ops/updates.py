@@ -24,6 +24,8 @@ from .layout import broadcast_to, reshape, transpose
 
 __all__ = ["assemble", "key_of", "put", "shaped", "taken", "whole"]
 
+_FEW = 8  # keys that a derivative lists as they are; beyond it, they are joined into one
+
 # --- the op ---------------------------------------------------------------------------------------------------------
 
 
@@ -58,8 +60,13 @@ def _vjp(g: Expr, y: Expr, *parts: Expr, shape: Shape, keys: Sequence[Key]) -> t
     """Each part receives what lies at its places, and 0 where a later part covers it."""
     shares = []
     for number, key in enumerate(keys):
+        later = keys[number + 1 :]
+        if _is_whole(key, shape) and 0 < len(later) <= _FEW:
+            zeros = [broadcast_to(0.0, _result_shape(k, shape)) for k in later]
+            shares.append(assemble(g, *zeros, shape=shape, keys=(key, *later)))
+            continue
         share = g if _is_whole(key, shape) else _index(g, key=key)
-        covered = _covered(key, keys[number + 1 :], shape)
+        covered = _covered(key, later, shape)
         shares.append(put(share, np.flatnonzero(covered), 0.0) if covered.any() else share)
     return tuple(shares)
 
