@@ -16,7 +16,7 @@ import gradsmith as gs
 
 from .harness import COMPILERS, Program, Runners, compiled, weights
 
-__all__ = ["Table", "agree", "numbers"]
+__all__ = ["Table", "agree", "numbers", "slopes"]
 
 Function = Callable[..., Any]
 Table = Mapping[str, tuple[Function, Sequence[tuple[int, ...]]]]

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.adjoint import gradient
 from gradsmith.evaluate import evaluate
 from gradsmith.trace import to_graph
 
-from .plain_numpy import Table, agree, numbers
+from .harness import weights
+from .plain_numpy import Table, agree, numbers, slopes
 
 # --- programs -----------------------------------------------------------------------------------------------------------
 
@@ -294,6 +296,7 @@ def scribble(seed: int) -> Callable[[Any], list[Any]]:
                 lambda: y[..., None],
                 lambda: np.flip(y),
                 lambda: np.squeeze(y),
+                lambda: y[np.array([0, -1, 0])] if y.shape[0] else y,
                 lambda: np.moveaxis(y, 0, -1) if y.ndim else y,
             ]
             found = pick.choice(kinds)()
@@ -338,6 +341,18 @@ def test_random_programs(first: int) -> None:
         values = evaluate(graph, [point])
         for number, (key, w) in enumerate(zip(graph.outputs, want, strict=True)):
             assert np.allclose(values[key], w, rtol=1e-12, atol=0), f"seed {seed}, array {number}"
+
+
+@pytest.mark.parametrize("seed", range(1000, 1025))
+def test_gradients_of_random_programs(seed: int) -> None:
+    def total(x: Any) -> Any:
+        return sum(np.sum(a * weights(a.shape, k)) for k, a in enumerate(scribble(seed)(x)))
+
+    x = gs.symbol("x", (3, 4))
+    point = numbers((3, 4), seed)
+    graph = to_graph([x], gradient(total(x), [x]))
+    (want,) = slopes(total, [point])
+    np.testing.assert_allclose(evaluate(graph, [point])[graph.outputs[0]], want, rtol=1e-5, atol=1e-5)
 
 
 # --- functional updates -----------------------------------------------------------------------------------------------

@@ -82,6 +82,8 @@ class Block:
 
     def write(self, places: np.ndarray, value: Expr) -> None:
         """Put `value`, of the shape of `places`, there."""
+        if not places.size:
+            return
         self.version += 1
         self._whole = None
         self.origin = replace(caller_origin(), name=self.origin.name)
