@@ -294,10 +294,10 @@ def scribble(seed: int) -> Callable[[Any], list[Any]]:
                 lambda: y[key(y)],
                 lambda: y.T,
                 lambda: y[..., None],
-                lambda: np.flip(y),
+                lambda: np.reshape(y, (1, *y.shape)),
                 lambda: np.squeeze(y),
                 lambda: y[np.array([0, -1, 0])] if y.shape[0] else y,
-                lambda: np.moveaxis(y, 0, -1) if y.ndim else y,
+                lambda: np.transpose(y, (*range(1, y.ndim), 0)) if y.ndim else y,
             ]
             found = pick.choice(kinds)()
             return found if np.ndim(found) else y
@@ -504,7 +504,7 @@ def _reshaped(x: Any) -> Any:
         (lambda x: np.asfortranarray(x), ("np.asfortranarray",)),
         (lambda x: np.allclose(x, 1.0), ("np.allclose", "has yet")),
         (lambda x: np.nonzero(x > 0), ("np.nonzero", "gs.where")),
-        (lambda x: np.linalg.norm(x, 2), ("singular values",)),
+        (lambda x: np.linalg.svd(x), ("np.linalg.svd", "no counterpart")),
         (lambda x: np.fft.fft(x), ("np.fft.fft",)),
         (lambda x: x[x > 1.0] + x[x > 2.0], ("selected by one traced condition",)),
         (lambda x: len(x[x > 1.0]), ("len()", "number of its elements", "gs.where")),

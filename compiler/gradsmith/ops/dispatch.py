@@ -13,13 +13,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import ShapeError, TraceError
 from ..trace import Expr, as_expr
+from .lazy import MissingError, counterpart
 from .masked import elementwise
-from .memory import fresh, setitem
-from .numpy_functions import FUNCTIONS, REDUCTIONS, MissingError, counterpart, real_array_refused
+from .memory import dtype_named, fresh, setitem, stored
+from .numpy_functions import FUNCTIONS, REDUCTIONS, real_array_refused
 
 __all__ = ["array_function", "array_ufunc", "called"]
 
@@ -33,7 +32,8 @@ _OTHER_NAMES = {
 _OTHER_PARAMETERS = {"a": "x", "ar": "x", "arr": "x", "m": "x", "ary": "x", "newshape": "shape", "reps": "repetitions"}
 #: gs functions whose results are views, in NumPy.
 _VIEWS = {
-    "broadcast_to", "expand_dims", "matrix_transpose", "permute_dims", "reshape", "squeeze", "transpose", "unstack",
+    "broadcast_to", "expand_dims", "flip", "matrix_transpose", "moveaxis", "permute_dims", "reshape", "squeeze",
+    "swapaxes", "transpose", "unstack",
 }  # fmt: skip
 #: Options that say how the result is stored, which is not for the traced program to say; their neutral values.
 _STORAGE = {
@@ -75,9 +75,10 @@ def array_function(self: Any, function: Any, types: Any, arguments: Sequence[Any
     """`function(*arguments, **options)`; `np.linalg.norm` is looked up as `linalg.norm` first."""
     name = function.__name__
     inner = (function.__module__ or "").removeprefix("numpy").strip(".")
-    qualified = f"{inner}.{name}" if inner in ("linalg", "fft") else name
-    wanted = qualified if qualified in FUNCTIONS else name if inner != "fft" else qualified
-    return _stored(f"np.{qualified}", lambda *xs, **kw: _by_name(wanted, xs, kw, f"np.{qualified}"), arguments, options)
+    within = inner if inner in ("linalg", "fft") else ""
+    return _stored(
+        f"np.{within}{'.' * bool(within)}{name}", lambda *xs, **kw: _by_name(name, xs, kw, within), arguments, options
+    )
 
 
 def called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,17 +97,20 @@ def called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 # --- which function ---------------------------------------------------------------------------------------------------
 
 
-def _by_name(name: str, arguments: Sequence[Any], options: Mapping[str, Any], shown: str = "") -> Any:
-    shown = shown or f"np.{name}"
-    function = FUNCTIONS.get(name)
+def _by_name(name: str, arguments: Sequence[Any], options: Mapping[str, Any], within: str = "") -> Any:
+    """What `np.name`, or `np.within.name`, means on these arguments."""
+    shown = f"{within}.{name}" if within else name
+    function = FUNCTIONS.get(shown)
     if function is not None:
-        return _bound(function, arguments, options, shown)
-    function = counterpart(_OTHER_NAMES.get(name, name))
+        return _bound(function, arguments, options, f"np.{shown}")
+    function = counterpart(_OTHER_NAMES.get(name, name), within)
     if function is None:
-        raise _no_counterpart(shown)
+        raise _no_counterpart(f"np.{shown}")
     parameters = _signature(function).parameters
     renamed = {k if k in parameters else _OTHER_PARAMETERS.get(k, k): v for k, v in options.items()}
-    result = _bound(function, arguments, renamed, shown, f"gs.{function.__name__}")
+    first = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_ONLY][len(arguments) :]
+    arguments = [*arguments, *(renamed.pop(p) for p in first if p in renamed)]
+    result = _bound(function, arguments, renamed, f"np.{shown}", f"gs.{function.__name__}")
     return fresh(result, arguments) if isinstance(result, Expr) and name not in _VIEWS else result
 
 
@@ -163,7 +167,7 @@ def _stored(name: str, function: Callable[..., Any], arguments: Sequence[Any], o
         return function(*arguments, **rest)
     result = function(*arguments, **rest)
     if dtype is not None:
-        result = _typed(name, result, dtype)
+        result = _typed(result, dtype)
     if out is None:
         return result
     if as_expr(result).shape != out.shape:
@@ -172,14 +176,8 @@ def _stored(name: str, function: Callable[..., Any], arguments: Sequence[Any], o
     return out
 
 
-def _typed(name: str, result: Any, dtype: Any) -> Any:
-    wanted = np.dtype(getattr(dtype, "name", dtype)).name
-    if not isinstance(result, Expr) or result.type.dtype.name == wanted:
-        return result
-    convert = counterpart("astype")
-    if convert is None:
-        raise TraceError(f"{name}(dtype={wanted}): the result is {result.type.dtype.name}; leave dtype= out")
-    return convert(result, wanted)
+def _typed(result: Any, dtype: Any) -> Any:
+    return stored(result, dtype_named(dtype)) if isinstance(result, Expr) else result
 
 
 def _at(name: str, ufunc: Any, operands: Sequence[Any]) -> None:

@@ -20,14 +20,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .. import types
 from ..errors import ShapeError, TraceError
 from ..origin import Origin, caller_origin
 from ..trace import Expr, _describe, _recording, as_expr
-from ..types import Shape, format_shape, static_shape
+from ..types import DType, Shape, format_shape, static_shape
 from . import arithmetic, indexing, selection
 from .indexing import Key
 from .joining import stack
 from .layout import broadcast_to, reshape
+from .lazy import gs
 from .masked import Masked
 from .updates import arranged, assemble, key_of, shaped, taken
 
@@ -373,8 +375,7 @@ def _lying(places: np.ndarray, key: Any, x: Expr) -> np.ndarray:
 
 def _fitting(value: Expr, shape: Shape, x: Expr) -> Expr:
     """`value` as NumPy would store it in `x`: of its dtype, and broadcast to `shape`."""
-    if value.dtype != x.dtype:
-        value = _STORED[x.type.dtype.kind](value)
+    value = stored(value, x.type.dtype)
     extra = value.ndim - len(shape)
     if extra > 0 and all(d == 1 for d in value.shape[:extra]):
         value = reshape(value, value.shape[extra:])
@@ -389,10 +390,30 @@ def _fitting(value: Expr, shape: Shape, x: Expr) -> Expr:
         ) from None
 
 
-_STORED: dict[str, Callable[[Expr], Expr]] = {
-    "float": lambda value: selection.where(value, 1.0, 0.0),
-    "bool": lambda value: selection.not_equal(value, 0.0),
+_TO_KIND: dict[tuple[str, str], Callable[[Expr], Expr]] = {
+    ("bool", "float"): lambda value: selection.where(value, 1.0, 0.0),
+    ("float", "bool"): lambda value: selection.not_equal(value, 0.0),
 }
+
+
+def stored(value: Expr, dtype: DType) -> Expr:
+    """`value` as an array of `dtype` holds it."""
+    if value.type.dtype == dtype:
+        return value
+    convert = _TO_KIND.get((value.type.dtype.kind, dtype.kind))
+    return gs.astype(value, dtype) if convert is None else convert(value)
+
+
+def dtype_named(dtype: Any) -> DType:
+    """The dtype that `float`, `"float64"`, `np.float64` or a dtype record names."""
+    try:
+        name = dtype.name if isinstance(dtype, DType) else np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    known = {d.name: d for d in vars(types).values() if isinstance(d, DType)}
+    if name not in known:
+        raise TraceError(f"dtype {name} is not one of traced values; those are {', '.join(known)}")
+    return known[name]
 
 
 def in_place(function: Callable[[Any, Any], Expr]) -> Callable[[Expr, Any], Expr]:

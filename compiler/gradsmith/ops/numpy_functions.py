@@ -10,8 +10,6 @@ from __future__ import annotations
 import builtins
 import itertools
 import math
-import operator
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,33 +18,12 @@ import numpy as np
 from ..errors import ShapeError, TraceError
 from ..trace import Expr, as_expr
 from ..types import static_shape
+from .lazy import counterpart, gs
 from .masked import NEUTRAL, Masked
-from .memory import copy, fresh, setitem, window
+from .memory import copy, dtype_named, fresh, stored, window
 
-__all__ = ["FUNCTIONS", "METHODS", "REDUCTIONS", "MissingError", "counterpart"]
+__all__ = ["FUNCTIONS", "METHODS", "REDUCTIONS", "real_array_refused"]
 
-
-def counterpart(name: str) -> Callable[..., Any] | None:
-    """The public gs function called `name`, or None."""
-    found = getattr(sys.modules["gradsmith.ops"], name, None)
-    return found if callable(found) and not isinstance(found, type) else None
-
-
-class MissingError(AttributeError):
-    """A gs function that a NumPy function is composed of, and that does not exist."""
-
-
-class _Namespace:
-    """gs functions by name, as they are when called: `gs.roll(x, 1)`."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        found = counterpart(name)
-        if found is None:
-            raise MissingError(f"gs.{name}")
-        return found
-
-
-gs = _Namespace()
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 Axis = int | Sequence[int] | None
@@ -138,15 +115,6 @@ def ptp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return gs.max(a, axis=axis, keepdims=keepdims) - gs.min(a, axis=axis, keepdims=keepdims)
 
 
-def _cumulative(name: str) -> Callable[..., Any]:
-    def cumulative(a: Any, axis: int | None = None) -> Any:
-        return getattr(gs, name)(gs.ravel(a) if axis is None else a, axis=0 if axis is None else axis)
-
-    return cumulative
-
-
-FUNCTIONS["cumsum"], FUNCTIONS["cumprod"] = _cumulative("cumulative_sum"), _cumulative("cumulative_prod")
-
 #: Ufuncs whose `.reduce` is a gs reduction, and whose `.accumulate` is a cumulative one.
 REDUCTIONS = {
     "add": ("sum", "cumulative_sum"), "multiply": ("prod", "cumulative_prod"), "maximum": ("max", "cummax"),
@@ -159,15 +127,15 @@ REDUCTIONS = {
 
 
 def _filled(value: float) -> Callable[..., Any]:
-    def filled(shape: Any) -> Any:
-        return copy(gs.broadcast_to(value, shape))
+    def filled(shape: Any, dtype: Any = float) -> Any:
+        return copy(gs.broadcast_to(stored(as_expr(value), dtype_named(dtype)), shape))
 
     return filled
 
 
 def _filled_like(value: float) -> Callable[..., Any]:
-    def filled_like(a: Any, shape: Any = None) -> Any:
-        return copy(gs.broadcast_to(value, as_expr(a).shape if shape is None else shape))
+    def filled_like(a: Any, dtype: Any = None, shape: Any = None) -> Any:
+        return full_like(a, value, dtype, shape)
 
     return filled_like
 
@@ -177,25 +145,29 @@ for _name, _value in (("zeros", 0.0), ("ones", 1.0), ("empty", 0.0)):
 
 
 @_numpy()
-def full(shape: Any, fill_value: Any) -> Any:
-    return copy(gs.broadcast_to(fill_value, shape))
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+    value = as_expr(fill_value)
+    return copy(gs.broadcast_to(value if dtype is None else stored(value, dtype_named(dtype)), shape))
 
 
 @_numpy()
-def full_like(a: Any, fill_value: Any, shape: Any = None) -> Any:
-    return copy(gs.broadcast_to(fill_value, as_expr(a).shape if shape is None else shape))
+def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Any:
+    x = as_expr(a)
+    wanted = x.type.dtype if dtype is None else dtype_named(dtype)
+    return copy(gs.broadcast_to(stored(as_expr(fill_value), wanted), x.shape if shape is None else shape))
 
 
 @_numpy("array")
-def array(object: Any, *, copy: bool | None = True, ndmin: int = 0) -> Any:
-    x = as_expr(object)
+def array(object: Any, dtype: Any = None, *, copy: bool | None = True, ndmin: int = 0) -> Any:
+    x = as_expr(object) if dtype is None else stored(as_expr(object), dtype_named(dtype))
     x = gs.reshape(x, (*(1 for _ in range(ndmin - x.ndim)), *x.shape)) if ndmin > x.ndim else x
     return x if copy is not True and isinstance(object, Expr) else fresh(x)
 
 
 @_numpy("asarray", "asanyarray", "ascontiguousarray", "asarray_chkfinite", "require")
-def asarray(a: Any) -> Any:
-    return a if isinstance(a, Expr) else fresh(a)
+def asarray(a: Any, dtype: Any = None) -> Any:
+    x = a if dtype is None else stored(as_expr(a), dtype_named(dtype))
+    return x if x is a and isinstance(a, Expr) else fresh(x)
 
 
 @_numpy("copy")
@@ -210,21 +182,15 @@ def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-for _made in (np.arange, np.eye, np.identity, np.tri):
+for _made in (np.arange, np.eye, np.identity, np.tri):  # with like=, of numbers
     FUNCTIONS[_made.__name__] = _constant(_made)
 
 
 @_numpy()
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, axis: int = 0) -> Any:
-    start, stop = as_expr(start), as_expr(stop)
-    steps = max(num - 1 if endpoint else num, 1)
-    apart = (stop - start) / float(steps)
-    along = np.arange(float(num)).reshape(-1, *(1 for _ in apart.shape))
-    found = start + apart * along
-    if endpoint and num > 1:
-        found = copy(found)
-        setitem(found, -1, stop)  # the end itself, as NumPy has it
-    found = _moveaxis(found, 0, axis) if axis else found
+    found = gs.linspace(start, stop, num, endpoint=endpoint)
+    found = gs.moveaxis(found, 0, axis) if axis else found
+    apart = (as_expr(stop) - start) / float(builtins.max(num - 1 if endpoint else num, 1))
     return (found, apart) if retstep else found
 
 
@@ -256,30 +222,11 @@ def flatten(a: Any, order: str = "C") -> Any:
     return fresh(ravel(a, order))
 
 
-def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
-    x = as_expr(a)
-    sources, ends = ([operator.index(i) % x.ndim for i in np.atleast_1d(v)] for v in (source, destination))
-    order = [i for i in range(x.ndim) if i not in sources]
-    for end, start in sorted(zip(ends, sources, strict=True)):
-        order.insert(end, start)
-    return gs.permute_dims(a, tuple(order))
-
-
-FUNCTIONS["moveaxis"] = _moveaxis
-
-
 @_numpy()
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     count = as_expr(a).ndim
     axis, start = axis % count, start + count if start < 0 else start
-    return _moveaxis(a, axis, start - 1 if axis < start else start)
-
-
-@_numpy()
-def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
-    order = list(range(as_expr(a).ndim))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
-    return gs.permute_dims(a, tuple(order))
+    return gs.moveaxis(a, axis, start - 1 if axis < start else start)
 
 
 def _at_least(count: int, place: Callable[[int], tuple[int, ...]]) -> Callable[..., Any]:
@@ -295,25 +242,14 @@ FUNCTIONS["atleast_2d"] = _at_least(2, lambda have: (0, 1)[: 2 - have])
 FUNCTIONS["atleast_3d"] = _at_least(3, lambda have: {0: (0, 1, 2), 1: (0, 2), 2: (2,)}[have])
 
 
-def _flipped(a: Any, axes: Sequence[int]) -> Any:
-    x = as_expr(a)
-    wanted = {i % x.ndim for i in axes}
-    return a[tuple(slice(None, None, -1) if i in wanted else slice(None) for i in range(x.ndim))]
-
-
-@_numpy()
-def flip(m: Any, axis: Axis = None) -> Any:
-    return _flipped(m, range(as_expr(m).ndim) if axis is None else [axis] if isinstance(axis, int) else axis)
-
-
 @_numpy()
 def flipud(m: Any) -> Any:
-    return _flipped(m, (0,))
+    return gs.flip(m, axis=0)
 
 
 @_numpy()
 def fliplr(m: Any) -> Any:
-    return _flipped(m, (1,))
+    return gs.flip(m, axis=1)
 
 
 @_numpy()
@@ -321,17 +257,11 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     first, second = axes
     turns = {
         0: lambda: m,
-        1: lambda: swapaxes(_flipped(m, (second,)), first, second),
-        2: lambda: _flipped(m, axes),
-        3: lambda: _flipped(swapaxes(m, first, second), (second,)),
+        1: lambda: gs.swapaxes(gs.flip(m, axis=second), first, second),
+        2: lambda: gs.flip(m, axis=axes),
+        3: lambda: gs.flip(gs.swapaxes(m, first, second), axis=second),
     }
     return turns[k % 4]()
-
-
-@_numpy()
-def broadcast_arrays(*arrays: Any) -> Any:
-    wanted = np.broadcast_shapes(*(static_shape(as_expr(a).shape) for a in arrays))
-    return tuple(gs.broadcast_to(a, wanted) for a in arrays)
 
 
 # --- joining and splitting --------------------------------------------------------------------------------------------
@@ -480,21 +410,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0.
 
 
 @_numpy()
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    x = as_expr(a)
-    ends = [e for e in (prepend, a, append) if e is not None]
-    if len(ends) > 1:
-        one = tuple(1 if i == axis % x.ndim else d for i, d in enumerate(x.shape))
-        x = gs.concatenate([gs.broadcast_to(e, one) if as_expr(e).ndim == 0 else e for e in ends], axis=axis)
-    for _ in range(n):
-        before = (slice(None),) * (axis % x.ndim)
-        x = x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
-    return x
-
-
-@_numpy()
 def ediff1d(ary: Any) -> Any:
-    return diff(gs.ravel(ary))
+    return gs.diff(gs.ravel(ary))
 
 
 @_numpy()
@@ -503,7 +420,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     before = (slice(None),) * (axis % values.ndim)
     width: Any = dx
     if x is not None:
-        width = diff(x, axis=axis if as_expr(x).ndim > 1 else -1)
+        width = gs.diff(x, axis=axis if as_expr(x).ndim > 1 else -1)
         if as_expr(x).ndim == 1:
             width = gs.reshape(width, [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)])
     return gs.sum(width * (values[(*before, slice(1, None))] + values[(*before, slice(None, -1))]) * 0.5, axis=axis)
@@ -569,60 +486,15 @@ def kron(a: Any, b: Any) -> Any:
 
 
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    x = _moveaxis(a, (axis1, axis2), (-2, -1))
+    count = as_expr(a).ndim
+    ends = (axis1 % count, axis2 % count)
+    x = gs.permute_dims(a, (*(i for i in range(count) if i not in ends), *ends))
     rows, columns = static_shape(x.shape)[-2:]
     first = np.arange(builtins.max(0, builtins.min(rows + builtins.min(offset, 0), columns - builtins.max(offset, 0))))
     return window(x, (..., first - builtins.min(offset, 0), first + builtins.max(offset, 0)))
 
 
 FUNCTIONS["diagonal"] = _diagonal
-
-
-@_numpy()
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    return gs.sum(_diagonal(a, offset, axis1, axis2), axis=-1)
-
-
-@_numpy()
-def diag(v: Any, k: int = 0) -> Any:
-    x = as_expr(v)
-    if x.ndim == 2:
-        return copy(_diagonal(x, k))
-    if x.ndim != 1:
-        raise ShapeError(f"np.diag: takes one or two axes, not {x.ndim}")
-    count = x.size + abs(k)
-    found = FUNCTIONS["zeros"]((count, count))
-    places = np.arange(x.size)
-    setitem(found, (places + builtins.max(-k, 0), places + builtins.max(k, 0)), x)
-    return found
-
-
-@_numpy("linalg.norm")
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Vector norms of any order; of matrices, those that need no eigenvalues."""
-    a = as_expr(x)
-    if axis is None and ord is not None and a.ndim > 2:
-        raise ShapeError(f"np.linalg.norm: {a.ndim} axes with ord={ord!r} need axis=")
-    axes = tuple(range(a.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    if ord is None or ord == "fro" or (ord == 2 and len(axes) == 1):
-        return gs.sqrt(gs.sum(gs.square(a), axis=axes, keepdims=keepdims))
-    if len(axes) == 2:
-        sums = {1: (0, gs.max), -1: (0, gs.min), math.inf: (1, gs.max), -math.inf: (1, gs.min)}
-        if ord not in sums:
-            raise TraceError(f"np.linalg.norm: ord={ord!r} of a matrix needs singular values, which gradsmith has not")
-        summed, choose = sums[ord]
-        each = gs.sum(gs.absolute(a), axis=axes[summed], keepdims=True)
-        result = choose(each, axis=axes[1 - summed], keepdims=True)
-        return result if keepdims else gs.squeeze(result, axes)
-    if ord in (math.inf, -math.inf):
-        return (gs.max if ord > 0 else gs.min)(gs.absolute(a), axis=axes, keepdims=keepdims)
-    if ord == 0:
-        return gs.sum(gs.where(a != 0.0, 1.0, 0.0), axis=axes, keepdims=keepdims)
-    if ord == 1:
-        return gs.sum(gs.absolute(a), axis=axes, keepdims=keepdims)
-    if not isinstance(ord, int | float):
-        raise TraceError(f"np.linalg.norm: ord={ord!r} is not the order of a vector norm")
-    return gs.sum(gs.absolute(a) ** float(ord), axis=axes, keepdims=keepdims) ** (1.0 / ord)
 
 
 @_numpy("linalg.multi_dot")
@@ -714,9 +586,11 @@ METHODS: dict[str, Callable[..., Any]] = {"flatten": flatten, "fill": fill}
 METHODS |= {
     name: FUNCTIONS[name]
     for name in (
-        "clip", "copy", "cumprod", "cumsum", "diagonal", "max", "mean", "min", "prod", "put", "ravel", "round", "std",
-        "sum", "swapaxes", "trace", "var",
+        "clip", "copy", "diagonal", "max", "mean", "min", "prod", "put", "ravel", "round", "std", "sum", "var",
     )
 }  # fmt: skip
 #: Methods that are the gs function of their name.
-DELEGATED = ("all", "any", "argmax", "argmin", "argsort", "dot", "repeat", "searchsorted", "squeeze", "take")
+DELEGATED = (
+    "all", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "dot", "repeat", "searchsorted", "squeeze",
+    "swapaxes", "take", "trace",
+)  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any
 from ..trace import Expr
 from . import arithmetic, contraction, layout, memory, namespace, selection
 from .dispatch import array_function, array_ufunc, called
+from .lazy import counterpart
 from .masked import Masked, elementwise
-from .numpy_functions import DELEGATED, METHODS, counterpart
+from .numpy_functions import DELEGATED, METHODS
 
 _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "add": arithmetic.add,
