@@ -65,8 +65,9 @@ class Expr:
     """A traced value: a scalar or an array that will be computed by the generated code.
 
     Supports Python's arithmetic, comparison and logical operators, `@`, indexing and slicing with static indices,
-    and the array attributes `shape`, `ndim`, `size`, `dtype`, `T`. Text conversion shows the expression's type; the
-    value does not exist before the generated code runs, so `if`, `float()` and the like raise `TraceError`.
+    and the array attributes `shape`, `ndim`, `size`, `dtype`, `T`. `x[key] = v` and `x += v` change what the object
+    stands for, with NumPy's aliasing, and never a node. Text conversion shows the expression's type; the value does not
+    exist before the generated code runs, so `if`, `float()` and the like raise `TraceError`.
     """
 
     __slots__ = ("__weakref__", "args", "memory", "op", "origin", "params", "serial", "type")

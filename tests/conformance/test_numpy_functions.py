@@ -202,7 +202,7 @@ WITH = {
     "log2": {"log2, log10": (lambda x: np.log2(x) + np.log10(x), [V])},
     "cbrt": {"cbrt": (np.cbrt, [V])},
     "logaddexp": {"logaddexp": (np.logaddexp, [V, W])},
-    "remainder": {"remainder": (lambda x, y: x % y + np.remainder(x, y), [V, W])},
+    "remainder": {"remainder": (lambda x, y: np.remainder(x, y) + np.floor_divide(x, y) * x, [V, W])},
     "tril": {"tril, triu": (lambda x: (np.tril(x), np.triu(x, 1)), [M])},
     "meshgrid": {"meshgrid": (lambda x, y: np.meshgrid(x, y, indexing="ij"), [V, (3,)])},
 }
