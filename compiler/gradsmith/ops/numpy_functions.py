@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import ShapeError, TraceError
 from ..trace import Expr, as_expr
 from ..types import static_shape
-from .lazy import counterpart, gs
+from .lazy import gs
 from .masked import NEUTRAL, Masked
 from .memory import copy, dtype_named, fresh, stored, window
 
@@ -67,8 +67,7 @@ FUNCTIONS["amax"], FUNCTIONS["amin"] = FUNCTIONS["max"], FUNCTIONS["min"]
 
 def _count(a: Expr, axis: Axis, where: Any, keepdims: bool) -> Any:
     """How many elements a mean is over, given which count."""
-    ones = gs.where(where, gs.ones_like(a) if counterpart("ones_like") else a * 0.0 + 1.0, 0.0)
-    return gs.sum(ones, axis=axis, keepdims=keepdims)
+    return gs.sum(gs.broadcast_to(gs.where(where, 1.0, 0.0), a.shape), axis=axis, keepdims=keepdims)
 
 
 @_numpy()
@@ -106,7 +105,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, keepdims: bool = Fal
     if w.shape != x.shape:
         if not isinstance(axis, int) or w.ndim != 1:
             raise ShapeError("np.average: weights of another shape are one axis of numbers, and axis= says which")
-        w = gs.reshape(w, [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]) + x * 0.0
+        w = gs.broadcast_to(gs.reshape(w, [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)]), x.shape)
     return gs.sum(x * w, axis=axis, keepdims=keepdims) / gs.sum(w, axis=axis, keepdims=keepdims)
 
 

@@ -107,6 +107,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "__getitem__": memory.getitem,
     "__setitem__": memory.setitem,
     "__copy__": memory.copy,
+    "__deepcopy__": lambda self, _: memory.copy(self),
     "__array_ufunc__": array_ufunc,
     "__array_function__": array_function,
     "__array_namespace__": namespace.namespace_of,

@@ -16,11 +16,12 @@ import numpy as np
 from ..errors import ShapeError
 from ..index import Index
 from ..registry import Assembly, Params
-from ..trace import Expr, as_expr, op
+from ..trace import Expr, as_expr, constant, op
 from ..types import Shape, Type, format_shape, static_shape
 from ._declare import Traced, free
 from .indexing import Key, _index, _index_source, _key_text, _numpy_key, _result_shape, positions
 from .layout import broadcast_to, reshape, transpose
+from .lazy import gs
 
 __all__ = ["assemble", "key_of", "put", "shaped", "taken", "whole"]
 
@@ -62,13 +63,19 @@ def _vjp(g: Expr, y: Expr, *parts: Expr, shape: Shape, keys: Sequence[Key]) -> t
     for number, key in enumerate(keys):
         later = keys[number + 1 :]
         if _is_whole(key, shape) and 0 < len(later) <= _FEW:
-            zeros = [broadcast_to(0.0, _result_shape(k, shape)) for k in later]
+            zeros = [broadcast_to(_zero(g), _result_shape(k, shape)) for k in later]
             shares.append(assemble(g, *zeros, shape=shape, keys=(key, *later)))
             continue
         share = g if _is_whole(key, shape) else _index(g, key=key)
         covered = _covered(key, later, shape)
-        shares.append(put(share, np.flatnonzero(covered), 0.0) if covered.any() else share)
+        shares.append(put(share, np.flatnonzero(covered), _zero(share)) if covered.any() else share)
     return tuple(shares)
+
+
+def _zero(like: Expr) -> Expr:
+    """The number 0 in the dtype of `like`: parts of one array have one dtype."""
+    zero = constant(0.0)
+    return zero if zero.type.dtype == like.type.dtype else gs.astype(zero, like.type.dtype)
 
 
 def _evaluate(*parts: Any, shape: Shape, keys: Sequence[Key]) -> Any:
