@@ -19,6 +19,8 @@ from .function import CompiledFunction as CompiledFunction
 from .graph import Graph as Graph
 from .ops import *
 from .ops import linalg as linalg
+from .ops.namespace import __array_api_version__ as __array_api_version__
+from .ops.namespace import __array_namespace_info__ as __array_namespace_info__
 from .target import target_names as target_names
 from .trace import Expr as Expr
 from .trace import constant as constant

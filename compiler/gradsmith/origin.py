@@ -58,8 +58,8 @@ def caller_origin() -> Origin:
     frame: FrameType | None = sys._getframe(1)
     is_result = True
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        # the frames of this function and of apply() are on the way to the result by construction
-        if frame.f_code.co_name not in ("caller_origin", "apply", "_record"):
+        # the frames of this function, of apply() and of copy() are on the way to the result by construction
+        if frame.f_code.co_name not in ("caller_origin", "apply", "_record", "copy"):
             is_result = is_result and _destination(frame.f_code, frame.f_lasti) == _RETURNED
         frame = frame.f_back if frame.f_code.co_filename != _COMMAND_LINE else None
     if frame is None:

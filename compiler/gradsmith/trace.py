@@ -66,11 +66,12 @@ class Expr:
     """A traced value: a scalar or an array that will be computed by the generated code.
 
     Supports Python's arithmetic, comparison and logical operators, `@`, indexing and slicing with static indices,
-    and the array attributes `shape`, `ndim`, `size`, `dtype`, `T`. Text conversion shows the expression's type; the
-    value does not exist before the generated code runs, so `if`, `float()` and the like raise `TraceError`.
+    and the array attributes `shape`, `ndim`, `size`, `dtype`, `T`. `x[key] = v` and `x += v` change what the object
+    stands for, with NumPy's aliasing, and never a node. Text conversion shows the expression's type; the value does not
+    exist before the generated code runs, so `if`, `float()` and the like raise `TraceError`.
     """
 
-    __slots__ = ("__weakref__", "args", "op", "origin", "params", "serial", "type")
+    __slots__ = ("__weakref__", "args", "memory", "op", "origin", "params", "serial", "type")
 
     def __init__(
         self, op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin = NOWHERE
@@ -81,9 +82,11 @@ class Expr:
         self.type = type
         self.origin = origin
         self.serial = next(_serial)
+        self.memory: Any = None  # what it is a name of, once it was changed in place: see ops/memory.py
 
     if TYPE_CHECKING:  # bound by ops/operators.py, from the op table
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _binary
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _binary
         __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _binary
         __neg__ = __pos__ = __abs__ = __invert__ = _unary
@@ -95,6 +98,8 @@ class Expr:
         def __eq__(self, other: Any) -> Expr: ...  # type: ignore[override]
         def __ne__(self, other: Any) -> Expr: ...  # type: ignore[override]
         def __getitem__(self, key: Any) -> Expr: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def present(self) -> Expr: ...
 
     @property
     def shape(self) -> Shape:
@@ -134,7 +139,9 @@ class Expr:
         )
 
     def __float__(self) -> NoReturn:
-        _concrete_needed(self, "float()", "keep the value traced and use gs.* functions (gs.exp, not math.exp)")
+        _concrete_needed(
+            self, "float()", f"keep the value traced and use gs.* functions (gs.exp, not math.exp){_STORED}"
+        )
 
     def __int__(self) -> NoReturn:
         _concrete_needed(self, "int()", "keep the value traced; use gs.floor for rounding")
@@ -146,26 +153,16 @@ class Expr:
         _concrete_needed(self, "complex()", "gradsmith computes with real numbers")
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        _concrete_needed(self, "a NumPy array", "put values together with gs.stack, and compute with gs.* functions")
+        _concrete_needed(self, "a NumPy array", f"put values together with gs.stack or np.array([…], like=x){_STORED}")
 
     def __round__(self, _: Any = None) -> NoReturn:
         _concrete_needed(self, "round()", "keep the value traced; gs.floor(x + 0.5) rounds it")
 
-    def __floordiv__(self, _: Any) -> NoReturn:
-        _concrete_needed(self, "//", "write gs.floor(x / y)")
+    def __divmod__(self, other: Any) -> tuple[Expr, Expr]:
+        return self // other, self % other
 
-    def __mod__(self, _: Any) -> NoReturn:
-        _concrete_needed(self, "%", "write x - y*gs.floor(x / y)")
-
-    def __divmod__(self, _: Any) -> NoReturn:
-        _concrete_needed(self, "divmod()", "write gs.floor(x / y) and x - y*gs.floor(x / y)")
-
-    __rfloordiv__, __rmod__, __rdivmod__ = __floordiv__, __mod__, __divmod__
-
-    def __setitem__(self, _: Any, __: Any) -> NoReturn:
-        raise TraceError(
-            f"{_describe(self)} cannot be changed in place: make a new array with gs.where, gs.concatenate or gs.stack"
-        )
+    def __rdivmod__(self, other: Any) -> tuple[Expr, Expr]:
+        return other // self, other % self
 
     def __contains__(self, _: object) -> NoReturn:
         _concrete_needed(self, "`in`", "compare element by element and reduce")
@@ -182,6 +179,12 @@ class Expr:
         if not self.shape:
             raise TraceError(f"{_describe(self)} is a scalar and cannot be iterated or unpacked")
         return (self[i] for i in range(len(self)))
+
+
+_STORED = (
+    "; an array that is to hold it must be traced as well: np.zeros_like(x), np.zeros(shape, like=x) or x.copy() in "
+    "place of np.zeros(shape)"
+)
 
 
 def _describe(x: Expr) -> str:
@@ -283,8 +286,14 @@ def _astype(x: Expr, dtype: DType) -> Expr:
 
 
 def as_expr(value: Any) -> Expr:
-    """`value` as a traced value: itself, or a constant made from a number, a NumPy array or nested sequences."""
-    return value if isinstance(value, Expr) else constant(value)
+    """`value` as a traced value: itself, or a constant made from a number, a NumPy array or nested sequences.
+
+    What was changed in place, and a view of it, is the value that it has now.
+    """
+    if not isinstance(value, Expr):
+        return constant(value)
+    settled = (value.memory is None and value.op.kind != "layout") or _recording.get() is not None
+    return value if settled else value.present()
 
 
 def constant(value: Any, dtype: Any = None) -> Expr:
@@ -419,6 +428,7 @@ def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequen
 
     `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped.
     """
+    outputs = [as_expr(x) for x in outputs]
     needed = _reachable(outputs)
     graph = Graph()
     keys: dict[int, int] = {}
@@ -451,7 +461,7 @@ def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
 
 def input_symbols(outputs: Sequence[Expr]) -> list[Expr]:
     """The symbols that `outputs` depend on, in the order in which they were made."""
-    needed = _reachable(outputs).values()
+    needed = _reachable([as_expr(x) for x in outputs]).values()
     return sorted((x for x in needed if x.op.name == "input"), key=lambda e: e.serial)
 
 

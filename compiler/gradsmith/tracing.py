@@ -159,7 +159,12 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
         symbols += fresh
         parameters.append(Parameter(parameter, tree, tuple(paths)))
         values.append(tree.unflatten(fresh))
-    result = function(*values)
+    try:
+        result = function(*values)
+    except ValueError as error:  # NumPy's "setting an array element with a sequence" hides what is wrong
+        if isinstance(error.__cause__, TraceError):
+            raise error.__cause__ from None
+        raise
     leaves, paths, tree = flatten(result, lambda v: isinstance(v, Expr | np.ndarray))
     if not leaves:
         raise TraceError(

@@ -88,9 +88,12 @@ def cotangent_owners(graph: Graph) -> dict[int, int]:
 
 def _printed(graph: Graph, n: Node) -> tuple[int, ...]:
     """The operands of `n`, without the broadcasts that NumPy's own broadcasting makes needless."""
-    if lookup(n.op).kind != "elementwise" or not n.type.shape:
-        return n.args
+    op = lookup(n.op)
     short = tuple(graph.nodes[a]["args"][0] if graph.nodes[a]["op"] == "broadcast_to" else a for a in n.args)
+    if op.statements:  # assignments to places, which a number fills
+        return tuple(s if graph.nodes[s]["shape"] == () else a for s, a in zip(short, n.args, strict=True))
+    if op.kind != "elementwise" or not n.type.shape:
+        return n.args
     for skipped in range(len(n.args) + 1):  # keep explicit as few of the first broadcasts as the shape needs
         candidate = n.args[:skipped] + short[skipped:]
         if np.broadcast_shapes(*(graph.nodes[a]["shape"] for a in candidate)) == n.type.shape:

@@ -97,7 +97,7 @@ def straight(
             operands[0] = Text(target.literals["typed"].format(value=operands[0].text, dtype=dtype))
         if target.name in op.statements:
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
-            types = [graph.node(a).type for a in n.args]
+            types = [graph.node(a).type for a in planned.operands[n.key]]
             lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
             steps.append((n.origin, _lines(lines)))
             texts[n.key] = Text(name)

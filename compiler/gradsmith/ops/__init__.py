@@ -25,6 +25,7 @@ from .logarithms import *
 from .logic import *
 from .losses import *
 from .manipulation import *
+from .memory import *
 from .network import *
 from .plane import *
 from .reduction import *

@@ -13,6 +13,7 @@ from ..registry import Params
 from ..trace import Expr, as_expr, constant, op
 from ..types import DTYPES, DType, Type, as_dtype, promote
 from ._declare import Traced, free, numpy_name
+from .lazy import gs
 
 __all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 
@@ -68,8 +69,8 @@ _astype: Traced = op(
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Expr:
     """`x` with elements of type `dtype`; a float becomes an integer by dropping its fraction.
 
-    The gradient passes between floats; there is none through integers and booleans. `copy` changes nothing here: a
-    traced value is never shared with another.
+    The gradient passes between floats; there is none through integers and booleans. The result shares no memory with
+    `x`, whatever `copy` says.
 
     >>> import gradsmith as gs
     >>> gs.astype(gs.symbol("x", (3,)), gs.float32).dtype
@@ -77,7 +78,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Expr:
     """
     value, wanted = as_expr(x), as_dtype(dtype)
     if value.dtype == wanted:
-        return value
+        copied: Expr = gs.copy(value)
+        return copied
     if value.op.name == "constant":
         return constant(np.asarray(value.params["value"]), wanted)
     return _astype(value, dtype=wanted)

@@ -47,7 +47,7 @@ def _entry_text(entry: Any, size: Any) -> str:
     start, step, count = entry
     stop = start + step * count
     first = "" if start == (0 if step > 0 else size - 1) else str(start)
-    last = "" if stop == (size if step > 0 else -1) else str(stop)
+    last = "" if stop < 0 or (step > 0 and stop == size) else str(stop)  # backwards past the start: no bound
     return f"{first}:{last}" + (f":{step}" if step != 1 else "")
 
 

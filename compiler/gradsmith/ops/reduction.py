@@ -19,6 +19,7 @@ from .elementary import exp, log
 from .indexing import getitem
 from .joining import concatenate
 from .layout import broadcast_to, reshape, transpose
+from .memory import copy
 from .selection import equal, where
 
 __all__ = ["logsumexp", "max", "mean", "min", "mse", "prod", "softmax", "sum"]
@@ -87,7 +88,7 @@ def _reduction(name: str, function: Any, torch: str, *, widens: bool = False, **
         if value.dtype == INT32 and widens:
             value = astype(value, INT64)  # as the array API asks, against overflow
         if not axes and value.dtype.kind != "bool":
-            return value  # nothing is reduced
+            return copy(value)  # nothing is reduced
         return record(value, axis=axes, keepdims=bool(keepdims))
 
     reduce.__name__ = reduce.__qualname__ = name
