@@ -231,9 +231,12 @@ def test_check_mismatch_is_status_1(run: Run, monkeypatch: pytest.MonkeyPatch):
 
 def test_check_without_torch(run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    done = run("check", "x*y")
+    done = run("check", "x*y", "--against", "torch")
     assert (done.status, done.out) == (2, "")
     assert "pip install 'gradsmith[torch]'" in done.err
+    done = run("check", "x*y")
+    assert (done.status, done.err) == (0, "")
+    assert "against mpmath" in done.out
 
 
 # --- explain and graph ------------------------------------------------------------------------------------------------

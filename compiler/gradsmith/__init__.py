@@ -20,3 +20,4 @@ from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
 from .types import Dim as Dim
+from .verification.grad_check import grad_check as grad_check

@@ -113,7 +113,7 @@ def _mpmath(subject: Subject, points: int, seed: int) -> Reference:
             with mp.workdps(DIGITS):
                 mp.mp.dps = _working_digits(graph, point)
                 exact = evaluate_mp(graph, point)
-                wanted = [_known(np.vectorize(float, otypes=[float])(exact[k]), plain[k]) for k in graph.outputs]
+                wanted = [_known(exact[k], plain[k]) for k in graph.outputs]
         if subject.kind == "value":
             return wanted
         places = [(i, at) for i in subject.by for at in np.ndindex(np.shape(point[i]))]
@@ -134,8 +134,9 @@ def _working_digits(graph: Graph, point: Sequence[Any]) -> int:
         return DIGITS
 
 
-def _known(exact: Any, plain: Any) -> Any:
+def _known(precise: Any, plain: Any) -> Any:
     """The exact numbers; where there is none, IEEE's infinity or NaN, and masked where NumPy has a finite number."""
+    exact = np.array([float(v) for v in np.ravel(precise)]).reshape(np.shape(precise))
     settled = np.isfinite(exact) | ~np.isfinite(plain)
     return np.ma.MaskedArray(np.where(np.isnan(exact), plain, exact), ~settled)
 
