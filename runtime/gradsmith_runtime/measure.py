@@ -141,8 +141,8 @@ def _outputs(who: str, outputs: Sequence[Any], names: Sequence[str]) -> list[Arr
     return [array if array.dtype in INTEGERS else array.astype(np.float64) for array in arrays]
 
 
-def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: Inputs) -> Gap:
-    """Compare one output at one point."""
+def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: Inputs, excused: Any = False) -> Gap:
+    """Compare one output at one point; `excused` elements are no mismatches."""
     if got.shape != want.shape:
         return _wrong(name, got, want, f"its shape is {got.shape}, expected {want.shape}", inputs)
     known, want = ~np.ma.getmaskarray(want), np.ma.getdata(want)
@@ -162,6 +162,7 @@ def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: I
     wrong = finite & ~(error <= bound)
     if tolerance.max_ulp is not None:
         wrong |= finite & (ulps > tolerance.max_ulp) & (error > tolerance.atol)
+    wrong &= ~np.asarray(excused)
     odd = ~finite & ~better & ~equal & known
     excess = np.where(odd, np.inf, np.where(finite, excess, 0.0))
 
@@ -206,7 +207,7 @@ def _judged(
         return gap
     name = gap.mismatch.output if gap.mismatch else ""
     settled: list[Finding] = []
-    corrected = want.copy()
+    corrected, excused = want.copy(), np.zeros(want.shape, dtype=bool)
     for place in np.argwhere(wrong):
         at = tuple(int(p) for p in place)
         exact = exact_at(at) if exact_at is not None else None
@@ -218,11 +219,11 @@ def _judged(
         elif slack_at is not None and error <= slack_at(at):
             reason = "as near as the rounding of the inputs allows"
         if reason:
-            corrected[at] = got[at] if exact is None else exact
+            corrected[at], excused[at] = truth, True
             settled.append(Finding(name, at, float(got[at]), float(want[at]), reason, 1, inputs))
     if not settled:
         return gap
-    new = _measure(name, got, np.ma.MaskedArray(corrected, ~known), tolerance, inputs)
+    new = _measure(name, got, np.ma.MaskedArray(corrected, ~known), tolerance, inputs, excused)
     return replace(new, note=replace(settled[0], count=len(settled)))
 
 

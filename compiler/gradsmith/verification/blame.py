@@ -158,13 +158,16 @@ def _slopes(graph: Graph, n: Node, operands: Sequence[Any], moving: int) -> Any:
         unit = [np.float64(i == moving) for i in range(len(operands))]
         exact = [mixed(alone, [x[at] for x in operands], [unit]) for at in np.ndindex(shape)]
         return np.array(exact, dtype=np.float64).reshape(shape)
-    scale = np.maximum(1.0, abs(operands[moving]))
+    size = abs(operands[moving])
+    found = np.full(size.shape, np.nan)
+    for scale in (np.maximum(1.0, size), np.where(size > 0.0, size, 1.0)):
 
-    def value(t: float) -> Any:
-        moved = [x + t * scale if i == moving else x for i, x in enumerate(operands)]
-        return op.evaluate(*moved, **n.params)
+        def value(t: float, scale: Any = scale) -> Any:
+            moved = [x + t * scale if i == moving else x for i, x in enumerate(operands)]
+            return op.evaluate(*moved, **n.params)
 
-    return np.asarray(quotient(value, 1.0) / scale)
+        found = np.where(np.isnan(found), quotient(value, 1.0) / scale, found)
+    return found
 
 
 def _structural(

@@ -227,7 +227,7 @@ def _explained(report: Report, case: _Case, noted: bool) -> Report:
 def _measured(entry: Entry, output: int, subject: Subject, noted: bool) -> Entry:
     """`entry` with the condition number at its worst place, and a note if the reference has the larger error there."""
     worst = entry.worst
-    if worst is None or not entry.numbers or worst.reason.startswith(("its shape", "it raised")):
+    if worst is None or not entry.numbers or not np.isfinite(worst.got):
         return entry
     leaves = [value for _, value in worst.inputs]
     entry = replace(entry, condition=_condition(subject, leaves, output, worst.element))

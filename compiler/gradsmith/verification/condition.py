@@ -18,7 +18,7 @@ from .references import Subject
 
 __all__ = ["conditions"]
 
-_STEP = 1e-6  # relative: what follows needs two digits
+_STEP, _SECOND_STEP = 2.0**-36, 1e-4  # relative: small beside 1/condition, and enough for two digits
 _BUDGET = 200_000  # node evaluations at one point
 
 
@@ -48,11 +48,12 @@ def conditions(subject: Subject, leaves: Sequence[Any]) -> list[Any] | None:
     with np.errstate(all="ignore"):
         here = outputs(point)
         growth = [np.zeros(np.shape(v)) for v in here]
+        step = _SECOND_STEP if direction else _STEP
         for i, at in elements:
             ends = []
-            for step in (1.0 + _STEP, 1.0 - _STEP):
+            for factor in (1.0 + step, 1.0 - step):
                 moved = [np.array(x, dtype=np.float64) for x in point]
-                moved[i][at] *= step
+                moved[i][at] *= factor
                 ends.append(outputs(moved))
-            growth = [g + abs(a - b) / (2.0 * _STEP) for g, a, b in zip(growth, *ends, strict=True)]
+            growth = [g + abs(a - b) / (2.0 * step) for g, a, b in zip(growth, *ends, strict=True)]
         return [np.where(g == 0.0, 0.0, g / abs(v)) for g, v in zip(growth, here, strict=True)]

@@ -25,18 +25,27 @@ _RATIO = 4.0
 _KINK = 1e-3
 
 
-def quotient(function: Callable[[float], Array], scale: float, *, rtol: float = 1e-7, atol: float = 1e-9) -> Array:
+def quotient(function: Callable[[float], Array], *scales: float, rtol: float = 1e-7, atol: float = 1e-9) -> Array:
     """The derivative of `function(t)` at 0, element by element; NaN where it is not known to rtol and atol.
 
     Central differences with steps from `scale`/10 down, extrapolated to step 0 (C. J. F. Ridders, "Accurate
     computation of F'(x) and F'(x)F''(x)", 1982): the entry of the tableau that changed least counts, and how much it
-    changed estimates its error. Two one-sided slopes that stay apart as the step shrinks are a kink.
+    changed estimates its error. Two one-sided slopes that stay apart as the step shrinks are a kink. What the first of
+    `scales` does not settle, the next may.
 
     >>> float(quotient(lambda t: np.asarray(np.sin(0.5 + t)), 1.0).round(12)) == round(float(np.cos(0.5)), 12)
     True
     >>> float(quotient(lambda t: np.asarray(abs(t)), 1.0))
     nan
     """
+    found = _extrapolated(function, scales[0], rtol, atol)
+    for scale in scales[1:]:
+        if np.isnan(found).any():
+            found = np.where(np.isnan(found), _extrapolated(function, scale, rtol, atol), found)
+    return found
+
+
+def _extrapolated(function: Callable[[float], Array], scale: float, rtol: float, atol: float) -> Array:
     with np.errstate(all="ignore"):
         middle = np.asarray(function(0.0), dtype=np.float64)
         best, error = np.full(middle.shape, np.nan), np.full(middle.shape, np.inf)
@@ -88,8 +97,8 @@ def _wide(value: Any) -> Any:
 def mixed(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any]]) -> float:
     """The derivative of the one scalar output along all `directions` in turn, by differences in 50 digits.
 
-    A direction has an array for each input. Differences ahead of the point and behind it must agree, or there is a
-    kink: then, and where a value is not finite and real, the answer is NaN.
+    A direction has an array for each input. Differences ahead of the point and behind it, with another step, must
+    agree, or there is a kink: then, and where a value is not finite and real, the answer is NaN.
     """
     import mpmath as mp
 
@@ -99,12 +108,12 @@ def mixed(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any
             mp.mp.dps = digits(graph, leaves) + 10 * (order - 1)
             h = mp.mpf(10) ** (-15 if order == 1 else -13)
             at = [np.asarray(v, dtype=object) + mp.mpf(0) for v in leaves]
-            sides = [_one_sided(graph, at, directions, s * h) for s in (1, -1)]
+            ahead, behind = (_one_sided(graph, at, directions, step) for step in (h, -h / 3))
         except (ArithmeticError, ValueError):
             return float("nan")
-        if abs(sides[0] - sides[1]) > mp.mpf(10) ** -8 * (1 + abs(sides[0])):
+        if abs(ahead - behind) > mp.mpf(10) ** -8 * (1 + abs(ahead)):
             return float("nan")
-        return float((sides[0] + sides[1]) / 2)
+        return float((ahead + 3 * behind) / 4)  # their errors are c*h and -c*h/3
 
 
 def _one_sided(graph: Graph, at: Sequence[Any], directions: Sequence[Sequence[Any]], h: Any) -> Any:

@@ -202,7 +202,9 @@ def _finite(subject: Subject, points: int, seed: int) -> Reference:
                 def value(t: float, unit: Sequence[Any] = unit) -> Any:
                     return evaluate(graph, moved(point, unit, t))[graph.outputs[0]]
 
-                slope[places[number]] = quotient(value, _scale(point, unit))
+                size = abs(float(np.asarray(point[i])[places[number]]))
+                scales = (1.0, size) if 0.0 < size < 0.1 else (max(1.0, size),)
+                slope[places[number]] = quotient(value, *scales)
             wanted.append(np.ma.masked_invalid(slope))
         return wanted
 
