@@ -33,7 +33,8 @@ Inputs = tuple[tuple[str, Leaf], ...]
 Arbiter = Callable[[Sequence[Leaf], int, tuple[int, ...]], float | None]
 #: `slack(leaves, output, element)`: the absolute error there that rounding the inputs alone explains.
 Slack = Callable[[Sequence[Leaf], int, tuple[int, ...]], float]
-ARBITRATED = 24  # elements of one output at one point that an arbiter is asked about
+ARBITRATED = 24  # elements of one output at one point that an arbiter is asked about; of more, so many in between:
+SAMPLED = 8
 
 
 @dataclass(frozen=True)
@@ -203,13 +204,17 @@ def _judged(
     finite = np.isfinite(got) & np.isfinite(want) & known
     with np.errstate(all="ignore"):  # 1e308 - -1e308
         wrong = finite & ~(np.abs(got - want) <= tolerance.atol + tolerance.rtol * np.abs(want))
-    if not 0 < wrong.sum() <= ARBITRATED:
+    if not wrong.any():
         return gap
+    places = [tuple(int(p) for p in place) for place in np.argwhere(wrong)]
+    asked = places
+    if len(places) > ARBITRATED:  # the worst ones, and some of all sizes: if the reference is off at all of them, it is
+        places.sort(key=lambda at: -abs(float(got[at]) - float(want[at])))
+        asked = [places[i] for i in np.linspace(0, len(places) - 1, SAMPLED).astype(int)]
     name = gap.mismatch.output if gap.mismatch else ""
     settled: list[Finding] = []
     corrected, excused = want.copy(), np.zeros(want.shape, dtype=bool)
-    for place in np.argwhere(wrong):
-        at = tuple(int(p) for p in place)
+    for at in asked:
         exact = exact_at(at) if exact_at is not None else None
         truth = want[at] if exact is None else exact
         error = abs(float(got[at]) - truth)
@@ -221,10 +226,12 @@ def _judged(
         if reason:
             corrected[at], excused[at] = truth, True
             settled.append(Finding(name, at, float(got[at]), float(want[at]), reason, 1, inputs))
-    if not settled:
+    if not settled or (len(asked) < len(places) and len(settled) < len(asked)):
         return gap
+    if len(asked) < len(places):
+        excused = wrong
     new = _measure(name, got, np.ma.MaskedArray(corrected, ~known), tolerance, inputs, excused)
-    return replace(new, note=replace(settled[0], count=len(settled)))
+    return replace(new, note=replace(settled[0], count=int(excused.sum())))
 
 
 def _wrong(name: str, got: Array, want: Array, reason: str, inputs: Inputs) -> Gap:

@@ -32,7 +32,7 @@ from .condition import conditions
 from .differences import widened
 from .domain import Domain, bounds, drawn, graph_dtypes, point_leaves, typed
 from .nonfinite import birth
-from .references import REFERENCES, Subject, choose, exact_element
+from .references import REFERENCES, Arbiter, Subject, choose
 
 if TYPE_CHECKING:
     from ..function import CompiledFunction
@@ -80,13 +80,14 @@ def check(
 
     def compared(case: _Case, points: Sequence[Any]) -> Report:
         _log.debug("comparing %s with %s", function.name, route.title)
+        arbiter = Arbiter(case.subject)
         report = compare(
             case.call, route.make(case.subject, len(points), seed), points, case.inputs, case.outputs,
-            arbiter=lambda leaves, output, at: exact_element(case.subject, leaves, output, at),
+            arbiter=arbiter,
             slack=lambda leaves, output, at: _slack(case, leaves, output, at, eps),
             rtol=relative, atol=absolute, max_ulp=max_ulp, against=route.title,
         )  # fmt: skip
-        return _explained(report, case, route.noted)
+        return _explained(report, case, arbiter if route.noted else None)
 
     _log.debug("loading %s", function.name)
     _ = function._functions  # what stands in the way of any call is an error, not a mismatch at every point
@@ -209,7 +210,7 @@ def _condition(subject: Subject, leaves: Sequence[Any], output: int, at: tuple[i
 # --- what a mismatch means --------------------------------------------------------------------------------------------
 
 
-def _explained(report: Report, case: _Case, noted: bool) -> Report:
+def _explained(report: Report, case: _Case, arbiter: Arbiter | None) -> Report:
     """`report` with condition numbers, origins of what is not finite, notes on the reference's errors, and causes."""
     entries = []
     for i, entry in enumerate(report.entries):
@@ -219,21 +220,23 @@ def _explained(report: Report, case: _Case, noted: bool) -> Report:
         ]
         undefined = [replace(f, origin=_origin(f, i, case)) for f in entry.undefined[:1]] + [*entry.undefined[1:]]
         entries.append(
-            replace(_measured(entry, i, case.subject, noted), mismatches=tuple(mismatches), undefined=tuple(undefined))
+            replace(
+                _measured(entry, i, case.subject, arbiter), mismatches=tuple(mismatches), undefined=tuple(undefined)
+            )
         )
-    return replace(report, entries=tuple(entries), causes=tuple(_causes(entries, case)))
+    return replace(report, entries=tuple(entries), causes=tuple(_causes(entries, case, report)))
 
 
-def _measured(entry: Entry, output: int, subject: Subject, noted: bool) -> Entry:
+def _measured(entry: Entry, output: int, subject: Subject, arbiter: Arbiter | None) -> Entry:
     """`entry` with the condition number at its worst place, and a note if the reference has the larger error there."""
     worst = entry.worst
     if worst is None or not entry.numbers or not np.isfinite(worst.got):
         return entry
     leaves = [value for _, value in worst.inputs]
     entry = replace(entry, condition=_condition(subject, leaves, output, worst.element))
-    if not noted or entry.mismatches or worst.got == worst.want or not np.isfinite([worst.got, worst.want]).all():
+    if arbiter is None or entry.mismatches or worst.got == worst.want or not np.isfinite(worst.want):
         return entry
-    exact = exact_element(subject, leaves, output, worst.element)
+    exact = arbiter(leaves, output, worst.element)
     if exact is None or not 2.0 * abs(worst.got - exact) < abs(worst.want - exact):
         return entry
     reason = f"the reference is the worse one: exactly, it is {exact!r}"
@@ -247,7 +250,7 @@ def _origin(finding: Finding, output: int, case: _Case) -> str:
     return str(found) if found is not None else "the graph itself, evaluated by NumPy, gives no such value here"
 
 
-def _causes(entries: Sequence[Entry], case: _Case) -> Iterator[str]:
+def _causes(entries: Sequence[Entry], case: _Case, report: Report) -> Iterator[str]:
     """Whose fault the mismatches are: of rules, of an op's own numbers, or of the code behind a graph that is right."""
     firsts = [(i, entry.mismatches[0]) for i, entry in enumerate(entries) if entry.mismatches]
     slopes = [(i, f) for i, f in firsts if i >= case.subject.values]
@@ -266,7 +269,7 @@ def _causes(entries: Sequence[Entry], case: _Case) -> Iterator[str]:
     if value.shape and not finding.element:
         return  # another shape: the finding says it
     with np.errstate(all="ignore"):
-        agrees = np.isclose(value[finding.element], finding.want, rtol=1e-6, atol=1e-9, equal_nan=True)
+        agrees = np.isclose(value[finding.element], finding.want, rtol=report.rtol, atol=report.atol, equal_nan=True)
     if agrees:
         yield (
             "the graph is right here, evaluated by NumPy, and the generated code is not: the cell of an op is wrong "

@@ -67,6 +67,8 @@ def _extrapolated(function: Callable[[float], Array], scale: float, rtol: float,
                 best, error = np.where(better, new[-1], best), np.where(better, change, error)
                 kinked = (bending > _KINK * abs(new[-1]) + 8.0 * noise) & ~(bending < 0.5 * previous)
                 bend = np.where(better, kinked, bend)
+            if np.all((error <= 0.01 * (rtol * abs(best) + atol)) & (bend == 0)):
+                break
             row = new
             step /= _RATIO
         settled = (error <= rtol * abs(best) + atol) & (bend == 0)

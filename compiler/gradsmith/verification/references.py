@@ -21,11 +21,13 @@ from ..graph import Graph
 from ..registry import lookup
 from .differences import mixed, quotient, widened
 
-__all__ = ["REFERENCES", "Reference", "Route", "Subject", "choose", "exact_element"]
+__all__ = ["REFERENCES", "Arbiter", "Reference", "Route", "Subject", "choose"]
 
 Reference = Callable[..., list[Any]]
-_BUDGET = 400_000  # mpmath operations for one reference over all points; what is beyond it is left out
-_DIFFERENCED = 64  # elements of one gradient that are compared with differences at one point
+_EXACT_BUDGET = 300_000  # mpmath operations of one check; what is beyond it is left out
+_BUDGET = 1_000_000  # node evaluations by NumPy, likewise
+_EVALUATIONS = 16  # that one slope takes, about
+_DIFFERENCED = 64  # elements of one gradient that are compared with differences at one point, at most
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _mpmath(subject: Subject, points: int, seed: int) -> Reference:
     graph = widened(subject.graph)
     generator = np.random.default_rng(seed)
     evaluations = 4 if subject.kind != "hvp" else 8
-    affordable = max(1, _BUDGET // max(1, points * evaluations * operations(graph)))
+    affordable = max(1, _EXACT_BUDGET // max(1, points * evaluations * operations(graph)))
 
     def reference(*leaves: Any) -> list[Any]:
         point, direction = subject.split(leaves)
@@ -148,22 +150,33 @@ def _unit(point: Sequence[Any], leaf: int, at: tuple[int, ...]) -> list[Any]:
     return direction
 
 
-def exact_element(subject: Subject, leaves: Sequence[Any], output: int, at: tuple[int, ...]) -> float | None:
-    """One number by mpmath, or None where it cannot tell; for single elements that need a judge."""
-    graph = widened(subject.graph)
-    point, direction = subject.split(leaves)
-    if (8 if direction else 4) * operations(graph) > _BUDGET // 10:
-        return None
-    if output >= subject.values:
-        unit = _unit(point, subject.by[output - subject.values], at)
-        found = mixed(graph, point, [unit, *([direction] if direction else [])])
-        return found if np.isfinite(found) else None
-    import mpmath as mp
+class Arbiter:
+    """Single numbers by mpmath, for a judge between two others; None where it cannot tell, or its budget is spent."""
 
-    with mp.workdps(DIGITS):
-        mp.mp.dps = _working_digits(graph, point)
-        found = float(evaluate_mp(graph, point)[graph.outputs[output]][at])
-    return found if np.isfinite(found) else None
+    def __init__(self, subject: Subject) -> None:
+        self.subject, self.graph = subject, widened(subject.graph)
+        self.left = 4 * _EXACT_BUDGET
+
+    def __call__(self, leaves: Sequence[Any], output: int, at: tuple[int, ...]) -> float | None:
+        point, direction = self.subject.split(leaves)
+        cost = (8 if direction else 4) * operations(self.graph)
+        if cost > min(self.left, _EXACT_BUDGET // 8):
+            return None
+        self.left -= cost
+        number = output - self.subject.values
+        found = self._value(point, output, at) if number < 0 else self._slope(point, direction, number, at)
+        return found if np.isfinite(found) else None
+
+    def _slope(self, point: Sequence[Any], direction: Sequence[Any], number: int, at: tuple[int, ...]) -> float:
+        unit = _unit(point, self.subject.by[number], at)
+        return mixed(self.graph, point, [unit, *([direction] if direction else [])])
+
+    def _value(self, point: Sequence[Any], output: int, at: tuple[int, ...]) -> float:
+        import mpmath as mp
+
+        with mp.workdps(DIGITS):
+            mp.mp.dps = _working_digits(self.graph, point)
+            return float(evaluate_mp(self.graph, point)[self.graph.outputs[output]][at])
 
 
 # --- differences ------------------------------------------------------------------------------------------------------
@@ -172,6 +185,8 @@ def exact_element(subject: Subject, leaves: Sequence[Any], output: int, at: tupl
 def _finite(subject: Subject, points: int, seed: int) -> Reference:
     graph, joint = widened(subject.graph), widened(subject.joint)
     generator = np.random.default_rng(seed)
+    slopes = _BUDGET // max(1, points * len(subject.by) * _EVALUATIONS * len(graph))
+    differenced = min(max(1, slopes), _DIFFERENCED)
 
     def moved(point: Sequence[Any], direction: Sequence[Any], t: float) -> list[Any]:
         return [np.asarray(x, dtype=np.float64) + t * np.asarray(d) for x, d in zip(point, direction, strict=True)]
@@ -196,7 +211,7 @@ def _finite(subject: Subject, points: int, seed: int) -> Reference:
         for i in subject.by:
             slope = np.full(np.shape(point[i]), np.nan)
             places = list(np.ndindex(slope.shape))
-            for number in generator.permutation(len(places))[:_DIFFERENCED]:
+            for number in generator.permutation(len(places))[:differenced]:
                 unit = _unit(point, i, places[number])
 
                 def value(t: float, unit: Sequence[Any] = unit) -> Any:
