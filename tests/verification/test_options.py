@@ -13,6 +13,7 @@ from gradsmith.verification.domain import bounds, drawn
 pytest.importorskip("torch")
 
 AGAINST = ["torch", "mpmath", "finite"]
+POINT = {"W": np.array([[0.5, -0.25, 2.0], [-1.0, 0.125, 0.3]]), "b": np.array([0.1, -0.2])}, np.array([0.7, -0.4, 1.3])
 x, y = gs.symbols("x y")
 
 
@@ -121,7 +122,7 @@ def test_right_functions_pass(against: str, target: str) -> None:
         return gs.sum(gs.tanh(p["W"] @ t + p["b"]) ** 2) + gs.relu(t[0]) * gs.exp(-gs.abs(t[1]))
 
     f = gs.compile(model, args=({"W": (2, 3), "b": (2,)}, (3,)), target=target)
-    report = f.check(n=4, against=against, order=2)
+    report = f.check(n=0, points=[POINT], against=against, order=2, domain={"p": (-1, 1), "t": (-1, 1)})
     assert report.ok, str(report)
     assert [e.name for e in report.entries] == ["value", "d_W", "d_b", "d_t", "d2_W", "d2_b", "d2_t"]
     assert all(e.numbers for e in report.entries)
@@ -258,3 +259,40 @@ def test_the_text_of_a_mismatch(user_op: Any) -> None:
         f"  d_x: got {2 * math.cos(3.0)!r}, expected {math.cos(3.0)!r}: they differ by 0.99, 4.5e+15 ulp",
         "    at x=3.0",
     ]
+
+
+# --- no false alarms --------------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_rounding_turns_is_left_out() -> None:
+    """tanh(30) is 1 in float64, so that floor gives 3 and not 2."""
+    f = gs.compile(gs.floor(3.0 * gs.tanh(x)) * x)
+    report = f.check(n=0, points=[30.0, 0.3], domain={"x": (0.4, 0.45)}, against="mpmath", order=2)
+    assert report.ok
+    assert [(e.numbers, e.left_out) for e in report.entries] == [(1, 1)] * 3
+
+
+@pytest.mark.parametrize("against", AGAINST)
+def test_where_there_is_no_hessian_nothing_is_said(against: str) -> None:
+    v = gs.symbol("v", (2,))
+    f = gs.compile(gs.sum(gs.minimum(v[0], v[1]) ** 2 * gs.exp(v)))
+    assert f.check(n=0, points=[np.array([0.25, 0.25]), np.array([0.25, 0.5])], against=against, order=2).ok
+
+
+@pytest.mark.slow
+def test_random_programs_pass_against_every_reference() -> None:
+    """Right rules, jumps, kinks and ties: no mismatch, and nobody is blamed."""
+    from random import Random
+
+    from ..conformance.programs import random_program
+
+    pick = Random(3).randrange
+    for number in range(2):
+        sample = random_program(pick)
+        f = gs.compile(
+            sample.function(number), args=dict(sample.arguments), wrt=sample.wrt, target="numpy", selftest=False
+        )
+        for against in AGAINST:
+            report = f.check(n=0, against=against, order=2, domain=dict.fromkeys(sample.arguments, (-1, 1)))
+            assert not report.mismatches, f"{sample.source}\n{report}"
+            assert not report.causes

@@ -80,7 +80,9 @@ def test_a_rule_that_is_nan_at_0(user_op: Any, against: str) -> None:
     f = gs.compile(z, selftest=False, target="numpy")
     report = f.check(n=4, against=against)
     text = str(report)
-    assert "d_x: got nan, expected 2.0: one of them is not finite\n    at x=0.0\n" in text
+    assert re.search(
+        r"d_x: got nan, expected (2.0|1.99999\d+|2.00000\d+): one of them is not finite\n    at x=0.0\n", text
+    )
     assert "div gives nan: t3 = x/x with x = 0.0\n    in the derivative rule of op 'wave', on the way to d_x\n" in text
     assert "the derivative rule of op 'wave' gives nan, but the slope is 1, at 0.0" in text
     assert f.check(n=4, against=against, domain={"x": (0, 5)}).ok

@@ -107,15 +107,16 @@ def mixed(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any
     order = len(directions)
     with mp.workdps(DIGITS):
         try:
-            mp.mp.dps = digits(graph, leaves) + 10 * (order - 1)
-            h = mp.mpf(10) ** (-15 if order == 1 else -13)
+            mp.mp.dps = digits(graph, leaves) + 20 * (order - 1)
+            h = mp.mpf(10) ** (-20 if order == 1 else -18)
             at = [np.asarray(v, dtype=object) + mp.mpf(0) for v in leaves]
             ahead, behind = (_one_sided(graph, at, directions, step) for step in (h, -h / 3))
         except (ArithmeticError, ValueError):
             return float("nan")
-        if abs(ahead - behind) > mp.mpf(10) ** -8 * (1 + abs(ahead)):
+        if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + mp.mpf(10) ** -15:
             return float("nan")
-        return float((ahead + 3 * behind) / 4)  # their errors are c*h and -c*h/3
+        slope = (ahead + 3 * behind) / 4  # their errors are c*h and -c*h/3
+        return float(slope) if abs(slope) > abs(ahead - behind) else 0.0
 
 
 def _one_sided(graph: Graph, at: Sequence[Any], directions: Sequence[Sequence[Any]], h: Any) -> Any:
