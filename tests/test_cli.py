@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -239,11 +239,36 @@ def test_check_mismatch_is_status_1(run: Run, monkeypatch: pytest.MonkeyPatch):
     assert done.err == ""
 
 
+def test_check_has_the_options_of_the_method(run: Run):
+    pytest.importorskip("torch")
+    done = run("check", "log(x)/y", "--domain", "x=0:10, y=1:", "--n", "5", "--order", "2", "--against", "mpmath")
+    report = gradsmith.compile("log(x)/y").check(n=5, domain={"x": (0, 10), "y": (1, None)}, order=2, against="mpmath")
+    assert done == Result(0, f"{report}\n", "")
+    assert "d2_y" in done.out
+    assert run("check", "log(x)", "--domain", "x=:-1", "-n", "2").out.count("NaN on both sides") == 1
+    assert run("check", "x*y", "--against", "finite").out.startswith("ok: 3 outputs, 42 points, against finite diff")
+
+
+def test_check_names_a_wrong_rule(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def wrong(g: object, y: object, x: object) -> tuple[object, ...]:
+        return (g * gradsmith.cos(x) * 1.0005,)  # type: ignore[operator]
+
+    monkeypatch.setitem(OPS, "sin", replace(OPS["sin"], vjp=wrong))
+    (tmp_path / "wave.py").write_text("import gradsmith as gs\ndef wave(x):\n    h = gs.sin(x)\n    return h * x\n")
+    done = run("check", f"{tmp_path / 'wave.py'}:wave", "--domain", "x=1:2", "--against", "finite")
+    assert done.status == 1
+    assert "cause: the derivative rule of op 'sin' gives " in done.out
+    assert "at wave.py:3: h = gs.sin(x)" in done.out
+
+
 def test_check_without_torch(run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    done = run("check", "x*y")
+    done = run("check", "x*y", "--against", "torch")
     assert (done.status, done.out) == (2, "")
     assert "pip install 'gradsmith[torch]'" in done.err
+    done = run("check", "x*y")
+    assert (done.status, done.err) == (0, "")
+    assert "against mpmath" in done.out
 
 
 # --- explain and graph ------------------------------------------------------------------------------------------------
@@ -308,6 +333,8 @@ def test_graph_as_a_file(run: Run, tmp_path: Path):
     (("compile", "{model}:wrong"), ["AttributeError", "'nothing'", "at model.py:26: return x.nothing"]),
     (("compile", "{model}:misfit", "-a", "W=3x4,x=5"), ["(3, 4) and (5,)", "at model.py:29: return W @ x"]),
     (("compile", "{model}:misfit", "-a", "V=3x4"), ["names V", "W, x"]),
+    (("check", "x*y", "--domain", "z=0:1"), ["domain= names 'z'", "x, y"]),
+    (("check", "x*y", "--domain", "x=1:0"), ["'x'", "the lower bound must not be above the upper one"]),
     (("explain", "x*y", "--at", "x=2"), ["'y' missing"]),
     (("graph", "x*y", "--at", "z=2"), ["'z' not among them"]),
 ])  # fmt: skip
@@ -341,6 +368,8 @@ def test_file_that_cannot_be_imported(run: Run, tmp_path: Path, text: str, fragm
     ("compile", "x", "-a", "x=3y"), ("compile", "x", "-a", "x=3x"), ("compile", "p", "-a", "p=3,p.a=4"),
     ("explain", "x", "--at", "x"), ("explain", "x", "--at", "x=two"), ("explain", "x", "--at", "x=1", "--at", "x=2"),
     ("explain", "x", "--at", "x=[1,"), ("check", "x", "-n", "-1"),
+    ("check", "x", "--domain", "x"), ("check", "x", "--domain", "x=1"), ("check", "x", "--domain", "x=a:b"),
+    ("check", "x", "--domain", "x=0:1,x=2:3"), ("check", "x", "--order", "3"), ("check", "x", "--against", "jax"),
 ])  # fmt: skip
 def test_usage_errors(run: Run, words: tuple[str, ...]):
     done = run(*words)

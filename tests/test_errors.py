@@ -293,7 +293,9 @@ def test_op_without_a_cell(cube_root: Callable[..., gs.Expr]):
             f"target {target!r} cannot write cube_root", remedy, "another target",
         )  # fmt: skip
     refused(gs.DerivativeError, lambda: gs.compile(cube_root(x)), "'cube_root'", "vjp= or expand=")
-    refused(gs.UnsupportedError, lambda: gs.compile(cube_root(x), derivatives="value").check(), "torch=")
+    f = gs.compile(cube_root(x), derivatives="value")
+    refused(gs.UnsupportedError, lambda: f.check(against="torch"), "'cube_root'", "torch=", "'mpmath' or 'finite'")
+    assert "against mpmath" in str(f.check(domain={"x": (0, None)}))  # the first reference that can
     refused(gs.TargetError, lambda: op("cube_root", arity=1, kind="elementwise", infer=None, evaluate=None), "exists")
     refused(gs.ShapeError, lambda: cube_root(x, y), "cube_root: takes 1 operands, not 2")
 
@@ -546,7 +548,7 @@ def test_cache_that_cannot_be_written(unbuilt: gs.CompiledFunction, tmp_path: Pa
 def test_torch_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     f = gs.compile(x * y)
-    for call in (f.check, f.torch_function):
+    for call in (lambda: f.check(against="torch"), f.torch_function):
         refused(gs.MissingExtraError, call, "pip install 'gradsmith[torch]'")
 
 

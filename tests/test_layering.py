@@ -11,13 +11,14 @@ COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmi
 ORDER = [
     "_version", "origin", "errors", "types", "index", "graph", "registry", "trace", "verify", "ops", "program", "target",
     "passes", "adjoint", "cost", "evaluate", "exact", "selftest", "pytree", "frontends", "tracing", "lower", "function",
-    "api", "show", "cli", "__init__", "__main__",
+    "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 
 #: Imports inside functions that point the other way, each for a reason.
 LATE = {
     ("graph", "show"),  # graph.to_svg() and its like are shortcuts for users
     ("function", "show"),  # f.explain(), _repr_html_()
+    ("function", "verification"),  # f.check(), f.debug()
     ("evaluate", "passes"),  # composites are evaluated by their expansion
 }  # fmt: skip
 

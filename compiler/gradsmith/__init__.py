@@ -34,5 +34,6 @@ from .types import INT32 as int32
 from .types import INT64 as int64
 from .types import Dim as Dim
 from .types import DType as DType
+from .verification.grad_check import grad_check as grad_check
 
 newaxis = None  # the array API's name for a new axis in a subscript

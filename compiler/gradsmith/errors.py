@@ -32,6 +32,7 @@ __all__ = [
     "GraphError",
     "MismatchError",
     "MissingExtraError",
+    "NonFiniteError",
     "ParseError",
     "ShapeError",
     "ShapeMismatchError",
@@ -91,3 +92,17 @@ class TargetError(GradsmithError, ValueError):
 
 class GraphError(GradsmithError, AssertionError):
     """A graph that breaks an invariant: a bug in a pass or in an op record."""
+
+
+class NonFiniteError(GradsmithError, ArithmeticError):
+    """A value or a cotangent of a debug twin is NaN or infinite; `birth` tells where and why.
+
+    Its fields are the node's key, op, element, value, name, formula, operands, role and place.
+    """
+
+    def __init__(self, function: str, birth: Any) -> None:
+        super().__init__(f"{function}: {birth}".replace("\n", "\n  "))
+        self.function, self.birth = function, birth
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.function, self.birth)

@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gradsmith_runtime import Report, as_torch_function, build_extension, compare, load_python, sample_points
+from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
 
 from .cost import Cost
 from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
-from .evaluate import evaluate_torch, import_torch
-from .exact import exact_output
 from .graph import Graph
 from .passes.stabilise import Rewrites
 from .program import Argument, Program
@@ -33,7 +31,10 @@ from .target import Target, render_template
 from .tracing import Traced
 from .types import format_shape
 
-__all__ = ["CompiledFunction", "Wrt"]
+if TYPE_CHECKING:
+    from .verification.debug import DebugTwin
+
+__all__ = ["CompiledFunction", "Wrt", "checked_argument"]
 
 _log = logging.getLogger("gradsmith")  # stages at level DEBUG: the command line shows them as its progress line
 
@@ -207,7 +208,7 @@ class CompiledFunction:
         checked = [
             value
             if type(value) is float and argument.dtype == "float64" and not argument.shape
-            else _checked(self.name, value, argument)
+            else checked_argument(self.name, value, argument)
             for value, argument in zip(leaves, self.inputs, strict=True)
         ]
         if self._target.lowering == "scalar":  # Python's own floats and lists, which plain Python code is fastest on
@@ -241,55 +242,72 @@ class CompiledFunction:
         *,
         n: int = 12,
         seed: int = 0,
-        rtol: float = 1e-9,
-        atol: float = 1e-12,
+        domain: Mapping[str, Any] | None = None,
+        points: Sequence[Any] = (),
+        against: str | None = None,
+        order: int = 1,
+        rtol: float | None = None,
+        atol: float | None = None,
         max_ulp: int | None = None,
         raise_on_error: bool = False,
     ) -> Report:
-        """Compare value and gradient with torch at `n` random points and at edge points.
+        """Compare value and gradient with an independent reference at random points, at edge points and at yours.
 
-        Where torch itself has lost digits (the slope of a saturated tanh, say), mpmath with 50 digits decides, and the
-        difference becomes a note. Returns a report with the worst absolute, relative and ULP error of each output and
-        where it happened; with
-        `raise_on_error`, a mismatch is a `MismatchError`. Needs the extra `gradsmith[torch]`.
+        Parameters
+        ----------
+        n, seed: how many random points, and their seed.
+        domain: where the numbers of an input lie, strictly between two bounds: `{"x": (0, 10), "params.W": (None, 1)}`.
+            Keys are names of arguments or of leaves, or pytree paths; bounds are numbers or arrays; None is open.
+        points: further points, each as the arguments of a call.
+        against: "torch" (autograd on the traced graph), "mpmath" (50 digits; slopes by differences there) or "finite"
+            (NumPy in float64; slopes by extrapolated central differences). By default the first of them that can:
+            torch if it is installed and all ops have a torch reference.
+        order: 2 compares second derivatives too: at each point the Hessian times a random direction (`d2_x`).
+        rtol, atol: the tolerance `atol + rtol*|expected|`; 1e-9 and 1e-12 by default, 1e-4 and 1e-6 for float32
+            results, and 1e-6 and 1e-8 against differences.
+        max_ulp: a limit in units in the last place besides.
+        raise_on_error: raise `MismatchError` with the report unless all is well.
+
+        Where the reference itself has lost digits (torch's slope of a saturated tanh, say), mpmath decides and the
+        difference becomes a note; so does one that rounding the inputs explains. The report has the worst absolute,
+        relative and ULP error of each output, where it is, and the condition number there; it names the op whose
+        derivative rule is wrong, and the op, operands and line where a NaN was born.
+
+        >>> import gradsmith as gs
+        >>> x = gs.symbol("x")
+        >>> gs.compile(gs.log(x)).check(domain={"x": (0, 10)}, against="mpmath", order=2).ok
+        True
         """
-        _log.debug("importing torch")
-        torch = import_torch()
-        derivative = self._program.value_and_grad or self._program.grad
-        kind = derivative.kind if derivative is not None else "value"
-        by = [self.graph.inputs.index(k) for k in self._wrt.keys] if kind != "value" else []
+        from .verification.check import check
 
-        def reference(*leaves: Any) -> list[Any]:
-            tensors = [
-                torch.tensor(np.asarray(v, dtype=np.float64), requires_grad=i in by) for i, v in enumerate(leaves)
-            ]
-            values = evaluate_torch(self.graph, tensors)
-            outputs = [values[k] for k in self.graph.outputs]
-            grads = []
-            if by:
-                if outputs[0].requires_grad:
-                    grads = torch.autograd.grad(outputs[0], [tensors[i] for i in by], allow_unused=True)
-                else:
-                    grads = [None] * len(by)
-                grads = [torch.zeros_like(tensors[i]) if g is None else g for i, g in zip(by, grads, strict=True)]
-            found = [*(outputs if kind != "grad" else []), *grads]
-            return [t.detach().numpy() for t in found]
-
-        _log.debug("loading %s", self.name)
-        self._functions[kind]  # what stands in the way of any call is an error, not a mismatch at every point
-        _log.debug("comparing %s with torch", self.name)
-        points = sample_points([a.shape for a in self.inputs], n=n, seed=seed)
-        names = (
-            [a.name for a in derivative.outputs] if derivative else [a.name for a in self._program.functions[0].outputs]
-        )
-        report = compare(
-            lambda *leaves: self._flat(kind, [v if np.ndim(v) else float(v) for v in leaves]),
-            reference, points, [a.name for a in self.inputs], names, rtol=rtol, atol=atol, max_ulp=max_ulp,
-            arbiter=lambda leaves, output, element: exact_output(self.graph, leaves, by, output, element, kind),
+        report = check(
+            self, n=n, seed=seed, domain=domain, points=points, against=against, order=order, rtol=rtol, atol=atol,
+            max_ulp=max_ulp,
         )  # fmt: skip
         if raise_on_error:
             report.raise_on_mismatch()
         return report
+
+    def debug(self, *, stop: Literal["nan", "nonfinite"] = "nonfinite") -> DebugTwin:
+        """A twin that is called like `value_and_grad`, and stops at the first NaN or infinity.
+
+        It raises `NonFiniteError`, which names the op, its operands, the variable and your line, and whether it is a
+        value or on the way to a cotangent. With `stop="nan"`, infinities pass. A NaN in the branch of a `where` that is
+        not taken reaches no result and is no error.
+
+        >>> import gradsmith as gs
+        >>> x = gs.symbol("x")
+        >>> f = gs.compile(gs.sqrt(x) * 2.0)
+        >>> f.debug()(4.0)
+        (4.0, 0.5)
+        >>> f.debug()(0.0)
+        Traceback (most recent call last):
+        ...
+        gradsmith.errors.NonFiniteError: f: div gives inf: ...
+        """
+        from .verification.debug import DebugTwin
+
+        return DebugTwin(self, stop)
 
     def torch_function(self) -> Callable[..., Any]:
         """A function of torch tensors that torch can differentiate: one flat float64 CPU tensor for each input leaf."""
@@ -312,7 +330,7 @@ class CompiledFunction:
 _FITTING = {"float64": "fiub", "float32": "fiub", "int64": "iub", "int32": "iub", "bool": "b"}
 
 
-def _checked(name: str, value: Any, argument: Argument) -> Any:
+def checked_argument(name: str, value: Any, argument: Argument) -> Any:
     """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
     try:
         if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":

@@ -22,7 +22,7 @@ from typing import Literal
 __all__ = ["NOWHERE", "Origin", "caller_origin", "described", "statement_text"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_COMMAND_LINE = _PACKAGE + "cli.py"  # beyond it there is no user's program
+_COMMAND_LINE = _PACKAGE + "cli" + os.sep  # beyond it there is no user's program
 _RETURNED = "<returned>"  # no identifier, so no clash with a variable's name
 
 
@@ -61,7 +61,7 @@ def caller_origin() -> Origin:
         # the frames of this function, of apply() and of copy() are on the way to the result by construction
         if frame.f_code.co_name not in ("caller_origin", "apply", "_record", "copy"):
             is_result = is_result and _destination(frame.f_code, frame.f_lasti) == _RETURNED
-        frame = frame.f_back if frame.f_code.co_filename != _COMMAND_LINE else None
+        frame = None if frame.f_code.co_filename.startswith(_COMMAND_LINE) else frame.f_back
     if frame is None:
         return NOWHERE
     path, line, name = frame.f_code.co_filename, frame.f_lineno, None

@@ -23,7 +23,7 @@ from .pytree import Tree, flatten
 from .trace import Expr, as_expr, input_symbols, symbol, to_graph
 from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape
 
-__all__ = ["Parameter", "Spec", "Traced", "spec", "trace"]
+__all__ = ["Parameter", "Spec", "Traced", "is_leaf", "spec", "trace"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
     taken: dict[str, int] = {}
     values = []
     for parameter, example in zip(names, examples, strict=True):
-        leaves, paths, tree = flatten(example, _is_leaf, parameter)
+        leaves, paths, tree = flatten(example, is_leaf, parameter)
         fresh = [_leaf_symbol(n, leaf, p) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)]
         symbols += fresh
         parameters.append(Parameter(parameter, tree, tuple(paths)))
@@ -221,7 +221,7 @@ def _examples(args: Any, names: Sequence[str]) -> list[Any]:
     return list(args)
 
 
-def _is_leaf(value: Any) -> bool:
+def is_leaf(value: Any) -> bool:
     """Specs, shapes (tuples of ints and names), numbers, arrays and symbols."""
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return all(isinstance(d, int | np.integer | str | Dim) and not isinstance(d, bool) for d in value)

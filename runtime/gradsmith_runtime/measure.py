@@ -6,7 +6,8 @@ takes part; non-finite numbers follow the table below, finite ones the tolerance
 (and `max_ulp`).
 
     reference  candidate           verdict
-    NaN        NaN                 equal
+    masked     anything            left out: the reference cannot tell
+    NaN        NaN                 equal, and remembered where the inputs are finite
     NaN        finite              note: better than the reference
     NaN        infinite            mismatch
     infinite   the same infinity   equal, anything else a mismatch
@@ -30,7 +31,10 @@ Flat = Callable[..., Sequence[Any]]
 Inputs = tuple[tuple[str, Leaf], ...]
 #: `arbiter(leaves, output, element)`: the exact number there, or None if it cannot tell.
 Arbiter = Callable[[Sequence[Leaf], int, tuple[int, ...]], float | None]
-ARBITRATED = 24  # elements of one output at one point that an arbiter is asked about
+#: `slack(leaves, output, element)`: the absolute error there that rounding the inputs alone explains.
+Slack = Callable[[Sequence[Leaf], int, tuple[int, ...]], float]
+ARBITRATED = 24  # elements of one output at one point that an arbiter is asked about; of more, so many in between:
+SAMPLED = 8
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,11 @@ class Gap:
     relative: float
     ulps: float
     excess: float
-    inputs: Inputs
+    worst: Finding | None = None
     mismatch: Finding | None = None
     note: Finding | None = None
+    undefined: Finding | None = None
+    left_out: int = 0
 
 
 def compare(
@@ -67,6 +73,8 @@ def compare(
     atol: float = 1e-12,
     max_ulp: float | None = None,
     arbiter: Arbiter | None = None,
+    slack: Slack | None = None,
+    against: str = "",
 ) -> Report:
     """Call both functions at every point and measure the difference of each output.
 
@@ -77,7 +85,9 @@ def compare(
     `atol`: after cancellation to nearly 0, ULPs mean nothing. Pass ``atol=0`` for a strict contract.
 
     The reference is floating point as well, and can be the one that is wrong. An `arbiter` is asked for the exact
-    number where finite ones differ; where the candidate agrees with it, the difference is a note.
+    number where finite ones differ; where the candidate agrees with it, the difference is a note. So is a difference
+    within the `slack`: no algorithm does better than the rounding of its inputs allows. A reference that cannot tell
+    some numbers returns a masked array (`numpy.ma`), and they are left out. `against` is its name in the report.
 
     Errors: `ArgumentError` if a function returns another number of outputs, or a point has another number
     of inputs.
@@ -103,11 +113,16 @@ def compare(
             continue
         for i, (name, got, want, found) in enumerate(zip(output_names, gotten, wanted, gaps, strict=True)):
             gap = _measure(name, got, want, tolerance, inputs)
-            if arbiter is not None and gap.mismatch is not None and got.shape == want.shape:
-                gap = _arbitrated(gap, got, want, tolerance, partial(arbiter, _leaves(inputs), i))
+            if gap.mismatch is not None and got.shape == want.shape and (arbiter or slack):
+                at = _leaves(inputs)
+                gap = _judged(
+                    gap, got, want, tolerance, inputs,
+                    partial(arbiter, at, i) if arbiter else None,
+                    partial(slack, at, i) if slack else None,
+                )  # fmt: skip
             found.append(gap)
     entries = tuple(_entry(name, found) for name, found in zip(output_names, gaps, strict=True))
-    return Report(entries, count, rtol, atol, max_ulp)
+    return Report(entries, count, rtol, atol, max_ulp, against)
 
 
 def _frozen(value: Any) -> Leaf:
@@ -123,19 +138,22 @@ def _leaves(inputs: Inputs) -> list[Leaf]:
 def _outputs(who: str, outputs: Sequence[Any], names: Sequence[str]) -> list[Array]:
     if len(outputs) != len(names):
         raise ArgumentError(f"{who} returned {len(outputs)} outputs, expected {len(names)}: {', '.join(names)}")
-    arrays = [np.asarray(output) for output in outputs]
+    arrays = [np.asanyarray(output) for output in outputs]  # a masked array stays one
     return [array if array.dtype in INTEGERS else array.astype(np.float64) for array in arrays]
 
 
-def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: Inputs) -> Gap:
-    """Compare one output at one point."""
+def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: Inputs, excused: Any = False) -> Gap:
+    """Compare one output at one point; `excused` elements are no mismatches."""
     if got.shape != want.shape:
         return _wrong(name, got, want, f"its shape is {got.shape}, expected {want.shape}", inputs)
-    finite = np.isfinite(got) & np.isfinite(want)
-    better = np.isnan(want) & np.isfinite(got)
-    equal = (np.isnan(want) & np.isnan(got)) | (got == want)
-    a, b = np.where(finite, got, 0), np.where(finite, want, 0)
+    known, want = ~np.ma.getmaskarray(want), np.ma.getdata(want)
     with np.errstate(all="ignore"):  # 1e308 - -1e308, 0/0 and float32 overflow below are meant
+        rounded = want.astype(got.dtype)
+        finite = np.isfinite(got) & np.isfinite(rounded) & known
+        better = np.isnan(want) & np.isfinite(got) & known
+        nans = np.isnan(want) & np.isnan(got) & known
+        equal = nans | (got == rounded)
+        a, b = np.where(finite, got, 0), np.where(finite, want, 0)
         error = np.abs(a.astype(np.float64) - b)
         largest = np.maximum(np.abs(a), np.abs(b), dtype=np.float64)
         relative = np.where(error > 0, error / largest, 0.0)
@@ -145,56 +163,82 @@ def _measure(name: str, got: Array, want: Array, tolerance: Tolerance, inputs: I
     wrong = finite & ~(error <= bound)
     if tolerance.max_ulp is not None:
         wrong |= finite & (ulps > tolerance.max_ulp) & (error > tolerance.atol)
-    excess = np.where(finite, excess, 0.0)
-    odd = ~finite & ~better & ~equal
-    excess[odd] = np.inf
-    figures = (_max(error), _max(relative), _max(ulps), _max(excess))
-    mismatch = note = None
+    wrong &= ~np.asarray(excused)
+    odd = ~finite & ~better & ~equal & known
+    excess = np.where(odd, np.inf, np.where(finite, excess, 0.0))
+
+    def finding(at: tuple[int, ...], reason: str, count: int) -> Finding:
+        return Finding(name, at, float(got[at]), float(want[at]), reason, count, inputs)
+
+    def differing(at: tuple[int, ...]) -> str:
+        return f"they differ by {error[at]:.3g}, {ulps[at]:.3g} ulp"
+
+    worst = mismatch = note = undefined = None
+    if known.any():
+        at = _worst(excess, known)
+        worst = finding(at, differing(at), 1)
     if wrong.any() or odd.any():
         # among the wrong ones, so that a ULP failure inside rtol is not reported at an element that is right
-        at = _worst(np.where(odd, np.inf, excess), odd if odd.any() else wrong)
-        reason = "one of them is not finite" if odd.any() else f"they differ by {error[at]:.3g}, {ulps[at]:.3g} ulp"
-        mismatch = Finding(name, at, float(got[at]), float(want[at]), reason, int((wrong | odd).sum()), inputs)
+        at = _worst(excess, odd if odd.any() else wrong)
+        reason = "one of them is not finite" if odd.any() else differing(at)
+        mismatch = finding(at, reason, int((wrong | odd).sum()))
     if better.any():
-        at = _worst(np.ones(got.shape), better)
-        reason = "finite where the reference is NaN"
-        note = Finding(name, at, float(got[at]), float(want[at]), reason, int(better.sum()), inputs)
-    return Gap(got.size, *figures, inputs, mismatch, note)
+        note = finding(_worst(excess, better), "finite where the reference is NaN", int(better.sum()))
+    if nans.any() and all(np.isfinite(value).all() for _, value in inputs):
+        undefined = finding(_worst(excess, nans), "both are NaN", int(nans.sum()))
+    figures = (_max(error), _max(relative), _max(ulps), _max(excess))
+    return Gap(int(known.sum()), *figures, worst, mismatch, note, undefined, int((~known).sum()))
 
 
-def _arbitrated(
-    gap: Gap, got: Array, want: Array, tolerance: Tolerance, exact_at: Callable[[tuple[int, ...]], float | None]
+def _judged(
+    gap: Gap,
+    got: Array,
+    want: Array,
+    tolerance: Tolerance,
+    inputs: Inputs,
+    exact_at: Callable[[tuple[int, ...]], float | None] | None,
+    slack_at: Callable[[tuple[int, ...]], float] | None,
 ) -> Gap:
     """`gap`, measured against exact numbers where the candidate agrees with them and the reference does not."""
-    finite = np.isfinite(got) & np.isfinite(want)
-    wrong = finite & ~(np.abs(got - want) <= tolerance.atol + tolerance.rtol * np.abs(want))
-    if not 0 < wrong.sum() <= ARBITRATED:
+    known, want = ~np.ma.getmaskarray(want), np.ma.getdata(want)
+    finite = np.isfinite(got) & np.isfinite(want) & known
+    with np.errstate(all="ignore"):  # 1e308 - -1e308
+        wrong = finite & ~(np.abs(got - want) <= tolerance.atol + tolerance.rtol * np.abs(want))
+    if not wrong.any():
         return gap
+    places = [tuple(int(p) for p in place) for place in np.argwhere(wrong)]
+    asked = places
+    if len(places) > ARBITRATED:  # the worst ones, and some of all sizes: if the reference is off at all of them, it is
+        places.sort(key=lambda at: -abs(float(got[at]) - float(want[at])))
+        asked = [places[i] for i in np.linspace(0, len(places) - 1, SAMPLED).astype(int)]
+    name = gap.mismatch.output if gap.mismatch else ""
     settled: list[Finding] = []
-    corrected = want.copy()
-    for place in np.argwhere(wrong):
-        at = tuple(int(p) for p in place)
-        exact = exact_at(at)
-        if exact is not None and abs(got[at] - exact) <= tolerance.atol + tolerance.rtol * abs(exact):
-            corrected[at] = exact
+    corrected, excused = want.copy(), np.zeros(want.shape, dtype=bool)
+    for at in asked:
+        exact = exact_at(at) if exact_at is not None else None
+        truth = want[at] if exact is None else exact
+        error = abs(float(got[at]) - truth)
+        reason = ""
+        if exact is not None and error <= tolerance.atol + tolerance.rtol * abs(exact):
             reason = f"the reference is off: exactly, it is {exact!r}"
-            settled.append(Finding(_name(gap), at, float(got[at]), float(want[at]), reason, 1, gap.inputs))
-    if not settled:
+        elif slack_at is not None and error <= slack_at(at):
+            reason = "as near as the rounding of the inputs allows"
+        if reason:
+            corrected[at], excused[at] = truth, True
+            settled.append(Finding(name, at, float(got[at]), float(want[at]), reason, 1, inputs))
+    if not settled or (len(asked) < len(places) and len(settled) < len(asked)):
         return gap
-    new = _measure(_name(gap), got, corrected, tolerance, gap.inputs)
-    return replace(new, note=replace(settled[0], count=len(settled)))
-
-
-def _name(gap: Gap) -> str:
-    assert gap.mismatch is not None
-    return gap.mismatch.output
+    if len(asked) < len(places):
+        excused = wrong
+    new = _measure(name, got, np.ma.MaskedArray(corrected, ~known), tolerance, inputs, excused)
+    return replace(new, note=replace(settled[0], count=int(excused.sum())))
 
 
 def _wrong(name: str, got: Array, want: Array, reason: str, inputs: Inputs) -> Gap:
     """A whole output that cannot be compared: it raised, or has another shape."""
     first, expected = (float(array.flat[0]) if array.size else float("nan") for array in (got, want))
     finding = Finding(name, (), first, expected, reason, max(want.size, 1), inputs)
-    return Gap(0, 0.0, 0.0, 0.0, float("inf"), inputs, finding)
+    return Gap(0, 0.0, 0.0, 0.0, float("inf"), finding, finding)
 
 
 def _max(figures: Array) -> float:
@@ -213,13 +257,23 @@ def _entry(name: str, gaps: Sequence[Gap]) -> Entry:
     def worst(figure: Callable[[Gap], float]) -> float:
         return max(map(figure, gaps), default=0.0)
 
+    def found(finding: Callable[[Gap], Finding | None]) -> tuple[Finding, ...]:
+        return tuple(f for f in map(finding, gaps) if f is not None)
+
     return Entry(
         name=name,
         numbers=sum(gap.numbers for gap in gaps),
         absolute=worst(lambda gap: gap.absolute),
         relative=worst(lambda gap: gap.relative),
         ulps=worst(lambda gap: gap.ulps),
-        where=max(gaps, key=lambda gap: gap.excess).inputs if gaps else None,
-        mismatches=tuple(gap.mismatch for gap in gaps if gap.mismatch is not None),
-        notes=tuple(gap.note for gap in gaps if gap.note is not None),
+        worst=max(gaps, key=_rank).worst if gaps else None,
+        mismatches=found(lambda gap: gap.mismatch),
+        notes=found(lambda gap: gap.note),
+        undefined=found(lambda gap: gap.undefined),
+        left_out=sum(gap.left_out for gap in gaps),
     )
+
+
+def _rank(gap: Gap) -> tuple[bool, float, bool]:
+    """How much a gap is worth showing: any number at all, then the excess, then a number that is finite."""
+    return gap.worst is not None, gap.excess, gap.worst is not None and bool(np.isfinite(gap.worst.got))

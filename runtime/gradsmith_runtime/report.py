@@ -7,7 +7,8 @@ printing needs nothing but text, and shows for every output the worst errors and
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ from .errors import MismatchError
 Array = NDArray[np.float64]
 Leaf = float | Array
 SHOWN = 8  # mismatches and notes printed; the report holds all
-COLUMNS = ("output", "numbers", "worst abs", "worst rel", "worst ulp", "verdict")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,8 @@ class Finding:
     """One output at one point that needs saying: a mismatch, or a note.
 
     `element` is the index of the worst element (``()`` for a scalar), `got` and `want` its two values,
-    `count` how many elements of this output are concerned, `inputs` the point as (name, value) pairs.
+    `count` how many elements of this output are concerned, `inputs` the point as (name, value) pairs, and
+    `origin` where a value that is not finite came from, where somebody found out.
     """
 
     output: str
@@ -37,21 +38,29 @@ class Finding:
     reason: str
     count: int
     inputs: tuple[tuple[str, Leaf], ...]
+    origin: str = ""
+
+    @property
+    def place(self) -> str:
+        """The output, and the index of the element in it."""
+        return self.output + (f"[{', '.join(map(str, self.element))}]" if self.element else "")
 
     def __str__(self) -> str:
-        place = self.output + (f"[{', '.join(map(str, self.element))}]" if self.element else "")
         more = f" ({self.count} elements)" if self.count > 1 else ""
         values = f"got {self.got!r}, expected {self.want!r}"
-        return f"{place}: {values}: {self.reason}{more}\n    at {_point(self.inputs)}"
+        text = f"{self.place}: {values}: {self.reason}{more}\n    at {_point(self.inputs)}"
+        return text + "".join(f"\n    {line}" for line in self.origin.splitlines())
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
     """One output over all points: how many numbers were compared, the worst errors, and what was found.
 
-    `where` is the point of the error that is largest against its tolerance (None if no numbers were
-    compared). The worst figures are over finite pairs only; `relative` is |got - want| / max(|got|,
-    |want|).
+    `worst` is the place of the error that is largest against its tolerance (None if no numbers were
+    compared), and `condition` the relative condition number there: by how much a relative error of the
+    inputs grows, sum |x_i * df/dx_i| / |f| (None if it is not known). The worst figures are over finite
+    pairs only; `relative` is |got - want| / max(|got|, |want|). `left_out` counts the numbers about which
+    the reference had nothing to say, and `undefined` holds the points where both are NaN.
     """
 
     name: str
@@ -59,14 +68,24 @@ class Entry:
     absolute: float
     relative: float
     ulps: float
-    where: tuple[tuple[str, Leaf], ...] | None
+    worst: Finding | None
     mismatches: tuple[Finding, ...]
     notes: tuple[Finding, ...]
+    undefined: tuple[Finding, ...] = ()
+    left_out: int = 0
+    condition: float | None = None
+
+    @property
+    def where(self) -> tuple[tuple[str, Leaf], ...] | None:
+        """The point of the worst error as (name, value) pairs."""
+        return None if self.worst is None else self.worst.inputs
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
     """The comparison of a function with its reference over `points` points, one entry per output.
+
+    `against` says in words what the reference is, and `causes` what was found to be at fault.
 
     >>> report = Report((Entry("value", 3, 0.0, 0.0, 0.0, None, (), ()),), 3, 1e-9, 1e-12, None)
     >>> print(report)
@@ -80,6 +99,8 @@ class Report:
     rtol: float
     atol: float
     max_ulp: float | None
+    against: str = ""
+    causes: tuple[str, ...] = ()
 
     @property
     def mismatches(self) -> tuple[Finding, ...]:
@@ -92,9 +113,14 @@ class Report:
         return tuple(finding for entry in self.entries for finding in entry.notes)
 
     @property
+    def unproven(self) -> tuple[str, ...]:
+        """The outputs of which no number could be compared, because the reference knew none."""
+        return tuple(entry.name for entry in self.entries if entry.left_out and not entry.numbers)
+
+    @property
     def ok(self) -> bool:
-        """True if nothing mismatches and at least one point was compared."""
-        return self.points > 0 and not self.mismatches
+        """True if nothing mismatches, and of every output something was compared at one point at least."""
+        return self.points > 0 and not self.mismatches and not self.unproven
 
     def raise_on_mismatch(self) -> None:
         """Raise `MismatchError` with this report unless it is ok."""
@@ -102,13 +128,25 @@ class Report:
             raise MismatchError(self)
 
     def __str__(self) -> str:
-        limit = "" if self.max_ulp is None else f", max_ulp={self.max_ulp:g}"
-        counts = f"{_count(len(self.entries), 'output')}, {_count(self.points, 'point')}"
-        verdict = "ok" if self.ok else "MISMATCH" if self.points else "NOTHING COMPARED"
-        lines = [f"{verdict}: {counts}, rtol={self.rtol:g}, atol={self.atol:g}{limit}"]
-        lines += _table([COLUMNS, *map(_row, self.entries)])
-        lines += _section("mismatches", self.mismatches) + _section("notes", self.notes)
+        verdict = "ok" if self.ok else "MISMATCH" if self.mismatches else "NOTHING COMPARED"
+        limits = [f"rtol={self.rtol:g}", f"atol={self.atol:g}"]
+        limits += [] if self.max_ulp is None else [f"max_ulp={self.max_ulp:g}"]
+        counts = [_count(len(self.entries), "output"), _count(self.points, "point")]
+        against = [f"against {self.against}"] if self.against else []
+        lines = [f"{verdict}: {', '.join([*counts, *against, *limits])}"]
+        columns = [column for column in COLUMNS if column.needed(self.entries)]
+        lines += _table([[c.title for c in columns], *([c.cell(e) for c in columns] for e in self.entries)])
+        lines += [f"cause: {cause}".replace("\n", "\n  ") for cause in self.causes]
+        lines += _section("mismatches", _in_turn([entry.mismatches for entry in self.entries]))
+        lines += ["worst errors:", *map(_where, self._erring)] if self._erring else []
+        lines += _section("notes", self.notes)
+        lines += ["NaN on both sides:", *_nans(self.entries)] if any(e.undefined for e in self.entries) else []
         return "\n".join(lines)
+
+    @property
+    def _erring(self) -> list[Finding]:
+        """The places of the worst errors that no mismatch shows already."""
+        return [e.worst for e in self.entries if e.worst and e.absolute and not e.mismatches and self.against]
 
     def __repr__(self) -> str:
         return str(self)
@@ -117,10 +155,55 @@ class Report:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
-    verdict = _count(len(entry.mismatches), "mismatch", "es") if entry.mismatches else "ok"
-    worst = (f"{figure:.3g}" for figure in (entry.absolute, entry.relative, entry.ulps))
-    return entry.name, str(entry.numbers), *worst, verdict
+@dataclass(frozen=True)
+class Column:
+    """One column of the table: its title, its cell for an output, and whether the table has it."""
+
+    title: str
+    cell: Callable[[Entry], str]
+    needed: Callable[[Sequence[Entry]], bool] = lambda entries: True
+
+
+def _verdict(entry: Entry) -> str:
+    if entry.mismatches:
+        return _count(len(entry.mismatches), "mismatch", "es")
+    return "not compared" if entry.left_out and not entry.numbers else "ok"
+
+
+COLUMNS = (
+    Column("output", lambda e: e.name),
+    Column("numbers", lambda e: str(e.numbers)),
+    Column("left out", lambda e: str(e.left_out), lambda entries: any(e.left_out for e in entries)),
+    Column("worst abs", lambda e: f"{e.absolute:.3g}"),
+    Column("worst rel", lambda e: f"{e.relative:.3g}"),
+    Column("worst ulp", lambda e: f"{e.ulps:.3g}"),
+    Column(
+        "condition",
+        lambda e: "-" if e.condition is None else f"{e.condition:.3g}",
+        lambda entries: any(e.condition is not None for e in entries),
+    ),
+    Column("verdict", _verdict),
+)
+
+
+def _in_turn(findings: Sequence[Sequence[Finding]]) -> list[Finding]:
+    """The first of each output, then the second of each, …, so that no output hides another."""
+    return [f for row in itertools.zip_longest(*findings) for f in row if f is not None]
+
+
+def _where(worst: Finding) -> str:
+    return f"  {worst.place}: {worst.reason}, at {_point(worst.inputs)}"
+
+
+def _nans(entries: Sequence[Entry]) -> list[str]:
+    """For each output where NaN came from at the first point, and at how many it did."""
+    lines = []
+    for entry in entries:
+        if entry.undefined:
+            first, count = entry.undefined[0], _count(len(entry.undefined), "point")
+            lines.append(f"  {first.place}: NaN at {count}, first at {_point(first.inputs)}")
+            lines += [f"    {line}" for line in first.origin.splitlines()]
+    return lines
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -203,6 +203,81 @@ def test_many_findings_are_cut_in_print_only():
     assert "... 42 more in the report" in str(report)
 
 
+# --- references that know less, or are wrong ---
+
+
+def test_what_the_reference_masks_is_left_out():
+    wanted = np.ma.MaskedArray([1.0, 7.0, NAN], [False, True, True])
+    report = one(np.array([1.0, 2.0, NAN]), wanted)
+    (entry,) = report.entries
+    assert report.ok
+    assert (entry.numbers, entry.left_out, entry.undefined) == (1, 2, ())
+    assert "left out" in str(report)
+    assert not one(np.array([1.1, 2.0, 3.0]), wanted).ok
+
+
+def test_nothing_compared_is_not_ok():
+    report = one(1.0, np.ma.masked_invalid(NAN))
+    assert not report.ok
+    assert report.unproven == ("value",)
+    assert str(report).startswith("NOTHING COMPARED: 1 output, 1 point")
+    assert "not compared" in str(report)
+    with pytest.raises(MismatchError):
+        report.raise_on_mismatch()
+
+
+def test_nan_on_both_sides_is_remembered_where_the_inputs_are_finite():
+    (entry,) = one([NAN, 1.0], [NAN, 1.0]).entries
+    assert [f.element for f in entry.undefined] == [(0,)]
+    assert "NaN on both sides:\n  value[0]: NaN at 1 point, first at x=0.5" in str(one([NAN, 1.0], [NAN, 1.0]))
+    report = compare(lambda x: [x], lambda x: [x], [(NAN,)], ["x"], ["value"])
+    assert report.entries[0].undefined == ()
+
+
+def test_the_arbiter_decides_between_the_two():
+    assert one(1.0, 1.1, arbiter=lambda leaves, output, at: 1.0).ok
+    assert not one(1.0, 1.1, arbiter=lambda leaves, output, at: 1.1).ok
+    assert not one(1.0, 1.1, arbiter=lambda leaves, output, at: None).ok
+
+
+def test_of_many_wrong_elements_some_are_judged_and_all_must_pass():
+    asked = []
+
+    def arbiter(leaves, output, at):
+        asked.append(at[0])
+        return 1.0 if at[0] != 0 else 2.0
+
+    want = np.linspace(2.0, 1.1, 100)  # the first is the worst
+    right = one(np.ones(99), want[1:], arbiter=lambda leaves, output, at: 1.0)
+    assert right.ok
+    assert right.notes[0].count == 99
+    report = one(np.ones(100), want, arbiter=arbiter)
+    assert not report.ok
+    assert 0 in asked
+    assert 99 in asked
+    assert len(asked) < 25
+
+
+def test_slack_forgives_as_much_as_it_says():
+    forgiven = one(1.0, 1.01, slack=lambda leaves, output, at: 0.02)
+    assert forgiven.ok
+    assert forgiven.notes[0].reason == "as near as the rounding of the inputs allows"
+    assert forgiven.entries[0].absolute == pytest.approx(0.01), "the error is shown all the same"
+    assert not one(1.0, 1.01, slack=lambda leaves, output, at: 0.005).ok
+    assert not one(NAN, 1.01, slack=lambda leaves, output, at: INF).ok
+
+
+def test_a_float32_result_overflows_where_float32_does():
+    assert one(np.float32(INF), 1e39, rtol=1e-4).ok
+    assert not one(np.float32(INF), 1e38, rtol=1e-4).ok
+
+
+def test_no_output_hides_another_in_print():
+    report = compare(lambda x: [x + 1, x + 2], lambda x: [x, x], [(float(i),) for i in range(9)], ["x"], ["a", "b"])
+    text = str(report)
+    assert [text.count(f"  {name}: got") for name in "ab"] == [4, 4]
+
+
 # --- ULPs ---
 
 
@@ -258,6 +333,30 @@ def test_random_points_cover_signs_and_scales():
     assert (numbers < 0).sum() > 50
     assert np.abs(numbers).min() < 1e-2
     assert np.abs(numbers).max() > 50
+
+
+BOUNDS = [
+    (0.0, 10.0), (-1e300, 1e300), (5.0, INF), (-INF, -5.0), (-INF, INF), (1.0, math.nextafter(1.0, 2.0)),
+    (1.0, 1.0 + 1e-15), (1e-320, 1e-310), (-0.5, 0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high"), BOUNDS)
+def test_points_lie_strictly_between_their_bounds(low, high):
+    bounds = [(np.full(2, low), np.full(2, high)), None]
+    points = sample_points([(2,), ()], n=40, bounds=bounds)
+    inside = np.array([p[0] for p in points])
+    if math.nextafter(low, INF) < high:
+        assert ((low < inside) & (inside < high)).all()
+    else:  # no number lies between: the lower bound itself
+        assert (inside == low).all()
+    edges = {p[1] for p in points}
+    assert {0.0, 30.0, -30.0} <= edges, "the other input is free"
+
+
+def test_an_input_fixed_by_its_bounds():
+    points = sample_points([()], n=5, bounds=[(np.array(0.5), np.array(0.5))])
+    assert points == [(0.5,)] * 5, "and no edge points"
 
 
 # --- against torch ---

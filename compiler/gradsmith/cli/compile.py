@@ -1,0 +1,76 @@
+"""`gradsmith compile`: write source code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import Args, Debug, Derivatives, Name, Source, TargetName, Wrt
+from .source import compiled
+from .terminal import coloured, highlighted
+
+__all__ = ["compile_command"]
+
+
+@app.command("compile")
+def compile_command(
+    source: Source,
+    target: TargetName = "python",
+    wrt: Wrt = None,
+    args: Args = None,
+    name: Name = None,
+    derivatives: Derivatives = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Write the files there and print their paths.", show_default=False
+        ),
+    ] = None,
+    selftest: Annotated[
+        bool, typer.Option("--selftest/--no-selftest", help="Whether the file can test itself when it is run.")
+    ] = True,
+    stabilize: Annotated[
+        bool,
+        typer.Option(
+            "--stabilize/--no-stabilize", help="Whether log(1 + exp(x)) and the like give way to stable forms."
+        ),
+    ] = True,
+    fast_math: Annotated[
+        bool, typer.Option("--fast-math", help="Regroup sums and products with constants; rounding changes.")
+    ] = False,
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="TYPE", help="float64 or float32: the type of all floating-point numbers.")
+    ] = "float64",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Write source code for a function and its gradient.
+
+    \b
+    Examples:
+      gradsmith compile "x*y + y + tanh(x)"
+      gradsmith compile "sum((W @ x - t)**2)" --args W=3x4,x=4,t=3 --wrt W --target numpy
+      gradsmith compile model.py:loss --args params.W1=64x32,params.b1=32,x=64 --wrt params -t c -o out
+      gradsmith compile "a*b + c" -t templates/julia > f.jl
+    """
+    function = compiled(
+        source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
+        stabilize=stabilize, fast_math=fast_math, dtype=dtype,
+    )  # fmt: skip
+    if verbose:
+        print(function.report, file=sys.stderr)
+    if output is not None:
+        for path in function.save(output):
+            print(path)
+        return
+    shown = list(function.files)[-1]
+    sys.stdout.write(highlighted(function.source, shown) if coloured(sys.stdout) else function.source)
+    others = [file for file in function.files if file != shown]
+    if others and sys.stdout.isatty():
+        print(f"(this is {shown}; -o DIR writes {', '.join(others)} too)", file=sys.stderr)

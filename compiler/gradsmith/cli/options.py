@@ -1,0 +1,66 @@
+"""What several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["Args", "At", "Debug", "Derivatives", "Name", "Source", "TargetName", "Wrt"]
+
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPR|FILE.py:FUNC",
+        help='A formula such as "x*y + tanh(x)", or a function (or an expression) in a Python file: model.py:loss.',
+        show_default=False,
+    ),
+]
+Args = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--args",
+        "-a",
+        metavar="NAME=SHAPE,...",
+        help="Shapes of array arguments: W=3x4,b=3. What is not named, or has no shape, is a scalar. For text, names "
+        "given here come first, in this order. Entries of dicts and lists: params.W1=3x4, layers.0=8.",
+        show_default=False,
+    ),
+]
+TargetName = Annotated[
+    str, typer.Option("--target", "-t", metavar="NAME|PATH", help="c, numpy, python, or a folder with a target.toml.")
+]
+Wrt = Annotated[
+    str | None,
+    typer.Option(
+        "--wrt",
+        "-w",
+        metavar="NAME,...",
+        help="Differentiate by these arguments; by all if left out.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name", metavar="NAME", help="Name of the generated function; FUNC or f if left out.", show_default=False
+    ),
+]
+Derivatives = Annotated[
+    str | None,
+    typer.Option(
+        "--derivatives",
+        "-d",
+        metavar="KIND,...",
+        help="Which of value, grad and value_and_grad to write; all that make sense if left out.",
+        show_default=False,
+    ),
+]
+At = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--at", metavar="NAME=VALUE", help="A point: x=2, or W=\\[\\[1,2],\\[3,4]]. One --at for each argument."
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]  # read by main()
