@@ -17,18 +17,22 @@ from .rewrite import rewritten
 from .scalarise import scalarise
 from .share_products import sharing
 from .simplify import apply_law
+from .summation import Summation, summing
 
 __all__ = ["prepare"]
 
 
-def prepare(graph: Graph, target: Target, fast_math: bool = False) -> Graph:
-    """`graph`, simplified and in terms that `target` writes; with `fast_math`, sums and products may be regrouped."""
+def prepare(graph: Graph, target: Target, fast_math: bool = False, summation: Summation = "default") -> Graph:
+    """`graph`, simplified and in terms that `target` writes.
+
+    With `fast_math`, sums and products may be regrouped; `summation` says how elements are added.
+    """
 
     def unwritable(op: Op) -> bool:
         return not target.writes(op)
 
     laws = (fold, apply_law, regroup) if fast_math else (fold, apply_law)
-    graph = rewritten(graph, *laws, expansion(unwritable), sharing())
+    graph = rewritten(graph, *laws, *summing(summation), expansion(unwritable), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
         graph = rewritten(scalarise(graph), *laws, sharing())
     return _writable(graph, target)
