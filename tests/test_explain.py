@@ -117,7 +117,8 @@ def test_every_scalar_op_is_explained_as_the_adjoint_and_sympy_say(name):
         joint = adjoint(graph, graph.inputs)
         values = evaluate(joint, [point[x.name] for x in xs])
         np.testing.assert_allclose(ours, [values[k] for k in joint.outputs[1:]], rtol=1e-12)
-        assert False not in [hand.agrees for hand in told.hand], told.hand
+        if op.sympy is not None:
+            assert False not in [hand.agrees for hand in told.hand], told.hand
         for style in ("text", "markdown", "latex"):
             assert explain(graph, point, style=style)
 

@@ -23,6 +23,7 @@ from .passes.pipeline import prepare
 from .passes.retype import retype
 from .passes.share_sums import share_sums
 from .passes.stabilise import Rewrites, stabilise
+from .passes.summation import SUMMATIONS, Summation
 from .program import Argument
 from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
@@ -49,6 +50,7 @@ def compile(
     selftest: bool = True,
     stabilize: bool = True,
     fast_math: bool = False,
+    summation: Summation = "default",
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and gradient.
 
@@ -70,6 +72,8 @@ def compile(
     stabilize: whether formulas that lose digits, such as `log(1 + exp(x))`, give way to stable ones; the result's
         `report` lists them.
     fast_math: whether sums and products with constants may be regrouped, which changes the rounding of results.
+    summation: how `sum` and `mean` add: "default" as the target does (C one after the other), "pairwise" in halves, or
+        "compensated", as exact as if added with twice the digits and rounded once (about six operations an element).
 
     Raises
     ------
@@ -82,8 +86,17 @@ def compile(
     >>> [round(v, 4) for v in (f(2.0, 3.0), *f.grad(2.0, 3.0))]
     [9.964, 3.0707, 3.0]
     """
+<<<<<<< .merge_file_HfqVVr
     with _collector_paused():
         return _compile(source, args, wrt, name, target, derivatives, _floating(dtype), selftest, stabilize, fast_math)
+=======
+    if str(dtype) != "float64":
+        raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
+    if summation not in SUMMATIONS:
+        raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
+    with _collector_paused():
+        return _compile(source, args, wrt, name, target, derivatives, selftest, stabilize, fast_math, summation)
+>>>>>>> .merge_file_iMed1q
 
 
 def _compile(
@@ -97,6 +110,7 @@ def _compile(
     selftest: bool,
     stabilize: bool,
     fast_math: bool,
+    summation: Summation,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = load_target(target)
@@ -112,7 +126,7 @@ def _compile(
     joint = _differentiate(stable, by, kinds)
     _log.debug("simplifying %d nodes", len(joint))
     calm, more = stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites())
-    prepared = prepare(calm, chosen, fast_math)
+    prepared = prepare(calm, chosen, fast_math, summation)
     _log.debug("computing reference values for the self-test")
     tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
     _log.debug("writing %s code for %d nodes", chosen.name, len(prepared))

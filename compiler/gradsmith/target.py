@@ -102,7 +102,8 @@ class Target:
 
     def _narrowed(self, cell: str) -> str:
         """A cell of double arithmetic as one of float arithmetic."""
-        called = _CALL.sub(lambda m: self.float32["call"].format(name=m[1]) + "(", cell)
+        generic = self.float32.get("generic", "").split()
+        called = _CALL.sub(lambda m: m[0] if m[1] in generic else self.float32["call"].format(name=m[1]) + "(", cell)
         return _LITERAL.sub(lambda m: self.float32["literal"].format(value=m[0]), called)
 
     def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:

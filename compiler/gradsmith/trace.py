@@ -207,7 +207,7 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
         operands = tuple(as_expr(a) for a in args)
         if op.arity is not None and len(operands) != op.arity:
             raise ShapeError(f"takes {op.arity} operands, not {len(operands)}")
-        operands = _convert(op, operands)
+        operands = _convert(op, operands, [_strength(given, a) for given, a in zip(args, operands, strict=True)])
         if op.kind == "elementwise" and len(operands) > 1:
             shape = broadcast_shapes(*(a.shape for a in operands))
             operands = tuple(a if a.shape == shape else _broadcast(a, shape) for a in operands)
@@ -239,42 +239,55 @@ def _broadcast(x: Expr, shape: Shape) -> Expr:
     return _record(op, (x,), {"shape": shape}, Type(shape, x.type.dtype), x.origin.unnamed())
 
 
-def _convert(op: Op, args: tuple[Expr, ...]) -> tuple[Expr, ...]:
+def _convert(op: Op, args: tuple[Expr, ...], strengths: Sequence[int]) -> tuple[Expr, ...]:
     """The operands in the dtypes that `op` takes; those that meet in arithmetic get one dtype in common."""
     wanted = (op.takes,) * len(args) if isinstance(op.takes, str) else op.takes
-    meeting = [(a, kind) for a, kind in zip(args, wanted, strict=True) if kind in ("float", "number", "same")]
-    common = _common(meeting) if meeting else BOOL
-    converted = []
-    for number, (a, kind) in enumerate(zip(args, wanted, strict=True)):
-        if kind == "any":
-            converted.append(a)
-        elif kind == "integers":
-            if promote(*(x.dtype for x in args)).kind == "float":
-                raise DTypeError(f"operands must be integers, not {', '.join(str(x.type) for x in args)}")
-            converted.append(_astype(a, _common([(x, "number") for x in args])))
-        elif kind == "bool":
-            converted.append(a if a.dtype == BOOL else apply(registry.lookup("not_equal"), (a, 0), {}))
-        elif kind == "int":
-            if a.dtype.kind == "float":
-                raise DTypeError(
-                    f"operand {number} must be an integer, not {a.type}: convert it by gs.astype(x, gs.int64)"
-                )
-            converted.append(_astype(a, INT64) if a.dtype == BOOL else a)
-        else:
-            converted.append(_astype(a, common))
-    return tuple(converted)
+    meeting = [i for i, kind in enumerate(wanted) if kind in ("float", "number", "same", "integers")]
+    common = BOOL
+    if meeting:
+        common = _common([(args[i].dtype, strengths[i]) for i in meeting], {wanted[i] for i in meeting})
+    return tuple(
+        a if kind == "any" else _ALONE[kind](a, number) if kind in _ALONE else _astype(a, common)
+        for number, (a, kind) in enumerate(zip(args, wanted, strict=True))
+    )
 
 
-def _common(operands: Sequence[tuple[Expr, str]]) -> DType:
-    """The dtype in which operands meet. A constant scalar only decides the kind: `x * 2.0` has the width of `x`."""
-    found = promote(*(a.dtype for a, _ in operands))
-    kinds = {kind for _, kind in operands}
-    strong = [a.dtype for a, _ in operands if not (a.op.name == "constant" and a.shape == ())]
-    if strong and promote(*strong).kind == found.kind:
-        found = promote(*strong)
+def _strength(given: Any, operand: Expr) -> int:
+    """How much an operand has to say about the width of a result.
+
+    Python's own numbers say nothing, and constants only to each other: `x * 2.0` and `x * c` are as wide as `x`.
+    """
+    if isinstance(given, bool | int | float) and not isinstance(given, np.generic):
+        return 0
+    return 1 if operand.op.name == "constant" and operand.shape == () else 2
+
+
+def _common(operands: Sequence[tuple[DType, int]], kinds: set[str]) -> DType:
+    """The dtype in which operands of these dtypes and strengths meet."""
+    found = promote(*(dtype for dtype, _ in operands))
+    for strength in (2, 1):
+        strong = [dtype for dtype, s in operands if s >= strength]
+        if strong and promote(*strong).kind == found.kind:
+            found = promote(*strong)
+            break
+    if "integers" in kinds and found.kind == "float":
+        raise DTypeError(f"operands must be integers, not {', '.join(dtype.name for dtype, _ in operands)}")
     if "float" in kinds and found.kind != "float":
         return FLOAT64
-    return INT64 if "number" in kinds and found == BOOL else found
+    return INT64 if found == BOOL and kinds & {"number", "integers"} else found
+
+
+def _as_bool(x: Expr, number: int) -> Expr:
+    return x if x.dtype == BOOL else apply(registry.lookup("not_equal"), (x, 0), {})
+
+
+def _as_int(x: Expr, number: int) -> Expr:
+    if x.dtype.kind == "float":
+        raise DTypeError(f"operand {number} must be an integer, not {x.type}: convert it by gs.astype(x, gs.int64)")
+    return _astype(x, INT64) if x.dtype == BOOL else x
+
+
+_ALONE: Mapping[str, Callable[[Expr, int], Expr]] = {"bool": _as_bool, "int": _as_int}
 
 
 def _astype(x: Expr, dtype: DType) -> Expr:

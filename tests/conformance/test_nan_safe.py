@@ -160,7 +160,7 @@ VECTORS: dict[str, tuple[gs.Expr, list[tuple[list[float], float, list[float]]]]]
     "root_of_matmul": (gs.sqrt(V @ V), [(ZERO, 0.0, ZERO), (HUGE, 5e200, [0.6, -0.8, 0.0])]),
     "root_of_norm": (gs.sqrt(gs.sqrt(gs.sum(V * V))), [(ZERO, 0.0, ZERO)]),
     "sum_of_abs_roots": (gs.sum(gs.sqrt(abs(V))), [([0.0, 4.0, -1.0], 3.0, [0.0, 0.25, -0.5])]),
-    "largest_root": (gs.sqrt(gs.max(V)), [([-1.0, 4.0, 0.0], 2.0, [0.0, 0.25, 0.0])]),
+    "largest_root": (gs.sqrt(gs.max(V)), [([-1.0, 4.0, 0.0], 2.0, [0.0, 0.25, 0.0]), ([-1.0, 0.0, -4.0], 0.0, [0.0, math.inf, 0.0])]),
     "logsumexp": (gs.logsumexp(V), [([-math.inf] * 3, -math.inf, ZERO), ([0.0, -math.inf, 0.0], math.log(2), [0.5, 0.0, 0.5])]),
     "naive_logsumexp": (
         gs.log(gs.sum(gs.exp(V))),
@@ -198,7 +198,7 @@ def test_vectors(name: str, vector_runners: Runners) -> None:
             got = run("value_and_grad", [point])
             assert float(got[0]) == pytest.approx(value, rel=1e-14), (target, point)
             assert np.ravel(got[1]).tolist() == pytest.approx(slopes, rel=1e-14, abs=1e-15), (target, point)
-        for target, run in vector_runners.all(f"{name}_slope"):
+        for target, run in vector_runners.all(f"{name}_slope") if np.isfinite(slopes).all() else []:
             second = run("value_and_grad", [point])
             assert np.isfinite(second[1]).all(), (target, point, second)
 

@@ -13,7 +13,7 @@ from .harness import COMPILERS, TARGETS
 from .sample_programs import PROGRAMS, compile_program
 
 NEEDED = {
-    "acos", "asin", "atan", "atan2", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p", "pow", "sin", "sinh",
+    "acos", "asin", "atan", "atan2", "cos", "cosh", "erf", "exp", "expm1", "floor", "hypot", "log", "log1p", "pow", "sin", "sinh",
     "sqrt", "tan", "tanh",
 }  # fmt: skip
 

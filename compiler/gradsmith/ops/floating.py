@@ -16,8 +16,8 @@ _ONES = [(0.7,), (-2.5,)]
 _EDGES = [(0.0,), (-0.0,), (1e-310,), (np.inf,), (-np.inf,), (np.nan,)]
 
 
-def _test(name: str, doc: str, mp: Any) -> Traced:
-    """A question that math, NumPy and C answer under one name. (C's are macros for every width.)"""
+def _test(name: str, doc: str, mp: Any, of_reals: bool = False) -> Traced:
+    """A question that math, NumPy and C answer under one name (C's are macros for every width), and all reals alike."""
     return condition(
         name,
         1,
@@ -27,6 +27,7 @@ def _test(name: str, doc: str, mp: Any) -> Traced:
         cells=cells(f"math.{name}({{0}})", f"np.{name}({{0}})", f"{name}({{0}}) != 0"),
         evaluate=getattr(np, name),
         mp=mp,
+        sympy=lambda sp, x: sp.true if of_reals else sp.false,
         torch=name,
         samples=_ONES,
         edges=_EDGES,
@@ -37,7 +38,10 @@ def _test(name: str, doc: str, mp: Any) -> Traced:
 isnan = _test("isnan", "Where the value is NaN, as booleans.", lambda mp, x: bool(mp.isnan(x)))
 isinf = _test("isinf", "Where the value is inf or -inf, as booleans.", lambda mp, x: bool(mp.isinf(x)))
 isfinite = _test(
-    "isfinite", "Where the value is neither infinite nor NaN, as booleans.", lambda mp, x: bool(mp.isfinite(x))
+    "isfinite",
+    "Where the value is neither infinite nor NaN, as booleans.",
+    lambda mp, x: bool(mp.isfinite(x)),
+    of_reals=True,
 )
 signbit = condition(
     "signbit",
@@ -48,6 +52,7 @@ signbit = condition(
     cells=cells("math.copysign(1.0, {0}) < 0.0", "np.signbit({0})", "signbit({0}) != 0"),
     evaluate=np.signbit,
     mp=lambda mp, x: bool(x < 0),
+    sympy=lambda sp, x: x < 0,
     torch="signbit",
     samples=_ONES,
     edges=_EDGES,
@@ -64,6 +69,7 @@ copysign: Traced = elementwise(
     cells=cells("math.copysign({0}, {1})", "np.copysign({0}, {1})", "copysign({0}, {1})"),
     evaluate=np.copysign,
     mp=lambda mp, a, b: abs(a) if b >= 0 else -abs(a),
+    sympy=lambda sp, a, b: sp.Piecewise((sp.Abs(a), b >= 0), (-sp.Abs(a), True)),
     torch=lambda torch, x, y: x * (torch.sign(x) * torch.copysign(torch.ones_like(x), y)).detach(),
     samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)],
     edges=[(0.0, 1.0), (-0.0, -1.0), (2.0, -0.0), (-2.0, 0.0), (np.inf, -1.0), (-1.0, np.inf)],

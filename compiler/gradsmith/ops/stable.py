@@ -19,7 +19,7 @@ from ..registry import OPS, Params
 from ..trace import Expr, op
 from ..types import Type
 from ._declare import Traced, elementwise
-from .arithmetic import absolute, square
+from .arithmetic import absolute, sign, square
 from .elementary import cos, exp, expm1, log, log1p, sech2, sin, sinh, sqrt, tanh
 from .layout import broadcast_to, reshape
 from .reduction import max as largest
@@ -369,7 +369,8 @@ def _norm_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
     most = int(np.finfo(x.dtype).maxexp)
     m = largest(absolute(x), axis, keepdims=True)
     down, up = 2.0 ** -(3 * most // 4), 2.0 ** (3 * most // 4)
-    scale = where(m > 2.0 ** (3 * most // 8), down, where(m < 2.0 ** -(3 * most // 8), up, 1.0))
+    moderate = sign(m)  # 1 in the dtype of x
+    scale = where(m > 2.0 ** (3 * most // 8), down, where(m < 2.0 ** -(3 * most // 8), up, moderate))
     y = sqrt(total(square(x * broadcast_to(scale, x.shape)), axis, keepdims=True)) / scale
     return y if keepdims else reshape(y, _norm_infer(x.type, axis, False).shape)
 

@@ -18,6 +18,7 @@ from gradsmith_runtime import EDGES, sample_points
 from ..errors import SpecError
 from ..function import checked_argument
 from ..graph import Graph
+from ..registry import Gather, Scatter, lookup
 from ..tracing import Traced
 from ..types import static_shape
 
@@ -96,8 +97,31 @@ def _open(end: Any, far: float) -> Any:
 def drawn(graph: Graph, limits: Sequence[Bounds | None], n: int, seed: int) -> list[tuple[Any, ...]]:
     """`n` random points and the edge points, within the limits, as each input's dtype has them."""
     shapes = [static_shape(graph.nodes[k]["shape"]) for k in graph.inputs]
-    points = sample_points(shapes, n=n, seed=seed, edges=EDGES, bounds=limits)
+    indices = _index_bounds(graph)
+    known = [indices.get(k) if given is None else given for k, given in zip(graph.inputs, limits, strict=True)]
+    points = sample_points(shapes, n=n, seed=seed, edges=EDGES, bounds=known)
     return [tuple(map(typed, graph_dtypes(graph), point)) for point in points]
+
+
+def _index_bounds(graph: Graph) -> dict[int, Bounds]:
+    """The limits of integer inputs that end in an index: those of the shortest axis that they read."""
+    sizes: dict[int, int] = {}
+    for n in graph.ordered():
+        structure = lookup(n.op).structure
+        if not isinstance(structure, Gather | Scatter):
+            continue
+        array = n.params["shape"] if isinstance(structure, Scatter) else graph.nodes[n.args[0]]["shape"]
+        size = static_shape(array)[n.params["axis"]]
+        stack = [n.args[1]]
+        while stack:
+            key = stack.pop()
+            node = graph.node(key)
+            if node.op == "input" and node.type.dtype.kind == "int":
+                sizes[key] = min(size, sizes.get(key, size))
+            stack += [a for a in node.args if graph.nodes[a]["dtype"].kind == "int"]
+    ends = {k: (float(-size), float(size - 1)) for k, size in sizes.items()}
+    shapes = {k: static_shape(graph.nodes[k]["shape"]) for k in ends}
+    return {k: (np.full(shapes[k], low), np.full(shapes[k], high)) for k, (low, high) in ends.items()}
 
 
 def graph_dtypes(graph: Graph) -> list[str]:
