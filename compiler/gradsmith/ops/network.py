@@ -177,6 +177,7 @@ def batch_norm(
     weight: Any = None,
     bias: Any = None,
     training: bool = False,
+    *,
     eps: float = 1e-5,
 ) -> Expr:
     """`(x - mean)/sqrt(variance + eps)*weight + bias` for each channel (axis 1).
@@ -248,6 +249,7 @@ def scaled_dot_product_attention(
     key: Any,
     value: Any,
     attn_mask: Any = None,
+    *,
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Expr:
