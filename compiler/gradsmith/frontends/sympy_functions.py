@@ -33,7 +33,8 @@ def _bessel(name: str) -> Callable[[Any, Expr], Expr]:
         order = order.params.get("value") if isinstance(order, Expr) else order
         if order not in (0.0, 1.0):
             raise TypeError(f"the order of {name} must be 0 or 1")
-        return getattr(ops, f"{name[-1]}{order:.0f}")(x)
+        function: Callable[[Expr], Expr] = getattr(ops, f"{name[-1]}{order:.0f}")
+        return function(x)
 
     return rule
 
