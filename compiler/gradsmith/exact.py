@@ -1,6 +1,6 @@
 """Exact numbers: values and slopes of a graph by mpmath with 50 digits, without any derivative rule.
 
-In: a traced graph and a point. Out: one number, or None where mpmath would take too long or finds no finite real value.
+In: a traced graph and a point. Out: numbers; what is not finite and real raises `ArithmeticError`.
 A slope is a central difference with a step of 1e-15, whose own error is about 1e-30: an independent judge of what
 reverse mode, here or in torch, came to.
 """
@@ -16,10 +16,9 @@ from .cost import count
 from .evaluate import evaluate_mp
 from .graph import Graph
 
-__all__ = ["DIGITS", "digits", "exact_output", "mp_outputs", "operations", "slope"]
+__all__ = ["DIGITS", "digits", "mp_outputs", "operations", "slope"]
 
 DIGITS = 50
-_AFFORDABLE = 20_000  # mpmath operations for one number
 
 
 def operations(graph: Graph) -> int:
@@ -68,23 +67,3 @@ def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ..
     if abs(forward - backward) > mp.mpf(10) ** -9 * (1 + abs(forward)):
         raise ArithmeticError("there are two slopes here")
     return (forward + backward) / 2
-
-
-def exact_output(
-    graph: Graph, leaves: Sequence[Any], by: Sequence[int], output: int, element: tuple[int, ...], kind: str
-) -> float | None:
-    """Element `element` of flat output number `output` of a function of this kind: values first, then gradients."""
-    import mpmath as mp
-
-    if 2 * operations(graph) > _AFFORDABLE:
-        return None
-    values = len(graph.outputs) if kind != "grad" else 0
-    with mp.workdps(DIGITS):
-        try:
-            mp.mp.dps = digits(graph, leaves)  # of this block: workdps restores it
-            if output >= values:
-                return float(slope(graph, leaves, by[output - values], element))
-            exact = float(evaluate_mp(graph, leaves)[graph.outputs[output]][element])
-            return exact if np.isfinite(exact) else None
-        except (ArithmeticError, ValueError):
-            return None

@@ -296,3 +296,11 @@ def test_random_programs_pass_against_every_reference() -> None:
             report = f.check(n=0, against=against, order=2, domain=dict.fromkeys(sample.arguments, (-1, 1)))
             assert not report.mismatches, f"{sample.source}\n{report}"
             assert not report.causes
+
+
+@pytest.mark.parametrize("against", AGAINST)
+def test_a_jump_at_the_point_itself_is_no_mismatch(against: str) -> None:
+    """At 0 the value is on the first branch, and all around it on the second."""
+    f = gs.compile(gs.where(x * x <= 0.0, gs.sin(x) + x**2, gs.cos(x)))
+    report = f.check(n=0, points=[0.0, 0.5], domain={"x": (1, 2)}, against=against, order=2)
+    assert report.ok, str(report)

@@ -208,11 +208,12 @@ def _finite(subject: Subject, points: int, seed: int) -> Reference:
             shapes = [np.shape(point[i]) for i in subject.by]
 
             def along(direction: Sequence[Any]) -> Any:
-                def gradient(t: float) -> Any:
+                def both(t: float) -> Any:
                     values = evaluate(joint, moved(point, direction, t))
-                    return np.concatenate([np.ravel(values[k]) for k in joint.outputs[len(graph.outputs) :]])
+                    return np.concatenate([np.ravel(values[k]) for k in joint.outputs])
 
-                return quotient(gradient, _scale(point, direction))
+                slope, *product = quotient(both, _scale(point, direction))
+                return np.array(product) + 0.0 * slope  # NaN, too, where the value itself jumps
 
             product = along(direction)
             other = [generator.normal(size=np.shape(d)) * (np.asarray(d) != 0) for d in direction]
