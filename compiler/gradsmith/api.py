@@ -86,17 +86,11 @@ def compile(
     >>> [round(v, 4) for v in (f(2.0, 3.0), *f.grad(2.0, 3.0))]
     [9.964, 3.0707, 3.0]
     """
-<<<<<<< .merge_file_HfqVVr
-    with _collector_paused():
-        return _compile(source, args, wrt, name, target, derivatives, _floating(dtype), selftest, stabilize, fast_math)
-=======
-    if str(dtype) != "float64":
-        raise SpecError(f"dtype={dtype!r}: this version generates float64 code only")
     if summation not in SUMMATIONS:
         raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
+    width = _floating(dtype)
     with _collector_paused():
-        return _compile(source, args, wrt, name, target, derivatives, selftest, stabilize, fast_math, summation)
->>>>>>> .merge_file_iMed1q
+        return _compile(source, args, wrt, name, target, derivatives, width, selftest, stabilize, fast_math, summation)
 
 
 def _compile(

@@ -34,18 +34,13 @@ def prepare(graph: Graph, target: Target, fast_math: bool = False, summation: Su
     shares = target.lowering != "array"  # NumPy takes less time for one call than for several with fewer operations
     rules = {n.origin.rule for n in graph.ordered() if n.origin.role == "cotangent"}
 
-<<<<<<< .merge_file_D7vn9p
     def spelled_out(op: Op) -> bool:
         return not target.writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
         graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
-    graph = rewritten(graph, *laws, expansion(spelled_out), sharing())
-=======
-    laws = (fold, apply_law, regroup) if fast_math else (fold, apply_law)
-    graph = rewritten(graph, *laws, *summing(summation), expansion(unwritable), sharing())
->>>>>>> .merge_file_fcgka4
+    graph = rewritten(graph, *laws, *summing(summation), expansion(spelled_out), sharing())
     if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
         graph = rewritten(scalarise(graph), *laws, sharing())
     return _writable(share_reciprocals(regroup(graph)), target)
