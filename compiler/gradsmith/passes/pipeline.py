@@ -25,7 +25,6 @@ __all__ = ["prepare"]
 
 def prepare(graph: Graph, target: Target) -> Graph:
     """`graph`, simplified and in terms that `target` writes."""
-
     shares = target.lowering != "array"  # NumPy takes less time for one call than for several with fewer operations
     rules = {n.origin.rule for n in graph.ordered() if n.origin.role == "cotangent"}
 
