@@ -18,7 +18,8 @@ from ..types import Type, format_shape, normalize_axes
 from ._declare import Traced, cells, elementwise
 from .arithmetic import absolute, square
 from .elementary import exp, expm1, log, log1p, sech2, tanh
-from .reduction import max, softmax, sum
+from .reduction import max as max_over
+from .reduction import softmax, sum
 from .selection import clip, equal, greater, greater_equal, less_equal, maximum, where
 from .special_error import ndtr, npdf
 
@@ -344,7 +345,7 @@ def _softmax_type(x: Type, axis: tuple[int, ...]) -> Type:
 
 
 def _shifted(x: Expr, axis: tuple[int, ...]) -> Expr:
-    largest = max(x, axis, keepdims=True)
+    largest = max_over(x, axis, keepdims=True)
     return x - where(equal(absolute(largest), math.inf), 0.0, largest)
 
 
