@@ -54,6 +54,7 @@ COMPOSED: Mapping[str, Callable[..., Any]] = {
     "coth": lambda x: 1.0 / ops.tanh(x),
     "csc": lambda x: 1.0 / ops.sin(x),
     "csch": lambda x: 1.0 / ops.sinh(x),
+    "erfcinv": ops.erfcinv,
     "frac": lambda x: x - ops.floor(x),
     "sec": lambda x: 1.0 / ops.cos(x),
     "sech": lambda x: 1.0 / ops.cosh(x),

@@ -310,7 +310,7 @@ erfcinv: Traced = elementwise(
     vjp=lambda g, y, x: (g * erfcinvslope(x),),
     **call_cells("erfcinv"),
     mp=lambda mp, q: mp.erfinv(1 - q),
-    sympy="erfcinv",
+    sympy=lambda sp, q: sp.erfinv(1 - q),  # SymPy cannot evaluate its own erfcinv
     torch=_torch_erfcinv,
     samples=[(0.3,), (1.7,), (0.95,), (1.05,), (0.001,)],
     edges=[(0.0,), (0.5,), (1.5,), (2.0,), (2.5,), (-0.5,), (1e-30,), (np.nan,)],
@@ -324,7 +324,7 @@ erfcinvslope: Traced = elementwise(
     vjp=lambda g, y, x: (g * (2.0 * erfcinv(x) * y * y),),
     **call_cells("erfcinvslope"),
     mp=lambda mp, q: -mp.sqrt(mp.pi) / 2 * mp.exp(mp.erfinv(1 - q) ** 2),
-    sympy=lambda sp, q: -sp.sqrt(sp.pi) / 2 * sp.exp(sp.erfcinv(q) ** 2),
+    sympy=lambda sp, q: -sp.sqrt(sp.pi) / 2 * sp.exp(sp.erfinv(1 - q) ** 2),
     torch=lambda torch, q: -0.5 * math.sqrt(math.pi) * torch.exp(_torch_erfcinv(torch, q) ** 2),
     samples=[(0.3,), (1.7,), (0.95,), (1.05,)],
     edges=[(0.5,), (1.5,), (2.5,), (-0.5,), (np.nan,)],
