@@ -56,6 +56,7 @@ COMPOSED: Mapping[str, Callable[..., Any]] = {
     "csch": lambda x: 1.0 / ops.sinh(x),
     "erfcinv": ops.erfcinv,
     "frac": lambda x: x - ops.floor(x),
+    "loggamma": ops.lgamma,
     "sec": lambda x: 1.0 / ops.cos(x),
     "sech": lambda x: 1.0 / ops.cosh(x),
     "Mod": lambda x, y: x - y * ops.floor(x / y),
