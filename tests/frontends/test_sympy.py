@@ -264,7 +264,7 @@ REFUSED = [
     (sp.re(x), ["SymPy's re", "real=True"]),
     (sp.zoo, ["ComplexInfinity", "divides by zero"]),
     (sp.nan, ["NaN", "no constant is NaN"]),
-    (sp.gamma(x), ["SymPy's gamma, in gamma(x)", "register an op"]),
+    (sp.zeta(x), ["SymPy's zeta, in zeta(x)", "register an op"]),
     (sp.LambertW(x), ["LambertW"]),
     (sp.Heaviside(x).diff(x), ["DiracDelta"]),
     (x + sp.O(x**2), ["Order", ".removeO()"]),

@@ -134,7 +134,7 @@ def numeric(name: str) -> Callable[..., Any]:
 
     def call(*xs: Any) -> Any:
         with np.errstate(all="ignore"):
-            return _compiled(name)(*xs)
+            return _compiled(name)(*(x if isinstance(x, np.ndarray | np.generic) else np.float64(x) for x in xs))
 
     return call
 

@@ -172,11 +172,17 @@ sinc_derivative: Traced = elementwise(
     vjp=lambda g, y, n, x: (None, g * sinc_derivative(n + 1.0, x)),
     **call_cells("sinc_derivative", 2),
     mp=_sinc_derivative,
-    sympy=lambda sp, n, x: sp.diff(sp.sin(sp.pi * x) / (sp.pi * x), x, n),
+    sympy=lambda sp, n, x: _sympy_sinc_derivative(sp, n, x),
     torch=lambda torch, n, x: _torch_sinc_derivative(torch, n, x),
     samples=[(1.0, 0.3), (2.0, -1.2), (1.0, 2.0), (3.0, 0.55)],
     edges=[(1.0, 0.0), (2.0, -0.0), (1.0, np.nan)],
 )
+
+
+def _sympy_sinc_derivative(sp: Any, n: Any, x: Any) -> Any:
+    """From sinc(x), the integral of cos(pi*x*t) over t from 0 to 1."""
+    t = sp.Dummy("t")
+    return sp.Integral((sp.pi * t) ** n * sp.cos(sp.pi * x * t + n * sp.pi / 2), (t, 0, 1))
 
 
 def _torch_sinc_derivative(torch: Any, n: Any, x: Any) -> Any:

@@ -169,9 +169,16 @@ def _torch_mills(torch: Any, x: Any) -> Any:
     return math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
 
 
-def _ierfcx(mp: Any, n: Any, x: Any, erfc: Any) -> Any:
+def _sympy_ierfcx(sp: Any, n: Any, x: Any) -> Any:
+    """DLMF 7.18.2 with exp(x*x)."""
+    t = sp.Dummy("t", positive=True)
+    integrand = t**n / sp.factorial(n) * sp.exp(-t * (t + 2 * x))
+    return 2 / sp.sqrt(sp.pi) * sp.Integral(integrand, (t, 0, sp.oo))
+
+
+def _mp_ierfcx(mp: Any, n: Any, x: Any) -> Any:
     """DLMF 7.18.7 with exp(x*x), from n = -1 and n = 0 upwards."""
-    before, now = 2 / mp.sqrt(mp.pi), mp.exp(x * x) * erfc(x)
+    before, now = 2 / mp.sqrt(mp.pi), mp.exp(x * x) * mp.erfc(x)
     for k in range(1, int(n) + 1):
         before, now = now, (before - 2 * x * now) / (2 * k)
     return now
@@ -260,8 +267,8 @@ ierfcx: Traced = elementwise(
     slope="none, and -2*(n + 1)*ierfcx(n + 1, x)",
     vjp=lambda g, y, n, x: (None, g * (-2.0 * floor(n + 1.0) * ierfcx(n + 1.0, x))),  # floor: n has no slope
     **call_cells("ierfcx", 2),
-    mp=lambda mp, n, x: _ierfcx(mp, n, x, mp.erfc),
-    sympy=lambda sp, n, x: _ierfcx(sp, n, x, sp.erfc),
+    mp=lambda mp, n, x: _mp_ierfcx(mp, n, x),
+    sympy=lambda sp, n, x: _sympy_ierfcx(sp, n, x),
     torch=lambda torch, n, x: _torch_ierfcx(torch, n, x),
     samples=[(1.0, 0.3), (2.0, -1.2), (3.0, 1.75), (2.0, -0.05)],
     edges=[(1.0, 0.0), (2.0, -0.0), (1.0, 1e-9), (1.0, np.nan), (3.0, -5.0)],
@@ -303,7 +310,7 @@ erfcinv: Traced = elementwise(
     vjp=lambda g, y, x: (g * erfcinvslope(x),),
     **call_cells("erfcinv"),
     mp=lambda mp, q: mp.erfinv(1 - q),
-    sympy="erfcinv",
+    sympy=lambda sp, q: sp.erfinv(1 - q),  # SymPy cannot evaluate its own erfcinv
     torch=_torch_erfcinv,
     samples=[(0.3,), (1.7,), (0.95,), (1.05,), (0.001,)],
     edges=[(0.0,), (0.5,), (1.5,), (2.0,), (2.5,), (-0.5,), (1e-30,), (np.nan,)],
@@ -317,7 +324,7 @@ erfcinvslope: Traced = elementwise(
     vjp=lambda g, y, x: (g * (2.0 * erfcinv(x) * y * y),),
     **call_cells("erfcinvslope"),
     mp=lambda mp, q: -mp.sqrt(mp.pi) / 2 * mp.exp(mp.erfinv(1 - q) ** 2),
-    sympy=lambda sp, q: -sp.sqrt(sp.pi) / 2 * sp.exp(sp.erfcinv(q) ** 2),
+    sympy=lambda sp, q: -sp.sqrt(sp.pi) / 2 * sp.exp(sp.erfinv(1 - q) ** 2),
     torch=lambda torch, q: -0.5 * math.sqrt(math.pi) * torch.exp(_torch_erfcinv(torch, q) ** 2),
     samples=[(0.3,), (1.7,), (0.95,), (1.05,)],
     edges=[(0.5,), (1.5,), (2.5,), (-0.5,), (np.nan,)],

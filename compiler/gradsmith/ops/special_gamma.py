@@ -235,7 +235,7 @@ lgamma = elementwise(
     vjp=lambda g, y, x: (g * digamma(x),),
     **call_cells("lgamma"),
     mp=lambda mp, x: mp.re(mp.loggamma(x)),
-    sympy="loggamma",
+    sympy=lambda sp, x: sp.log(sp.Abs(sp.gamma(x))),  # SymPy's loggamma is complex below 0
     torch="lgamma",
     samples=_ONES,
     edges=[*_EDGES, (0.0,), (1e300,)],
