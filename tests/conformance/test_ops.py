@@ -300,14 +300,13 @@ def rather(name: str, order: int, operands: tuple[float, ...], i: int) -> Any:
     if name not in MORE_ACCURATE or not all(math.isfinite(x) and x for x in operands):
         return None  # what is special at 0 and at infinity is in DIFFERENT
     try:
-        if order == 0:
-            with mp.workdps(50):
-                exact = exactly(OPS[name], *map(mp.mpf, operands))
-        else:
+        with mp.workdps(50):
+            exact = exactly(OPS[name], *map(mp.mpf, operands))  # fails at a pole, where differences would go across
+        if order:
             exact = exact_derivative(OPS[name], order, *operands, by=i)
     except ZeroDivisionError:
         return None
-    return None if isinstance(exact, mp.mpc) or abs(exact) > 1e60 else np.array(float(exact))  # not across a pole
+    return None if isinstance(exact, mp.mpc) else np.array(float(exact))
 
 
 @functools.cache
