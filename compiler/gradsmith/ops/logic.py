@@ -10,12 +10,15 @@ import numpy as np
 
 from ..registry import Params
 from ..trace import Expr, as_expr, op
-from ..types import BOOL, Type, normalize_axes
+from ..types import BOOL, INT32, INT64, Type, normalize_axes
 from ._declare import Traced, infix, no_gradient
 from .reduction import _count, _infer, _options, sum
 from .selection import equal, logical_and, logical_not, logical_or, logical_xor, not_equal
 
-__all__ = ["all", "any", "bitwise_and", "bitwise_invert", "bitwise_or", "bitwise_xor", "count_nonzero"]
+__all__ = [
+    "all", "any", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift",
+    "bitwise_xor", "count_nonzero",
+]  # fmt: skip
 
 Axes = tuple[int, ...]
 
@@ -171,3 +174,56 @@ def bitwise_invert(x: Any, /) -> Expr:
     -13
     """
     return _invert(x)
+
+
+# C leaves shifts by negative counts, shifts by the width or more, and left shifts of negative numbers undefined.
+_C_SHIFT = """\
+#ifndef GS_@NAME_@T
+#define GS_@NAME_@T
+static @t gs_@name_@t(@t x, @t count)
+{
+    return count < 0 || count >= @bits ? @beyond : @shifted;
+}
+#endif"""
+
+
+def _shift(name: str, operator: str, beyond: str, shifted: str, doc: str) -> Traced:
+    """The record of a shift; `beyond` is the result for counts that reach beyond the width."""
+    support = {}
+    for key, dtype in (("c", INT64), ("c.int32", INT32)):
+        text = _C_SHIFT.replace("@NAME", name.upper()).replace("@name", name).replace("@bits", str(dtype.bits))
+        text = text.replace("@beyond", beyond).replace("@shifted", shifted)
+        support[key] = text.replace("@T", f"{dtype.name}_T".upper()).replace("@t", f"{dtype.name}_t")
+    function = getattr(np, name)
+    return op(
+        f"bitwise_{name}",
+        arity=2,
+        kind="elementwise",
+        takes="integers",
+        infer=lambda x, count: x,
+        vjp=no_gradient,
+        cells={
+            "python": f"{{0}} {operator} {{1}}",
+            "numpy": f"np.{name}({{0}}, {{1}})",
+            "c": f"gs_{name}_int64_t({{0}}, {{1}})",
+            "c.int32": f"gs_{name}_int32_t({{0}}, {{1}})",
+        },
+        support=support,
+        evaluate=function,
+        mp=lambda mp, x, count: int(function(np.int64(x), np.int64(count))),
+        torch=f"bitwise_{name}",
+        symbol=operator,
+        slope="none: integers",
+        samples=[(np.array([12, -7, 5]), np.array([3, 1, 0]))],
+        doc=doc,
+    )
+
+
+bitwise_left_shift = _shift(
+    "left_shift", "<<", "0", "(@t)((u@t)x << count)",
+    "The bits of `x` moved up by `y` places, which are not negative; zeros come in below.",
+)  # fmt: skip
+bitwise_right_shift = _shift(
+    "right_shift", ">>", "-(x < 0)", "x < 0 ? ~(~x >> count) : x >> count",
+    "The bits of `x` moved down by `y` places, which are not negative; the sign comes in above.",
+)  # fmt: skip
