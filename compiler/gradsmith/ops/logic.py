@@ -111,7 +111,7 @@ def _bitwise(name: str, symbol: str, logical: Callable[..., Expr], words: str, a
         commutative=arity == 2,
         infer=lambda *types: types[0],
         vjp=no_gradient,
-        cells=infix(cell),
+        cells=infix(cell) | {"c": cell.replace("{0}", "({0})").replace("{1}", "({1})")},  # as C's compilers ask for
         evaluate=function,
         mp=lambda mp, *xs: int(function(*(np.int64(x) for x in xs))),
         torch=name.replace("invert", "not"),
@@ -219,11 +219,31 @@ def _shift(name: str, operator: str, beyond: str, shifted: str, doc: str) -> Tra
     )
 
 
-bitwise_left_shift = _shift(
+_left_shift = _shift(
     "left_shift", "<<", "0", "(@t)((u@t)x << count)",
     "The bits of `x` moved up by `y` places, which are not negative; zeros come in below.",
 )  # fmt: skip
-bitwise_right_shift = _shift(
+_right_shift = _shift(
     "right_shift", ">>", "-(x < 0)", "x < 0 ? ~(~x >> count) : x >> count",
     "The bits of `x` moved down by `y` places, which are not negative; the sign comes in above.",
 )  # fmt: skip
+
+
+def bitwise_left_shift(x1: Any, x2: Any, /) -> Expr:
+    """The bits of the integers `x1` moved up by `x2` places: `x1 * 2**x2`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.bitwise_left_shift(gs.symbol("n", (), "int64"), 3))(5)
+    40
+    """
+    return _left_shift(x1, x2)
+
+
+def bitwise_right_shift(x1: Any, x2: Any, /) -> Expr:
+    """The bits of the integers `x1` moved down by `x2` places: `x1 // 2**x2`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.bitwise_right_shift(gs.symbol("n", (), "int64"), 1))(-5)
+    -3
+    """
+    return _right_shift(x1, x2)
