@@ -1,6 +1,7 @@
 """Rounding to integers, and the division that goes with it: ceil, trunc, round, floor_divide, remainder.
 
-(`floor` is in `selection`.) Floats stay floats, and integers stay integers; between their jumps they are constant, so no gradient flows.
+(`floor` is in `selection`.) Floats stay floats, and integers stay integers; between their jumps the results are
+constant, so no gradient flows.
 """
 
 from __future__ import annotations
