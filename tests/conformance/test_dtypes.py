@@ -403,6 +403,73 @@ def test_gradients_through_run_time_indices_are_torchs(target: str, tmp_path: Pa
             np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14, err_msg=name)
 
 
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+F = torch.nn.functional
+CLASS_WEIGHTS = np.array([0.5, 2.0, 1.25])
+FOUR, GRID = [2, 0, 1, 2], [[2, 0], [-100, 1], [1, 1]]
+#: gs function, torch's, the shape that is differentiated, run-time integers.
+LAYERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[int, ...], Any]] = {
+    "embedding": (lambda w, i: gs.embedding(i, w), lambda w, i: F.embedding(i, w), (5, 2), [[4, 0], [4, 1]]),
+    "padding": (
+        lambda w, i: gs.embedding(i, w, padding_idx=-1),
+        lambda w, i: F.embedding(i, w, padding_idx=-1),
+        (5, 2),
+        [4, 0, 3],
+    ),
+    "one_hot": (lambda w, i: gs.one_hot(i, 3) @ w, lambda w, i: F.one_hot(i, 3).double() @ w, (3, 2), FOUR),
+    "one class": (gs.cross_entropy, F.cross_entropy, (3,), 1),
+    "grid": (gs.cross_entropy, F.cross_entropy, (3, 3, 2), GRID),
+}
+for _weight, _smooth, _reduction in itertools.product((None, CLASS_WEIGHTS), (0.0, 0.2), ("mean", "sum", "none")):
+    _options: dict[str, Any] = {"label_smoothing": _smooth, "reduction": _reduction, "ignore_index": 0}
+    LAYERS[f"cross_entropy {_weight} {_smooth} {_reduction}"] = (
+        lambda x, t, w=_weight, o=_options: gs.cross_entropy(x, t, weight=w, **o),
+        lambda x, t, w=_weight, o=_options: F.cross_entropy(x, t, weight=None if w is None else torch.tensor(w), **o),
+        (4, 3),
+        FOUR,
+    )
+for _reduction in ("mean", "none"):
+    LAYERS[f"nll_loss {_reduction}"] = (
+        lambda x, t, r=_reduction: gs.nll_loss(x, t, CLASS_WEIGHTS, reduction=r),
+        lambda x, t, r=_reduction: F.nll_loss(x, t, torch.tensor(CLASS_WEIGHTS), reduction=r),
+        (3, 3, 2),
+        GRID,
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_networks_take_classes_at_run_time(target: str, tmp_path: Path) -> None:
+    programs: dict[str, gs.CompiledFunction] = {}
+    for number, (key, (ours, _, shape, integers)) in enumerate(LAYERS.items()):
+        x, i = gs.symbol("x", shape), gs.symbol("i", np.shape(integers), "int64")
+        loss = gs.sum(gs.sin(ours(x, i)))
+        programs[key] = gs.compile(loss, args=[x, i], target=target, name=f"n{number}", selftest=False)
+    library = (
+        Library(programs, COMPILERS[0], tmp_path) if target == "c" else {k: run_python(f) for k, f in programs.items()}
+    )
+    for key, (_, theirs, shape, integers) in LAYERS.items():
+        point = np.cos(np.arange(np.prod(shape)) * 1.3).reshape(shape)
+        tensor = torch.tensor(point, requires_grad=True)
+        value = torch.sin(theirs(tensor, torch.tensor(integers))).sum()
+        value.backward()
+        got, slopes = library[key]("value_and_grad", [point, np.array(integers)])
+        assert abs(got - value.item()) < 1e-13 * max(1.0, abs(value.item())), key
+        np.testing.assert_allclose(slopes, tensor.grad.numpy(), rtol=1e-12, atol=1e-15, err_msg=key)
+
+
+def test_static_and_run_time_classes_agree() -> None:
+    x, t = gs.symbol("x", (4, 3)), gs.symbol("t", (4,), "int64")
+    static = gs.compile(gs.cross_entropy(x, gs.asarray(FOUR)), args=[x])  # a constant that was traced is static
+    traced = gs.compile(gs.cross_entropy(x, t), args=[x, t])
+    point = np.linspace(-800.0, 800.0, 12).reshape(4, 3)
+    (a, da), (b, db) = static.value_and_grad(point), traced.value_and_grad(point, FOUR)
+    assert a == b
+    assert da == db
+    with pytest.raises(IndexError):
+        traced(point, [0, 1, 2, 3])
+
+
 # --- arguments of the compiled function -------------------------------------------------------------------------------
 
 FLAG, FLAGS = gs.symbol("b", (), "bool"), gs.symbol("B", (3,), "bool")
@@ -515,3 +582,25 @@ def test_self_tests_of_integer_programs_see_a_wrong_number(target: str, tmp_path
             command = [str(tmp_path / "program")]
             subprocess.run(["gcc", "-DF_SELFTEST", str(path), "-o", command[0], "-lm"], check=True)
         assert subprocess.run(command, capture_output=True, check=False).returncode == code
+
+
+PICTURED: dict[str, tuple[gs.Expr, list[gs.Expr], dict[str, Any]]] = {
+    "choice": (gs.where(FLAG, REAL, REAL * LONG) + LONG // 2 % 3, [FLAG, REAL, LONG], {"b": True, "x": 2.0, "q": 5}),
+    "gather": (gs.sum(gs.take(REALS, LONGS) ** 2), [REALS, LONGS], {"X": [1.0, 2.0, 3.0], "Q": [0, -1, 0]}),
+    "widths": (gs.sum(gs.tanh(SINGLES) * REALS), [SINGLES, REALS], {"S": [0.1, 0.2, 0.3], "X": [1.0, 2.0, 3.0]}),
+    "bits": (REAL * ((LONG & 6) + (LONG << 1) + ~LONG) + REAL.astype("int64"), [REAL, LONG], {"x": 2.5, "q": 5}),
+}
+
+
+@pytest.mark.parametrize("key", PICTURED)
+def test_integers_and_widths_are_explained_drawn_and_checked(key: str) -> None:
+    value, inputs, at = PICTURED[key]
+    f = gs.compile(value, args=inputs, target="numpy")
+    assert f.check(n=3).ok
+    assert f.debug()(*at.values())[0] == f(*at.values())
+    for style in ("text", "markdown", "latex"):
+        assert "backward" in f.explain(style, **at).lower()
+    for picture in (f.graph.to_dot(), f.graph.to_mermaid(), f.adjoint.to_dot()):
+        assert inputs[0].name in picture
+    with pytest.raises(gs.TargetError, match=r"target 'javascript' has no (int64|float32).*its types: float64, bool"):
+        gs.compile(value, args=inputs, target=Path(__file__).parents[2] / "examples" / "targets" / "javascript")
