@@ -124,7 +124,6 @@ def _add_in_place() -> None:
     ("int", gs.TraceError, lambda: int(x), "int()", "gs.floor"),
     ("math", gs.TraceError, lambda: math.exp(x), "float()", "gs.exp, not math.exp"),
     ("complex", gs.TraceError, lambda: complex(x), "real numbers"),
-    ("round", gs.TraceError, lambda: round(x), "gs.floor(x + 0.5)"),
     ("range", gs.TraceError, lambda: range(x), "static ints"),
     ("len", gs.TraceError, lambda: len(x), "'x' (f64) is a scalar", "len()"),
     ("iterate", gs.TraceError, lambda: list(x), "iterated"),

@@ -29,7 +29,7 @@ from .program import Argument, Program
 from .pytree import Tree
 from .target import Target, render_template
 from .tracing import Traced
-from .types import format_shape
+from .types import format_shape, refuse_narrow
 
 if TYPE_CHECKING:
     from .verification.debug import DebugTwin
@@ -336,6 +336,7 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
         if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":
             value = float(value)
         array = np.asarray(value)
+        refuse_narrow(array.dtype)
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         message = getattr(error, "problem", error)
         raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
@@ -344,6 +345,11 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
             f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected "
             f"{argument.dtype}"
         )
+    if argument.dtype[:3] == "int" and array.size and array.dtype.kind != "b":
+        limits = np.iinfo(argument.dtype)
+        for worst in (array.min(), array.max()):
+            if not limits.min <= worst <= limits.max:
+                raise ArgumentError(f"{name}(): argument {argument.name!r}: {worst} does not fit {argument.dtype}")
     if array.shape != argument.shape:
         raise ShapeMismatchError(
             f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"

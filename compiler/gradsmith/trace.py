@@ -24,7 +24,21 @@ from .errors import DTypeError, ShapeError, SpecError, TraceError
 from .graph import Graph, Node, intern_key
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
-from .types import BOOL, FLOAT64, INT64, Dim, DType, Shape, Type, as_dtype, broadcast_shapes, normalize_shape, promote
+from .types import (
+    BOOL,
+    FLOAT64,
+    INT32,
+    INT64,
+    Dim,
+    DType,
+    Shape,
+    Type,
+    as_dtype,
+    broadcast_shapes,
+    normalize_shape,
+    promote,
+    refuse_narrow,
+)
 
 __all__ = ["Expr", "as_expr", "constant", "op", "recording", "symbol", "symbols", "to_exprs", "to_graph"]
 
@@ -89,6 +103,7 @@ class Expr:
         __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _binary
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _binary
         __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _binary
+        __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _binary
         __neg__ = __pos__ = __abs__ = __invert__ = _unary
         sum = mean = prod = max = min = _reduction
         reshape = transpose = _layout
@@ -97,6 +112,7 @@ class Expr:
 
         def __eq__(self, other: Any) -> Expr: ...  # type: ignore[override]
         def __ne__(self, other: Any) -> Expr: ...  # type: ignore[override]
+        def __round__(self, ndigits: int | None = None) -> Expr: ...
         def __getitem__(self, key: Any) -> Expr: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def present(self) -> Expr: ...
@@ -154,9 +170,6 @@ class Expr:
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         _concrete_needed(self, "a NumPy array", f"put values together with gs.stack or np.array([…], like=x){_STORED}")
-
-    def __round__(self, _: Any = None) -> NoReturn:
-        _concrete_needed(self, "round()", "keep the value traced; gs.floor(x + 0.5) rounds it")
 
     def __divmod__(self, other: Any) -> tuple[Expr, Expr]:
         return self // other, self % other
@@ -336,9 +349,12 @@ def constant(value: Any, dtype: Any = None) -> Expr:
         raise TraceError(
             f"cannot make a constant of {type(value).__name__} {value!r}: real numbers and arrays of them are allowed"
         )
+    refuse_narrow(array.dtype)
     if wanted is None:
         wanted = {"b": BOOL, "i": INT64, "u": INT64, "f": FLOAT64}.get(array.dtype.kind, FLOAT64)
         wanted = as_dtype(array.dtype) if array.dtype.name in ("float32", "int32") else wanted
+    if wanted.kind == "int" and array.dtype != bool:
+        _refuse_beyond(array, wanted)
     with np.errstate(over="ignore"):
         array = array.astype(wanted.name, order="C")  # ascontiguousarray would make one axis of none
     if wanted.kind == "float" and np.isnan(array).any():
@@ -352,7 +368,7 @@ def _scalar(value: bool | int | float) -> Expr:
     if isinstance(value, bool):
         return _leaf({"value": value}, Type((), BOOL))
     if isinstance(value, int):
-        if abs(value) < 2**63:
+        if -(2**63) <= value < 2**63:
             return _leaf({"value": int(value)}, Type((), INT64))
         try:
             value = float(value)
@@ -369,6 +385,20 @@ def _has_expr(value: Any) -> bool:
 
 def _refuse_nan() -> NoReturn:
     raise TraceError("a constant is NaN, which would make every result NaN: check where it comes from")
+
+
+def _refuse_beyond(array: np.ndarray, dtype: DType) -> None:
+    limits = np.iinfo(dtype.name)
+    whole = np.trunc(array) if array.dtype.kind == "f" else array
+    fits = (whole >= limits.min) & (whole <= limits.max)
+    if dtype == INT64 and array.dtype.kind == "f":
+        fits &= whole < 2.0**63  # to which the largest int64 is rounded
+    if not np.all(fits):
+        worst = array[~np.asarray(fits)].flat[0] if array.ndim else array.item()
+        raise DTypeError(
+            f"the constant {worst} does not fit {dtype.name} ({limits.min} to {limits.max}): convert what it meets by "
+            f"gs.astype(x, {'gs.int64' if dtype == INT32 else 'gs.float64'})"
+        )
 
 
 def registry_function(name: str) -> Callable[..., Expr]:

@@ -21,7 +21,7 @@ from .frontends.text import parse
 from .graph import Graph
 from .pytree import Tree, flatten
 from .trace import Expr, as_expr, input_symbols, symbol, to_graph
-from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape
+from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape, refuse_narrow
 
 __all__ = ["Parameter", "Spec", "Traced", "is_leaf", "spec", "trace"]
 
@@ -239,6 +239,7 @@ def _leaf_symbol(name: str, leaf: Any, path: str) -> Expr:
         return symbol(name, leaf.type.shape, leaf.type.dtype)
     if isinstance(leaf, tuple):
         return symbol(name, leaf)
+    refuse_narrow(getattr(leaf, "dtype", None))
     if isinstance(leaf, float | int | np.number):
         return symbol(name)
     if hasattr(leaf, "__array__"):

@@ -30,6 +30,7 @@ __all__ = [
     "normalize_axes",
     "normalize_shape",
     "promote",
+    "refuse_narrow",
     "static_shape",
 ]
 
@@ -85,13 +86,18 @@ def as_dtype(value: Any) -> DType:
     name = str(name).removeprefix("torch.")
     if name in DTYPES:
         return DTYPES[name]
-    remedy = f"choose from {', '.join(DTYPES)}"
+    refuse_narrow(name)
+    raise DTypeError(f"dtype {name!r} is not supported: choose from {', '.join(DTYPES)}")
+
+
+def refuse_narrow(dtype: Any) -> None:
+    """A `DTypeError` for the floating-point types of 16 bits: NumPy's, torch's, or their names."""
+    name = str(dtype).removeprefix("torch.")
     if name in _NARROW:
-        remedy = (
-            "C99 and Python have no 16-bit arithmetic: compute in float32, and convert such data to float32 before the "
-            "call"
+        raise DTypeError(
+            f"dtype {name!r} is not supported: C99 and Python have no 16-bit arithmetic: compute in float32, and "
+            "convert such data to float32 before the call"
         )
-    raise DTypeError(f"dtype {name!r} is not supported: {remedy}")
 
 
 def promote(*dtypes: DType) -> DType:

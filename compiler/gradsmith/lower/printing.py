@@ -23,6 +23,7 @@ ATOM = 1000
 WIDTH = 100  # columns of generated code
 _TOKEN = re.compile(r"\{(\d+)\}|[A-Za-z_][\w.]*|\d[\w.]*|\*\*|//|<<|>>|&&|\|\||[<>=!]==?|\S")
 _RIGHT = frozenset({"**", "if", "else", "?", ":"})
+_BITWISE = frozenset("&|^")  # beside an operand that is no name, C warns and people stumble
 _NONE = frozenset({"==", "!=", "===", "!==", "<", "<=", ">", ">=", "&&", "||"})  # C warns where && meets || bare
 
 
@@ -50,7 +51,8 @@ class Printer:
         parts = [template.texts[0]]
         for number, need, text in zip(template.numbers, template.needs, template.texts[1:], strict=True):
             operand = operands[number]
-            parts.append(operand.text if operand.level >= need else f"({operand.text})")
+            bare = operand.level >= need or (template.chains and operand.level == template.level)
+            parts.append(operand.text if bare else f"({operand.text})")
             parts.append(text)
         return Text("".join(parts), template.level)
 
@@ -82,6 +84,7 @@ class _Template:
     numbers: tuple[int, ...]  # of the operand at each placeholder, in order
     needs: tuple[int, ...]  # and the least level at which it needs no parentheses
     repeats: frozenset[int]
+    chains: bool  # whether an operand of the same operator needs no parentheses on either side
 
 
 def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
@@ -100,7 +103,8 @@ def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
             level = min(level, levels.get(symbol, ATOM))
     numbers = tuple(int(token[1:-1]) for token in tokens if token.startswith("{"))
     texts = tuple(re.split(r"\{\d+\}", cell))
-    return _Template(level, texts, numbers, tuple(needs), frozenset(n for n in numbers if numbers.count(n) > 1))
+    repeats = frozenset(n for n in numbers if numbers.count(n) > 1)
+    return _Template(level, texts, numbers, tuple(needs), repeats, not _BITWISE.isdisjoint(tokens))
 
 
 def _unary(tokens: Sequence[str], i: int) -> bool:
@@ -114,6 +118,8 @@ def _unary(tokens: Sequence[str], i: int) -> bool:
 
 def _right_need(operator: str, levels: Mapping[str, int]) -> int:
     """What the right operand of `operator` needs."""
+    if operator in _BITWISE:
+        return levels.get("u-", ATOM)
     level = levels.get(operator, 0)
     return level if operator in _RIGHT or not level else level + 1
 
@@ -122,6 +128,8 @@ def _left_need(operator: str, levels: Mapping[str, int]) -> int:
     """What the left operand of `operator` needs; a subscript or an attribute needs an atom."""
     if operator in ("[", ".", "(") or operator.startswith("."):
         return ATOM
+    if operator in _BITWISE:
+        return levels.get("u-", ATOM)
     level = levels.get(operator, 0)
     return level + 1 if level and (operator in _RIGHT or operator in _NONE) else level
 

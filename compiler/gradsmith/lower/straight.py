@@ -18,7 +18,7 @@ from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Cell, lookup
 from ..target import Target
-from ..types import DType, format_shape
+from ..types import BOOL, FLOAT64, INT64, DType, format_shape
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
 from .statements import Body, Group, Plan, annotated, cotangent_owners, plan, working_dtype
@@ -92,9 +92,9 @@ def straight(
         if raises or not twin:  # the twin's own support is for what may raise
             body.ops[op.name, working_dtype(graph, n)] = op
         operands = [texts[a] for a in planned.operands[n.key]]
-        if "typed" in target.literals and n.args and all(_scalar_constant(graph, a) is not None for a in n.args):
-            dtype = numpy_name(graph.nodes[n.args[0]]["dtype"])
-            operands[0] = Text(target.literals["typed"].format(value=operands[0].text, dtype=dtype))
+        if "typed" in target.literals:
+            for i in _untyped(graph, n, planned.operands[n.key]):
+                operands[i] = _typed(operands[i], graph.nodes[planned.operands[n.key][i]]["dtype"], target)
         if target.name in op.statements:
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
             types = [graph.node(a).type for a in planned.operands[n.key]]
@@ -133,6 +133,24 @@ def _raises(graph: Graph, n: Node, target: Target) -> bool:
     """Whether the target's first cell for `n` may raise, so that the twin needs its second one."""
     op = lookup(n.op)
     return f"{target.name}.{target.twin}" in op.cells and op.raises(*(_scalar_constant(graph, a) for a in n.args))
+
+
+def _untyped(graph: Graph, n: Node, operands: Sequence[int]) -> list[int]:
+    """The operands that must be written with their dtype, because no other operand brings that of the result.
+
+    If all are literals, one is enough for NumPy, and not Python, to compute. `np.where(c, 1.0, 0.0)` is float64, and
+    float32 if its literals are.
+    """
+    if operands and all(_scalar_constant(graph, a) is not None for a in operands):
+        return [0]
+    if n.type.dtype in (FLOAT64, INT64, BOOL):
+        return []
+    own = [i for i, a in enumerate(operands) if graph.nodes[a]["dtype"] == n.type.dtype]
+    return own if all(_scalar_constant(graph, operands[i]) is not None for i in own) else []
+
+
+def _typed(text: Text, dtype: DType, target: Target) -> Text:
+    return Text(target.literals["typed"].format(value=text.text, dtype=numpy_name(dtype)))
 
 
 def _repeated(planned: Plan, cells: dict[int, str], printer: Printer) -> set[int]:
@@ -222,7 +240,9 @@ def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], targe
             fresh = n.op == "broadcast_to" and graph.nodes[n.args[0]]["shape"] == ()
             shared = key in returned or (lookup(n.op).kind in ("leaf", "layout") and not fresh)
             pattern = "{value}" if not n.type.shape or not shared else target.syntax["copy"]
-            shown.append(pattern.format(value=texts[key].text))
+            bare = _scalar_constant(graph, key) is not None and n.type.dtype not in (FLOAT64, INT64, BOOL)
+            text = _typed(texts[key], n.type.dtype, target) if bare else texts[key]
+            shown.append(pattern.format(value=text.text))
             returned.add(key)
         else:
             pieces = iter(texts[k].text for k in group.keys)

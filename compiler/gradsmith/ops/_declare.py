@@ -7,8 +7,9 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..registry import Cell
-from ..trace import Expr, op
+from ..trace import Expr, as_expr, op
 from ..types import BOOL, DType, Type, format_shape
+from .lazy import gs
 
 #: A function that traces an op. Records that refer to themselves in a derivative rule declare it for the type checker.
 Traced = Callable[..., Expr]
@@ -24,6 +25,7 @@ __all__ = [
     "function",
     "guarded",
     "infix",
+    "integers_stay",
     "no_gradient",
     "numpy_name",
 ]
@@ -83,6 +85,22 @@ def guarded(
         handlers += f"    except ValueError:\n        return {domain}\n"
     text = f"def _{name}(x):\n    try:\n        return math.{name}(x)\n{handlers}"
     return {"cells": function(name, numpy) | {"python.ieee": cell}, "support": {"python.ieee": text}}
+
+
+def integers_stay(traced: Traced) -> Traced:
+    """`traced`, a rounding to integers, which leaves those that are integers as they are (and booleans count)."""
+
+    def call(x: Any) -> Expr:
+        value = as_expr(x)
+        if value.dtype.kind == "float":
+            return traced(x)
+        same: Expr = gs.copy(value if value.dtype.kind == "int" else value + 0)
+        return same
+
+    call.__name__ = call.__qualname__ = traced.__name__
+    call.__doc__ = traced.__doc__
+    call.op = traced.op  # type: ignore[attr-defined]
+    return call
 
 
 def cells(python: Cell, numpy: Cell, c: Cell) -> dict[str, Cell]:

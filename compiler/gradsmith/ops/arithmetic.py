@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..trace import Expr
+from ..errors import DTypeError
+from ..trace import Expr, as_expr
+from ..types import BOOL
 from ._declare import Traced, cells, elementwise, infix
 from .elementary import log
+from .lazy import gs
 from .selection import equal, logical_and, where
 
 _PYTHON_DIV = """\
@@ -192,7 +197,7 @@ def _power_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
     return base, exponent
 
 
-power = elementwise(
+_power = elementwise(
     "pow",
     2,
     doc="`x` to the power `y`, element by element; NaN for a negative base with a fractional exponent.",
@@ -209,6 +214,42 @@ power = elementwise(
     edges=[(2.0, 0.0), (0.0, 1.0), (0.0, 2.0), (0.0, 0.0), (1.0, np.inf), (4.0, -1.0), (-2.0, 3.0), (-2.0, 2.0)],
     edge_notes={"x**0": "value 1 and slope 0 for every x", "x = 0, y >= 0": "no gradient to y"},
 )
+
+
+def power(x1: Any, x2: Any, /) -> Expr:
+    """`x1` to the power `x2`, element by element; NaN for a negative base with a fractional exponent.
+
+    An integer to the power of an int is the integer that multiplications give. Integers as exponents of integers must
+    be known while tracing and not negative: a fraction would be no integer.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.power(gs.symbol("n", (), "int64"), 3))(-2)
+    -8
+    """
+    base, exponent = as_expr(x1), as_expr(x2)
+    if base.dtype.kind == "float" or exponent.dtype.kind == "float":
+        return _power(x1, x2)
+    count = exponent.params.get("value") if exponent.shape == () else None
+    if exponent.op.name != "constant" or count is None or count < 0:
+        seen = f"of {exponent.type}" if count is None else count
+        raise DTypeError(
+            f"power: an integer to the power {seen} need not be an integer: convert the base by "
+            "gs.astype(x, gs.float64), or give the exponent as an int that is not negative"
+        )
+    return _repeated_product(base + 0 if base.dtype == BOOL else base, int(count))
+
+
+def _repeated_product(x: Expr, count: int) -> Expr:
+    """`x` to the power `count`, by squaring (Knuth, The Art of Computer Programming 2, 4.6.3)."""
+    result: Expr | None = None
+    while count:
+        if count % 2:
+            result = x if result is None else result * x
+        count //= 2
+        x = square(x) if count else x
+    return gs.ones_like(x) if result is None else result
+
+
 square = elementwise(
     "square",
     1,

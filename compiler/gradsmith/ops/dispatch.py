@@ -25,8 +25,8 @@ __all__ = ["array_function", "array_ufunc", "called"]
 #: NumPy's name -> the array API's.
 _OTHER_NAMES = {
     "abs": "absolute", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
-    "arctan2": "atan2", "arctanh": "atanh", "bitwise_and": "logical_and", "bitwise_or": "logical_or",
-    "bitwise_xor": "logical_xor", "fabs": "absolute", "invert": "logical_not", "rint": "round", "true_divide": "divide",
+    "arctan2": "atan2", "arctanh": "atanh", "fabs": "absolute", "invert": "bitwise_invert",
+    "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "rint": "round", "true_divide": "divide",
 }  # fmt: skip
 #: NumPy's name of a parameter -> the array API's.
 _OTHER_PARAMETERS = {"a": "x", "ar": "x", "arr": "x", "m": "x", "ary": "x", "newshape": "shape", "reps": "repetitions"}

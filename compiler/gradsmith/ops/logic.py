@@ -10,7 +10,7 @@ import numpy as np
 
 from ..registry import Params
 from ..trace import Expr, as_expr, op
-from ..types import BOOL, Type, normalize_axes
+from ..types import BOOL, INT32, INT64, Type, normalize_axes
 from ._declare import Traced, infix, no_gradient
 from .reduction import _count, _infer, _options, sum
 from .selection import equal, logical_and, logical_not, logical_or, logical_xor, not_equal
@@ -176,30 +176,57 @@ def bitwise_invert(x: Any, /) -> Expr:
     return _invert(x)
 
 
-def _shift(name: str, symbol: str, words: str) -> Traced:
-    unsigned = {width: f"(int{width}_t)((uint{width}_t)({{0}}) {symbol} ({{1}}))" for width in (32, 64)}
-    in_c = {f"c.int{width}": cell if symbol == "<<" else "({0}) >> ({1})" for width, cell in unsigned.items()}
-    function = getattr(np, name.removeprefix("bitwise_"))
+# C leaves shifts by negative counts, shifts by the width or more, and left shifts of negative numbers undefined.
+_C_SHIFT = """\
+#ifndef GS_@NAME_@T
+#define GS_@NAME_@T
+static @t gs_@name_@t(@t x, @t count)
+{
+    return count < 0 || count >= @bits ? @beyond : @shifted;
+}
+#endif"""
+
+
+def _shift(name: str, operator: str, beyond: str, shifted: str, doc: str) -> Traced:
+    """The record of a shift; `beyond` is the result for counts that reach beyond the width."""
+    support = {}
+    for key, dtype in (("c", INT64), ("c.int32", INT32)):
+        text = _C_SHIFT.replace("@NAME", name.upper()).replace("@name", name).replace("@bits", str(dtype.bits))
+        text = text.replace("@beyond", beyond).replace("@shifted", shifted)
+        support[key] = text.replace("@T", f"{dtype.name}_T".upper()).replace("@t", f"{dtype.name}_t")
+    function = getattr(np, name)
     return op(
-        name,
+        f"bitwise_{name}",
         arity=2,
         kind="elementwise",
         takes="integers",
-        infer=lambda *types: types[0],
+        infer=lambda x, count: x,
         vjp=no_gradient,
-        cells=infix(f"{{0}} {symbol} {{1}}") | in_c,  # C leaves the shift of a negative number open
+        cells={
+            "python": f"{{0}} {operator} {{1}}",
+            "numpy": f"np.{name}({{0}}, {{1}})",
+            "c": f"gs_{name}_int64_t({{0}}, {{1}})",
+            "c.int32": f"gs_{name}_int32_t({{0}}, {{1}})",
+        },
+        support=support,
         evaluate=function,
-        mp=lambda mp, a, b: int(function(np.int64(a), np.int64(b))),
-        torch=name,
-        symbol=symbol,
+        mp=lambda mp, x, count: int(function(np.int64(x), np.int64(count))),
+        torch=f"bitwise_{name}",
+        symbol=operator,
         slope="none: integers",
-        samples=[(np.array([12, -7, 5]), np.array([1, 2, 0]))],
-        doc=words,
+        samples=[(np.array([12, -7, 5]), np.array([3, 1, 0]))],
+        doc=doc,
     )
 
 
-_left_shift = _shift("bitwise_left_shift", "<<", "The bits of `x` moved up by `y` places.")
-_right_shift = _shift("bitwise_right_shift", ">>", "The bits of `x` moved down by `y` places; the sign stays.")
+_left_shift = _shift(
+    "left_shift", "<<", "0", "(@t)((u@t)x << count)",
+    "The bits of `x` moved up by `y` places, which are not negative; zeros come in below.",
+)  # fmt: skip
+_right_shift = _shift(
+    "right_shift", ">>", "-(x < 0)", "x < 0 ? ~(~x >> count) : x >> count",
+    "The bits of `x` moved down by `y` places, which are not negative; the sign comes in above.",
+)  # fmt: skip
 
 
 def bitwise_left_shift(x1: Any, x2: Any, /) -> Expr:

@@ -14,16 +14,17 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..trace import Expr, as_expr
-from ..types import format_shape, static_shape
+from ..types import Shape, format_shape, static_shape
 from ._declare import elementwise
 from .activation import log_softmax, softplus
 from .arithmetic import absolute, square
 from .elementary import exp, log, log1p
 from .indexing import getitem
 from .layout import expand_dims, reshape
-from .network import Ints, indices, raised
+from .manipulation import take, take_along_axis
+from .network import Ints, at_run_time, indices, raised
 from .reduction import mean, sum
-from .selection import equal, less, logical_and, maximum, where
+from .selection import equal, less, logical_and, maximum, not_equal, where
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll", "gaussian_nll_loss",
@@ -209,16 +210,21 @@ def _places(x: Expr, target: Any, ignore_index: int, op: str) -> tuple[np.ndarra
     axis = _class_axis(x)
     shape = static_shape(x.shape)
     classes = indices(op, "target", target, shape[axis], ignore_index)
-    expected = shape[:axis] + shape[axis + 1 :]
-    if classes.shape != expected:
-        raise ShapeError(
-            f"{op}: target must have shape {format_shape(expected)}, one class for each sample of input "
-            f"{format_shape(x.shape)}, not {format_shape(classes.shape)}"
-        )
+    _fitting(classes.shape, x, op)
     counted = classes != ignore_index
     if not counted.any():
         raise ShapeError(f"{op}: every target is ignore_index={ignore_index}, or there is none: nothing is left")
     return classes, counted
+
+
+def _fitting(classes: Shape, x: Expr, op: str) -> None:
+    axis = _class_axis(x)
+    expected = (*x.shape[:axis], *x.shape[axis + 1 :])
+    if classes != expected:
+        raise ShapeError(
+            f"{op}: target must have shape {format_shape(expected)}, one class for each sample of input "
+            f"{format_shape(x.shape)}, not {format_shape(classes)}"
+        )
 
 
 def _class_weights(weight: Any, x: Expr, op: str) -> Expr:
@@ -234,18 +240,44 @@ def _along_classes(w: Expr, x: Expr) -> Expr:
     return reshape(w, (*(1,) * axis, x.shape[axis], *(1,) * (x.ndim - axis - 1)))
 
 
-def nll_loss(input: Any, target: Ints, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Expr:
+def nll_loss(
+    input: Any, target: Ints | Expr, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Expr:
     """Negative log-likelihood: less the log-probability of the true class, `-input[n, target[n]]`.
 
     Parameters
     ----------
     input: log-probabilities of shape `(classes,)` or `(n, classes, …)`.
-    target: static ints of shape `()` or `(n, …)`.
+    target: integers of shape `()` or `(n, …)`, static or traced. Static ones are checked; traced ones beyond the
+        classes are an error in Python and NumPy code, and undefined in C.
     weight: a factor for each class; the mean is over the sum of the factors used.
     ignore_index: targets of this value count neither in the loss nor in the mean.
     """
     x = as_expr(input)
+    if at_run_time("nll_loss", "target", target):
+        return _nll_at_run_time(x, as_expr(target), weight, ignore_index, reduction, 0.0, "nll_loss")
     return _nll(x, *_places(x, target, ignore_index, "nll_loss"), weight, reduction, "nll_loss")
+
+
+def _nll_at_run_time(
+    logp: Expr, target: Expr, weight: Any, ignore_index: int, reduction: str, label_smoothing: float, op: str
+) -> Expr:
+    """The loss for traced classes: each sample counts where its class is not `ignore_index`."""
+    _reduction(reduction, op)
+    axis = _class_axis(logp)
+    _fitting(target.shape, logp, op)
+    counted = not_equal(target, ignore_index)
+    classes = where(counted, target, 0)
+    picked = reshape(take_along_axis(logp, expand_dims(classes, axis), axis=axis), target.shape)
+    factors: Any = 1.0 if weight is None else take(_class_weights(weight, logp, op), classes)
+    losses = -picked * factors
+    if label_smoothing:
+        spread = sum(logp if weight is None else logp * _along_classes(as_expr(weight), logp), axis)
+        losses = (1.0 - label_smoothing) * losses - spread * (label_smoothing / static_shape(logp.shape)[axis])
+    losses = where(counted, losses, 0.0)
+    if reduction != "mean":
+        return losses if reduction == "none" else sum(losses)
+    return sum(losses) / sum(where(counted, factors, 0.0))
 
 
 def _nll(x: Expr, classes: np.ndarray, counted: np.ndarray, weight: Any, reduction: str, op: str) -> Expr:
@@ -281,7 +313,7 @@ def cross_entropy(
     Parameters
     ----------
     input: logits of shape `(classes,)` or `(n, classes, …)`; -inf rules a class out.
-    target: static ints, as in `nll_loss`, or the probabilities of the classes in the shape of `input`.
+    target: integers, as in `nll_loss`, or the probabilities of the classes in the shape of `input`.
     weight, ignore_index, reduction: as in `nll_loss`; with probabilities the mean is over the samples.
     label_smoothing: the part of the target that is spread evenly over the classes, in [0, 1].
 
@@ -297,7 +329,9 @@ def cross_entropy(
         raise ShapeError("cross_entropy: input needs an axis of classes, and a scalar has none")
     axis = _class_axis(x)
     logp = log_softmax(x, axis)
-    if isinstance(target, Expr) or np.asarray(target).dtype.kind == "f":
+    if isinstance(target, Expr) and target.dtype.kind == "int" and target.op.name != "constant":
+        return _nll_at_run_time(logp, target, weight, ignore_index, reduction, label_smoothing, "cross_entropy")
+    if as_expr(target).dtype.kind != "int":
         return _cross_entropy_of_probabilities(logp, as_expr(target), weight, reduction, label_smoothing)
     classes, counted = _places(x, target, ignore_index, "cross_entropy")
     hard = _nll(logp, classes, counted, weight, reduction, "cross_entropy")

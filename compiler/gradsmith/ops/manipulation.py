@@ -401,7 +401,7 @@ def _triangle(x: Any, keep: np.ufunc, k: int, op: str) -> Expr:
         raise ShapeError(f"{op}: needs at least two axes, not shape {format_shape(x.shape)}")
     rows, columns = static_shape(x.shape)[-2:]
     mask = keep(np.arange(columns) - np.arange(rows)[:, None], _int(k, op, "k"))
-    return where(mask, x, 0.0)
+    return where(mask, x, False)  # a zero of any dtype
 
 
 def tril(x: Any, /, k: int = 0) -> Expr:

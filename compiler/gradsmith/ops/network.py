@@ -11,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..trace import Expr, as_expr, op
-from ..types import Shape, broadcast_shapes, format_shape, normalize_axes, normalize_shape, static_shape
+from ..types import INT64, Shape, broadcast_shapes, format_shape, normalize_axes, normalize_shape, static_shape
 from ._declare import free, no_gradient
 from .activation import masked_softmax
 from .arithmetic import square
 from .contraction import matmul, matrix_transpose
+from .conversion import astype
 from .elementary import sqrt
-from .indexing import getitem
-from .layout import broadcast_to, reshape
+from .layout import broadcast_to, expand_dims, reshape
+from .lazy import gs
 from .reduction import mean, softmax, sum
 from .selection import equal, greater_equal, where
 
 __all__ = [
-    "batch_norm", "cosine_similarity", "embedding", "group_norm", "layer_norm", "linear", "rms_norm",
+    "batch_norm", "cosine_similarity", "embedding", "group_norm", "layer_norm", "linear", "one_hot", "rms_norm",
     "scaled_dot_product_attention", "stop_gradient",
 ]  # fmt: skip
 
@@ -54,13 +55,18 @@ def raised(x: Expr, low: float) -> Expr:
     return where(x < low, x + stop_gradient(low - x), x)
 
 
+def at_run_time(name: str, what: str, values: Any) -> bool:
+    """Whether `values` are integers that are not known while tracing; a traced value of another kind is refused."""
+    if not isinstance(values, Expr) or values.op.name == "constant":
+        return False
+    if values.dtype.kind != "int":
+        raise DTypeError(f"{name}: {what} must be integers, not {values.type}: convert them by gs.astype(x, gs.int64)")
+    return True
+
+
 def indices(name: str, what: str, values: Any, size: int, allowed: int | None = None) -> np.ndarray:
     """Static integers in [0, size), or equal to `allowed`, as an array."""
-    if isinstance(values, Expr):
-        raise ShapeError(
-            f"{name}: {what} must be static ints (a list or a NumPy array), not the traced value {values!r}"
-        )
-    array = np.asarray(values)
+    array = np.asarray(values.params["value"] if isinstance(values, Expr) else values)
     if array.dtype.kind not in "iu" and array.size:
         raise ShapeError(f"{name}: {what} must be ints, not {array.dtype}")
     wrong = array[((array < 0) | (array >= size)) & ((array != allowed) if allowed is not None else True)]
@@ -86,8 +92,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Expr:
     return y if bias is None else y + bias
 
 
-def embedding(input: Ints, weight: Any, padding_idx: int | None = None) -> Expr:
-    """The rows of `weight` that the ints `input` name, in the shape of `input`; static for now.
+def embedding(input: Ints | Expr, weight: Any, padding_idx: int | None = None) -> Expr:
+    """The rows of `weight` that the integers `input`, static or traced, name, in the shape of `input`.
 
     The row `padding_idx` gets no gradient.
 
@@ -99,14 +105,33 @@ def embedding(input: Ints, weight: Any, padding_idx: int | None = None) -> Expr:
     if w.ndim != 2:
         raise ShapeError(f"embedding: weight must have shape (rows, columns), not {format_shape(w.shape)}")
     rows = static_shape(w.shape)[0]
-    places = indices("embedding", "input", input, rows)
-    found = getitem(w, places)
+    traced = at_run_time("embedding", "input", input)
+    places: Any = input if traced else indices("embedding", "input", input, rows)
+    found: Expr = gs.take(w, places, axis=0)
     if padding_idx is None:
         return found
     padding = padding_idx + rows if padding_idx < 0 else padding_idx
     indices("embedding", "padding_idx", [padding], rows)
-    still = (places == padding)[..., None]
-    return where(still, stop_gradient(found), found) if still.any() else found
+    still = places == padding
+    if traced:
+        return where(expand_dims(still, still.ndim), stop_gradient(found), found)
+    return where(still[..., None], stop_gradient(found), found) if still.any() else found
+
+
+def one_hot(input: Any, num_classes: int) -> Expr:
+    """1 at the class that each integer of `input`, static or traced, names and 0 elsewhere, along a new last axis.
+
+    The result is int64, as torch's, and all 0 for an integer that names no class.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.one_hot(gs.symbol("n", (2,), "int64"), 3))([2, 0])
+    [[0, 0, 1], [1, 0, 0]]
+    """
+    x = as_expr(input)
+    if x.dtype.kind != "int":
+        raise DTypeError(f"one_hot: input must be integers, not {x.type}: convert them by gs.astype(x, gs.int64)")
+    found: Expr = astype(equal(expand_dims(x, x.ndim), np.arange(num_classes)), INT64)
+    return found
 
 
 # --- norms ----------------------------------------------------------------------------------------------------------

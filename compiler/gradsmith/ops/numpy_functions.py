@@ -394,14 +394,16 @@ FUNCTIONS["fmax"], FUNCTIONS["fmin"] = _known("maximum"), _known("minimum")
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     if not copy:
         raise TraceError("np.nan_to_num(copy=False) changes its argument in place: assign its result instead")
-    largest = float(np.finfo(np.dtype(as_expr(x).type.dtype.name)).max)
     x = as_expr(x)
+    if x.dtype.kind != "float":
+        return gs.copy(x)
+    largest = float(np.finfo(x.dtype.name).max)
     high, low = largest if posinf is None else posinf, -largest if neginf is None else neginf
     return gs.where(x != x, nan, gs.where(x == math.inf, high, gs.where(x == -math.inf, low, x)))
 
 
 @_numpy()
-def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0.0) -> Any:
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
     result = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         result = gs.where(condition, choice, result)

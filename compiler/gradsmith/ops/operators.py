@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..trace import Expr
-from . import arithmetic, contraction, layout, logic, memory, namespace, rounding, selection
+from . import arithmetic, contraction, conversion, layout, logic, memory, namespace, rounding, selection
 from .dispatch import array_function, array_ufunc, called
 from .lazy import counterpart
 from .masked import Masked, elementwise
@@ -24,6 +24,8 @@ _BINARY: dict[str, Callable[[Any, Any], Expr]] = {
     "and": logic.bitwise_and,
     "or": logic.bitwise_or,
     "xor": logic.bitwise_xor,
+    "lshift": logic.bitwise_left_shift,
+    "rshift": logic.bitwise_right_shift,
 }
 _COMPARISONS: dict[str, Callable[[Any, Any], Expr]] = {
     "lt": selection.less,
@@ -74,6 +76,11 @@ def _transpose(self: Expr, *axes: Any) -> Expr:
     return layout.transpose(self, order)
 
 
+def _round(self: Expr, ndigits: int | None = None) -> Any:
+    """`round(x)` and `round(x, 2)`: traced, so a float stays one."""
+    return METHODS["round"](self, 0 if ndigits is None else ndigits)
+
+
 def _delegated(name: str) -> Callable[..., Any]:
     def method(self: Expr, *arguments: Any, **options: Any) -> Any:
         function = counterpart(name)
@@ -109,6 +116,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "__getitem__": memory.getitem,
     "__setitem__": memory.setitem,
     "__copy__": memory.copy,
+    "__round__": _round,
     "__deepcopy__": lambda self, _: memory.copy(self),
     "__array_ufunc__": array_ufunc,
     "__array_function__": array_function,
@@ -118,6 +126,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "to_device": namespace.to_device,
     "present": memory.present,
     "reshape": _reshape,
+    "astype": conversion.astype,
     "transpose": _transpose,
     "T": property(layout.transpose),
     "mT": property(contraction.matrix_transpose),

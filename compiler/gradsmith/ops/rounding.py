@@ -1,6 +1,7 @@
 """Rounding to integers, and the division that goes with it: ceil, trunc, round, floor_divide, remainder.
 
-(`floor` is in `selection`.) The results are floats; between their jumps they are constant, so no gradient flows.
+(`floor` is in `selection`.) Floats stay floats, and integers stay integers; between their jumps the results are
+constant, so no gradient flows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..trace import Expr
 from ..types import Type
-from ._declare import Traced, both_widths, cells, elementwise, no_gradient
+from ._declare import Traced, both_widths, cells, elementwise, integers_stay, no_gradient
 
 __all__ = ["ceil", "floor_divide", "remainder", "round", "trunc"]
 
@@ -24,7 +25,7 @@ _EDGES = [(0.0,), (-0.0,), (-0.3,), (0.5,), (-0.5,), (1.5,), (2.5,), (-3.5,), (n
 def _rounding(name: str, python: str, numpy: str, c: str, evaluate: Any, torch: str, **fields: Any) -> Traced:
     cell = f"math.copysign({python}({{0}}), {{0}})"  # an int has no -0
     twin = f"def _{name}(x):\n    return math.copysign({python}(x), x) if math.isfinite(x) else x\n"
-    return elementwise(
+    rounded = elementwise(
         name,
         1,
         tame=True,
@@ -40,20 +41,21 @@ def _rounding(name: str, python: str, numpy: str, c: str, evaluate: Any, torch: 
         edge_notes={"every x": "slope 0"},
         **fields,
     )
+    return integers_stay(rounded)
 
 
 ceil = _rounding(
     "ceil", "math.ceil", "ceil", "ceil", np.ceil, "ceil", mp="ceil", sympy="ceiling",
-    doc="The smallest integer not below the value, as a float.",
+    doc="The smallest integer not below the value, as a float; integers stay as they are.",
 )  # fmt: skip
 trunc = _rounding(
     "trunc", "math.trunc", "trunc", "trunc", np.trunc, "trunc",
     mp=lambda mp, x: mp.floor(x) if x >= 0 else mp.ceil(x), sympy=lambda sp, x: sp.sign(x) * sp.floor(sp.Abs(x)),
-    doc="The value without its fraction: the nearest integer towards 0, as a float.",
+    doc="The value without its fraction: the nearest integer towards 0, as a float; integers stay as they are.",
 )  # fmt: skip
 round = _rounding(
     "round", "round", "round", "rint", np.round, "round", mp="nint",
-    doc="The nearest integer, as a float; of two equally near ones the even one.",
+    doc="The nearest integer, as a float, and of two equally near ones the even one; integers stay as they are.",
 )  # fmt: skip
 
 _PAIRS = [(7.3, 2.5), (-7.3, 2.5), (7.3, -2.5), (-7.3, -2.5)]

@@ -62,7 +62,9 @@ def _extreme_expand(extreme: Any) -> Any:
     def expand(x: Expr, axis: int, keepdims: bool) -> Expr:
         size = static_shape(x.shape)[axis]
         best = extreme(x, axis, keepdims=True)
-        here = logical_or(equal(x, best), not_equal(x, x))  # the first NaN counts as the extreme, as in NumPy
+        here = equal(x, best)
+        if x.dtype.kind == "float":
+            here = logical_or(here, not_equal(x, x))  # the first NaN counts as the extreme, as in NumPy
         return reduction.min(where(here, along(size, axis, x.ndim), size), axis, keepdims=keepdims)
 
     return expand
@@ -116,15 +118,12 @@ argmin = _extreme("argmin", reduction.min, "smallest")
 _HEAP_SORT = """\
 #ifndef {guard}
 #define {guard}
-/* Whether element a comes before element b: NaN last, equal ones in their order. */
+/* Whether element a comes before element b, equal ones in their order, and NaN last. */
 static int {name}_before(const {type} *x, int64_t a, int64_t b, int descending) {{
     if (x[a] < x[b] || x[b] < x[a]) {{
         return descending ? x[b] < x[a] : x[a] < x[b];
     }}
-    if ((x[a] != x[a]) != (x[b] != x[b])) {{
-        return x[b] != x[b];
-    }}
-    return a < b;
+{nan_last}    return a < b;
 }}
 
 /* The order that sorts each of `rows` rows of n elements: heap sort of the indices (Williams 1964). */
@@ -162,8 +161,16 @@ static void {name}(const {type} *x, int64_t *order, ptrdiff_t rows, ptrdiff_t n,
 """
 
 
+_NAN_LAST = """\
+    if ((x[a] != x[a]) != (x[b] != x[b])) {
+        return x[b] != x[b];
+    }
+"""
+
+
 def _heap_sort(name: str, type: str) -> str:
-    return _HEAP_SORT.format(name=name, type=type, guard=name.upper())
+    nan_last = "" if "int" in type else _NAN_LAST
+    return _HEAP_SORT.format(name=name, type=type, guard=name.upper(), nan_last=nan_last)
 
 
 def _rank_expand(x: Expr, descending: bool) -> Expr:
@@ -171,11 +178,14 @@ def _rank_expand(x: Expr, descending: bool) -> Expr:
     size = static_shape(x.shape)[-1]
     mine, other = expand_dims(x, x.ndim), expand_dims(x, x.ndim - 1)
     first = less(mine, other) if descending else less(other, mine)
-    numbers = logical_and(equal(mine, mine), equal(other, other))
-    nan_last = logical_and(not_equal(mine, mine), equal(other, other))
-    tie = logical_or(equal(mine, other), logical_and(not_equal(mine, mine), not_equal(other, other)))
+    tie = equal(mine, other)
+    if x.dtype.kind == "float":
+        numbers = logical_and(equal(mine, mine), equal(other, other))
+        nan_last = logical_and(not_equal(mine, mine), equal(other, other))
+        first = logical_or(logical_and(numbers, first), nan_last)
+        tie = logical_or(tie, logical_and(not_equal(mine, mine), not_equal(other, other)))
     earlier = less(along(size, 1, 2), along(size, 0, 2))
-    before = logical_or(logical_or(logical_and(numbers, first), nan_last), logical_and(tie, earlier))
+    before = logical_or(first, logical_and(tie, earlier))
     rank = reduction.sum(astype(before, INT64), axis=-1)  # (…, i): how many come before element i
     here = equal(expand_dims(rank, rank.ndim), along(size, 1, 2))  # (…, i, k): element i stands at place k
     return reduction.sum(where(here, along(size, 0, 2), 0), axis=-2)

@@ -10,7 +10,7 @@ import numpy as np
 from ..registry import Params
 from ..trace import Expr, as_expr
 from ..types import Type
-from ._declare import Traced, cells, condition, elementwise, infix, no_gradient, numpy_name
+from ._declare import Traced, cells, condition, elementwise, infix, integers_stay, no_gradient, numpy_name
 
 __all__ = [
     "clip", "equal", "floor", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
@@ -237,11 +237,11 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Expr:
     return _clip(x, -np.inf if min is None else min, np.inf if max is None else max)
 
 
-floor = elementwise(
+_floor = elementwise(
     "floor",
     1,
     tame=True,
-    doc="The largest integer not above the value, as a float.",
+    doc="The largest integer not above the value, as a float; integers stay as they are.",
     symbol="floor",
     slope="0",
     vjp=no_gradient,
@@ -255,3 +255,4 @@ floor = elementwise(
     edges=[(0.0,), (-1.0,), (np.inf,), (np.nan,), (1e300,)],
     edge_notes={"every x": "slope 0"},
 )
+floor = integers_stay(_floor)

@@ -58,7 +58,7 @@ def literal(graph: Graph, key: int) -> float | bool | None:
     while len(node.args) == 1 and lookup(node.op).kind == "layout":
         node = graph.node(node.args[0])
     value = node.params.get("value")
-    return value if isinstance(value, bool | float) else None
+    return value if isinstance(value, bool | int | float) else None
 
 
 def _cotangent(n: Node, name: str) -> str:
