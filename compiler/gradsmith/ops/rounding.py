@@ -37,8 +37,7 @@ def _rounding(name: str, python: str, numpy: str, c: str, evaluate: Any, torch: 
         torch=torch,
         samples=_SAMPLES,
         edges=_EDGES,
-        edge_notes={"every x": "slope 0"},
-        **fields,
+        **{"edge_notes": {"every x": "slope 0"}, **fields},
     )
 
 
@@ -53,6 +52,7 @@ trunc = _rounding(
 )  # fmt: skip
 round = _rounding(
     "round", "round", "round", "rint", np.round, "round", mp="nint",
+    edge_notes={"every x": "slope 0", "x halfway": "the even neighbour"},
     doc="The nearest integer, as a float; of two equally near ones the even one.",
 )  # fmt: skip
 
@@ -168,7 +168,11 @@ remainder = elementwise(
     torch="remainder",
     samples=_PAIRS,
     edges=_PAIR_EDGES,
-    edge_notes={"y = 0": "NaN", "y infinite": "x, or y where the signs differ"},
+    edge_notes={
+        "x a multiple of y": "0, with the slopes of the right side",
+        "y = 0": "NaN",
+        "y infinite": "x, or y where the signs differ",
+    },
 )
 floor_divide: Traced = elementwise(
     "floor_divide",

@@ -169,6 +169,7 @@ sinc_derivative: Traced = elementwise(
     doc="The n-th derivative of `sinc`, for n = 1, 2, ....",
     symbol="sinc⁽ⁿ⁾",
     slope="none, and sinc_derivative(n + 1, x)",
+    operands="n x",
     vjp=lambda g, y, n, x: (None, g * sinc_derivative(n + 1.0, x)),
     **call_cells("sinc_derivative", 2),
     mp=_sinc_derivative,

@@ -261,7 +261,7 @@ def _ratio(
             tame=name in ("sin", "tanh"),
             doc=f"`{name}(x)/x`, 1 at 0." if not order else f"Derivative number {order} of `{name}(x)/x`.",
             symbol=f"{name}/x" + "′" * order,
-            slope=f"d_{prefix}{name}_over_x(x)" if order < 2 else "",
+            slope=f"d{prefix or '_'}{name}_over_x(x)" if order < 2 else "that of the formula",
             vjp=None if derivative is None else lambda g, y, x, d=derivative: (g * d(x),),
             expand=lambda x, n=order: formula(_TRACED, x, n),
             evaluate=lambda x, n=order: formula(np, np.asarray(x), n)[()],
