@@ -110,7 +110,7 @@ def lower(
 def _legal(signature: Signature, names: Names, target: Target) -> Signature:
     """The signature with names that the target allows, all different where outputs are parameters too."""
     if target.lowering == "loops":
-        for end in ("", "_f32", "_i32", "_i64"):
+        for end in ("", "_bool", "_f32", "_i32", "_i64"):
             names.fresh(f"work{end}")
     inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
     renamed = {old.name: new.name for old, new in zip(signature.inputs, inputs, strict=True)}
