@@ -8,9 +8,10 @@ that is logarithmic in both signs and dense beside 1 and -1. The exact value, it
 come from the record's `mp` alone: differences of it in 120 digits or more, never through our derivative rules.
 
 The unit is one ULP: the spacing of floats at the exact result. For derivatives it is the spacing at the scale
-`max(|d|, sum over k of |x[k] * (derivative of d by x[k])|)`, so an error no larger than that of an operand that is wrong in its
-last bit counts as one: the error scaled by condition. Points where the exact function has a kink, a pole or no real
-value tell nothing and are left out; the conformance tests look at these.
+`max(|d|, sum over k of |x[k] * (derivative of d by x[k])|)`, so that an error no
+larger than that of an operand that is wrong in its last bit counts as one: the error scaled by condition. Results
+below the smallest normal number have fewer digits and are listed apart. Points where the exact function has a kink, a
+pole or no real value tell nothing and are left out; the conformance tests look at these.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ LIMIT = 2.0  # what a value may be off; beyond it a line of its own says where a
 
 # What is not measured: the numbers next to a number are not a function of reals, `pick` and `astype` move values.
 NOT_MEASURED = ("nextafter", "pick", "astype", "where")
+# Where mpmath's formula has a value although the op has none.
+INSIDE: dict[str, Callable[..., bool]] = {"binary_cross_entropy": lambda x, t: 0.0 <= x <= 1.0}
 # The first operand is an order: 1, 2, 3.
 ORDERED = (
     "besseli_over", "besselj_over", "i0e_derivative", "ierfcx", "polygamma", "polygamma_difference", "sinc_derivative",
@@ -93,7 +96,9 @@ def points(record: Op) -> list[tuple[float, ...]]:
     else:
         grid = [(x, -1.5, 2.5) for x in both]
     own = [tuple(map(float, p)) for p in (*record.samples, *record.edges)]
-    return [p for p in dict.fromkeys([*own, *grid]) if all(map(math.isfinite, p))]
+    inside = INSIDE.get(record.name, lambda *xs: True)
+    positive_zero = (tuple(x + 0.0 for x in p) for p in (*own, *grid))  # mpmath has no other
+    return [p for p in dict.fromkeys(positive_zero) if all(map(math.isfinite, p)) and inside(*p)]
 
 
 # --- the exact result -------------------------------------------------------------------------------------------------
@@ -101,10 +106,11 @@ def points(record: Op) -> list[tuple[float, ...]]:
 
 @dataclass(frozen=True)
 class Exact:
-    """A number of order 0, 1 or 2 at one point (None where it tells nothing), and the scale of its error."""
+    """A number of order 0, 1 or 2 at one point (None where it tells nothing), the scale of its error, its condition."""
 
     number: Any
     scale: Any
+    condition: float = math.nan
 
 
 class Differences:
@@ -165,10 +171,10 @@ class Differences:
 def exact(record: Op, at: Sequence[float]) -> list[list[Exact]] | None:
     """The value, the gradient and the second derivative; None where the function has no real value."""
     dim = [k for k in range(len(at)) if not (k == 0 and record.name in ORDERED)]
-    tiny = -math.log10(min([abs(x) for x in at if x] or [1.0]))
+    far = max(abs(math.log10(abs(x))) if x else 0.0 for x in at)  # how many digits x + 1 has, and 1 - cos(x) loses
     found = None
     for digits in (120, 400, 1100):
-        with mp.workdps(digits + int(4 * max(0.0, tiny))):
+        with mp.workdps(digits + int(4 * far)):
             try:
                 found, doubt = _exact(record, at, dim)
             except (ArithmeticError, ValueError, TypeError):
@@ -211,6 +217,9 @@ def _exact(record: Op, at: Sequence[float], dim: Sequence[int]) -> tuple[list[li
         parts = [DIRECTION[j] * two(i, j) for j in dim]
         moved = mp.fsum(xs[k] * abs(DIRECTION[j] * three(i, j, k)) for j in dim for k in dim)
         curves.append(Exact(mp.fsum(parts), max(*map(abs, parts), mp.mpf(0), moved)))
+    if value:
+        condition = mp.fsum(xs[k] * abs(first[k]) for k in dim) / abs(value)
+        result = [[Exact(value, abs(value), float(condition))]]
     doubt = value == 0 or any(d.doubtful(first[i], i) for i in dim) or any(d.doubtful(v, *k) for k, v in second.items())
     return [*result, slopes, curves], doubt
 
@@ -240,10 +249,12 @@ class Worst:
     at: tuple[float, ...] = ()
     got: float = 0.0
     want: float = 0.0
+    condition: float = math.nan
 
-    def see(self, error: float, at: tuple[float, ...], got: float, want: Any) -> None:
+    def see(self, error: float, at: tuple[float, ...], got: float, want: Exact) -> None:
         if error > self.error:
-            self.error, self.at, self.got, self.want = error, at, got, float(want)
+            self.error, self.at, self.got, self.want = error, at, got, float(want.number)
+            self.condition = want.condition
 
 
 @dataclass
@@ -255,9 +266,25 @@ class Row:
     libm: str = ""
     points: int = 0
     columns: dict[str, list[Worst]] = field(default_factory=dict)
+    tiny: dict[str, Worst] = field(default_factory=dict)  # of values below the smallest normal number
 
     def worst(self, who: str) -> list[Worst]:
         return self.columns.setdefault(who, [Worst(), Worst(), Worst()])
+
+    def see(self, who: str, wanted: Any, got: Any, at: tuple[float, ...]) -> None:
+        """Compare the numbers of all orders at one point."""
+        smallest = float(np.finfo(self.dtype).tiny)
+        for order, (wants, numbers) in enumerate(zip(wanted, got, strict=False)):
+            for want, number in zip(wants, numbers, strict=True):
+                if want.number is None:
+                    continue
+                if want.number == 0 or want.scale >= smallest:
+                    worst = self.worst(who)[order]
+                elif order == 0:
+                    worst = self.tiny.setdefault(who, Worst())
+                else:
+                    continue
+                worst.see(ulps(float(number), want, self.dtype), at, float(number), want)
 
 
 def programs(name: str, dtype: str) -> dict[str, Any]:
@@ -339,28 +366,20 @@ def row(record: Op, dtype: str, references: dict[tuple[float, ...], Any], runs: 
         at = [p for p in references if all(float(np.dtype(dtype).type(x)) == x for x in p)]
     found.points = len(at)
     for who, (first, second) in runs.items():
-        worst = found.worst(who)
         for p in at:
             value, *slopes = first("value_and_grad", p)
-            see(worst, references[p], [[value], slopes, second("grad", p)], p, dtype)
+            found.see(who, references[p], [[value], slopes, second("grad", p)], p)
     if at:
         groups = [[p] for p in at] if record.name in ORDERED else [at]  # torch's orders are Python's ints
         for group in groups:
             results = torch_results(record, group, dtype)
             for k, p in enumerate(group):
-                see(found.worst("torch"), references[p], [part[:, k] for part in results], p, dtype)
+                found.see("torch", references[p], [part[:, k] for part in results], p)
     if found.libm:
         function = libm(found.libm, record.arity or 0, dtype)
         for p in at:
-            see(found.worst("libm"), references[p][:1], [[function(*p)]], p, dtype)
+            found.see("libm", references[p][:1], [[function(*p)]], p)
     return found
-
-
-def see(worst: list[Worst], wanted: Any, got: Any, at: tuple[float, ...], dtype: str) -> None:
-    for record, wants, numbers in zip(worst, wanted, got, strict=False):
-        for want, number in zip(wants, numbers, strict=True):
-            if want.number is not None:
-                record.see(ulps(float(number), want, dtype), at, float(number), want.number)
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -380,12 +399,13 @@ def shown(error: float) -> str:
 def report(rows: Sequence[Row]) -> Iterator[str]:
     yield "# How exact each op is\n"
     yield (
-        "Written by `python benchmarks/accuracy.py`, whose head says what is measured. A cell has the worst error in ULP of\n"
-        "value / gradient / second derivative over all points; those of derivatives are scaled by condition. ∞: a number was\n"
-        "expected and an infinity or NaN came, or the other way round. `libm` is the function of the C library that C's\n"
-        "code calls directly, with its own error.\n"
+        "Written by `python benchmarks/accuracy.py`, whose head says what is measured. A cell has the worst error in\n"
+        "ULP of value / gradient / second derivative over all points; those of derivatives are scaled by condition. ∞:\n"
+        "a number was expected and an infinity or NaN came, or the other way round. `libm` is the function of the C\n"
+        "library that C's code calls directly, with its own error.\n"
     )
-    yield f"Measured on {platform.machine()}, {' '.join(platform.libc_ver())}, NumPy {np.__version__}, torch {torch.__version__}, mpmath {mp.__version__}.\n"
+    versions = f"NumPy {np.__version__}, torch {torch.__version__}, mpmath {mp.__version__}"
+    yield f"Measured on {platform.machine()}, {' '.join(platform.libc_ver())}, {versions}.\n"
     for dtype in DTYPES:
         mine = [r for r in rows if r.dtype == dtype]
         whos = [w for w in ("python", "numpy", "gcc", "clang") if any(w in r.columns for r in mine)]
@@ -419,20 +439,30 @@ def summary(rows: Sequence[Row], whos: Sequence[str]) -> Iterator[str]:
 
 
 def outliers(rows: Sequence[Row], whos: Sequence[str]) -> Iterator[str]:
-    """The values that are off by more than the limit, each with its worst point."""
-    found = [(r, who, r.columns[who][0]) for r in rows for who in whos if who in r.columns]
-    found = [f for f in found if f[2].error > LIMIT]
-    if not found:
-        return
-    yield f"Values off by more than {LIMIT:g} ULP, each at its worst point:\n"
-    yield "| op | target | ULP | at | ours | exact | torch's worst | libm's worst |"
-    yield "|---|---|---:|---|---|---|---:|---:|"
-    for r, who, w in sorted(found, key=lambda f: -f[2].error):
-        at = ", ".join(f"{x!r}" for x in w.at)
-        library = shown(r.columns["libm"][0].error) if "libm" in r.columns else ""
-        theirs = shown(r.columns["torch"][0].error) if "torch" in r.columns else ""
-        yield f"| {r.op} | {who} | {shown(w.error)} | {at} | {w.got!r} | {w.want!r} | {theirs} | {library} |"
-    yield ""
+    """The values that are off by more than the limit, each op at its worst point."""
+    lists = {
+        f"Values off by more than {LIMIT:g} ULP, each op at its worst point": lambda row, who: row.columns[who][0],
+        "The same below the smallest normal number": lambda row, who: row.tiny.get(who, Worst()),
+    }
+    for head, pick in lists.items():
+        found = []
+        for r in rows:
+            mine = {who: pick(r, who) for who in (*whos, "torch", "libm") if who in r.columns}
+            over = [who for who in whos if who in mine and mine[who].error > LIMIT]
+            if over:
+                found.append((r.op, over, max((mine[who] for who in over), key=lambda w: w.error), mine))
+        if not found:
+            continue
+        yield f"{head}. The condition is that of the value: near a root it is large.\n"
+        yield "| op | targets | ULP | condition | at | ours | exact | torch's worst | libm's worst |"
+        yield "|---|---|---:|---:|---|---|---|---:|---:|"
+        for op, over, w, mine in sorted(found, key=lambda f: -f[2].error):
+            at = ", ".join(map(repr, w.at))
+            beside = [shown(mine[who].error) if who in mine else "" for who in ("torch", "libm")]
+            condition = "" if math.isnan(w.condition) else f"{w.condition:.2g}"
+            cells = [op, ", ".join(over), shown(w.error), condition, at, repr(w.got), repr(w.want), *beside]
+            yield "| " + " | ".join(cells) + " |"
+        yield ""
 
 
 def main() -> None:

@@ -214,6 +214,11 @@ def number(x: float) -> str:
     return "NaN" if math.isnan(x) else f"{x:.6g}"
 
 
+def exactly(x: float) -> str:
+    """All digits of a point."""
+    return "NaN" if math.isnan(x) else repr(x).removesuffix(".0")
+
+
 def numbers(xs: Sequence[float]) -> str:
     """A number, or several in parentheses."""
     return number(xs[0]) if len(xs) == 1 else "(" + ", ".join(map(number, xs)) + ")"
@@ -317,7 +322,7 @@ def kinks_and_ties() -> Iterator[str]:
     """The points where a slope is a choice."""
     yield "## Ties and kinks\n"
     yield (
-        "Where a slope jumps, or the function itself does, ours is torch's, except where the notes of the op say otherwise.\n"
+        "Where a slope jumps, or the function itself does, ours is torch's, except where the notes of the op differ.\n"
         "Left and right are the limits along the operand that is named; slopes are by all operands.\n"
     )
     yield "| op | at | value: left, there, right | slope: left | there | right |"
@@ -394,7 +399,7 @@ def brief(record: Op) -> str:
 
 def derivative(record: Op) -> str:
     """The slope in words."""
-    return f"`{record.slope}`" if record.slope else ""
+    return f"`{record.slope}`" if record.slope else "that of its expansion" if record.vjp is None else ""
 
 
 def edges(record: Op, f: gs.CompiledFunction) -> Iterator[str]:
@@ -403,7 +408,8 @@ def edges(record: Op, f: gs.CompiledFunction) -> Iterator[str]:
     for edge in record.edges:
         found = place(f, [float(x) for x in edge])
         slopes = f", slope {numbers(found.slopes)}"
-        parts.append(f"`{numbers(found.at)}` → {number(found.value)}{slopes}")
+        at = ", ".join(map(exactly, found.at))
+        parts.append(f"`{at}` → {number(found.value)}{slopes}")
     if parts or record.edge_notes:
         yield f"- `{record.name}`: " + " ".join(filter(None, ["; ".join(parts) + "." * bool(parts), notes(record)]))
 

@@ -157,6 +157,7 @@ remainder = elementwise(
     doc="What is left of `x` after `floor_divide(x, y)` times `y`; it has the sign of `y`, as Python's `%`.",
     symbol="mod",
     slope="1 and -floor_divide(x, y)",
+    domain="y != 0",
     vjp=_remainder_vjp,
     cells=cells("{0} % {1}", "np.remainder({0}, {1})", "gs_remainder({0}, {1})") | _integer_cells("remainder", "%"),
     takes="number",

@@ -98,7 +98,7 @@ _std: Traced = _spreading(
     symbol="std",
     slope="(x - mean)/((n - correction)*std), 0 where all elements are equal",
     doc="Standard deviation over axes, from deviations from the mean.",
-    edge_notes={"all elements equal": "slope 0, where torch gives NaN"},
+    edge_notes={"all elements equal": "slope 0, as torch"},
 )
 
 
