@@ -400,9 +400,9 @@ def report(rows: Sequence[Row]) -> Iterator[str]:
     yield "# How exact each op is\n"
     yield (
         "Written by `python benchmarks/accuracy.py`, whose head says what is measured. A cell has the worst error in\n"
-        "ULP of value / gradient / second derivative over all points; those of derivatives are scaled by condition. ∞:\n"
-        "a number was expected and an infinity or NaN came, or the other way round. `libm` is the function of the C\n"
-        "library that C's code calls directly, with its own error.\n"
+        "ULP of value / gradient / second derivative over all points; those of derivatives are scaled by condition.\n"
+        "∞: a number was expected and an infinity or NaN came, or the other way round. `libm` is the function of the\n"
+        "C library that C's code calls directly, with its own error.\n"
     )
     versions = f"NumPy {np.__version__}, torch {torch.__version__}, mpmath {mp.__version__}"
     yield f"Measured on {platform.machine()}, {' '.join(platform.libc_ver())}, {versions}.\n"
