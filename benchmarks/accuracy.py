@@ -53,7 +53,10 @@ LIMIT = 2.0  # what a value may be off; beyond it a line of its own says where a
 # What is not measured: the numbers next to a number are not a function of reals, `pick` and `astype` move values.
 NOT_MEASURED = ("nextafter", "pick", "astype", "where")
 # Where mpmath's formula has a value although the op has none.
-INSIDE: dict[str, Callable[..., bool]] = {"binary_cross_entropy": lambda x, t: 0.0 <= x <= 1.0}
+INSIDE: dict[str, Callable[..., bool]] = {
+    "binary_cross_entropy": lambda x, t: 0.0 <= x <= 1.0,
+    "beta": lambda a, b: all(x > 0.0 or x != math.floor(x) for x in (a, b)),  # a pole over a pole
+}
 # The first operand is an order: 1, 2, 3.
 ORDERED = (
     "besseli_over", "besselj_over", "i0e_derivative", "ierfcx", "polygamma", "polygamma_difference", "sinc_derivative",

@@ -100,7 +100,7 @@ define('''
 
     def millsexcess(x):
         """x + npdf(x)/ndtr(x)"""
-        return x + mills(x) if x > -1.0 else SQRT_2 * erfc_ratio(-x * SQRT_HALF)
+        return x + mills(x) if x > 0.0 else SQRT_2 * erfc_ratio(-x * SQRT_HALF)
 
     def erfcinv_small(q):
         """The inverse of erfc for 0 < q <= 1/2, by polynomials in t = sqrt(-log(q))"""
