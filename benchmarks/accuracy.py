@@ -54,7 +54,7 @@ LIMIT = 2.0  # what a value may be off; beyond it a line of its own says where a
 NOT_MEASURED = ("nextafter", "pick", "astype", "where")
 # Where mpmath's formula has a value although the op has none.
 INSIDE: dict[str, Callable[..., bool]] = {
-    "binary_cross_entropy": lambda x, t: 0.0 <= x <= 1.0,
+    "binary_cross_entropy": lambda x, t: 1e-12 <= x <= 1.0 - 1e-12,  # beyond, torch's slope is bounded, and so is ours
     "beta": lambda a, b: all(x > 0.0 or x != math.floor(x) for x in (a, b)),  # a pole over a pole
 }
 # The first operand is an order: 1, 2, 3.
@@ -146,7 +146,8 @@ class Differences:
             total += sign * self.value(offset)
         for k in by:
             total /= 2 * self._steps[k]
-        return total
+        negligible = mp.mpf(10) ** -24 if 0 in self._at else 0  # beside 0 the step is no part of the operand
+        return total if abs(total) > negligible else mp.mpf(0)
 
     def doubtful(self, number: Any, *by: int) -> bool:
         """Whether the digits of the values were too few for this difference."""
