@@ -144,6 +144,8 @@ class Op:
     torch: dotted name under `torch` (or a function of the module, operands and params): the reference of the tests.
     mp: the op on mpmath numbers (element-wise ops). sympy: the op on SymPy expressions.
     symbol: what a drawing shows; slope: the local derivative in words, for `explain` and the docs.
+    operands: what formula and slope call the operands, where not `x y z`; domain: where the result is a finite real
+        number, where that is no condition on one operand at a time. Both for the docs.
     samples, edges: operand tuples for the tests: generic points and special ones; `edge_notes` documents them.
     """
 
@@ -170,6 +172,8 @@ class Op:
     sympy: str | Callable[..., Any] | None = None
     symbol: str = ""
     slope: str = ""
+    operands: str = ""
+    domain: str = ""
     cost: Callable[..., Mapping[str, int]] | None = None
     samples: Sequence[tuple[Any, ...]] = ()
     edges: Sequence[tuple[float, ...]] = ()

@@ -188,6 +188,7 @@ sign: Traced = elementwise(
     torch="sign",
     samples=_ONES,
     edges=[e for e in _ONE_EDGES if e[0] == e[0]],
+    edge_notes={"x = 0": "value 0, slope 0"},
 )
 
 
@@ -203,6 +204,7 @@ _power = elementwise(
     doc="`x` to the power `y`, element by element; NaN for a negative base with a fractional exponent.",
     symbol="^",
     slope="y*x^(y-1) and x^y*log(x)",
+    domain="x > 0, or y an integer and x != 0, or x = 0 and y >= 0",
     vjp=_power_vjp,
     cells=cells("math.pow({0}, {1})", "{0}**{1}", "pow({0}, {1})") | {"python.ieee": "_pow({0}, {1})"},
     support={"python.ieee": _PYTHON_POW},
@@ -283,6 +285,7 @@ reciprocal = elementwise(
     samples=_ONES,
     edges=_ONE_EDGES,
     cost=lambda y, *_: {"div": y.size},
+    edge_notes={"x = 0": "inf with the sign of x, slope -inf"},
 )
 
 abs, pow = absolute, power  # the array API's names

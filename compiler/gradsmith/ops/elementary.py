@@ -65,6 +65,7 @@ log = elementwise(
     torch="log",
     samples=_POSITIVE,
     edges=[*_EDGES, (1.0,), (-1.0,)],
+    edge_notes={"x = 0": "-inf, slope inf", "x < 0": "NaN; the slope is that of the formula, as torch"},
 )
 log1p = elementwise(
     "log1p",
@@ -80,6 +81,7 @@ log1p = elementwise(
     torch="log1p",
     samples=_POSITIVE,
     edges=[*_EDGES, (-1.0,), (-2.0,)],
+    edge_notes={"x = -1": "-inf, slope inf", "x < -1": "NaN; the slope is that of the formula, as torch"},
 )
 sqrt: Traced = elementwise(
     "sqrt",
@@ -95,6 +97,7 @@ sqrt: Traced = elementwise(
     torch="sqrt",
     samples=_POSITIVE,
     edges=[*_EDGES, (1.0,), (-1.0,)],
+    edge_notes={"x = 0": "slope inf", "x < 0": "NaN, and its slope too"},
 )
 sin: Traced = elementwise(
     "sin",
@@ -155,6 +158,7 @@ asin = elementwise(
     torch="asin",
     samples=_UNIT,
     edges=[*_EDGES, (1.0,), (-1.0,), (1.5,)],
+    edge_notes={"|x| = 1": "slope inf", "|x| > 1": "NaN, and its slope too"},
 )
 acos = elementwise(
     "acos",
@@ -170,6 +174,7 @@ acos = elementwise(
     torch="acos",
     samples=_UNIT,
     edges=[*_EDGES, (1.0,), (-1.0,), (1.5,)],
+    edge_notes={"|x| = 1": "slope -inf", "|x| > 1": "NaN, and its slope too"},
 )
 arcslope: Traced = elementwise(
     "arcslope",

@@ -73,7 +73,7 @@ copysign: Traced = elementwise(
     torch=lambda torch, x, y: x * (torch.sign(x) * torch.copysign(torch.ones_like(x), y)).detach(),
     samples=[(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)],
     edges=[(0.0, 1.0), (-0.0, -1.0), (2.0, -0.0), (-2.0, 0.0), (np.inf, -1.0), (-1.0, np.inf)],
-    edge_notes={"x = 0": "slope 0, as torch"},
+    edge_notes={"y = 0": "the sign bit counts: y = -0 is negative", "x = 0": "slope 0, as torch"},
 )
 nextafter = elementwise(
     "nextafter",

@@ -132,6 +132,8 @@ _binary_cross_entropy = elementwise(
     doc="`-(t*log(x) + (1 - t)*log(1 - x))`, with logarithms of -100 at least.",
     symbol="bce",
     slope="(x - t)/(x*(1 - x)) and log(1 - x) - log(x)",
+    domain="0 <= x <= 1",
+    operands="x t",
     vjp=_bce_vjp,
     expand=_bce_expand,
     evaluate=_bce_numpy,

@@ -81,6 +81,7 @@ atan2 = elementwise(
     doc="Angle of the point (x, y) = (second, first operand), in radians, in all four quadrants.",
     symbol="atan2",
     slope="x/(x^2+y^2) and -y/(x^2+y^2)",
+    operands="y x",
     vjp=_atan2_vjp,
     cells=cells("math.atan2({0}, {1})", "np.arctan2({0}, {1})", "atan2({0}, {1})"),
     evaluate=np.arctan2,
@@ -92,5 +93,5 @@ atan2 = elementwise(
         (1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (-0.0, -1.0), (0.0, 2.0), (0.0, 0.0), (-0.0, -0.0), (0.0, -0.0),
         (1e200, 1e200), (1e-100, -1e-100), (1e-140, 3e-140), (np.nan, 1.0),
     ],
-    edge_notes={"x = y = 0": "slope 0, where torch gives NaN"},
+    edge_notes={"y = 0, x < 0": "pi, and -pi for y = -0", "x = y = 0": "slope 0, where torch gives NaN"},
 )  # fmt: skip

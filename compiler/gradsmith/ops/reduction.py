@@ -140,11 +140,13 @@ max = _reduction(
     "max", np.max, "amax", infer=_infer_nonempty, takes="number", structure=Reduction("maximum", -math.inf),
     vjp=_extremum_vjp, cost=_combining("select"), symbol="max", slope="1 for the largest, shared evenly at ties",
     doc="Largest element over axes; NaN if any is NaN.",
+    edge_notes={"ties": "they share the gradient evenly, as torch.amax"},
 )  # fmt: skip
 min = _reduction(
     "min", np.min, "amin", infer=_infer_nonempty, takes="number", structure=Reduction("minimum", math.inf),
     vjp=_extremum_vjp, cost=_combining("select"), symbol="min", slope="1 for the smallest, shared evenly at ties",
     doc="Smallest element over axes; NaN if any is NaN.",
+    edge_notes={"ties": "they share the gradient evenly, as torch.amin"},
 )  # fmt: skip
 
 
@@ -199,6 +201,7 @@ prod = _reduction(
     "prod", np.prod, "prod", infer=_infer, takes="number", widens=True, structure=Reduction("mul", 1.0),
     vjp=_prod_vjp, expand=_prod_expand, expands_in_rule=True, cost=_combining("mul"),
     symbol="Π", slope="the product of the others", doc="Product of elements over axes.",
+    edge_notes={"an element is 0": "its slope is the product of the others"},
 )  # fmt: skip
 
 
@@ -236,6 +239,7 @@ logsumexp = _reduction(
     vjp=_logsumexp_vjp,
     cost=_transcendental("log"), symbol="logsumexp", slope="softmax(x)",
     doc="`log(sum(exp(x)))` over axes, without overflow.",
+    edge_notes={"all elements -inf": "-inf and slope 0, where torch gives NaN"},
 )  # fmt: skip
 
 

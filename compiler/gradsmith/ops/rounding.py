@@ -38,8 +38,7 @@ def _rounding(name: str, python: str, numpy: str, c: str, evaluate: Any, torch: 
         torch=torch,
         samples=_SAMPLES,
         edges=_EDGES,
-        edge_notes={"every x": "slope 0"},
-        **fields,
+        **{"edge_notes": {"every x": "slope 0"}, **fields},
     )
     return integers_stay(rounded)
 
@@ -55,6 +54,7 @@ trunc = _rounding(
 )  # fmt: skip
 round = _rounding(
     "round", "round", "round", "rint", np.round, "round", mp="nint",
+    edge_notes={"every x": "slope 0", "x halfway": "the even neighbour"},
     doc="The nearest integer, as a float, and of two equally near ones the even one; integers stay as they are.",
 )  # fmt: skip
 
@@ -159,6 +159,7 @@ remainder = elementwise(
     doc="What is left of `x` after `floor_divide(x, y)` times `y`; it has the sign of `y`, as Python's `%`.",
     symbol="mod",
     slope="1 and -floor_divide(x, y)",
+    domain="y != 0",
     vjp=_remainder_vjp,
     cells=cells("{0} % {1}", "np.remainder({0}, {1})", "gs_remainder({0}, {1})") | _integer_cells("remainder", "%"),
     takes="number",
@@ -170,7 +171,11 @@ remainder = elementwise(
     torch="remainder",
     samples=_PAIRS,
     edges=_PAIR_EDGES,
-    edge_notes={"y = 0": "NaN", "y infinite": "x, or y where the signs differ"},
+    edge_notes={
+        "x a multiple of y": "0, with the slopes of the right side",
+        "y = 0": "NaN",
+        "y infinite": "x, or y where the signs differ",
+    },
 )
 floor_divide: Traced = elementwise(
     "floor_divide",

@@ -92,6 +92,7 @@ def _extreme(name: str, extreme: Any, words: str) -> Any:
             (np.array([[0.3, -1.2, 2.0], [0.9, 0.9, -0.7]]), {"axis": 0, "keepdims": True}),
         ],
         doc=f"Where the {words} element along an axis is.",
+        edge_notes={"ties": "the first one"},
     )
 
     def function(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Expr:
@@ -236,6 +237,7 @@ _argsort: Traced = op(
         (np.array([0.3, -1.2, 2.0, 0.3]), {"descending": True}),
     ],
     doc="The indices that sort the last axis; equal elements keep their order.",
+    edge_notes={"ties": "they keep their order, also with `descending`"},
 )
 
 

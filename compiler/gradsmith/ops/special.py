@@ -90,6 +90,7 @@ xlogy = elementwise(
     doc="`x*log(y)`, and 0 where `x` is 0 and `y` is not NaN.",
     symbol="x log y",
     slope="log(y) and x/y",
+    domain="y > 0 or x = 0",
     vjp=lambda g, _, x, y: (
         g * where(logical_and(equal(x, 0.0), y <= 0.0), 0.0, log(y)),
         g * where(logical_and(equal(x, 0.0), y <= 0.0), 0.0, x / y),
@@ -108,6 +109,7 @@ xlog1py = elementwise(
     doc="`x*log(1 + y)`, exact for small `y`, and 0 where `x` is 0 and `y` is not NaN.",
     symbol="x log(1+y)",
     slope="log(1 + y) and x/(1 + y)",
+    domain="y > -1 or x = 0",
     vjp=lambda g, _, x, y: (
         g * where(logical_and(equal(x, 0.0), y <= -1.0), 0.0, log1p(y)),
         g * where(logical_and(equal(x, 0.0), y <= -1.0), 0.0, x / (1.0 + y)),
@@ -169,6 +171,7 @@ sinc_derivative: Traced = elementwise(
     doc="The n-th derivative of `sinc`, for n = 1, 2, ....",
     symbol="sinc⁽ⁿ⁾",
     slope="none, and sinc_derivative(n + 1, x)",
+    operands="n x",
     vjp=lambda g, y, n, x: (None, g * sinc_derivative(n + 1.0, x)),
     **call_cells("sinc_derivative", 2),
     mp=_sinc_derivative,

@@ -100,7 +100,7 @@ define('''
 
     def millsexcess(x):
         """x + npdf(x)/ndtr(x)"""
-        return x + mills(x) if x > -1.0 else SQRT_2 * erfc_ratio(-x * SQRT_HALF)
+        return x + mills(x) if x > 0.0 else SQRT_2 * erfc_ratio(-x * SQRT_HALF)
 
     def erfcinv_small(q):
         """The inverse of erfc for 0 < q <= 1/2, by polynomials in t = sqrt(-log(q))"""
@@ -276,6 +276,7 @@ ierfcx: Traced = elementwise(
     doc="`exp(x*x)` times the n-fold integral of `erfc` from `x` to infinity, n = 1, 2, ...: derivatives of `erfcx`.",
     symbol="iⁿerfcx",
     slope="none, and -2*(n + 1)*ierfcx(n + 1, x)",
+    operands="n x",
     vjp=lambda g, y, n, x: (None, g * (-2.0 * floor(n + 1.0) * ierfcx(n + 1.0, x))),  # floor: n has no slope
     **call_cells("ierfcx", 2),
     mp=lambda mp, n, x: _mp_ierfcx(mp, n, x),

@@ -182,15 +182,15 @@ define(f'''
         """log(|gamma(a)*gamma(b)/gamma(a + b)|)"""
         p = b if b < a else a
         q = a if b < a else b
-        return (lgamma(p) + lgamma(q) - lgamma(p + q) if q < 8.0 or p <= 0.0 else betaln_mixed(p, q) if p < 8.0
+        return (lgamma(p) + lgamma(q) - lgamma(p + q) if q < 8.0 or p + q < 8.0 else betaln_mixed(p, q) if p < 8.0
             else betaln_far(p, q))
 
     def betaln_mixed(p, q):
-        """log(beta(p, q)) for p < 8 <= q, the sums of Stirling's formula taken together"""
-        return lgamma_right(p) - p * log(p + q) + beta_excess(p, q)
+        """log(|beta(p, q)|) for p < 8, q >= 8 and p + q >= 8, the sums of Stirling's formula taken together"""
+        return lgamma(p) - p * log(p + q) + beta_excess(p, q)
 
     def beta_excess(p, q):
-        """log(gamma(q)/gamma(p + q)) + p*log(p + q) for q >= 8"""
+        """log(gamma(q)/gamma(p + q)) + p*log(p + q) for q >= 8 and p + q >= 8"""
         return p - (q - 0.5) * log1p(p / q) + (stirling(q) - stirling(p + q))
 
     def betaln_far(p, q):
@@ -203,17 +203,17 @@ define(f'''
         """gamma(a)*gamma(b)/gamma(a + b)"""
         p = b if b < a else a
         q = a if b < a else b
-        return beta_near(p, q) if q < 8.0 or p <= 0.0 else beta_mixed(p, q) if p < 8.0 else beta_far(p, q)
+        return beta_near(p, q) if q < 8.0 or p + q < 8.0 else beta_mixed(p, q) if p < 8.0 else beta_far(p, q)
 
     def beta_near(p, q):
-        """The beta function for p <= q < 8; the sum's rounding error is undone to first order"""
+        """The beta function for p <= q where q < 8 or p + q < 8; the sum's rounding error is undone to first order"""
         total = p + q
         lost = p - (total - q)
         whole = tgamma(total)
         return tgamma(p) * (tgamma(q) / whole) * (1.0 - lost * digamma(total)) if abs(whole) > 0.0 else whole * nan
 
     def beta_mixed(p, q):
-        """The beta function for p < 8 <= q"""
+        """The beta function for p < 8, q >= 8 and p + q >= 8"""
         return tgamma(p) * pow(p + q, -p) * exp(beta_excess(p, q))
 
     def beta_far(p, q):
@@ -254,7 +254,11 @@ digamma: Traced = elementwise(
     torch="digamma",
     samples=_ONES,
     edges=[*(e for e in _EDGES if e != (np.inf,)), (0.0,), (-0.0,), (1e300,)],
-    edge_notes={"x = 0": "infinite, with the sign of the limit", "x = -1, -2, ...": "NaN: the limits have two signs"},
+    edge_notes={
+        "x = 0": "infinite, with the sign of the limit",
+        "x = -1, -2, ...": "NaN: the limits have two signs",
+        "x near a root below 0": "the error is relative to the largest term of the reflection formula",
+    },
 )
 _polygamma: Traced = elementwise(
     "polygamma",
@@ -262,6 +266,7 @@ _polygamma: Traced = elementwise(
     doc="The n-th derivative of `digamma`, with n an operand that holds a whole number.",
     symbol="ψ⁽ⁿ⁾",
     slope="none, and polygamma(n + 1, x)",
+    operands="n x",
     vjp=lambda g, y, n, x: (None, g * _polygamma(n + 1.0, x)),
     **call_cells("polygamma", 2),
     mp=lambda mp, n, x: mp.polygamma(int(n), x),
@@ -277,6 +282,8 @@ polygamma_difference: Traced = elementwise(
     doc="The n-th derivative of `digamma` at x + h less that at x, without cancellation where both are positive.",
     symbol="Δψ⁽ⁿ⁾",
     slope="none, polygamma_difference(n + 1, x, h) and polygamma(n + 1, x + h)",
+    operands="n x h",
+    domain="n = 1, 2, 3, …, neither x nor x + h one of 0, -1, -2, …",
     vjp=lambda g, y, n, x, h: (None, g * polygamma_difference(n + 1.0, x, h), g * _polygamma(n + 1.0, x + h)),
     **call_cells("polygamma_difference", 3),
     mp=lambda mp, n, x, h: mp.polygamma(int(n), x + h) - mp.polygamma(int(n), x),
@@ -331,13 +338,15 @@ betaln = elementwise(
     doc="Logarithm of the absolute value of the beta function.",
     symbol="log B",
     slope="digamma(a) - digamma(a + b) and digamma(b) - digamma(a + b), without cancellation",
+    operands="a b",
+    domain="none of a, b and a + b one of 0, -1, -2, …",
     vjp=lambda g, y, a, b: (-(g * polygamma_difference(0.0, a, b)), -(g * polygamma_difference(0.0, b, a))),
     **call_cells("betaln", 2),
     mp=lambda mp, a, b: mp.re(mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)),
     sympy=lambda sp, a, b: sp.log(sp.beta(a, b)),
     torch=lambda torch, a, b: torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b),
     samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
-    edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0)],
+    edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0), (-0.5, 330.0)],
 )
 beta = elementwise(
     "beta",
@@ -346,12 +355,14 @@ beta = elementwise(
     doc="The beta function `gamma(a)*gamma(b)/gamma(a + b)`.",
     symbol="B",
     slope="beta(a, b)*(digamma(a) - digamma(a + b)), and the same in b",
+    operands="a b",
+    domain="none of a, b and a + b one of 0, -1, -2, …",
     vjp=lambda g, y, a, b: (-(g * (y * polygamma_difference(0.0, a, b))), -(g * (y * polygamma_difference(0.0, b, a)))),
     **call_cells("beta", 2),
     mp="beta",
     sympy="beta",
     torch=lambda torch, a, b: torch.exp(torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)),
     samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
-    edges=[(0.5, 0.5), (np.nan, 1.0), (2.0, 3.0)],
+    edges=[(0.5, 0.5), (np.nan, 1.0), (2.0, 3.0), (-0.5, 330.0)],
     edge_notes={"a and b > 8": "the relative error grows as the smaller of a and b"},
 )

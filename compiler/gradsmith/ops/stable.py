@@ -257,7 +257,7 @@ def _ratio(
             tame=name in ("sin", "tanh"),
             doc=f"`{name}(x)/x`, 1 at 0." if not order else f"Derivative number {order} of `{name}(x)/x`.",
             symbol=f"{name}/x" + "′" * order,
-            slope=f"d_{prefix}{name}_over_x(x)" if order < 2 else "",
+            slope=f"d{prefix or '_'}{name}_over_x(x)" if order < 2 else "",
             vjp=None if derivative is None else lambda g, y, x, d=derivative: (g * d(x),),
             expand=lambda x, n=order: formula(_TRACED, x, n),
             evaluate=lambda x, n=order: formula(np, np.asarray(x), n)[()],
@@ -271,6 +271,9 @@ def _ratio(
         made.insert(0, following)
     h, d_h, _ = made
     return h, _inverse_ratio(name, h, d_h, far)
+
+
+_SLOPES = {"sin": "cos", "tanh": "sech2", "expm1": "exp", "sinh": "cosh"}
 
 
 def _inverse_ratio(name: str, h: Traced, d_h: Traced, far: Callable[[Expr, Expr], Expr]) -> Traced:
@@ -288,7 +291,7 @@ def _inverse_ratio(name: str, h: Traced, d_h: Traced, far: Callable[[Expr, Expr]
         1,
         doc=f"`x/{name}(x)`, 1 at 0.",
         symbol=f"x/{name}",
-        slope=f"1/{name}(x) - x*{name}'(x)/{name}(x)^2",
+        slope=f"1/{name}(x) - x*{_SLOPES[name]}(x)/{name}(x)^2",
         vjp=lambda g, y, x: (g * slope(y, x),),
         expand=lambda x: where(equal(x, 0.0), 1.0, x / f(x)),
         evaluate=lambda x: np.where(x == 0.0, 1.0, x / getattr(np, name)(x))[()],

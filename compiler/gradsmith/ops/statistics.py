@@ -98,6 +98,7 @@ _std: Traced = _spreading(
     symbol="std",
     slope="(x - mean)/((n - correction)*std), 0 where all elements are equal",
     doc="Standard deviation over axes, from deviations from the mean.",
+    edge_notes={"all elements equal": "slope 0, as torch"},
 )
 
 
