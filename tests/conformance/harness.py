@@ -38,7 +38,7 @@ SCALARS: dict[str, Any] = {
     "int32": ctypes.c_int32,
     "bool": ctypes.c_int,
 }
-WORDS = {"double": "float64", "float": "float32", "int64_t": "int64", "int32_t": "int32"}
+WORDS = {"double": "float64", "float": "float32", "int64_t": "int64", "int32_t": "int32", "int": "int32"}
 
 Leaves = Sequence[Any]
 Run = Callable[[str, Leaves], list[np.ndarray]]  # ("value" | "grad" | "value_and_grad", arguments) -> flat results

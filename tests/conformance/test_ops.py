@@ -37,7 +37,7 @@ NOT_ALONE = {
 NAMES = [name for name in OPS if name not in NOT_ALONE]
 ELEMENTWISE = [name for name in NAMES if OPS[name].kind == "elementwise"]
 # Where torch's own values lose digits or are compositions that do: the reference is mpmath wherever it is finite.
-SPECIAL = [name for name in ELEMENTWISE if OPS[name].vjp.__module__.startswith("gradsmith.ops.special")]
+SPECIAL = [name for name in ELEMENTWISE if getattr(OPS[name].vjp, "__module__", "").startswith("gradsmith.ops.special")]
 ORDERED = {
     "besseli_over",
     "besselj_over",

@@ -7,13 +7,19 @@ import gradsmith as gs
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.expand import expand, expand_underivable, expanded
 from gradsmith.passes.pipeline import prepare
-from gradsmith.registry import OPS
+from gradsmith.registry import OPS, Op
 from gradsmith.target import load_target
 from gradsmith.trace import to_graph
-from gradsmith.types import Type
+from gradsmith.types import Type, as_dtype
 from gradsmith.verify import verify
 
 EXPANDABLE = sorted(name for name, op in OPS.items() if op.expand is not None)
+
+
+def as_taken(op: Op, number: int, value: object) -> np.ndarray:
+    """Operand `number` of a sample, in the kind of number that the op takes."""
+    kind = op.takes if isinstance(op.takes, str) else op.takes[number]
+    return np.asarray(value, dtype={"bool": bool, "int": int, "integers": int}.get(kind, float))
 
 
 @pytest.mark.parametrize("name", EXPANDABLE)
@@ -21,8 +27,8 @@ def test_the_expansion_computes_what_the_op_computes(name: str) -> None:
     op = OPS[name]
     for sample in op.samples:
         params = sample[-1] if isinstance(sample[-1], dict) else {}
-        operands = [np.asarray(v, dtype=float) for v in sample if not isinstance(v, dict)]
-        graph = verify(expanded(op, [Type(a.shape) for a in operands], params))
+        operands = [as_taken(op, i, v) for i, v in enumerate(sample) if not isinstance(v, dict)]
+        graph = verify(expanded(op, [Type(a.shape, as_dtype(a.dtype)) for a in operands], params))
         got = evaluate(graph, operands)[graph.outputs[0]]
         np.testing.assert_allclose(got, op.evaluate(*operands, **params), rtol=1e-14)
 
@@ -47,9 +53,10 @@ def test_every_target_can_write_every_op(target: str) -> None:
     for op in OPS.values():
         for sample in op.samples[:1]:
             params = sample[-1] if isinstance(sample[-1], dict) else {}
-            if op.kind == "leaf" or op.takes == "bool":
+            if op.kind == "leaf":
                 continue
-            xs = [gs.symbol(f"x{i}", np.shape(v)) for i, v in enumerate(s for s in sample if not isinstance(s, dict))]
+            operands = [as_taken(op, i, v) for i, v in enumerate(sample) if not isinstance(v, dict)]
+            xs = [gs.symbol(f"x{i}", v.shape, v.dtype) for i, v in enumerate(operands)]
             from gradsmith.trace import apply
 
             y = apply(op, xs, params)

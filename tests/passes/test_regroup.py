@@ -112,7 +112,7 @@ def test_a_slope_that_overflowed_on_the_way_is_finite() -> None:
 
 
 def test_a_scalar_takes_the_constant_of_an_array() -> None:
-    f = gs.compile(gs.sqrt(gs.sum(v * v)), target="numpy", selftest=False)
+    f = gs.compile(gs.sqrt(gs.sum(v * v)), target="numpy", selftest=False, stabilize=False)
     assert f.cost.grad["mul"] == 5 + 5  # v*v and the result
     assert f.cost.grad["div"] == 1
 

@@ -8,7 +8,7 @@ import pytest
 
 import gradsmith as gs
 from gradsmith.trace import to_graph
-from gradsmith.types import DType, Type
+from gradsmith.types import Type
 from gradsmith.verification.differences import mixed, quotient, widened
 
 x, y = gs.symbols("x y")
@@ -59,7 +59,7 @@ def test_mixed_says_nothing_outside_of_the_domain() -> None:
 def test_widened_makes_every_float_a_double() -> None:
     graph = to_graph([x, y], [gs.where(x > y, x * y, 1.0)])
     assert widened(graph) is graph
-    single = DType("float32", "float", "f32")
+    single = gs.float32
     for key, attributes in graph.nodes(data=True):
         if attributes["dtype"].kind == "float":
             attributes["dtype"] = single

@@ -7,6 +7,7 @@ for. Guarantee: the same inputs give the same program, in any process.
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +15,13 @@ from dataclasses import dataclass, replace
 from .._version import __version__
 from ..graph import Graph
 from ..program import Argument, Function, Program, SelfTest, Work
-from ..registry import Op
+from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
-from .statements import Body, Group, support_of
+from .statements import Body, Group, support_of, working_dtype
 from .straight import Tables, straight
 
 __all__ = ["Signature", "argument", "lower"]
@@ -54,7 +55,7 @@ def lower(
     selftest: SelfTest | None,
 ) -> Program:
     """The program that computes `derivatives` of `graph`, whose outputs are the values and then the gradients."""
-    names = Names(target)
+    names = Names(target, _helper_names(graph, target))
     name = names.fresh(f"{name}_" if name in target.library else name)
     for macro in ("H", "WORK", "SELFTEST"):  # of a C header
         names.fresh(f"{name.upper()}_{macro}")
@@ -110,7 +111,7 @@ def lower(
 def _legal(signature: Signature, names: Names, target: Target) -> Signature:
     """The signature with names that the target allows, all different where outputs are parameters too."""
     if target.lowering == "loops":
-        for end in ("", "_f32", "_i32", "_i64"):
+        for end in ("", "_bool", "_f32", "_i32", "_i64"):
             names.fresh(f"work{end}")
     inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
     renamed = {old.name: new.name for old, new in zip(signature.inputs, inputs, strict=True)}
@@ -137,6 +138,16 @@ def _groups(graph: Graph, signature: Signature) -> tuple[list[Group], list[Group
     for arguments in (signature.values, signature.gradients):
         found.append([Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments])
     return found[0], found[1]
+
+
+_DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
+
+
+def _helper_names(graph: Graph, target: Target) -> set[str]:
+    """The names that the support texts of the graph's ops define at the top of the file."""
+    ops = dict.fromkeys((n.op, working_dtype(graph, n)) for n in graph.ordered())
+    texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
+    return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 
 
 def _main_dtype(graph: Graph) -> DType:

@@ -21,7 +21,7 @@ __all__ = ["ATOM", "WIDTH", "Printer", "Text", "wrapped"]
 
 ATOM = 1000
 WIDTH = 100  # columns of generated code
-_TOKEN = re.compile(r"\{(\d+)\}|[A-Za-z_][\w.]*|\d[\w.]*|\*\*|&&|\|\||[<>=!]==?|\S")
+_TOKEN = re.compile(r"\{(\d+)\}|[A-Za-z_][\w.]*|\d[\w.]*|\*\*|//|<<|>>|&&|\|\||[<>=!]==?|\S")
 _RIGHT = frozenset({"**", "if", "else", "?", ":"})
 _NONE = frozenset({"==", "!=", "===", "!==", "<", "<=", ">", ">=", "&&", "||"})  # C warns where && meets || bare
 
@@ -107,7 +107,9 @@ def _unary(tokens: Sequence[str], i: int) -> bool:
     """Whether token i is an operator without a left operand."""
     if i < 0 or not re.fullmatch(r"[-+~!]|not", tokens[i]):
         return False
-    return i == 0 or bool(re.fullmatch(r"[(\[,]|\*\*|&&|\|\||[-+*/@<>=!?:&|^]=?=?|if|else|and|or|not", tokens[i - 1]))
+    return i == 0 or bool(
+        re.fullmatch(r"[(\[,]|\*\*|//|<<|>>|&&|\|\||[-+*/%@<>=!?:&|^]=?=?|if|else|and|or|not", tokens[i - 1])
+    )
 
 
 def _right_need(operator: str, levels: Mapping[str, int]) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ import numpy as np
 
 from ._coefficients import CONSTANTS, TABLES
 
-__all__ = ["Support", "call_cells", "define", "numeric"]
+__all__ = ["Support", "call_cells", "define", "libm_cells", "numeric"]
 
 _WIDTH = 110
 #: name -> how Python, NumPy and C write it (C's float functions end in f).
@@ -32,6 +33,7 @@ _NATIVE: Mapping[str, tuple[str, str, str]] = {
     "abs": ("abs", "np.abs", "fabs"),
     "copysign": ("math.copysign", "np.copysign", "copysign"),
     "cos": ("math.cos", "np.cos", "cos"),
+    "erf": ("math.erf", "_erf", "erf"),
     "erfc": ("math.erfc", "_erfc", "erfc"),
     "exp": ("math.exp", "np.exp", "exp"),
     "expm1": ("math.expm1", "np.expm1", "expm1"),
@@ -59,10 +61,10 @@ static double gs_poly(const double *coefficients, int count, double t) {
     return total;
 }"""
 # NumPy has neither function; the C library's are called element by element, and the width is kept.
-_NUMPY_ERFC = """\
+_NUMPY_LIBM = """\
 import math
-def _erfc(x):
-    return np.vectorize(math.erfc, otypes=[np.float64])(x).astype(x.dtype)[()]"""
+def _{name}(x):
+    return np.vectorize(math.{name}, otypes=[np.float64])(x).astype(x.dtype)[()]"""
 _TGAMMA = """\
 def _tgamma(x):
     try:
@@ -88,7 +90,8 @@ _PIECES = {
     ("python", "poly"): _POLY,
     ("numpy", "poly"): _POLY,
     ("c", "poly"): _C_POLY,
-    ("numpy", "erfc"): _NUMPY_ERFC,
+    ("numpy", "erf"): _NUMPY_LIBM.format(name="erf"),
+    ("numpy", "erfc"): _NUMPY_LIBM.format(name="erfc"),
     ("python", "tgamma"): _TGAMMA,
     ("numpy", "tgamma"): _NUMPY_TGAMMA,
 }
@@ -120,6 +123,15 @@ class Support(Mapping[str, tuple[str, ...]]):
 
     def __len__(self) -> int:
         return 4
+
+
+def libm_cells(name: str) -> dict[str, Any]:
+    """Cells of a function of one number that Python and C have, and NumPy has not: fields of an op record."""
+    return {
+        "cells": {"python": f"math.{name}({{0}})", "numpy": f"_{name}({{0}})", "c": f"{name}({{0}})"},
+        "support": {"numpy": _PIECES["numpy", name]},
+        "evaluate": np.vectorize(getattr(math, name), otypes=[np.float64]),
+    }
 
 
 def call_cells(name: str, arity: int = 1) -> dict[str, Any]:

@@ -66,11 +66,12 @@ _astype: Traced = op(
 )
 
 
-def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Expr:
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Expr:
     """`x` with elements of type `dtype`; a float becomes an integer by dropping its fraction.
 
     The gradient passes between floats; there is none through integers and booleans. The result shares no memory with
-    `x`, whatever `copy` says.
+    `x`, whatever `copy`
+    says; there is one device.
 
     >>> import gradsmith as gs
     >>> gs.astype(gs.symbol("x", (3,)), gs.float32).dtype

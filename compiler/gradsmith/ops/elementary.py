@@ -1,16 +1,14 @@
-"""Elementary functions: exponentials, logarithms, roots, trigonometric and hyperbolic functions, erf."""
+"""Elementary functions: exponentials, logarithms, roots, trigonometric and hyperbolic functions."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from ..trace import Expr
-from ._declare import Traced, cells, elementwise, function, guarded
+from ._declare import Traced, elementwise, function, guarded
 
 __all__ = [
-    "acos", "arcslope", "asin", "atan", "cos", "cosh", "erf", "exp", "expm1", "log", "log1p", "sech2", "sin", "sinh",
+    "acos", "arcslope", "asin", "atan", "cos", "cosh", "exp", "expm1", "log", "log1p", "sech2", "sin", "sinh",
     "sqrt", "tan", "tanh",
 ]  # fmt: skip
 
@@ -271,21 +269,4 @@ sech2: Traced = elementwise(
     torch=lambda torch, x: torch.cosh(x).reciprocal().square(),
     samples=_REAL,
     edges=[(0.0,), (20.0,), (-20.0,)],
-)
-erf = elementwise(
-    "erf",
-    1,
-    tame=True,
-    doc="Error function.",
-    symbol="erf",
-    slope="2/sqrt(pi)*exp(-x^2)",
-    vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),
-    cells=cells("math.erf({0})", lambda a, p, t: f"_erf({a[0]})" + ("" if t[0].shape else "[()]"), "erf({0})"),
-    support={"numpy": "import math\n_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf\n"},
-    evaluate=np.vectorize(math.erf, otypes=[np.float64]),
-    mp="erf",
-    sympy="erf",
-    torch="erf",
-    samples=_REAL,
-    edges=[*_EDGES, (6.0,), (-30.0,)],
 )

@@ -15,7 +15,10 @@ from ._declare import Traced, infix, no_gradient
 from .reduction import _count, _infer, _options, sum
 from .selection import equal, logical_and, logical_not, logical_or, logical_xor, not_equal
 
-__all__ = ["all", "any", "bitwise_and", "bitwise_invert", "bitwise_or", "bitwise_xor", "count_nonzero"]
+__all__ = [
+    "all", "any", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift",
+    "bitwise_xor", "count_nonzero",
+]  # fmt: skip
 
 Axes = tuple[int, ...]
 
@@ -108,7 +111,7 @@ def _bitwise(name: str, symbol: str, logical: Callable[..., Expr], words: str, a
         commutative=arity == 2,
         infer=lambda *types: types[0],
         vjp=no_gradient,
-        cells=infix(cell),
+        cells=infix(cell) | {"c": cell.replace("{0}", "({0})").replace("{1}", "({1})")},  # as C's compilers ask for
         evaluate=function,
         mp=lambda mp, *xs: int(function(*(np.int64(x) for x in xs))),
         torch=name.replace("invert", "not"),
@@ -171,3 +174,49 @@ def bitwise_invert(x: Any, /) -> Expr:
     -13
     """
     return _invert(x)
+
+
+def _shift(name: str, symbol: str, words: str) -> Traced:
+    unsigned = {width: f"(int{width}_t)((uint{width}_t)({{0}}) {symbol} ({{1}}))" for width in (32, 64)}
+    in_c = {f"c.int{width}": cell if symbol == "<<" else "({0}) >> ({1})" for width, cell in unsigned.items()}
+    function = getattr(np, name.removeprefix("bitwise_"))
+    return op(
+        name,
+        arity=2,
+        kind="elementwise",
+        takes="integers",
+        infer=lambda *types: types[0],
+        vjp=no_gradient,
+        cells=infix(f"{{0}} {symbol} {{1}}") | in_c,  # C leaves the shift of a negative number open
+        evaluate=function,
+        mp=lambda mp, a, b: int(function(np.int64(a), np.int64(b))),
+        torch=name,
+        symbol=symbol,
+        slope="none: integers",
+        samples=[(np.array([12, -7, 5]), np.array([1, 2, 0]))],
+        doc=words,
+    )
+
+
+_left_shift = _shift("bitwise_left_shift", "<<", "The bits of `x` moved up by `y` places.")
+_right_shift = _shift("bitwise_right_shift", ">>", "The bits of `x` moved down by `y` places; the sign stays.")
+
+
+def bitwise_left_shift(x1: Any, x2: Any, /) -> Expr:
+    """The bits of the integers `x1` moved up by `x2` places: `x1 * 2**x2`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.bitwise_left_shift(gs.symbol("n", (), "int64"), 3))(5)
+    40
+    """
+    return _left_shift(x1, x2)
+
+
+def bitwise_right_shift(x1: Any, x2: Any, /) -> Expr:
+    """The bits of the integers `x1` moved down by `x2` places: `x1 // 2**x2`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.bitwise_right_shift(gs.symbol("n", (), "int64"), 1))(-5)
+    -3
+    """
+    return _right_shift(x1, x2)

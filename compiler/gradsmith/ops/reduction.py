@@ -82,20 +82,27 @@ def _reduction(name: str, function: Any, torch: str, *, widens: bool = False, **
         torch=lambda t, x, axis, keepdims: _torch_reduce(t, torch, x, axis, keepdims), **fields,
     )  # fmt: skip
 
-    def reduce(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Expr:
-        value = as_expr(x)
+    def reduced(value: Expr, axis: int | Sequence[int] | None, keepdims: bool) -> Expr:
         axes = normalize_axes(axis, value.ndim, name)
-        if value.dtype == INT32 and widens:
-            value = astype(value, INT64)  # as the array API asks, against overflow
         if not axes and value.dtype.kind != "bool":
             return copy(value)  # nothing is reduced
         return record(value, axis=axes, keepdims=bool(keepdims))
 
-    reduce.__name__ = reduce.__qualname__ = name
+    def reduce(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Expr:
+        return reduced(as_expr(x), axis, keepdims)
+
+    def add_up(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False, *, dtype: Any = None) -> Expr:
+        value = as_expr(x)
+        wide = INT64 if value.dtype == INT32 and dtype is None else dtype  # as the array API asks, against overflow
+        return reduced(value if wide is None else astype(value, wide), axis, keepdims)
+
+    public = add_up if widens else reduce
+    public.__name__ = public.__qualname__ = name
     options = "`axis`: an int, several, or None for all. `keepdims`: keep reduced axes with size 1."
-    reduce.__doc__ = f"{fields['doc']}\n\n    {options}\n    "
-    reduce.op = record.op  # type: ignore[attr-defined]
-    return reduce
+    options += "\n    `dtype`: what the elements are converted to first." if widens else ""
+    public.__doc__ = f"{fields['doc']}\n\n    {options}\n    "
+    public.op = record.op  # type: ignore[attr-defined]
+    return public
 
 
 def _torch_reduce(torch: Any, name: str, x: Any, axis: Axes, keepdims: bool) -> Any:

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise
-from ._portable import call_cells, define
+from ._portable import call_cells, define, libm_cells
 from .selection import floor, where
 
 __all__ = [
-    "erfc", "erfcinv", "erfcinvslope", "erfcx", "erfinv", "erfinvslope", "gaussian", "log_ndtr", "mills",
+    "erf", "erfc", "erfcinv", "erfcinvslope", "erfcx", "erfinv", "erfinvslope", "gaussian", "log_ndtr", "mills",
     "millsexcess", "ndtr", "ndtri", "npdf",
 ]  # fmt: skip
 
@@ -225,11 +225,21 @@ npdf: Traced = elementwise(
     samples=_REAL,
     edges=_EDGES,
 )
-define('''
-    def erfc_(x):
-        """The complementary error function"""
-        return erfc(x)
-''')
+erf = elementwise(
+    "erf",
+    1,
+    tame=True,
+    doc="Error function.",
+    symbol="erf",
+    slope="2/sqrt(pi)*exp(-x^2)",
+    vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * gaussian(x)),),
+    **libm_cells("erf"),
+    mp="erf",
+    sympy="erf",
+    torch="erf",
+    samples=_REAL,
+    edges=_EDGES,
+)
 erfc = elementwise(
     "erfc",
     1,
@@ -238,7 +248,7 @@ erfc = elementwise(
     symbol="erfc",
     slope="-2/sqrt(pi)*exp(-x^2)",
     vjp=lambda g, y, x: (g * ((-2.0 / math.sqrt(math.pi)) * gaussian(x)),),
-    **call_cells("erfc_"),
+    **libm_cells("erfc"),
     mp="erfc",
     sympy="erfc",
     torch="erfc",
