@@ -154,7 +154,8 @@ def _contract(structure: Contraction, args: Sequence[Any], types: Sequence[Type]
 
 
 def _accumulate(args: Sequence[Any], places: Sequence[np.ndarray], type: Type, in_order: bool) -> list[Expr]:
-    sums: list[Expr | None] = [constant(0.0, type.dtype) if in_order else None] * type.size
+    start = constant(0.0, type.dtype) if in_order else None
+    sums: list[Expr | None] = [start] * type.size
     for values, part in zip(args, places, strict=True):
         for place, v in zip(part.ravel(), values.ravel(), strict=True):
             there = sums[place]
@@ -174,14 +175,16 @@ def _gather(n: Node, structure: Gather, x: Any, indices: Any) -> list[Expr]:
 def _scatter(n: Node, structure: Scatter, g: Any, indices: Any, in_order: bool) -> list[Expr]:
     """Each element is added to all places that it can go to, and counts at one of them."""
     shape = static_shape(n.type.shape)
-    sums = np.full(shape, constant(0.0, n.type.dtype) if in_order else None, dtype=object)
+    zero = constant(0.0, n.type.dtype)
+    sums = np.empty(shape, dtype=object)
+    sums.fill(zero if in_order else None)
     for at in np.ndindex(g.shape):
         index, candidates = _candidates(n, structure, at, shape, indices)
         for k, place in enumerate(candidates):
             here = (index == k) | (index == k - len(candidates))
-            share = where(here, g[at], constant(0.0, n.type.dtype))
+            share = where(here, g[at], zero)
             sums[place] = share if sums[place] is None else sums[place] + share
-    return [constant(0.0, n.type.dtype) if v is None else v for v in sums.ravel()]
+    return [zero if v is None else v for v in sums.ravel()]
 
 
 def _candidates(
