@@ -158,7 +158,7 @@ SPELLINGS: dict[str, list[Callable[[gs.Expr], gs.Expr]]] = {
         lambda x: (gs.exp(2 * x) - gs.exp(-2 * x)) / (gs.exp(2 * x) + gs.exp(-2 * x)),
     ],
     "log(sum(exp(x))) -> logsumexp(x)": [lambda x: gs.log(gs.sum(gs.exp(gs.stack([x, 2 * x]))))],
-    "sqrt(sum(x*x)) -> norm2(x)": [lambda x: gs.sum(gs.sqrt(gs.sum(gs.stack([[x, 2 * x], [x, x]]) ** 2, axis=1)))],
+    "sqrt(sum(x*x)) -> vector_norm(x)": [lambda x: gs.sum(gs.sqrt(gs.sum(gs.stack([[x, 2 * x], [x, x]]) ** 2, axis=1)))],
 }  # fmt: skip
 
 

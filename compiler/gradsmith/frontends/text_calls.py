@@ -29,7 +29,8 @@ _ALIASES = {
 }  # fmt: skip
 _NOT_IN_TEXT = (
     *("getitem", "pick", "scatter"),  # x[i] is how a text writes them
-    *("bitwise_left_shift", "bitwise_right_shift", "astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"),  # texts have numbers only
+    *("astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"),  # texts have floats only
+    *("bitwise_left_shift", "bitwise_right_shift"),
     *("broadcast_arrays", "meshgrid", "unstack"),  # several results
     "einsum",  # a text within the text
 )

@@ -147,6 +147,7 @@ _euclidean: Traced = op(
     arity=1,
     kind="composite",
     infer=_infer,
+    flat=lambda y, x, axis, keepdims: equal(y, 0.0),
     expand=lambda x, axis, keepdims: sqrt(sum(square(x), axis, keepdims)),
     vjp=_euclidean_vjp,
     evaluate=lambda x, axis, keepdims: np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims)),
@@ -159,6 +160,7 @@ _euclidean: Traced = op(
         (_MATRIX, {"axis": (1,), "keepdims": True}),
         (_MATRIX, {"axis": (0,), "keepdims": False}),
     ],
+    edge_notes={"x = 0": "subgradient 0", "|x| > 1e154": "overflows: scaling would cost a pass and a division each"},
     doc="Square root of the sum of squares over axes.",
 )
 

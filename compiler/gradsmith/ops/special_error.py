@@ -10,6 +10,7 @@ import numpy as np
 from ..trace import Expr
 from ._declare import Traced, elementwise
 from ._portable import call_cells, define, libm_cells
+from .elementary import exp
 from .selection import floor, where
 
 __all__ = [
@@ -232,7 +233,9 @@ erf = elementwise(
     doc="Error function.",
     symbol="erf",
     slope="2/sqrt(pi)*exp(-x^2)",
-    vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * gaussian(x)),),
+    vjp=lambda g, y, x: (
+        g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),
+    ),  # where x*x rounds, the slope is tiny
     **libm_cells("erf"),
     mp="erf",
     sympy="erf",

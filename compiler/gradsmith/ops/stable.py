@@ -15,15 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..registry import OPS, Params
-from ..trace import Expr, op
-from ..types import Type
+from ..registry import OPS
+from ..trace import Expr
 from ._declare import Traced, elementwise
-from .arithmetic import absolute, sign, square
+from .arithmetic import absolute, square
 from .elementary import cos, exp, expm1, log, log1p, sech2, sin, sinh, sqrt, tanh
-from .layout import broadcast_to, reshape
-from .reduction import max as largest
-from .reduction import sum as total
 from .selection import equal, where
 
 __all__: list[str] = []  # none of these is in the public namespace
@@ -339,68 +335,4 @@ sinh_over_x, x_over_sinh = _ratio(
     lambda m, x: (m.cosh(x), m.sinh(x)),
     1.5,
     lambda y, x: y / x * (1.0 - x / tanh(x)),
-)
-
-# --- the Euclidean norm ---------------------------------------------------------------------------------------------
-
-Axes = tuple[int, ...]
-_NORM = """\
-def _norm2(x, axis, keepdims):  # scaled by a power of two, so that no square overflows or vanishes
-    scale = np.frexp(np.max(np.abs(x), axis=axis, keepdims=True, initial=0.0))[1]
-    y = np.ldexp(np.sqrt(np.sum(np.square(np.ldexp(x, -scale)), axis=axis, keepdims=True)), scale)
-    return y if keepdims else np.squeeze(y, axis=axis)[()]
-"""
-
-
-def _norm_infer(x: Type, axis: Axes, keepdims: bool) -> Type:
-    kept = (1 if i in axis else d for i, d in enumerate(x.shape))
-    return Type(tuple(kept) if keepdims else tuple(d for i, d in enumerate(x.shape) if i not in axis), x.dtype)
-
-
-def _norm_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
-    axis = params["axis"]
-    return f"_norm2({args[0]}, axis={axis[0] if len(axis) == 1 else axis}, keepdims={params['keepdims']})"
-
-
-def _norm_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
-    """Squares of numbers beyond 2^±(3/8 of the largest exponent) are taken of scaled ones; all others stay exact."""
-    if x.size == 0:
-        return sqrt(total(square(x), axis, keepdims))
-    most = int(np.finfo(x.dtype).maxexp)
-    m = largest(absolute(x), axis, keepdims=True)
-    down, up = 2.0 ** -(3 * most // 4), 2.0 ** (3 * most // 4)
-    moderate = sign(m)  # 1 in the dtype of x
-    scale = where(m > 2.0 ** (3 * most // 8), down, where(m < 2.0 ** -(3 * most // 8), up, moderate))
-    y = sqrt(total(square(x * broadcast_to(scale, x.shape)), axis, keepdims=True)) / scale
-    return y if keepdims else reshape(y, _norm_infer(x.type, axis, False).shape)
-
-
-def _norm_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr]:
-    beside = tuple(1 if i in axis else d for i, d in enumerate(x.shape))
-    length = where(equal(y, 0.0), 1.0, y)  # all of x is 0 there, and so is its slope
-    spread_g, spread_length = (broadcast_to(reshape(v, beside), x.shape) for v in (g, length))
-    return (spread_g * (x / spread_length),)  # g/y would overflow for tiny y
-
-
-norm2: Traced = op(
-    "norm2",
-    arity=1,
-    kind="composite",
-    infer=_norm_infer,
-    flat=lambda y, x, axis, keepdims: equal(y, 0.0),
-    vjp=_norm_vjp,
-    expand=_norm_expand,
-    cells={"numpy": _norm_cell},
-    support={"numpy": _NORM},
-    evaluate=lambda x, axis, keepdims: np.hypot.reduce(np.abs(x), axis=axis, keepdims=keepdims),
-    torch=lambda torch, x, axis, keepdims: torch.linalg.vector_norm(x, dim=axis, keepdim=keepdims),
-    symbol="‖x‖",
-    slope="x/‖x‖, 0 at 0",
-    cost=lambda y, x, **_: {"mul": 2 * x.size, "add": x.size - y.size, "select": x.size, "sqrt": y.size, "div": y.size},
-    samples=[
-        (np.array([[0.3, -1.2, 2.0], [0.9, 0.4, -0.7]]), {"axis": (0, 1), "keepdims": False}),
-        (np.array([[0.3, -1.2, 2.0], [0.9, 0.4, -0.7]]), {"axis": (1,), "keepdims": True}),
-    ],
-    edge_notes={"x = 0": "subgradient 0"},
-    doc="Euclidean norm over axes, `sqrt(sum(x*x))`, without overflow.",
 )
