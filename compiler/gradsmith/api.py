@@ -78,8 +78,8 @@ def compile(
     summation: how `sum` and `mean` add: "default" as the target does (C one after the other), "pairwise" in halves, or
         "compensated", as exact as if added with twice the digits and rounded once (about six operations an element).
 
-    strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and the
-        functions of the C library for all (see docs/contract.md). NumPy becomes slow by it.
+    strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and
+        the functions of the C library for all (see docs/contract.md). NumPy code becomes slow by it.
 
     Raises
     ------

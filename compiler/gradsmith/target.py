@@ -81,7 +81,7 @@ class Target:
     float32: Mapping[str, str] = field(
         default_factory=dict
     )  # patterns that turn double's calls and literals into float's
-    cells: Mapping[str, Cell | None] = field(default_factory=dict)  # op, or `op.dtype` for operands of that dtype or kind
+    cells: Mapping[str, Cell | None] = field(default_factory=dict)  # of an op, or `op.dtype` as in op records
     support: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # likewise
     twin: str = ""
     loader: str = ""

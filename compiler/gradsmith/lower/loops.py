@@ -402,10 +402,10 @@ class _Writer:
         """A nest of loops in which each row has sums of its own, if it reads rows out of order.
 
         GCC 12 (Debian 12's) adds elements twice, from -O2 on, where it vectorises a sum over several axes of which the
-        innermost is read backwards. (Strict code keeps one order of additions, and its file tells GCC not to vectorise.)
+        innermost is read backwards. Strict code keeps one order of additions; its file tells GCC not to vectorise.
         """
-        loops = sum(size != 1 for size in shape)
-        if loops < 2 or not sums or self.target.strict or self.variables[nest[loops - 1].depth] not in self.out_of_order:
+        loops = 0 if self.target.strict else sum(size != 1 for size in shape)
+        if loops < 2 or not sums or self.variables[nest[loops - 1].depth] not in self.out_of_order:
             return nest
         depth = nest[loops - 1].depth
         row = {total: self.names.fresh(None, "row_") for total in sums}

@@ -33,7 +33,8 @@ def prepare(graph: Graph, target: Target, fast_math: bool = False, summation: Su
     the passes do what they do for all others too, and behind the last of them no operation changes.
     """
     writes = written_by_all(target) if target.strict else target.writes
-    shares = target.strict or target.lowering != "array"  # NumPy takes less time for one call than for several with fewer operations
+    # NumPy takes less time for one call than for several with fewer operations
+    shares = target.strict or target.lowering != "array"
     rules = {n.origin.rule for n in graph.ordered() if n.origin.role == "cotangent"}
 
     def spelled_out(op: Op) -> bool:

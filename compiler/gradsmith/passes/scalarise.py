@@ -53,7 +53,8 @@ def scalarise(graph: Graph, *, in_order: bool = False) -> Graph:
                 value = np.asarray(n.params["value"])
                 elements[n.key] = _objects([constant(v, n.type.dtype) for v in value.ravel()], shape)
             else:
-                elements[n.key] = _objects(_compute(graph, n, [elements[a] for a in n.args], in_order), shape, n.type.dtype)
+                found = _compute(graph, n, [elements[a] for a in n.args], in_order)
+                elements[n.key] = _objects(found, shape, n.type.dtype)
             _name(elements[n.key], n)
         pairs = [
             (p, c)
@@ -93,7 +94,7 @@ def _compute(graph: Graph, n: Node, args: Sequence[Any], in_order: bool) -> Any:
     if isinstance(op.structure, Gather):
         return _gather(n, op.structure, *args)
     if isinstance(op.structure, Scatter):
-        return _scatter(n, op.structure, *args, in_order)
+        return _scatter(n, op.structure, args[0], args[1], in_order)
     if isinstance(op.structure, Contraction) and in_order:
         return _contract(op.structure, args, [graph.node(a).type for a in n.args], n.type)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers

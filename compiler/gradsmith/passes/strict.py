@@ -2,9 +2,9 @@
 
 In: a target. Out: the same target with other cells. NumPy's `exp`, `sin`, `power` … are its own, so they give way to
 those of the C library, called through Python element by element; NumPy adds in pairs and multiplies matrices by BLAS,
-so reductions go from the first element to the last, as C's loops do. What Python's `math` computes by an algorithm of its
-own is spelled out. Guarantee: with the same C library, the targets compute the same bits of float64 from the same graph,
-apart from the sign and payload of NaN.
+so reductions go from the first element to the last, as C's loops do. What Python's `math` computes by an algorithm of
+its own is spelled out. Guarantee: with the same C library, the targets compute the same bits of float64 from the same
+graph, apart from the sign and payload of NaN.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def strict(target: Target) -> Target:
             made = _in_order(op, target) if isinstance(op.structure, Reduction) else _element_by_element(op)
             if made is not None:
                 cells[f"{op.name}.float64"], support[f"{op.name}.float64"] = made
-    return replace(target, cells=cells | target.cells, support=support | target.support, strict=True)
+    return replace(target, cells={**cells, **target.cells}, support={**support, **target.support}, strict=True)
 
 
 def written_by_all(target: Target) -> Callable[[Op], bool]:
@@ -97,7 +97,7 @@ def _called(cell: Cell | None) -> Sequence[str]:
 
 
 def _exact(op: Op, target: Target) -> bool:
-    """Whether the target's own cell has one right result. One that is a function of its operands is the writer's care."""
+    """Whether the target's own cell has one right result. One that is no text is taken to have."""
     cell = target.cell(op)
     if isinstance(op.structure, Reduction):
         return False
