@@ -1,8 +1,8 @@
 """Branches: statements that one side of a choice needs go under an `if`, so that the other side is not computed.
 
-In: statements in an order of computation, each with the conditions under which its value is needed. Out: the same
-statements in lines, those of one condition in one block as far as their order allows. Guarantee: every value is computed
-before it is read, and wherever it is read. Cheap statements that can raise nothing get no block for themselves.
+In: statements in order of computation, each with the conditions under which its value is needed. Out: the same
+statements in lines, those of one condition in one block as far as their order allows. Guarantee: every value is
+computed before it is read, and wherever it is read. Cheap statements that raise nothing get no block for themselves.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .statements import Plan
 
 __all__ = ["Path", "Piece", "Statement", "arranged", "paths"]
 
-_DEEPEST = 4  # blocks in blocks
+_DEEPEST = 8  # blocks in blocks
 #: Conditions (nodes), each with the side on which a value is needed, from the outermost.
 Path = tuple[tuple[int, bool], ...]
 Steps = list[tuple[Origin, list[Line]]]
 Heads = Callable[[Text, bool, bool], list[str]]
-Annotate = Callable[[Steps], list[Line]]
+Annotate = Callable[[Steps, Origin], list[Line]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def paths(graph: Graph, planned: Plan) -> Mapping[int, Path]:
 
 
 def _deeper(path: Path, condition: int, side: bool) -> Path:
-    known = len(path) >= _DEEPEST or any(c == condition for c, _ in path)
+    known = len(path) >= _DEEPEST or (condition, side) in path
     return path if known else (*path, (condition, side))
 
 
@@ -108,17 +108,18 @@ class _Arranger:
         for condition, block in [*level.open.items()]:
             if condition != but and (reads is None or not block.computed.isdisjoint(reads)):
                 del level.open[condition]
-                level.steps += self.written(condition, block)
+                level.steps += self.written(condition, block, level.steps[-1][0] if level.steps else Origin())
 
-    def written(self, condition: int, block: _Block) -> Steps:
+    def written(self, condition: int, block: _Block, before: Origin) -> Steps:
         for level in block.sides.values():
             self.close(level, None)
+        places = [[(o.path, o.line, o.role) for o, _ in level.steps] for level in block.sides.values()]
         origins = [origin for level in block.sides.values() for origin, _ in level.steps]
-        alike = len({(o.path, o.line, o.role) for o in origins}) == 1  # one comment, above the block, says it all
+        alike = len({*places[0], *places[1]}) == 1  # one comment, above the block, says it all
+        told = (alike, alike or {*places[0]} >= {*places[1]})  # by comments that stand before
         bodies = []
-        for side in (True, False):
-            steps = block.sides[side].steps
-            lines = [line for _, part in steps for line in part] if alike else self.annotate(steps)
+        for level, silent in zip(block.sides.values(), told, strict=True):
+            lines = [line for _, part in level.steps for line in part] if silent else self.annotate(level.steps, before)
             bodies.append([Line(line.depth + 1, line.text) for line in lines])
         heads = self.heads(self.conditions[condition].text, *map(bool, bodies))
         lines = [line for h, body in zip(heads, filter(None, bodies), strict=True) for line in (Line(0, h), *body)]
@@ -134,14 +135,17 @@ def arranged(
     """The statements, in blocks where that pays.
 
     `heads(condition, then, otherwise)` are the lines that begin the sides which there are; `annotate` makes lines of
-    steps.
+    steps, given the origin of what stands before them.
     """
     worth = {s.path[:k] for s in statements if s.costly for k in range(1, len(s.path) + 1)}
-    arranger = _Arranger(conditions, heads, annotate)
+    within: dict[int, Path] = {}
     for s in statements:
-        path = s.path
-        while path and path not in worth:
-            path = path[:-1]
+        # as deep as pays, and as what it reads for itself (not only for a side of an inner choice)
+        known = {c for key in s.reads for c in within[key]}
+        depth = max((k + 1 for k, c in enumerate(s.path) if s.path[: k + 1] in worth or c in known), default=0)
+        within[s.key] = s.path[:depth]
+    arranger = _Arranger(conditions, heads, annotate)
+    for s in _conditions_first(statements, within, conditions):
         both: list[Path] = []
         if s.condition is not None:
             both = [(*s.path, (s.condition, side)) for side in (True, False)]
@@ -149,6 +153,24 @@ def arranged(
             for p, (lines, reads) in zip(both, s.sides, strict=True):
                 arranger.place(replace(s, lines=lines, reads=reads), p)
         else:
-            arranger.place(s, path)
+            arranger.place(s, within[s.key])
     arranger.close(arranger.top, None)
     return arranger.top.steps
+
+
+def _conditions_first(
+    statements: Sequence[Statement], within: Mapping[int, Path], conditions: Mapping[int, Piece]
+) -> list[Statement]:
+    """The statements in an order in which the conditions of each come before it, too."""
+    by_key = {s.key: s for s in statements}
+    placed: dict[int, Statement] = {}
+    for s in statements:
+        stack = [s]
+        while stack:
+            at = stack[-1]
+            needs = at.reads.union(*(conditions[c].reads for c, _ in within[at.key])).difference(placed)
+            if needs:
+                stack += [by_key[key] for key in sorted(needs, reverse=True)]
+            else:
+                placed.setdefault(stack.pop().key, at)
+    return [*placed.values()]

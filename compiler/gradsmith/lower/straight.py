@@ -135,7 +135,7 @@ def straight(
             condition = printer.fill(str(target.cell(lookup("logical_not"))), [condition])
         return [target.syntax["if"].format(condition=condition.text), target.syntax["else"]][: then + otherwise]
 
-    steps = arranged(statements, conditions, heads, lambda steps: annotated(steps, target))
+    steps = arranged(statements, conditions, heads, lambda steps, before: annotated(steps, target, before))
     body.lines = _entry(inputs, planned, graph, target) + annotated([(Origin(), taken_apart), *steps], target)
     body.result = _result(graph, groups, texts, target)
     return body
