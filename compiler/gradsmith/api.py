@@ -23,6 +23,8 @@ from .passes.pipeline import prepare
 from .passes.retype import retype
 from .passes.share_sums import share_sums
 from .passes.stabilise import Rewrites, stabilise
+from .passes.strict import check_width
+from .passes.strict import strict as in_common
 from .passes.summation import SUMMATIONS, Summation
 from .program import Argument
 from .selftest import selftest as make_selftest
@@ -51,6 +53,7 @@ def compile(
     stabilize: bool = True,
     fast_math: bool = False,
     summation: Summation = "default",
+    strict: bool = False,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and gradient.
 
@@ -75,6 +78,9 @@ def compile(
     summation: how `sum` and `mean` add: "default" as the target does (C one after the other), "pairwise" in halves, or
         "compensated", as exact as if added with twice the digits and rounded once (about six operations an element).
 
+    strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and
+        the functions of the C library for all (see docs/contract.md). NumPy code becomes slow by it.
+
     Raises
     ------
     GradsmithError
@@ -90,7 +96,9 @@ def compile(
         raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
     width = _floating(dtype)
     with _collector_paused():
-        return _compile(source, args, wrt, name, target, derivatives, width, selftest, stabilize, fast_math, summation)
+        return _compile(
+            source, args, wrt, name, target, derivatives, width, selftest, stabilize, fast_math, summation, strict
+        )
 
 
 def _compile(
@@ -105,14 +113,17 @@ def _compile(
     stabilize: bool,
     fast_math: bool,
     summation: Summation,
+    strict: bool,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
-    chosen = load_target(target)
+    chosen = in_common(load_target(target)) if strict else load_target(target)
     _log.debug("tracing")
     traced = trace(source, args)
     traced = replace(traced, graph=retype(traced.graph, dtype))
     primal = verify(traced.graph)
     _supported(primal, chosen)
+    if strict:
+        check_width(primal, chosen)
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
     _log.debug("differentiating %d nodes", len(primal))

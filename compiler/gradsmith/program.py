@@ -122,6 +122,7 @@ class Program:
     twin_support: tuple[str, ...]
     constants: tuple[str, ...]
     dtype: str
+    strict: bool
     work: tuple[Work, ...]
     selftest: SelfTest | None
     value: Function | None

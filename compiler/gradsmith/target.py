@@ -81,11 +81,12 @@ class Target:
     float32: Mapping[str, str] = field(
         default_factory=dict
     )  # patterns that turn double's calls and literals into float's
-    cells: Mapping[str, Cell] = field(default_factory=dict)
-    support: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, Cell | None] = field(default_factory=dict)  # of an op, or `op.dtype` as in op records
+    support: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # likewise
     twin: str = ""
     loader: str = ""
     library: frozenset[str] = frozenset()  # functions that may be declared beside ours, so that ours have other names
+    strict: bool = False  # whether its code keeps to the order of operations that all targets share
 
     def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
         """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.
@@ -95,6 +96,8 @@ class Target:
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
         for key in (dtype.name, dtype.kind):
+            if f"{op.name}.{key}" in self.cells:
+                return self.cells[f"{op.name}.{key}"]
             if f"{self.name}.{key}" in op.cells:
                 return op.cells[f"{self.name}.{key}"]
         cell = self.cells.get(op.name, op.cells.get(self.name))
@@ -108,9 +111,12 @@ class Target:
 
     def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:
         """The helper code that the cell of `op` for operands of `dtype` calls."""
-        key = f"{self.name}.{self.twin if twin else dtype.name}"
-        own = () if twin else op.support.get(self.name, ())
-        found = op.support.get(key, own) if twin else self.support.get(op.name, op.support.get(key, own))
+        if twin:
+            found = op.support.get(f"{self.name}.{self.twin}", ())
+        else:
+            tables = ((self.support, op.name), (op.support, self.name))
+            keys = ((table, key) for table, name in tables for key in (f"{name}.{dtype.name}", name))
+            found = next((table[key] for table, key in keys if key in table), ())
         return (found,) if isinstance(found, str) else found
 
     def supports(self, dtype: DType) -> bool:

@@ -45,6 +45,9 @@ def compile_command(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="TYPE", help="float64 or float32: the type of all floating-point numbers.")
     ] = "float64",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Python, NumPy and C agree to the last bit; NumPy code becomes slow by it.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability.")
     ] = False,
@@ -61,7 +64,7 @@ def compile_command(
     """
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
-        stabilize=stabilize, fast_math=fast_math, dtype=dtype,
+        stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict,
     )  # fmt: skip
     if verbose:
         print(function.report, file=sys.stderr)

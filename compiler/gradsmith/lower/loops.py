@@ -402,9 +402,9 @@ class _Writer:
         """A nest of loops in which each row has sums of its own, if it reads rows out of order.
 
         GCC 12 (Debian 12's) adds elements twice, from -O2 on, where it vectorises a sum over several axes of which the
-        innermost is read backwards.
+        innermost is read backwards. Strict code keeps one order of additions; its file tells GCC not to vectorise.
         """
-        loops = sum(size != 1 for size in shape)
+        loops = 0 if self.target.strict else sum(size != 1 for size in shape)
         if loops < 2 or not sums or self.variables[nest[loops - 1].depth] not in self.out_of_order:
             return nest
         depth = nest[loops - 1].depth
@@ -448,7 +448,7 @@ class _Writer:
         exclusive = True
         if structure.accumulate:
             places = np.concatenate([np.ravel(part) for part in structure.places(n.params)])
-            exclusive = len(np.unique(places)) == len(places)
+            exclusive = len(np.unique(places)) == len(places) and not self.target.strict  # 0.0 + -0.0 is 0.0
             if not (exclusive and len(places) == math.prod(shape)):
                 zero = self.printer.number(0, n.type.dtype)
                 lines += self._loop_over(

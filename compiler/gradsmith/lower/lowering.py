@@ -99,6 +99,7 @@ def lower(
         twin_support=tuple(twin_support),
         constants=tuple(tables.lines() if tables else ()),
         dtype=main.name,
+        strict=target.strict,
         work=_widest([w for f in functions for w in f.work]),
         selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,
         value=by_kind.get("value"),

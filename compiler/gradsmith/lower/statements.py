@@ -101,8 +101,13 @@ def _printed(graph: Graph, n: Node) -> tuple[int, ...]:
     return n.args
 
 
-def annotated(steps: Iterable[tuple[Origin, Sequence[Line]]], target: Target) -> list[Line]:
-    """Statements with one comment above each run that comes from the same line of the user's program."""
+def annotated(
+    steps: Iterable[tuple[Origin, Sequence[Line]]], target: Target, before: Origin | None = None
+) -> list[Line]:
+    """Statements with one comment above each run that comes from the same line of the user's program.
+
+    The first run has none if it goes on with what stands `before`.
+    """
     runs: list[tuple[tuple[str, int, str], list[str], Origin, list[Line]]] = []
     for origin, lines in steps:
         key = (origin.path, origin.line, origin.role)
@@ -112,8 +117,10 @@ def annotated(steps: Iterable[tuple[Origin, Sequence[Line]]], target: Target) ->
             runs[-1][1].append(origin.rule)
         runs[-1][3].extend(lines)
     result: list[Line] = []
-    for _, rules, origin, lines in runs:
-        comment = _comment(origin, rules)
+    told: object = before and (before.path, before.line, before.role)
+    for place, rules, origin, lines in runs:
+        comment = "" if place == told else _comment(origin, rules)
+        told = None
         if comment:
             result.append(Line(0, target.comment.replace("{text}", _harmless(comment))))
         result.extend(lines)

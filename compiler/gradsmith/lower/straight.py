@@ -7,7 +7,9 @@ place, so the result reads as a person would have written it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,14 @@ from ..program import Argument, Line
 from ..registry import Cell, lookup
 from ..target import Target
 from ..types import BOOL, FLOAT64, INT64, DType, format_shape
+from .branches import Piece, Statement, arranged, paths
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
 from .statements import Body, Group, Plan, annotated, cotangent_owners, plan, working_dtype
 
 __all__ = ["straight"]
 
+_CALL = re.compile(r"[._]\w*\(")  # of a function that costs something
 _INLINE = 60  # characters: longer operands get a statement of their own
 
 
@@ -77,7 +81,9 @@ def straight(
     spelled_out = _repeated(planned, cells, printer)
     owners = cotangent_owners(graph)
     taken_apart = _take_apart(graph, planned, inputs, target, names, texts)
-    steps: list[tuple[Origin, list[Line]]] = [(Origin(), taken_apart)]
+    statements: list[Statement] = []
+    when = paths(graph, planned) if "if" in target.syntax else {}
+    pieces: dict[int, Piece] = {}
     for n in planned.nodes:
         if n.key in texts:
             continue
@@ -99,17 +105,38 @@ def straight(
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
             types = [graph.node(a).type for a in planned.operands[n.key]]
             lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
-            steps.append((n.origin, _lines(lines)))
+            statements.append(Statement(n.key, n.origin, tuple(_lines(lines)), frozenset()))
             texts[n.key] = Text(name)
             continue
         text = printer.fill(cells[n.key], operands)
+        parts = [pieces.get(a, Piece(texts[a])) for a in planned.operands[n.key]]
+        reads = frozenset().union(*(p.reads for p in parts))
+        costly = raises or _CALL.search(cells[n.key]) is not None or any(p.costly for p in parts)
         if _inline(n, planned, text, spelled_out):
             texts[n.key] = text
+            pieces[n.key] = Piece(text, reads, costly)
         else:
             name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
-            steps.append((n.origin, _lines([target.syntax["assign"].format(name=name, value=text.text)])))
             texts[n.key] = Text(name)
-    body.lines = _entry(inputs, planned, graph, target) + annotated(steps, target)
+            pieces[n.key] = Piece(texts[n.key], frozenset({n.key}))
+
+            def assigned(text: Text, name: str = name) -> tuple[Line, ...]:
+                return tuple(_lines([target.syntax["assign"].format(name=name, value=text.text)]))
+
+            s = Statement(n.key, n.origin, assigned(text), reads, when.get(n.key, ()), costly)
+            if op.choice and when:
+                sides = tuple((assigned(p.text), p.reads) for p in parts[1:])
+                s = replace(s, condition=n.args[0], sides=sides)
+            statements.append(s)
+    conditions = {k: pieces.get(k, Piece(texts[k])) for path in when.values() for k, _ in path}
+
+    def heads(condition: Text, then: bool, otherwise: bool) -> list[str]:
+        if not then:
+            condition = printer.fill(str(target.cell(lookup("logical_not"))), [condition])
+        return [target.syntax["if"].format(condition=condition.text), target.syntax["else"]][: then + otherwise]
+
+    steps = arranged(statements, conditions, heads, lambda steps, before: annotated(steps, target, before))
+    body.lines = _entry(inputs, planned, graph, target) + annotated([(Origin(), taken_apart), *steps], target)
     body.result = _result(graph, groups, texts, target)
     return body
 

@@ -43,7 +43,6 @@ _NATIVE: Mapping[str, tuple[str, str, str]] = {
     "pow": ("math.pow", "np.power", "pow"),
     "sin": ("math.sin", "np.sin", "sin"),
     "sqrt": ("math.sqrt", "np.sqrt", "sqrt"),
-    "tgamma": ("_tgamma", "_tgamma", "tgamma"),
 }
 _VALUES = {"inf": ("math.inf", "np.inf", "HUGE_VAL"), "nan": ("math.nan", "np.nan", "(double)NAN")}
 _POLY = """\
@@ -60,40 +59,17 @@ static double gs_poly(const double *coefficients, int count, double t) {
     }
     return total;
 }"""
-# NumPy has neither function; the C library's are called element by element, and the width is kept.
+# NumPy has no such function; the C library's is called element by element, and the width is kept.
 _NUMPY_LIBM = """\
 import math
 def _{name}(x):
     return np.vectorize(math.{name}, otypes=[np.float64])(x).astype(x.dtype)[()]"""
-_TGAMMA = """\
-def _tgamma(x):
-    try:
-        return math.gamma(x)
-    except OverflowError:
-        return math.inf
-    except ValueError:
-        return math.copysign(math.inf, x) if x == 0.0 else math.nan"""
-_NUMPY_TGAMMA = """\
-import math
-def _tgamma(x):
-    return np.vectorize(_tgamma_of_one, otypes=[np.float64])(x).astype(x.dtype)[()]
-
-
-def _tgamma_of_one(x):
-    try:
-        return math.gamma(x)
-    except OverflowError:
-        return math.inf
-    except ValueError:
-        return math.copysign(math.inf, x) if x == 0.0 else math.nan"""
 _PIECES = {
     ("python", "poly"): _POLY,
     ("numpy", "poly"): _POLY,
     ("c", "poly"): _C_POLY,
     ("numpy", "erf"): _NUMPY_LIBM.format(name="erf"),
     ("numpy", "erfc"): _NUMPY_LIBM.format(name="erfc"),
-    ("python", "tgamma"): _TGAMMA,
-    ("numpy", "tgamma"): _NUMPY_TGAMMA,
 }
 _DEFINED: dict[str, str] = {}  # function -> its text
 

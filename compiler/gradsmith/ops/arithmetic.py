@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DTypeError
 from ..trace import Expr, as_expr
 from ..types import BOOL
-from ._declare import Traced, cells, elementwise, infix
+from ._declare import Traced, both_widths, cells, elementwise, infix
 from .elementary import log
 from .lazy import gs
 from .selection import equal, logical_and, where
@@ -22,6 +22,17 @@ def _div(x, y):
         return math.nan
     return math.copysign(math.inf, x) * math.copysign(1.0, y)
 """
+# Compilers know better: pow(2.0, x) becomes exp2(x), and pow(x, 2.0) a product.
+_C_POW = """\
+#ifndef GS_POW@F
+#define GS_POW@F
+static @real gs_pow@f(@real x, @real y)
+{
+    const volatile @real base = x;
+    const volatile @real exponent = y;
+    return pow@f(base, exponent);
+}
+#endif"""
 _PYTHON_POW = """\
 def _pow(x, y):
     try:
@@ -206,8 +217,10 @@ _power = elementwise(
     slope="y*x^(y-1) and x^y*log(x)",
     domain="x > 0, or y an integer and x != 0, or x = 0 and y >= 0",
     vjp=_power_vjp,
-    cells=cells("math.pow({0}, {1})", "{0}**{1}", "pow({0}, {1})") | {"python.ieee": "_pow({0}, {1})"},
-    support={"python.ieee": _PYTHON_POW},
+    cells=cells("math.pow({0}, {1})", "{0}**{1}", "pow({0}, {1})")
+    | {"python.ieee": "_pow({0}, {1})", "c.strict": "gs_pow({0}, {1})"},
+    support={"python.ieee": _PYTHON_POW}
+    | {key.replace("c", "c.strict"): text for key, text in both_widths(_C_POW).items()},
     evaluate=np.power,
     mp=lambda mp, a, b: mp.power(a, b),
     sympy=lambda sp, a, b: a**b,
@@ -260,7 +273,7 @@ square = elementwise(
     symbol="²",
     slope="2*x",
     vjp=lambda g, y, x: (g * (2.0 * x),),
-    cells=cells("{0} * {0}", "{0}**2", "{0} * {0}"),
+    cells=cells("{0} * {0}", "{0}**2", "{0} * {0}") | {"numpy.strict": "{0} * {0}"},
     evaluate=np.square,
     mp=lambda mp, x: x * x,
     sympy=lambda sp, x: x**2,

@@ -56,6 +56,16 @@ def _sources(index: Index, k: Affine, a: Type, b: Type) -> tuple[Index, Index]:
     return (*rows, k), (*batch, k, *columns)
 
 
+_NUMPY_MATMUL = '''\
+def _matmul(a, b):
+    """`a @ b`, each sum from the first product to the last."""
+    total = np.zeros(a.shape[:-1] + b.shape[1:][-1:], dtype=a.dtype)
+    both = a.ndim > 1 and b.ndim > 1
+    for left, right in zip(np.moveaxis(a, -1, 0), np.moveaxis(b, -2 if b.ndim > 1 else 0, 0)):
+        total += left[..., None] * right[..., None, :] if both else left * right
+    return total[()]
+'''
+
 _matmul: Traced = op(
     "matmul",
     arity=2,
@@ -65,7 +75,8 @@ _matmul: Traced = op(
     vjp=_vjp,
     structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]),
     evaluate=np.matmul,
-    cells={"numpy": "{0} @ {1}"},
+    cells={"numpy": "{0} @ {1}", "numpy.strict": "_matmul({0}, {1})"},
+    support={"numpy.strict": _NUMPY_MATMUL},
     torch="matmul",
     symbol="@",
     slope="g @ Bᵀ and Aᵀ @ g",

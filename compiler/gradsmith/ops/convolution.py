@@ -125,7 +125,7 @@ _NUMPY_OVERLAP_ADD = """\
 def _overlap_add(parts, shape, stride, dilation):
     total = np.zeros(shape, dtype=parts.dtype)
     rank = len(stride)
-    for taps in np.ndindex(parts.shape[-rank:]):
+    for taps in reversed([*np.ndindex(parts.shape[-rank:])]):  # each sum in the order of its windows
         along = zip(taps, dilation, stride, parts.shape[-2 * rank : -rank])
         places = tuple(slice(k * d, k * d + s * (n - 1) + 1, s) for k, d, s, n in along)
         total[(..., *places)] += parts[(..., *taps)]

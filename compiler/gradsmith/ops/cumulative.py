@@ -109,6 +109,7 @@ def _recurrence(a, b, axis, step):
     """y[i] = a[i]*y[i - 1] + b[i] along an axis."""
     y = np.array(b)
     factors, rows = np.moveaxis(a, axis, 0)[::step], np.moveaxis(y, axis, 0)[::step]
+    rows[:1] += factors[:1] * -0.0
     for i in range(1, len(rows)):
         rows[i] += factors[i] * rows[i - 1]
     return y

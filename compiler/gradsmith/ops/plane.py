@@ -10,7 +10,9 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, cells, elementwise
-from .selection import equal, where
+from .arithmetic import absolute
+from .elementary import sqrt
+from .selection import equal, greater, logical_or, maximum, minimum, where
 
 __all__ = ["atan2", "hypot"]
 
@@ -26,6 +28,14 @@ def _hypot_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
     return g * _hypot_slope(a, b), g * _hypot_slope(b, a)
 
 
+def _hypot_expand(a: Expr, b: Expr) -> Expr:
+    """The longer side times `sqrt(1 + ratio^2)`, good to 2 ULP."""
+    a, b = absolute(a), absolute(b)
+    long, short = maximum(a, b), minimum(a, b)
+    ratio = where(greater(long, short), short / long, 1.0)
+    return where(logical_or(equal(a, np.inf), equal(b, np.inf)), np.inf, long * sqrt(1.0 + ratio * ratio))
+
+
 hypot: Traced = elementwise(
     "hypot",
     2,
@@ -35,6 +45,7 @@ hypot: Traced = elementwise(
     symbol="hypot",
     slope="x/hypot(x, y) and y/hypot(x, y)",
     vjp=_hypot_vjp,
+    expand=_hypot_expand,
     cells=cells("math.hypot({0}, {1})", "np.hypot({0}, {1})", "hypot({0}, {1})"),
     evaluate=np.hypot,
     mp="hypot",

@@ -156,7 +156,11 @@ minimum = elementwise(
         "np.minimum({0}, {1})",
         "{0} < {1} || {0} != {0} ? {0} : {1}",
     )
-    | {"python.int": "{0} if {0} < {1} else {1}", "c.int": "{0} < {1} ? {0} : {1}"},
+    | {
+        "python.int": "{0} if {0} < {1} else {1}",
+        "c.int": "{0} < {1} ? {0} : {1}",
+        "numpy.strict": "np.where(({0} < {1}) | ({0} != {0}), {0}, {1})[()]",
+    },
     evaluate=np.minimum,
     mp=lambda mp, a, b: min(a, b),
     sympy="Min",
@@ -180,7 +184,11 @@ maximum = elementwise(
         "np.maximum({0}, {1})",
         "{0} > {1} || {0} != {0} ? {0} : {1}",
     )
-    | {"python.int": "{0} if {0} > {1} else {1}", "c.int": "{0} > {1} ? {0} : {1}"},
+    | {
+        "python.int": "{0} if {0} > {1} else {1}",
+        "c.int": "{0} > {1} ? {0} : {1}",
+        "numpy.strict": "np.where(({0} > {1}) | ({0} != {0}), {0}, {1})[()]",
+    },
     evaluate=np.maximum,
     mp=lambda mp, a, b: max(a, b),
     sympy="Max",
@@ -247,8 +255,8 @@ _floor = elementwise(
     symbol="floor",
     slope="0",
     vjp=no_gradient,
-    cells=cells("float(math.floor({0}))", "np.floor({0})", "floor({0})") | {"python.ieee": "_floor({0})"},
-    support={"python.ieee": "def _floor(x):\n    return float(math.floor(x)) if math.isfinite(x) else x\n"},
+    cells=cells("math.copysign(math.floor({0}), {0})", "np.floor({0})", "floor({0})") | {"python.ieee": "_floor({0})"},
+    support={"python.ieee": "def _floor(x):\n    return math.copysign(math.floor(x), x) if math.isfinite(x) else x\n"},
     evaluate=np.floor,
     mp="floor",
     sympy="floor",

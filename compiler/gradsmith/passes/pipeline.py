@@ -20,6 +20,7 @@ from .scalarise import scalarise
 from .share_products import sharing
 from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
+from .strict import written_by_all
 from .summation import Summation, summing
 
 __all__ = ["prepare"]
@@ -28,20 +29,26 @@ __all__ = ["prepare"]
 def prepare(graph: Graph, target: Target, fast_math: bool = False, summation: Summation = "default") -> Graph:
     """`graph`, simplified and in terms that `target` writes.
 
-    With `fast_math`, sums and products may be regrouped; `summation` says how elements are added.
+    With `fast_math`, sums and products may be regrouped; `summation` says how elements are added. For a strict target,
+    the passes do what they do for all others too, and behind the last of them no operation changes.
     """
-
-    shares = target.lowering != "array"  # NumPy takes less time for one call than for several with fewer operations
+    writes = written_by_all(target) if target.strict else target.writes
+    # NumPy takes less time for one call than for several with fewer operations
+    shares = target.strict or target.lowering != "array"
     rules = {n.origin.rule for n in graph.ordered() if n.origin.role == "cotangent"}
 
     def spelled_out(op: Op) -> bool:
-        return not target.writes(op) or (shares and op.expands_in_rule and op.name in rules)
+        return not writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
         graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
     graph = rewritten(graph, *laws, *summing(summation), expansion(spelled_out), sharing())
-    if target.lowering == "scalar" and any(n.type.shape for n in graph.ordered()):
+    arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
+    if target.strict:
+        graph = share_reciprocals(regroup(graph))
+        return _writable(scalarise(graph, in_order=True) if arrays else graph, target)
+    if arrays:
         graph = rewritten(scalarise(graph), *laws, sharing())
     return _writable(share_reciprocals(regroup(graph)), target)
 

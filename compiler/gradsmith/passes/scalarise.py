@@ -7,6 +7,7 @@ happens to be zero or shared between elements is found by the passes that follow
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from ..graph import Graph, Node
 from ..index import Affine
 from ..ops import where
 from ..ops.gathering import gathered
-from ..registry import Assembly, Gather, Reduction, Scan, Scatter, lookup
+from ..registry import Assembly, Contraction, Gather, Reduction, Scan, Scatter, lookup
 from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
 from ..types import FLOAT64, DType, Type, static_shape
 
@@ -28,8 +29,11 @@ __all__ = ["scalarise"]
 _LARGEST = 20_000  # elements of one array; beyond it, straight-line code serves nobody
 
 
-def scalarise(graph: Graph) -> Graph:
-    """`graph` with every array replaced by its elements."""
+def scalarise(graph: Graph, *, in_order: bool = False) -> Graph:
+    """`graph` with every array replaced by its elements.
+
+    With `in_order`, sums go from the first element to the last, beginning with 0.0, as those of loops do.
+    """
     with recording() as state:
         elements: dict[int, Any] = {}
         inputs: list[Expr] = []
@@ -49,7 +53,8 @@ def scalarise(graph: Graph) -> Graph:
                 value = np.asarray(n.params["value"])
                 elements[n.key] = _objects([constant(v, n.type.dtype) for v in value.ravel()], shape)
             else:
-                elements[n.key] = _objects(_compute(n, [elements[a] for a in n.args]), shape, n.type.dtype)
+                found = _compute(graph, n, [elements[a] for a in n.args], in_order)
+                elements[n.key] = _objects(found, shape, n.type.dtype)
             _name(elements[n.key], n)
         pairs = [
             (p, c)
@@ -75,31 +80,33 @@ def _objects(values: Any, shape: tuple[int, ...], dtype: DType = FLOAT64) -> Any
     return array.reshape(shape)
 
 
-def _compute(n: Node, args: Sequence[Any]) -> Any:
+def _compute(graph: Graph, n: Node, args: Sequence[Any], in_order: bool) -> Any:
     op = lookup(n.op)
     if op.kind == "elementwise":
         function = registry_function(op.name)
         return [function(*xs, **n.params) for xs in zip(*(a.ravel() for a in args), strict=True)]
     if isinstance(op.structure, Reduction):
-        return _reduce(op.structure, args[0], n.params["axis"], n.type.dtype)
+        return _reduce(op.structure, args[0], n.params["axis"], n.type.dtype, in_order)
     if isinstance(op.structure, Scan):
         return _scan(op.structure, args, n.params["axis"], n.params["reverse"], n.type.dtype)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
-        return _accumulate(args, op.structure.places(n.params), n.type)
+        return _accumulate(args, op.structure.places(n.params), n.type, in_order)
     if isinstance(op.structure, Gather):
         return _gather(n, op.structure, *args)
     if isinstance(op.structure, Scatter):
-        return _scatter(n, op.structure, *args)
+        return _scatter(n, op.structure, args[0], args[1], in_order)
+    if isinstance(op.structure, Contraction) and in_order:
+        return _contract(op.structure, args, [graph.node(a).type for a in n.args], n.type)
     return op.evaluate(*args, **n.params)  # NumPy moves, multiplies and adds objects as it does numbers
 
 
-def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...], dtype: DType) -> list[Expr]:
-    """Pairs first, then pairs of pairs: the order of `prod`'s derivative, and less rounding in sums."""
+def _reduce(structure: Reduction, x: Any, axis: tuple[int, ...], dtype: DType, in_order: bool) -> list[Expr]:
     rest = [i for i in range(x.ndim) if i not in axis]
     counts = [math.prod(x.shape[i] for i in axes) for axes in (rest, axis)]
     rows = np.transpose(x, [*rest, *axis]).reshape(counts)
     combine = registry_function(structure.combine)
-    return [_combined(list(row), combine, structure.initial, dtype) for row in rows]
+    combined = _one_by_one if in_order else _by_pairs
+    return [combined(list(row), combine, structure.initial, dtype) for row in rows]
 
 
 def _scan(structure: Scan, args: Sequence[Any], axis: int, reverse: bool, dtype: DType) -> Any:
@@ -117,7 +124,14 @@ def _scan(structure: Scan, args: Sequence[Any], axis: int, reverse: bool, dtype:
     return result
 
 
-def _combined(values: list[Expr], combine: Any, initial: float, dtype: DType) -> Expr:
+def _one_by_one(values: list[Expr], combine: Any, initial: float, dtype: DType) -> Expr:
+    """From the first to the last. Only an initial 0.0 matters: 0.0 + -0.0 is 0.0."""
+    start = [constant(initial, dtype)] if initial == 0.0 or not values else []
+    return functools.reduce(combine, start + values)
+
+
+def _by_pairs(values: list[Expr], combine: Any, initial: float, dtype: DType) -> Expr:
+    """Pairs first, then pairs of pairs: the order of `prod`'s derivative, and less rounding in sums."""
     if not values:
         return constant(initial, dtype)
     while len(values) > 1:
@@ -126,8 +140,23 @@ def _combined(values: list[Expr], combine: Any, initial: float, dtype: DType) ->
     return values[0]
 
 
-def _accumulate(args: Sequence[Any], places: Sequence[np.ndarray], type: Type) -> list[Expr]:
-    sums: list[Expr | None] = [None] * type.size
+def _contract(structure: Contraction, args: Sequence[Any], types: Sequence[Type], type: Type) -> list[Expr]:
+    """Sums of products, from the first to the last."""
+    a, b = args
+    zero, found = constant(0.0, type.dtype), []
+    for at in np.ndindex(static_shape(type.shape)):
+        index = tuple(Affine(i) for i in at)
+        total = zero
+        for k in range(structure.length(*types)):
+            left, right = structure.sources(index, Affine(k), *types)
+            total = total + a[tuple(i.const for i in left)] * b[tuple(i.const for i in right)]
+        found.append(total)
+    return found
+
+
+def _accumulate(args: Sequence[Any], places: Sequence[np.ndarray], type: Type, in_order: bool) -> list[Expr]:
+    start = constant(0.0, type.dtype) if in_order else None
+    sums: list[Expr | None] = [start] * type.size
     for values, part in zip(args, places, strict=True):
         for place, v in zip(part.ravel(), values.ravel(), strict=True):
             there = sums[place]
@@ -144,17 +173,19 @@ def _gather(n: Node, structure: Gather, x: Any, indices: Any) -> list[Expr]:
     return found
 
 
-def _scatter(n: Node, structure: Scatter, g: Any, indices: Any) -> list[Expr]:
+def _scatter(n: Node, structure: Scatter, g: Any, indices: Any, in_order: bool) -> list[Expr]:
     """Each element is added to all places that it can go to, and counts at one of them."""
     shape = static_shape(n.type.shape)
-    sums = np.full(shape, None, dtype=object)
+    zero = constant(0.0, n.type.dtype)
+    sums = np.empty(shape, dtype=object)
+    sums.fill(zero if in_order else None)
     for at in np.ndindex(g.shape):
         index, candidates = _candidates(n, structure, at, shape, indices)
         for k, place in enumerate(candidates):
             here = (index == k) | (index == k - len(candidates))
-            share = where(here, g[at], constant(0.0, n.type.dtype))
+            share = where(here, g[at], zero)
             sums[place] = share if sums[place] is None else sums[place] + share
-    return [constant(0.0, n.type.dtype) if v is None else v for v in sums.ravel()]
+    return [zero if v is None else v for v in sums.ravel()]
 
 
 def _candidates(
