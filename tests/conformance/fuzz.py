@@ -33,8 +33,8 @@ import numpy as np
 import torch
 
 import gradsmith as gs
-from gradsmith.exact import digits, mp_outputs
 from gradsmith.evaluate import evaluate, evaluate_torch
+from gradsmith.exact import digits, mp_outputs
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
 from gradsmith.registry import OPS
@@ -185,6 +185,8 @@ def verdict(
         if dtype == "float32" and near(ours, float(narrow(sample, leaves)[i][at]) * (factor if i else 1.0), dtype):
             return "another piece of the function by float32 rounding, as torch's"
         return "bug? mpmath cannot tell" if dtype == "float64" or abs(theirs) < limit else "overflow"
+    if exact == 0.0 and abs(ours) < 1e-14:
+        return "too small for mpmath's digits"
     mine, torchs = abs(ours - exact), abs(theirs - exact)
     if near(ours, exact, dtype):
         return "torch is the worse one"
@@ -211,6 +213,7 @@ def exactly(sample: Sample, graph: Graph, leaves: Sequence[np.ndarray], i: int, 
     floats = [k for k, x in enumerate(sample.inputs) if x.dtype == "float64"]
     exact = [np.asarray(v, dtype=object) for v in leaves]
     try:
+        signal.signal(signal.SIGALRM, _timed_out)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE)
         with mp.workdps(60 + spare):
             mp.mp.dps = 60 + spare + digits(graph, leaves)
@@ -225,8 +228,11 @@ def exactly(sample: Sample, graph: Graph, leaves: Sequence[np.ndarray], i: int, 
                 moved[leaf][at] = mp.mpf(moved[leaf][at]) + step
                 slopes.append((mp_outputs(graph, moved)[0] - middle) / step)
             ahead, behind = slopes
-            if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + mp.mpf(10) ** -300:
+            noise = mp.mpf(10) ** -(55 + spare) * (1 + abs(middle)) / h  # what the values' own rounding amounts to
+            if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + noise:
                 return None
+            if max(abs(ahead), abs(behind)) < noise:
+                return 0.0
             return float((ahead + 3 * behind) / 4)
     except (ArithmeticError, ValueError, TypeError, TimeoutError, MemoryError, gs.GradsmithError):
         return None
@@ -258,9 +264,7 @@ def wobble(graph: Graph, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ..
     generator = np.random.default_rng(0)
     found = []
     for _ in range(8):
-        moved = [
-            v * (1 + 2 * eps * generator.uniform(-1, 1, v.shape)) if v.dtype.kind == "f" else v for v in leaves
-        ]
+        moved = [v * (1 + 2 * eps * generator.uniform(-1, 1, v.shape)) if v.dtype.kind == "f" else v for v in leaves]
         if i:
             found.append(float(by_torch(graph, moved)[i - 1][at]))
         else:
@@ -306,7 +310,9 @@ def compared(batch: Batch, way: Way, graph: Graph, run: Run, tally: Tally, repor
             alone = run("value", point)[0] if way.value else value
         got = [np.asarray(g, dtype=np.float64) for g in got]
         tally.numbers += sum(g.size for g in got)
-        if np.isfinite(value) and not abs(alone - value) <= 1e-4 * abs(value) + 1e-4 * max(abs(g[()]) for g in got[: len(batch.samples)]):
+        if np.isfinite(value) and not abs(alone - value) <= 1e-4 * abs(value) + 1e-4 * max(
+            abs(g[()]) for g in got[: len(batch.samples)]
+        ):
             tally.verdicts["value alone differs"] += 1
             report(f"{way}: value alone is {alone}, with the gradient {value}: {batch.samples[0].seed}")
         for k, (mine, theirs) in enumerate(zip(batch.split(got), batch.split(want), strict=True)):
@@ -342,7 +348,9 @@ def judged(
 def attempt(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> set[str]:
     """All verdicts on one program alone, compiled for its own target ("c": NumPy stands in, by the same graph)."""
     try:
-        f = Way("numpy" if way.target == "c" else way.target, way.dtype, way.options).compile(sample.result, sample.inputs)
+        f = Way("numpy" if way.target == "c" else way.target, way.dtype, way.options).compile(
+            sample.result, sample.inputs
+        )
         with np.errstate(all="ignore"):
             got = [np.asarray(g, dtype=np.float64) for g in run_python(f)("value_and_grad", leaves)]
     except Exception as error:
@@ -414,8 +422,10 @@ def substituted(result: Expr, by: dict[int, Expr]) -> Expr:
     for e in topological(result):
         if id(e) not in new:
             args = tuple(new[id(a)] for a in e.args)
-            new[id(e)] = e if all(a is b for a, b in zip(args, e.args, strict=True)) else Expr(
-                e.op, args, e.params, e.type, e.origin
+            new[id(e)] = (
+                e
+                if all(a is b for a, b in zip(args, e.args, strict=True))
+                else Expr(e.op, args, e.params, e.type, e.origin)
             )
     return new[id(result)]
 
@@ -469,9 +479,7 @@ def flush(waiting: list[tuple[Batch, Way, CompiledFunction]], compilers: Sequenc
     waiting.clear()
 
 
-def guarded(
-    batch: Batch, way: Way, f: CompiledFunction, run: Run, tally: Tally, report: Callable[[str], None]
-) -> None:
+def guarded(batch: Batch, way: Way, f: CompiledFunction, run: Run, tally: Tally, report: Callable[[str], None]) -> None:
     graph = widened(f.graph) if way.dtype == "float32" else f.graph
     try:
         compared(batch, way, graph, run, tally, report)
@@ -517,7 +525,10 @@ def show(name: str, only: str | None) -> None:
         print(f"{found} {way}\n{graph.text()}\nat {[v.tolist() for v in point]}")
         f = way.compile(small.result, small.inputs)
         wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in point]
-        print("ours ", [np.asarray(v).tolist() for v in run_python(f)("value_and_grad", point)] if way.target != "c" else "")
+        print(
+            "ours ",
+            [np.asarray(v).tolist() for v in run_python(f)("value_and_grad", point)] if way.target != "c" else "",
+        )
         print("torch", [v.tolist() for v in by_torch(widened(graph), wide)])
 
 
@@ -550,7 +561,6 @@ def main() -> None:
     parser.add_argument("--show", metavar="BATCH:PROGRAM:POINT", help="shrink this finding and print it")
     parser.add_argument("--recheck", type=Path, help="judge the bugs that a log names again")
     options = parser.parse_args()
-    signal.signal(signal.SIGALRM, _timed_out)
     if options.recheck:
         return recheck(options.recheck)
     if options.show:

@@ -384,7 +384,9 @@ def _conv(d: Draw) -> Expr:
 
 
 def _conv2(d: Draw) -> Expr:
-    return gs.conv2d(d.shaped((1, 2, 4, 4)), d.shaped((2, 1, 2, 2)), stride=d.one([1, 2]), padding=d.one([0, 1]), groups=2)
+    return gs.conv2d(
+        d.shaped((1, 2, 4, 4)), d.shaped((2, 1, 2, 2)), stride=d.one([1, 2]), padding=d.one([0, 1]), groups=2
+    )
 
 
 def _pooled(d: Draw) -> Expr:
@@ -563,10 +565,10 @@ def _step(d: Draw, name: str) -> bool:
         except GradsmithError:
             y = None
         d.squeezed = False
-        if y is not None and y.size <= 24 and y.size and y.ndim <= 4 and y.dtype == "float64":
-            if np.isfinite(value).all() and np.abs(value).max() <= LARGE or d.maybe(40):
-                d.pool.append(y)
-                return True
+        fine = y is not None and 0 < y.size <= 24 and y.ndim <= 4 and y.dtype == "float64"
+        if fine and ((np.isfinite(value).all() and np.abs(value).max() <= LARGE) or d.maybe(40)):
+            d.pool.append(y)
+            return True
         del d.pool[known[0] :], d.inputs[known[1] :], d.point[known[1] :]
     return False
 
