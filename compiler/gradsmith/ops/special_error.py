@@ -233,9 +233,7 @@ erf = elementwise(
     doc="Error function.",
     symbol="erf",
     slope="2/sqrt(pi)*exp(-x^2)",
-    vjp=lambda g, y, x: (
-        g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),
-    ),  # where x*x rounds, the slope is tiny
+    vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),  # where x*x rounds, the slope is tiny
     **libm_cells("erf"),
     mp="erf",
     sympy="erf",
