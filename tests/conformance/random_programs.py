@@ -186,7 +186,7 @@ ORDERED = ("besseli_over", "besselj_over", "i0e_derivative", "ierfcx", "polygamm
 #: Ops that programs reach through functions and conditions, not by their names.
 INNER = ("input", "constant", "element", "iota", "pick", "astype", "logical_and", "logical_or", "logical_xor",
          "logical_not", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "isnan", "isinf",
-         "isfinite", "signbit", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "where")  # fmt: skip
+         "isfinite", "signbit", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift", "where")  # fmt: skip
 
 
 def _elementwise(record: Op) -> Step:
