@@ -19,6 +19,7 @@ from .graph import Graph
 __all__ = ["DIGITS", "digits", "mp_outputs", "operations", "slope"]
 
 DIGITS = 50
+_MOST_DIGITS = 2000
 
 
 def operations(graph: Graph) -> int:
@@ -38,7 +39,10 @@ def mp_outputs(graph: Graph, leaves: Sequence[Any]) -> list[Any]:
 
 
 def digits(graph: Graph, leaves: Sequence[Any]) -> int:
-    """Digits that leave 50 behind the point of a sum of values as large as those in the graph."""
+    """Digits that leave 50 behind the point of a sum of values as large as those in the graph.
+
+    Raises `ArithmeticError` where that are more than 2000: exp(1e10) has 4e9, which no one waits for.
+    """
     import mpmath as mp
 
     with mp.workdps(DIGITS):
@@ -46,7 +50,10 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
         sizes = [
             abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf) and mp.isfinite(v)
         ]
-        return DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
+        found = DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
+    if found > _MOST_DIGITS:
+        raise ArithmeticError(f"numbers of {found} digits")
+    return found
 
 
 def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...], here: Any = None) -> Any:

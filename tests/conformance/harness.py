@@ -78,7 +78,10 @@ class Library:
         unit.write_text("".join(f'#include "{name}.c"\n' for name in self._functions))
         library = folder / f"all_{compiler}.so"
         done = subprocess.run(
-            [compiler, *FLAGS, level, str(unit), "-o", str(library), "-lm"], capture_output=True, text=True, check=False
+            [compiler, *FLAGS, *level.split(), str(unit), "-o", str(library), "-lm"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         self._library = ctypes.CDLL(str(library))

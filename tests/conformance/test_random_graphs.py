@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import gradsmith as gs
 from gradsmith.adjoint import gradient
 
-from . import harness
+from . import fuzz, harness, random_programs
 from .harness import COMPILERS, TARGETS, Program, Runners, disagreement
 from .programs import Sample, random_program
 
@@ -93,3 +93,24 @@ def test_second_derivative(seed: int) -> None:
         for place in list(np.ndindex(g.shape))[:3]:
             expected = harness.central_difference(f.graph, point, i, place, 1e-5)
             assert abs(g[place] - expected) < 1e-4 * (1 + abs(value) + abs(expected)), f"{i}{place}\n{sample.source}"
+
+
+@pytest.mark.parametrize("first", range(0, MANY // 8 or 4, 4))
+def test_all_ops_and_edges(first: int) -> None:
+    """Four batches of the long run (see `fuzz.py`): values and gradients at a plain point and among edges."""
+    findings: list[str] = []
+    tally = fuzz.fuzz(range(first, first + 4), None, [("gcc", "-O1")], findings.append)
+    assert sum(tally.graphs.values()) == 4 * fuzz.TOGETHER
+    assert not [text for text in findings if "bug:" in text], "\n".join(findings)
+
+
+def test_the_fuzzer_finds_a_wrong_slope() -> None:
+    """A rule that is off by 1 % is a bug, and is found to be ours."""
+    x = gs.symbol("x")
+    right = random_programs.Sample("", (x,), gs.sin(x), (), ())
+    leaves = [np.asarray(0.3)]
+    got, want = [np.sin(leaves[0]), 1.01 * np.cos(leaves[0])], [np.sin(leaves[0]), np.cos(leaves[0])]
+    places = fuzz.suspicious(got, want, "float64")
+    assert places == [(1, ())]
+    assert fuzz.verdict(right, 1.0, leaves, got, want, places[0], "float64") == "bug: wrong"
+    assert fuzz.verdict(right, 1.0, leaves, want, got, places[0], "float64") == "torch is the worse one"

@@ -7,11 +7,13 @@ import io
 from pathlib import Path
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 
 import gradsmith as gs
 from gradsmith.adjoint import gradient
+from gradsmith.exact import digits
 from gradsmith.trace import as_expr
 
 from . import harness
@@ -194,3 +196,50 @@ def test_results_of_numpy_code_are_numbers_or_arrays_of_their_own() -> None:
     for i, result in enumerate(g(point, 0.25)):
         assert result.flags.writeable, i
         assert not np.shares_memory(result, point), i
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_torch_convolves_in_groups(groups: int) -> None:
+    """The torch reference of `convolve` refused an axis of groups, and with it `check` of any grouped convolution."""
+    x, w = gs.symbol("x", (1, 2, 4, 4)), gs.symbol("w", (2, 2 // groups, 2, 2))
+    assert gs.compile(gs.sum(gs.conv2d(x, w, groups=groups) ** 2), target="numpy").check(n=2, against="torch").ok
+
+
+def test_an_exact_number_beyond_reach_is_given_up() -> None:
+    """mpmath was asked for the 4e9 digits before the point of exp(1e10), and `check` did not come back."""
+    x = gs.symbol("x")
+    graph = gs.compile(gs.log(gs.exp(x) + 1.0), selftest=False).graph
+    with pytest.raises(ArithmeticError, match="digits"):
+        digits(graph, [np.asarray(1e10)])
+
+
+@pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf])
+def test_python_makes_an_integer_of_any_float(x: float) -> None:
+    """`int(nan)` raised ValueError, where NumPy and torch go on with the smallest integer."""
+    t = gs.symbol("t")
+    f = gs.compile(gs.where(gs.astype(t, "int64") > 0, 2.0, 3.0) * t, selftest=False)
+    assert f.grad(x) == 3.0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("a", "b"), [(-0.5, 200.0), (-1.3, 50.0), (-7.7, 30.0), (-0.5, 3.0), (-200.5, 300.0), (-20.5, 28.7), (-3.5, 8.0)]
+)
+def test_beta_of_a_negative_and_a_large_number(target: str, a: float, b: float) -> None:
+    """gamma(b)/gamma(a + b) was inf/inf from b = 171 on, and betaln cancelled."""
+    x, y = gs.symbols("x y")
+    for op, exact in (
+        (gs.beta, mp.beta), (gs.betaln, lambda p, q: mp.re(mp.loggamma(p) + mp.loggamma(q) - mp.loggamma(p + q)))
+    ):  # fmt: skip
+        value, slopes = gs.compile(op(x, y), args=[x, y], target=target, selftest=False).value_and_grad(a, b)
+        with mp.workdps(50):
+            assert value == pytest.approx(float(exact(mp.mpf(a), mp.mpf(b))), rel=1e-12)
+            for got, order in zip(slopes, ((1, 0), (0, 1)), strict=True):
+                assert got == pytest.approx(float(mp.diff(exact, (a, b), order)), rel=1e-11)
+
+
+def test_beta_of_a_negative_number_has_torchs_sign() -> None:
+    """The torch reference was exp(lgamma …), which has no sign, and `check` blamed the generated code."""
+    x, y = gs.symbols("x y")
+    point = (np.array(-0.5), np.array(3.0))
+    everywhere(gs.beta(x, y), [x, y], *point)

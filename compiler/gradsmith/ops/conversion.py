@@ -20,8 +20,17 @@ __all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 _C_TYPES = {"float64": "double", "float32": "float", "int64": "int64_t", "int32": "int32_t"}
 
 
+#: Outside the range of int64 there is no right answer; NumPy's and torch's on x86 is this one, and nothing raises.
+_PYTHON_INT = "def _int(x):\n    return int(x) if -(2.0**63) <= x < 2.0**63 else -(2**63)\n"
+
+
 def _python(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
     return f"{params['dtype'].kind}({args[0]})"
+
+
+def _python_ieee(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
+    whole = params["dtype"].kind == "int" and types[0].dtype.kind == "float"
+    return f"_int({args[0]})" if whole else _python(args, params, types)
 
 
 def _numpy(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
@@ -53,7 +62,8 @@ _astype: Traced = op(
     tame=True,
     infer=lambda x, dtype: Type(x.shape, dtype),
     vjp=lambda g, y, x, dtype: (_astype(g, dtype=x.dtype) if y.dtype.kind == x.dtype.kind == "float" else None,),
-    cells={"python": _python, "numpy": _numpy, "c": _c},
+    cells={"python": _python, "python.ieee": _python_ieee, "numpy": _numpy, "c": _c},
+    support={"python.ieee": _PYTHON_INT},
     evaluate=lambda x, dtype: np.asarray(x).astype(dtype.name),
     torch=_torch,
     mp=_mp,

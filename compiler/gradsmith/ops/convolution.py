@@ -231,8 +231,13 @@ def _convolve_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -
 
 
 def _convolve_torch(torch: Any, x: Any, w: Any, stride: Sizes, dilation: Sizes) -> Any:
-    convolve = getattr(torch, f"conv{len(stride)}d")
-    return convolve(x, w, stride=stride, dilation=dilation)
+    rank = len(stride)
+    convolve = getattr(torch, f"conv{rank}d")
+    if x.ndim == rank + 2:
+        return convolve(x, w, stride=stride, dilation=dilation)
+    # torch has the groups of x[n, g, c, …] and w[g, o, c, …] side by side in the channels
+    y = convolve(x.flatten(1, 2), w.flatten(0, 1), stride=stride, dilation=dilation, groups=x.shape[1])
+    return y.unflatten(1, (w.shape[0], w.shape[1]))
 
 
 def _convolve_cost(y: Type, x: Type, w: Type, stride: Sizes, dilation: Sizes) -> dict[str, int]:

@@ -208,7 +208,7 @@ define(f'''
             else betaln_far(p, q))
 
     def betaln_mixed(p, q):
-        """log(|beta(p, q)|) for p < 8, q >= 8 and p + q >= 8, the sums of Stirling's formula taken together"""
+        """log(|beta(p, q)|) for p < 8 <= q and p + q >= 8, the sums of Stirling's formula taken together"""
         return lgamma(p) - p * log(p + q) + beta_excess(p, q)
 
     def beta_excess(p, q):
@@ -225,10 +225,16 @@ define(f'''
         """gamma(a)*gamma(b)/gamma(a + b)"""
         p = b if b < a else a
         q = a if b < a else b
-        return beta_near(p, q) if q < 8.0 or p + q < 8.0 else beta_mixed(p, q) if p < 8.0 else beta_far(p, q)
+        return (beta_left(p, q) if p < -100.0 else beta_near(p, q) if q < 8.0 or p + q < 8.0
+            else beta_mixed(p, q) if p < 8.0 else beta_far(p, q))
+
+    def beta_left(p, q):
+        """The beta function for p < -100, where gamma(p) may underflow: its sign, and exp of its logarithm"""
+        f = floor(p)
+        return (1.0 - 4.0 * (0.5 * f - floor(0.5 * f))) * exp(betaln(p, q)) if p + q >= 8.0 else beta_near(p, q)
 
     def beta_near(p, q):
-        """The beta function for p <= q where q < 8 or p + q < 8; the sum's rounding error is undone to first order"""
+        """The beta function for p <= q < 8, or p + q < 8; the sum's rounding error is undone to first order"""
         total = p + q
         lost = p - (total - q)
         whole = gamma(total)
@@ -367,8 +373,8 @@ betaln = elementwise(
     mp=lambda mp, a, b: mp.re(mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)),
     sympy=lambda sp, a, b: sp.log(sp.beta(a, b)),
     torch=lambda torch, a, b: torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b),
-    samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
-    edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0), (-0.5, 330.0)],
+    samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0), (-0.5, 3.2), (-1.3, 50.0)],
+    edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0), (-0.5, 200.0)],
 )
 beta = elementwise(
     "beta",
@@ -383,8 +389,13 @@ beta = elementwise(
     **call_cells("beta", 2),
     mp="beta",
     sympy="beta",
-    torch=lambda torch, a, b: torch.exp(torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)),
-    samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0)],
-    edges=[(0.5, 0.5), (np.nan, 1.0), (2.0, 3.0), (-0.5, 330.0)],
+    torch=lambda torch, a, b: (
+        _torch_sign(torch, a)
+        * _torch_sign(torch, b)
+        * _torch_sign(torch, a + b)
+        * torch.exp(torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b))
+    ),
+    samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0), (-0.5, 3.2), (-1.3, 50.0)],
+    edges=[(0.5, 0.5), (np.nan, 1.0), (2.0, 3.0), (-0.5, 200.0)],
     edge_notes={"a and b > 8": "the relative error grows as the smaller of a and b"},
 )

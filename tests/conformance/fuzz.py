@@ -1,0 +1,587 @@
+"""A long run of random programs against torch: `python -m tests.conformance.fuzz --graphs 100000 --log fuzz.log`.
+
+Programs come from `random_programs.py`. Eight at a time are compiled as one function, `sum(c_k * program_k)`, with inputs
+of their own: the slope by `c_k` is the value of program k, so value and gradient of each are compared alone. Where a
+number differs from torch's, mpmath decides with 50 digits (`verdict`): only if it sides with torch, or if it has a finite
+number where we have none, is the difference a bug. It is then shrunk to the fewest nodes that show it, and printed. The
+same seed runs the same programs: `--first` continues where another run stopped.
+
+In C, programs are built several hundred at a time. With sanitizers, which must be loaded before Python:
+`LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 python -m tests.conformance.fuzz --only c
+--level "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all"`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import itertools
+import math
+import random
+import re
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+import torch
+
+import gradsmith as gs
+from gradsmith.evaluate import evaluate, evaluate_torch
+from gradsmith.exact import digits, mp_outputs
+from gradsmith.function import CompiledFunction
+from gradsmith.graph import Graph
+from gradsmith.registry import OPS
+from gradsmith.trace import Expr, to_graph
+
+from .harness import Library, run_python, widened
+from .random_programs import INNER, STEPS, Sample, random_sample
+
+TOGETHER = 8  # programs in one function
+UNIT = 40  # functions in one C file
+RELATIVE = {"float64": 1e-9, "float32": 2e-3}
+ABSOLUTE = {"float64": 1e-14, "float32": 1e-5}  # of the largest number of the same program
+PATIENCE = 1.0  # seconds, for one number by mpmath
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
+
+#: Compile options, as often as they stand here.
+OPTIONS: list[dict[str, Any]] = [
+    *[{}] * 9, {"fast_math": True}, {"fast_math": True}, {"stabilize": False}, {"stabilize": False},
+    {"summation": "pairwise"}, {"summation": "compensated"}, {"summation": "compensated", "fast_math": True},
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a batch is compiled."""
+
+    target: str
+    dtype: str = "float64"
+    options: dict[str, Any] = field(default_factory=dict)
+    value: bool = False  # whether the function of the value alone is written, too
+
+    def compile(self, result: Expr, inputs: Sequence[Expr], name: str = "f") -> CompiledFunction:
+        return gs.compile(
+            result, args=list(inputs), wrt=[x for x in inputs if x.dtype == "float64"], target=self.target, name=name,
+            dtype=self.dtype, derivatives=("value", "value_and_grad") if self.value else ("value_and_grad",), selftest=False, **self.options,
+        )  # fmt: skip
+
+
+@dataclass
+class Batch:
+    """Some samples as one scalar expression."""
+
+    samples: list[Sample]
+    coefficients: list[Expr]
+    factors: list[float]
+    inputs: list[Expr]
+    result: Expr
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], seed: int) -> Batch:
+        coefficients = [gs.symbol(f"c{k}") for k in range(len(samples))]
+        factors = [random.Random(f"{seed}:{k}").choice([1.0, 1.0, -0.5, 1.25]) for k in range(len(samples))]
+        total: Any = None
+        for c, s in zip(coefficients, samples, strict=True):
+            total = c * s.result if total is None else total + c * s.result
+        return cls([*samples], coefficients, factors, [*coefficients, *(x for s in samples for x in s.inputs)], total)
+
+    def point(self, number: int, dtype: str) -> list[np.ndarray]:
+        """One value an input, rounded to the width that is computed with."""
+        values = [np.asarray(f) for f in self.factors]
+        for s in self.samples:
+            values += s.points[number]
+        with np.errstate(all="ignore"):
+            return [np.asarray(v, dtype=dtype) if v.dtype.kind == "f" else v for v in values]
+
+    def split(self, slopes: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """For each sample its value and then its gradient, by the floating-point inputs."""
+        found, at = [], len(self.samples)
+        for k, s in enumerate(self.samples):
+            count = sum(x.dtype == "float64" for x in s.inputs)
+            found.append([slopes[k], *slopes[at : at + count]])
+            at += count
+        return found
+
+
+def batch_of(number: int) -> Batch:
+    return Batch.of([random_sample(f"{number}:{k}", f"x{k}") for k in range(TOGETHER)], number)
+
+
+def way_of(number: int, only: str | None) -> Way:
+    dice = random.Random(f"way{number}")
+    target = only or dice.choice(["numpy"] * 10 + ["python"] * 4 + ["c"] * 6)
+    dtype = "float32" if target != "python" and dice.randrange(5) == 0 else "float64"
+    return Way(target, dtype, dice.choice(OPTIONS), dice.randrange(6) == 0)
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+def by_torch(graph: Graph, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The gradient of the one output by the floating-point inputs, in the dtypes of the leaves."""
+    tensors = [torch.tensor(np.asarray(v), requires_grad=v.dtype.kind == "f") for v in leaves]
+    floats = [t for t in tensors if t.requires_grad]
+    output = evaluate_torch(graph, tensors)[graph.outputs[0]]
+    if not output.requires_grad:
+        return [np.zeros(t.shape) for t in floats]
+    found = torch.autograd.grad(output, floats, allow_unused=True)
+    return [np.zeros(t.shape) if g is None else g.numpy() for g, t in zip(found, floats, strict=True)]
+
+
+def suspicious(got: Sequence[np.ndarray], want: Sequence[np.ndarray], dtype: str) -> list[tuple[int, tuple[int, ...]]]:
+    """Where the two differ, as (result, element): by more than a relative error, and a part of the largest number."""
+    scale = max((float(np.max(np.abs(w[np.isfinite(w)]), initial=0.0)) for w in want), default=0.0)
+    found = []
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        if np.shape(a) != np.shape(b):
+            return [(i, ())]
+        with np.errstate(all="ignore"):
+            near = np.abs(a - b) <= RELATIVE[dtype] * np.abs(b) + ABSOLUTE[dtype] * scale
+        bad = ~(near | (a == b) | (np.isnan(a) & np.isnan(b)))
+        if bad.any():
+            found += [(i, at) for at in zip(*(map(int, c) for c in np.nonzero(np.atleast_1d(bad))), strict=True)]
+    return [(i, at if np.ndim(want[i]) else ()) for i, at in found]
+
+
+def verdict(
+    sample: Sample, factor: float, leaves: Sequence[np.ndarray], got: Any, want: Any, place: Any, dtype: str
+) -> str:
+    """Whose fault a difference is: "bug …", or what else it is. Results are value and gradient, times the factor."""
+    i, at = place
+    if np.shape(got[i]) != np.shape(want[i]):
+        return "bug: shape"
+    ours, theirs = float(got[i][at]), float(want[i][at])
+    graph = to_graph(sample.inputs, [sample.result])
+    wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in leaves]
+    exact = exactly(sample, graph, wide, i, at)
+    if exact is not None:
+        exact *= factor if i else 1.0
+    limit = float(np.finfo(dtype).max)
+    huge = exact is not None and abs(exact) > limit
+    if not np.isfinite(ours) and np.isfinite(theirs):
+        if exact is None:
+            if i and exactly(sample, graph, wide, 0, ()) is None:
+                return "a pole, or outside the domain: the value is not finite"
+            return "bug? not finite, torch is; mpmath cannot tell"
+        if dtype == "float32" and not narrow_torch_is_finite(sample, leaves, i, at):
+            return "overflow in float32, as in torch's"
+        return "overflow" if huge else "bug: not finite"
+    if np.isfinite(ours) and not np.isfinite(theirs):
+        if exact is None:
+            return "torch is not finite; mpmath cannot tell"
+        return "torch is not finite, we are right" if near(ours, exact, dtype) else "neither: torch is not finite"
+    if not np.isfinite(ours):
+        return f"nan or inf of another kind: {ours}, torch {theirs}" if exact is None else "neither is finite"
+    if exact is None:
+        if abs(ours - theirs) <= 100 * wobble(graph, wide, i, at, EPS[dtype]) * abs(factor):
+            return "ill-conditioned"
+        if dtype == "float32" and near(ours, float(narrow(sample, leaves)[i][at]) * (factor if i else 1.0), dtype):
+            return "another piece of the function by float32 rounding, as torch's"
+        return "bug? mpmath cannot tell" if dtype == "float64" or abs(theirs) < limit else "overflow"
+    if exact == 0.0 and abs(ours) < 1e-14:
+        return "too small for mpmath's digits"
+    mine, torchs = abs(ours - exact), abs(theirs - exact)
+    if near(ours, exact, dtype):
+        return "torch is the worse one"
+    if dtype == "float32":
+        torchs = max(torchs, abs(float(narrow(sample, leaves)[i][at]) * (factor if i else 1.0) - exact))
+    if not mine > 100 * torchs:
+        return "neither: ill-conditioned"
+    return "bug: wrong" if mine > 100 * wobble(graph, wide, i, at, EPS[dtype]) * abs(factor) else "ill-conditioned"
+
+
+def near(a: float, b: float, dtype: str) -> bool:
+    return abs(a - b) <= RELATIVE[dtype] * abs(b) + 1e-300
+
+
+def exactly(sample: Sample, graph: Graph, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ...]) -> float | None:
+    """A value (result 0) or a slope by mpmath; None where it is not finite, or where there are two.
+
+    There are digits enough for cubes of the smallest input, and the step is small beside the input that moves.
+    """
+    if not all(np.isfinite(v).all() for v in evaluate(graph, leaves).values()):
+        return None  # at infinities there is nothing exact, and mpmath's exp(exp(1e300)) fills the memory
+    sizes = [abs(float(x)) for v in leaves if v.dtype.kind == "f" for x in np.ravel(v) if x]
+    spare = int(-4 * math.log10(min([*sizes, 1.0])))
+    floats = [k for k, x in enumerate(sample.inputs) if x.dtype == "float64"]
+    exact = [np.asarray(v, dtype=object) for v in leaves]
+    try:
+        signal.signal(signal.SIGALRM, _timed_out)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        with mp.workdps(60 + spare):
+            mp.mp.dps = 60 + spare + digits(graph, leaves)
+            middle = mp_outputs(graph, exact)[0]
+            if i == 0:
+                return float(middle)
+            leaf = floats[i - 1]
+            h = mp.mpf(10) ** -25 * min(1.0, abs(float(leaves[leaf][at])) or 1.0)
+            slopes = []
+            for step in (h, -h / 3):
+                moved = [np.array(v, dtype=object) for v in exact]
+                moved[leaf][at] = mp.mpf(moved[leaf][at]) + step
+                slopes.append((mp_outputs(graph, moved)[0] - middle) / step)
+            ahead, behind = slopes
+            noise = mp.mpf(10) ** -(55 + spare) * (1 + abs(middle)) / h  # what the values' own rounding amounts to
+            if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + noise:
+                return None
+            if max(abs(ahead), abs(behind)) < noise:
+                return 0.0
+            return float((ahead + 3 * behind) / 4)
+    except (ArithmeticError, ValueError, TypeError, TimeoutError, MemoryError, gs.GradsmithError):
+        return None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _timed_out(*_: Any) -> None:
+    raise TimeoutError
+
+
+def narrow(sample: Sample, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What torch has in float32: value and gradient."""
+    from gradsmith.passes.retype import retype
+    from gradsmith.types import as_dtype
+
+    graph = retype(to_graph(sample.inputs, [sample.result]), as_dtype("float32"))
+    leaves = [v.astype(np.float32) if v.dtype.kind == "f" else v for v in leaves]
+    value = evaluate_torch(graph, [torch.tensor(v) for v in leaves])[graph.outputs[0]].numpy()
+    return [value, *by_torch(graph, leaves)]
+
+
+def narrow_torch_is_finite(sample: Sample, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ...]) -> bool:
+    return bool(np.isfinite(narrow(sample, leaves)[i][at]))
+
+
+def wobble(graph: Graph, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ...], eps: float) -> float:
+    """By how much the result moves when the inputs move by a rounding error: torch's, at eight places beside."""
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(8):
+        moved = [v * (1 + 2 * eps * generator.uniform(-1, 1, v.shape)) if v.dtype.kind == "f" else v for v in leaves]
+        if i:
+            found.append(float(by_torch(graph, moved)[i - 1][at]))
+        else:
+            found.append(float(evaluate_torch(graph, [torch.tensor(v) for v in moved])[graph.outputs[0]]))
+    spread = np.ptp(found)
+    return float(spread) if np.isfinite(spread) else np.inf
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What a run has done."""
+
+    graphs: collections.Counter[str] = field(default_factory=collections.Counter)  # by target and dtype
+    steps: collections.Counter[str] = field(default_factory=collections.Counter)
+    ops: collections.Counter[str] = field(default_factory=collections.Counter)
+    verdicts: collections.Counter[str] = field(default_factory=collections.Counter)
+    numbers: int = 0
+
+    def summary(self) -> str:
+        never = [n for n in OPS if n not in self.ops]
+        undrawn = [n for n in STEPS if n not in self.steps]
+        lines = [f"graphs: {sum(self.graphs.values())} {dict(self.graphs)}, {self.numbers} numbers compared"]
+        lines += [f"  {n:7d}  {text}" for text, n in self.verdicts.most_common()]
+        lines += [f"ops in the graphs: {dict(self.ops.most_common())}", f"ops never met: {never}"]
+        lines += [f"steps drawn: {dict(self.steps.most_common())}", f"steps never drawn: {undrawn}, by design: {INNER}"]
+        return "\n".join(lines)
+
+
+Run = Callable[[str, Sequence[Any]], list[np.ndarray]]
+
+
+def compared(batch: Batch, way: Way, graph: Graph, run: Run, tally: Tally, report: Callable[[str], None]) -> None:
+    """Both points of a batch, on code that is ready to run."""
+    for number in range(2):
+        point = batch.point(number, way.dtype)
+        wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in point]
+        want = by_torch(graph, wide)
+        with np.errstate(all="ignore"):
+            value, *got = run("value_and_grad", point)
+            alone = run("value", point)[0] if way.value else value
+        got = [np.asarray(g, dtype=np.float64) for g in got]
+        tally.numbers += sum(g.size for g in got)
+        if np.isfinite(value) and not abs(alone - value) <= 1e-4 * abs(value) + 1e-4 * max(
+            abs(g[()]) for g in got[: len(batch.samples)]
+        ):
+            tally.verdicts["value alone differs"] += 1
+            report(f"{way}: value alone is {alone}, with the gradient {value}: {batch.samples[0].seed}")
+        for k, (mine, theirs) in enumerate(zip(batch.split(got), batch.split(want), strict=True)):
+            places = suspicious(mine, theirs, way.dtype)
+            if not places:
+                continue
+            sample = batch.samples[k]
+            start = len(batch.samples) + sum(len(s.inputs) for s in batch.samples[:k])
+            leaves = point[start : start + len(sample.inputs)]
+            judged(sample, batch.factors[k], leaves, mine, theirs, places, way, number, tally, report)
+
+
+def judged(
+    sample: Sample, factor: float, leaves: Sequence[np.ndarray], got: Any, want: Any, places: Any, way: Way,
+    number: int, tally: Tally, report: Callable[[str], None],
+) -> None:  # fmt: skip
+    found = {}
+    for place in places[:2]:
+        found[verdict(sample, factor, leaves, got, want, place, way.dtype)] = place
+    worst = min(found, key=lambda v: not v.startswith("bug"))
+    edge = "edge" if number else "plain"
+    tally.verdicts[f"{edge}: {worst}"] += 1
+    if worst.startswith("bug") or tally.verdicts[f"{edge}: {worst}"] <= 3:
+        i, at = found[worst]
+        graph = to_graph(sample.inputs, [sample.result])
+        if tally.verdicts[f"{edge}: {worst}"] <= 2000:
+            report(
+                f"=== {edge}: {worst} [{sample.seed}:{number}] {way}\n  result {i} {at}: {got[i][at]!r}, "
+                f"torch {want[i][at]!r}\n  ops {' '.join(n.op for n in graph.ordered())}"
+            )
+
+
+def attempt(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> set[str]:
+    """All verdicts on one program alone, compiled for its own target ("c": NumPy stands in, by the same graph)."""
+    try:
+        f = Way("numpy" if way.target == "c" else way.target, way.dtype, way.options).compile(
+            sample.result, sample.inputs
+        )
+        with np.errstate(all="ignore"):
+            got = [np.asarray(g, dtype=np.float64) for g in run_python(f)("value_and_grad", leaves)]
+    except Exception as error:
+        return {f"bug: {type(error).__name__}"}
+    wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in leaves]
+    graph = to_graph(sample.inputs, [sample.result])
+    value = evaluate_torch(graph, [torch.tensor(v) for v in wide])[graph.outputs[0]].numpy()
+    want = [value, *by_torch(graph, wide)]
+    return {verdict(sample, 1.0, leaves, got, want, p, way.dtype) for p in suspicious(got, want, way.dtype)[:3]}
+
+
+def shrunk(
+    sample: Sample, leaves: Sequence[np.ndarray], way: Way, wanted: str, limit: int = 60
+) -> tuple[Sample, Sequence[np.ndarray]]:
+    """The fewest nodes that lead to the same verdict: earlier results, and values in the place of nodes."""
+    for _ in range(limit):
+        for smaller in itertools.islice(reductions(sample, leaves), limit):
+            try:
+                found = attempt(*smaller, way)
+            except Exception:  # a candidate that torch refuses
+                continue
+            if wanted in found:
+                sample, leaves = smaller
+                break
+        else:
+            return sample, leaves
+    return sample, leaves
+
+
+def reductions(sample: Sample, leaves: Sequence[np.ndarray]) -> Iterator[tuple[Sample, Sequence[np.ndarray]]]:
+    from .random_programs import evaluated
+
+    order = topological(sample.result)
+    values: dict[int, Any] = {}
+    evaluated(sample.result, dict(zip(map(id, sample.inputs), leaves, strict=True)), values)
+    inner = [e for e in order if e.args and e.dtype == "float64"]
+    for e in inner:
+        if e is not sample.result:
+            result = e if e.ndim == 0 else gs.sum(e * weights(e))
+            if len(topological(result)) < len(order):
+                yield pruned(sample, leaves, result)
+    for e in reversed(inner[:-1]):
+        x = gs.symbol(f"t{len(sample.inputs)}_{id(e)}", e.shape)
+        result = substituted(sample.result, {id(e): x})
+        grown = Sample(sample.seed, (*sample.inputs, x), result, (), sample.steps)
+        yield pruned(grown, [*leaves, np.asarray(values[id(e)], dtype=leaves[0].dtype if leaves else None)], result)
+
+
+def weights(e: Expr) -> np.ndarray:
+    return (((np.arange(e.size) * 5) % 11 - 5.5) / 4).reshape(e.shape)
+
+
+def topological(result: Expr) -> list[Expr]:
+    seen: dict[int, Expr] = {}
+    stack = [result]
+    while stack:
+        e = stack[-1]
+        missing = [a for a in e.args if id(a) not in seen]
+        if missing and id(e) not in seen:
+            stack += missing
+        else:
+            seen.setdefault(id(e), e)
+            stack.pop()
+    return [*seen.values()]
+
+
+def substituted(result: Expr, by: dict[int, Expr]) -> Expr:
+    new = dict(by)
+    for e in topological(result):
+        if id(e) not in new:
+            args = tuple(new[id(a)] for a in e.args)
+            new[id(e)] = (
+                e
+                if all(a is b for a, b in zip(args, e.args, strict=True))
+                else Expr(e.op, args, e.params, e.type, e.origin)
+            )
+    return new[id(result)]
+
+
+def pruned(sample: Sample, leaves: Sequence[np.ndarray], result: Expr) -> tuple[Sample, Sequence[np.ndarray]]:
+    used = {id(e) for e in topological(result)}
+    kept = [(x, v) for x, v in zip(sample.inputs, leaves, strict=True) if id(x) in used]
+    return Sample(sample.seed, tuple(x for x, _ in kept), result, (), sample.steps), [v for _, v in kept]
+
+
+def culprits(batch: Batch, way: Way, tally: Tally, report: Callable[[str], None], error: BaseException) -> None:
+    """A batch that raises: which program does?"""
+    blamed = False
+    for s in batch.samples:
+        for number in range(2):
+            leaves = Batch.of([s], 0).point(number, way.dtype)[1:]
+            try:
+                found = {v for v in attempt(s, leaves, way) if v.startswith("bug: ") and v.endswith("Error")}
+            except Exception as problem:
+                report(f"=== torch refuses [{s.seed}]: {problem}\n{to_graph(s.inputs, [s.result]).text()}")
+                tally.verdicts["torch refuses"] += 1
+                found, blamed = set(), True
+            for v in found:
+                blamed = True
+                tally.verdicts[v] += 1
+                graph = to_graph(s.inputs, [s.result])
+                report(f"=== {v} [{s.seed}:{number}] {way}\n  {error}\n  ops {' '.join(n.op for n in graph.ordered())}")
+    if not blamed:
+        tally.verdicts["the batch raises, no program alone does"] += 1
+        trace = "".join(traceback.format_exception(error)[-3:])
+        report(f"=== the batch raises [{batch.samples[0].seed}] {way}\n{trace}")
+
+
+def flush(waiting: list[tuple[Batch, Way, CompiledFunction]], compilers: Sequence[tuple[str, str]], tally: Tally,
+          report: Callable[[str], None]) -> None:  # fmt: skip
+    """Build what waits for C as one library, and compare."""
+    if not waiting:
+        return
+    compiler, level = random.Random(waiting[0][2].name).choice(compilers)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            library = Library({f.name: f for *_, f in waiting}, compiler, Path(folder), level)
+        except AssertionError as error:
+            tally.verdicts["C does not build"] += 1
+            report(f"=== C does not build: {str(error)[:3000]}")
+            waiting.clear()
+            return
+        for batch, way, f in waiting:
+            tally.graphs[f"{compiler} {level} {way.dtype}"] += len(batch.samples)
+            guarded(batch, way, f, library[f.name], tally, report)
+    waiting.clear()
+
+
+def guarded(batch: Batch, way: Way, f: CompiledFunction, run: Run, tally: Tally, report: Callable[[str], None]) -> None:
+    graph = widened(f.graph) if way.dtype == "float32" else f.graph
+    try:
+        compared(batch, way, graph, run, tally, report)
+    except Exception as error:
+        culprits(batch, way, tally, report, error)
+
+
+def fuzz(batches: range, only: str | None, compilers: Sequence[tuple[str, str]], report: Callable[[str], None],
+         beat: Callable[[int, Tally], None] = lambda n, t: None) -> Tally:  # fmt: skip
+    """Run them all; `report` gets a text a finding."""
+    tally = Tally()
+    waiting: list[tuple[Batch, Way, CompiledFunction]] = []
+    for number in batches:
+        batch, way = batch_of(number), way_of(number, only)
+        for s in batch.samples:
+            tally.steps.update(s.steps)
+        tally.ops.update(n.op for n in to_graph(batch.inputs, [batch.result]).ordered())
+        try:
+            f = way.compile(batch.result, batch.inputs, f"f{number}")
+        except Exception as error:
+            culprits(batch, way, tally, report, error)
+            continue
+        if way.target == "c":
+            waiting.append((batch, way, f))
+            if len(waiting) == UNIT:
+                flush(waiting, compilers, tally, report)
+        else:
+            tally.graphs[f"{way.target} {way.dtype}"] += len(batch.samples)
+            guarded(batch, way, f, run_python(f), tally, report)
+        beat(number, tally)
+    flush(waiting, compilers, tally, report)
+    return tally
+
+
+def show(name: str, only: str | None) -> None:
+    """A finding that a log names, as the smallest program that leads to the same verdict."""
+    batch, program, number = map(int, name.split(":"))
+    way, (sample,) = way_of(batch, only), [batch_of(batch).samples[program]]
+    leaves = Batch.of([sample], 0).point(number, way.dtype)[1:]
+    for found in sorted(attempt(sample, leaves, way)):
+        small, point = shrunk(sample, leaves, way, found)
+        graph = to_graph(small.inputs, [small.result])
+        print(f"{found} {way}\n{graph.text()}\nat {[v.tolist() for v in point]}")
+        f = way.compile(small.result, small.inputs)
+        wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in point]
+        print(
+            "ours ",
+            [np.asarray(v).tolist() for v in run_python(f)("value_and_grad", point)] if way.target != "c" else "",
+        )
+        print("torch", [v.tolist() for v in by_torch(widened(graph), wide)])
+
+
+def recheck(log: Path) -> None:
+    """The bugs that a log names, judged again: one of each kind, shrunk."""
+    known: set[str] = set()
+    for line in log.read_text(encoding="utf-8").splitlines():
+        name = re.search(r"bug.* \[(\d+:\d+:\d+)\]", line)
+        if not name:
+            continue
+        batch, program, number = map(int, name[1].split(":"))
+        way, sample = way_of(batch, None), batch_of(batch).samples[program]
+        leaves = Batch.of([sample], 0).point(number, way.dtype)[1:]
+        for found in sorted(v for v in attempt(sample, leaves, way) if v.startswith("bug")):
+            small, _ = shrunk(sample, leaves, way, found, 25)
+            graph = to_graph(small.inputs, [small.result])
+            signature = found + " " + " ".join(sorted({n.op for n in graph.ordered()} - {"input", "constant"}))
+            if signature not in known:
+                known.add(signature)
+                print(name[1], signature, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--graphs", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first batch (of eight graphs)")
+    parser.add_argument("--only", choices=["python", "numpy", "c"])
+    parser.add_argument("--level", default="", help="flags for gcc, instead of gcc -O1 and clang -O2 in turns")
+    parser.add_argument("--log", type=Path, default=Path("fuzz.log"))
+    parser.add_argument("--show", metavar="BATCH:PROGRAM:POINT", help="shrink this finding and print it")
+    parser.add_argument("--recheck", type=Path, help="judge the bugs that a log names again")
+    options = parser.parse_args()
+    if options.recheck:
+        return recheck(options.recheck)
+    if options.show:
+        return show(options.show, options.only)
+    compilers = [("gcc", options.level)] if options.level else [("gcc", "-O1"), ("gcc", "-O1"), ("clang", "-O2")]
+    started = time.monotonic()
+    count = -(-options.graphs // TOGETHER)
+    with options.log.open("a", encoding="utf-8") as log:
+
+        def report(text: str) -> None:
+            print(text, file=log, flush=True)
+
+        def beat(number: int, tally: Tally) -> None:
+            if number % 250 == 249:
+                seconds = time.monotonic() - started
+                report(f"--- batch {number}, {seconds:.0f} s\n{tally.summary()}")
+
+        tally = fuzz(range(options.first, options.first + count), options.only, compilers, report, beat)
+        report(f"--- done in {time.monotonic() - started:.0f} s\n{tally.summary()}")
+    print(tally.summary())
+
+
+if __name__ == "__main__":
+    main()
