@@ -251,7 +251,7 @@ def test_the_order_of_polygamma_is_a_whole_number_known_now() -> None:
 
 def test_constants_are_folded() -> None:
     for name, row in WORST.items():
-        y = registry_function(name)(*(() if row.order is None else (row.order,)), gs.trace.constant(0.25))
+        y = registry_function(name)(*(() if row.order is None else (row.order,)), gs.constant(0.25))
         f = gs.compile(y + gs.symbol("x"), target="numpy", selftest=False)
         assert f"_{name}(" not in f.source
         assert f(0.0) == pytest.approx(float(exactly(name, row, mp.mpf(0.25))), rel=1e-14), name

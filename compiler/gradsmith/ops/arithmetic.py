@@ -254,6 +254,9 @@ def power(x1: Any, x2: Any, /) -> Expr:
     return _repeated_product(base + 0 if base.dtype == BOOL else base, int(count))
 
 
+power.op = _power.op  # type: ignore[attr-defined]
+
+
 def _repeated_product(x: Expr, count: int) -> Expr:
     """`x` to the power `count`, by squaring (Knuth, The Art of Computer Programming 2, 4.6.3)."""
     result: Expr | None = None

@@ -371,7 +371,7 @@ betaln = elementwise(
     vjp=lambda g, y, a, b: (-(g * polygamma_difference(0.0, a, b)), -(g * polygamma_difference(0.0, b, a))),
     **call_cells("betaln", 2),
     mp=lambda mp, a, b: mp.re(mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)),
-    sympy=lambda sp, a, b: sp.log(sp.beta(a, b)),
+    sympy=lambda sp, a, b: sp.log(sp.Abs(sp.beta(a, b))),
     torch=lambda torch, a, b: torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b),
     samples=[(0.7, 1.3), (2.5, 0.4), (3.0, 11.5), (9.5, 20.0), (-0.5, 3.2), (-1.3, 50.0)],
     edges=[(1e-9, 2.0), (np.nan, 1.0), (2.0, 3.0), (-0.5, 200.0)],
