@@ -13,7 +13,7 @@ needs := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format coverage clean distclean
+.PHONY: help demo test lint format coverage docs bench clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,13 @@ format: $(VENV)/.test  ## repair what ruff can repair
 coverage: $(VENV)/.test  ## run every test and list the lines none of them reached
 	OMP_NUM_THREADS=1 $(py) -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
+docs: $(VENV)/.test  ## write docs/ops.md from the op table
+	$(py) tools/ops_reference.py
+
+bench: $(VENV)/.bench  ## count operations beside CasADi and heyoka, measure accuracy (about ten minutes)
+	$(py) benchmarks/op_counts.py
+	$(py) benchmarks/accuracy.py
+
 clean:  ## remove caches and what was generated or built
 	rm -rf out build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -58,6 +65,10 @@ $(VENV)/bin/python:
 $(VENV)/.demo: $(needs) | $(VENV)/bin/python
 	@echo "setting up $(VENV) for the examples (once; this downloads torch)"
 	$(pip) install --quiet -e '.[torch,draw,examples]' -c constraints.txt
+	@touch $@
+
+$(VENV)/.bench: $(needs) | $(VENV)/.test
+	$(pip) install --quiet -e '.[bench]' -c constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(needs) | $(VENV)/bin/python
