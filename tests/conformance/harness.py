@@ -257,11 +257,12 @@ class Runners:
         programs: Mapping[str, Program],
         folder: Path,
         compilers: Sequence[str] = COMPILERS,
-        level: str = "-O1",
+        level: str | None = None,
     ) -> None:
         self._programs = programs
         functions = {k: p.compiled["c"] for k, p in programs.items()}
-        self._libraries = {c: Library(functions, c, folder, level) for c in compilers}
+        levels = {c: level or ("-O1" if c == "gcc" else "-O0") for c in compilers}  # two ways, and one of them quick
+        self._libraries = {c: Library(functions, c, folder, levels[c]) for c in compilers}
 
     def all(self, key: str) -> list[tuple[str, Run]]:
         """Every target with the function that runs program `key` on it."""

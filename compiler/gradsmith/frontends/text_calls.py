@@ -29,7 +29,7 @@ _ALIASES = {
 }  # fmt: skip
 _NOT_IN_TEXT = (
     *("getitem", "pick", "scatter"),  # x[i] is how a text writes them
-    *("astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"),  # texts have floats only
+    *("astype", "can_cast", "finfo", "iinfo", "isdtype", "one_hot", "result_type"),  # texts have floats only
     *("bitwise_left_shift", "bitwise_right_shift"),
     *("broadcast_arrays", "meshgrid", "unstack"),  # several results
     "einsum",  # a text within the text
