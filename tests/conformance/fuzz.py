@@ -39,8 +39,9 @@ from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
 from gradsmith.registry import OPS
 from gradsmith.trace import Expr, to_graph
+from gradsmith.verification.differences import widened
 
-from .harness import Library, run_python, widened
+from .harness import Library, run_python
 from .random_programs import INNER, STEPS, Sample, random_sample
 
 TOGETHER = 8  # programs in one function

@@ -22,6 +22,7 @@ import gradsmith as gs
 from gradsmith.evaluate import evaluate, evaluate_torch
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
+from gradsmith.verification.differences import widened
 
 torch.set_num_threads(1)
 
@@ -139,15 +140,6 @@ def as_tensor(graph: Graph, key: int, leaf: Any) -> Any:
     """A leaf as torch's, in the dtype of the graph's input; floats ask for a gradient."""
     dtype = graph.nodes[key]["dtype"]
     return torch.tensor(np.asarray(leaf, dtype=dtype.name), requires_grad=dtype.kind == "float")
-
-
-def widened(graph: Graph) -> Graph:
-    """The graph in float64. (Constants keep the values that they have in float32.)"""
-    wide = graph.copy()
-    for _, attributes in wide.nodes(data=True):
-        if attributes["dtype"] == gs.float32:
-            attributes["dtype"] = gs.float64
-    return wide
 
 
 def torch_value_and_grad(graph: Graph, leaves: Leaves, wrt: Sequence[int] | None = None) -> list[np.ndarray]:

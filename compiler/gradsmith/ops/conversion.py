@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,8 @@ def can_cast(from_: Any, to: Any, /) -> bool:
     return source == wanted or (source.kind == wanted.kind and source.bits < wanted.bits)
 
 
-_KINDS = {
+#: The kinds of dtypes that the array API knows, as ours.
+KINDS: Mapping[str, tuple[str, ...]] = {
     "bool": ("bool",),
     "signed integer": ("int",),
     "unsigned integer": (),
@@ -149,8 +150,8 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     found = as_dtype(dtype)
     if isinstance(kind, tuple):
         return any(isdtype(found, each) for each in kind)
-    if isinstance(kind, str) and kind in _KINDS and not isinstance(kind, DType):
-        return found.kind in _KINDS[kind]
+    if isinstance(kind, str) and kind in KINDS and not isinstance(kind, DType):
+        return found.kind in KINDS[kind]
     return found == as_dtype(kind)
 
 

@@ -10,25 +10,15 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .. import types
 from ..errors import SpecError
 from ..trace import Expr
+from ..types import DTYPES, DType
+from .conversion import KINDS
 
 __all__ = ["__array_api_version__", "__array_namespace_info__", "namespace_of", "to_device"]
 
 __array_api_version__ = "2024.12"
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
-
-#: The kinds of dtypes that the standard knows, as sets of ours.
-_KINDS = {
-    "bool": {"bool"},
-    "signed integer": {"int"},
-    "integral": {"int"},
-    "real floating": {"float"},
-    "numeric": {"int", "float"},
-    "unsigned integer": set[str](),
-    "complex floating": set[str](),
-}
 
 
 def namespace_of(self: Expr, *, api_version: str | None = None) -> ModuleType:
@@ -79,19 +69,18 @@ class __array_namespace_info__:
         """All devices."""
         return ["cpu"]
 
-    def default_dtypes(self, *, device: Any = None) -> dict[str, types.DType]:
+    def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """The dtype of each kind that a value has when nothing else is asked for."""
         _check_device(device)
         wanted = {"real floating": "float64", "integral": "int64", "indexing": "int64"}
         known = self.dtypes()
         return {kind: known[name] for kind, name in wanted.items() if name in known}
 
-    def dtypes(self, *, device: Any = None, kind: str | tuple[str, ...] | None = None) -> dict[str, types.DType]:
+    def dtypes(self, *, device: Any = None, kind: str | tuple[str, ...] | None = None) -> dict[str, DType]:
         """All dtypes by name, or those of a `kind` (or of several)."""
         _check_device(device)
-        kinds = _KINDS if kind is None else (kind,) if isinstance(kind, str) else kind
-        unknown = [k for k in kinds if k not in _KINDS]
+        kinds = KINDS if kind is None else (kind,) if isinstance(kind, str) else kind
+        unknown = [k for k in kinds if k not in KINDS]
         if unknown:
-            raise SpecError(f"dtypes(kind={unknown[0]!r}): the kinds are {', '.join(_KINDS)}")
-        wanted = {ours for k in kinds for ours in _KINDS[k]}
-        return {d.name: d for d in vars(types).values() if isinstance(d, types.DType) and d.kind in wanted}
+            raise SpecError(f"dtypes(kind={unknown[0]!r}): the kinds are {', '.join(KINDS)}")
+        return {d.name: d for d in DTYPES.values() if any(d.kind in KINDS[k] for k in kinds)}

@@ -18,7 +18,7 @@ from ..index import Index
 from ..registry import Assembly, Params
 from ..trace import Expr, as_expr, constant, op
 from ..types import Shape, Type, format_shape, static_shape
-from ._declare import Traced, free
+from ._declare import Traced, dtype_option, free
 from .indexing import Key, _index, _index_source, _key_text, _numpy_key, _result_shape, positions
 from .layout import broadcast_to, reshape, transpose
 
@@ -88,7 +88,7 @@ def _evaluate(*parts: Any, shape: Shape, keys: Sequence[Key]) -> Any:
 def _statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
     shape, keys = params["shape"], params["keys"]
     kept = _is_whole(keys[0], shape)
-    dtype = "" if types[0].dtype.name == "float64" else f", dtype=np.{types[0].dtype.name}"
+    dtype = dtype_option(types[0])
     if not kept:
         lines = [f"{name} = np.empty({format_shape(shape)}{dtype})"]
     elif types[0].shape:

@@ -1,7 +1,7 @@
-"""Retype: the same graph in another floating-point type, for `compile(..., dtype="float32")`.
+"""Retype: the same graph in another floating-point type, for `compile(..., dtype="float32")`, and back for references.
 
-In: a graph and the dtype that float64 becomes. Out: a graph whose values, constants and conversions all have the new
-one; constants are rounded once, from the float64 they were written in.
+In: a graph, a dtype, and the one whose place it takes. Out: a graph whose values, constants and conversions all have
+the new one; constants are rounded once, from the numbers they were written as.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..types import FLOAT64, DType, Type
 __all__ = ["retype"]
 
 
-def retype(graph: Graph, dtype: DType) -> Graph:
-    """`graph` with `dtype` in place of float64."""
-    if dtype == FLOAT64:
+def retype(graph: Graph, dtype: DType, of: DType = FLOAT64) -> Graph:
+    """`graph` with `dtype` in place of the dtype `of`; `graph` itself where there is nothing to change."""
+    if dtype == of or all(n.type.dtype != of for n in graph.ordered()):
         return graph
 
     def changed(value: Any) -> Any:
-        return dtype if isinstance(value, DType) and value == FLOAT64 else value
+        return dtype if isinstance(value, DType) and value == of else value
 
     new = Graph()
     keys: dict[int, int] = {}
     for n in graph.ordered():
         params = {name: changed(value) for name, value in n.params.items()}
-        if n.op == "constant" and n.type.dtype == FLOAT64:
+        if n.op == "constant" and n.type.dtype == of:
             with np.errstate(over="ignore"):
                 value = np.asarray(n.params["value"]).astype(dtype.name)
             value.setflags(write=False)
@@ -37,4 +37,5 @@ def retype(graph: Graph, dtype: DType) -> Graph:
         keys[n.key] = new.add(n.op, [keys[a] for a in n.args], params, type, n.origin)
     new.graph["inputs"] = tuple(keys[k] for k in graph.inputs)
     new.graph["outputs"] = tuple(keys[k] for k in graph.outputs)
+    new.graph["cotangents"] = {keys[p]: keys[c] for p, c in graph.cotangents.items()}
     return new

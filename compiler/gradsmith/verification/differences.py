@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..exact import DIGITS, digits, mp_outputs
 from ..graph import Graph
-from ..types import FLOAT64, DType, Type
+from ..passes.retype import retype
+from ..types import FLOAT32, FLOAT64
 
 __all__ = ["mixed", "quotient", "widened"]
 
@@ -76,24 +77,8 @@ def _extrapolated(function: Callable[[float], Array], scale: float, rtol: float,
 
 
 def widened(graph: Graph) -> Graph:
-    """`graph` computing in float64 wherever it computes in another floating-point dtype."""
-    if all(n.type.dtype.kind != "float" or n.type.dtype == FLOAT64 for n in graph.ordered()):
-        return graph
-    wide = Graph()
-    keys: dict[int, int] = {}
-    for n in graph.ordered():
-        params = {name: _wide(value) for name, value in n.params.items()}
-        keys[n.key] = wide.add(
-            n.op, [keys[a] for a in n.args], params, Type(n.type.shape, _wide(n.type.dtype)), n.origin
-        )
-    wide.graph["inputs"] = tuple(keys[k] for k in graph.inputs)
-    wide.graph["outputs"] = tuple(keys[k] for k in graph.outputs)
-    wide.graph["cotangents"] = {keys[p]: keys[c] for p, c in graph.cotangents.items()}
-    return wide
-
-
-def _wide(value: Any) -> Any:
-    return FLOAT64 if isinstance(value, DType) and value.kind == "float" else value
+    """`graph` computing in float64 where it computes in float32."""
+    return retype(graph, FLOAT64, of=FLOAT32)
 
 
 def mixed(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any]]) -> float:
