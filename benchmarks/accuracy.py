@@ -54,7 +54,8 @@ LIMIT = 2.0  # what a value may be off; beyond it a line of its own says where a
 NOT_MEASURED = ("nextafter", "pick", "astype", "where")
 # Where mpmath's formula has a value although the op has none.
 INSIDE: dict[str, Callable[..., bool]] = {
-    "binary_cross_entropy": lambda x, t: 1e-12 <= x <= 1.0 - 1e-12,  # beyond, torch's slope is bounded, and so is ours
+    # beyond 1e-12, torch's slope is bounded, and so is ours; of a target that is no probability the logarithms cancel
+    "binary_cross_entropy": lambda x, t: 1e-12 <= x <= 1.0 - 1e-12 and 0.0 <= t <= 1.0,
     "beta": lambda a, b: all(x > 0.0 or x != math.floor(x) for x in (a, b)),  # a pole over a pole
 }
 # The first operand is an order: 1, 2, 3.

@@ -43,8 +43,17 @@ def monomial(coefficients: list[Any]) -> list[Any]:
     return total
 
 
-def fitted(f: Callable[[Any], Any]) -> list[tuple[float, ...]]:
-    """The table of `f` for float64 and for float32."""
+def composed(coefficients: list[Any], a: Any, b: Any) -> list[Any]:
+    """The coefficients of p(a + b*t), the lowest first, from those of p(u)."""
+    total: list[Any] = []
+    for c in reversed(coefficients):
+        total = [a * low + b * high for low, high in zip([*total, 0], [0, *total], strict=True)]
+        total[0] += c
+    return total
+
+
+def fitted(f: Callable[[Any], Any], a: Any = 0, b: Any = 1) -> list[tuple[float, ...]]:
+    """The table of `f` for float64 and for float32, of t where u = a + b*t."""
     found, least = chebyshev(f)
     tables = []
     for rest, single in zip(REST, (False, True), strict=True):
@@ -52,7 +61,7 @@ def fitted(f: Callable[[Any], Any]) -> list[tuple[float, ...]]:
         while mp.fsum(abs(c) for c in found[count - 1 :]) < rest * least:
             count -= 1
         assert count < NODES - 8, "the function is not smooth enough"
-        tables.append(tuple(rounded(v, single) for v in reversed(monomial(found[:count]))))
+        tables.append(tuple(rounded(v, single) for v in reversed(composed(monomial(found[:count]), a, b))))
     return tables
 
 
@@ -105,6 +114,25 @@ def piece(f: Callable[[Any], Any], low: float, high: float) -> list[tuple[float,
 def of_square(f: Callable[[Any], Any], high: float) -> list[tuple[float, ...]]:
     """`f(x)`, even, on [0, high], of u = 2*(x/high)^2 - 1."""
     return fitted(lambda u: f(high * mp.sqrt((1 + u) / 2)))
+
+
+def plain_square(f: Callable[[Any], Any], high: float) -> list[tuple[float, ...]]:
+    """`f(x)`, even, on [0, high], of x*x itself: for a function whose singularities are far away."""
+    return fitted(lambda u: f(high * mp.sqrt((1 + u) / 2)), -1, 2 / mp.mpf(high) ** 2)
+
+
+def pade(coefficients: list[Any], top: int, bottom: int) -> list[list[tuple[float, ...]]]:
+    """The tables of both polynomials of the Padé approximant of a power series."""
+    both = mp.pade(coefficients[: top + bottom + 1], top, bottom)
+    return [[tuple(rounded(c, single) for c in reversed(p)) for single in (False, True)] for p in both]
+
+
+def tanh_over_x(order: int) -> list[Any]:
+    """The coefficients of the even part of the derivative of tanh(x)/x, as powers of x*x."""
+    t = [mp.mpf(0)]  # of tanh, from t' = 1 - t*t
+    for k in range(300):
+        t.append(((k == 0) - mp.fsum(t[i] * t[k - i] for i in range(k + 1))) / (k + 1))
+    return [c * mp.ff(2 * k, order) for k, c in enumerate(t[1::2]) if 2 * k >= order]
 
 
 def of_inverse(f: Callable[[Any], Any], low: float) -> list[tuple[float, ...]]:
@@ -195,6 +223,7 @@ def main() -> None:
         constant(name, value)
 
     constants["HUGE"] = (1e150, 1e18)  # its square does not overflow
+    constants["LARGEST_GAMMA"] = (172.0, 36.0)  # beyond it, gamma overflows
     constants["LARGEST_FRACTION"] = (2.0**52, 2.0**23)  # beyond it, all numbers are whole
     # erfcx on [0, inf): (1 + 2*x)*erfcx(x), of u = (x - 2)/(x + 2) (Shepherd and Laframboise 1981 for the form)
     tables["ERFCX"] = fitted(lambda u: (1 + 4 * (1 + u) / (1 - u)) * erfcx(2 * (1 + u) / (1 - u)))
@@ -203,6 +232,33 @@ def main() -> None:
     tables["ERFINV"] = of_square(lambda x: mp.erfinv(x) / x, 0.5)
     for number, (low, high) in enumerate([(0.8125, 2.0), (2.0, 4.0), (4.0, 9.0), (9.0, 28.0)]):
         tables[f"ERFCINV_{number}"] = piece(lambda t: erfcinv(mp.exp(-t * t)) / t, low, high)
+
+    # x^3/(x - tanh(x)) = 3 + x*x*this, whose poles are the roots of tan(y) = y, y = i*x
+    tables["TANHSHRINK"] = plain_square(lambda x: (x**3 / (x - mp.tanh(x)) - 3) / (x * x), 1.5)
+    tables["LOGCOSH"] = plain_square(lambda x: mp.log(mp.cosh(x)) / (x * x), 1.0)
+    # the derivatives of tanh(x)/x, the second without its roots: meromorphic, for which Padé's form is right
+    first, second = tanh_over_x(1), tanh_over_x(2)
+    tables["D_TANH_TOP"], tables["D_TANH_BOTTOM"] = pade(first, 5, 7)
+    z = mp.findroot(lambda x: mp.polyval(second[::-1], x * x), 0.92)
+    root("DD_TANH", z)
+    quotient: list[Any] = []  # of the series by x*x - z*z
+    for c in second:
+        quotient.append(((quotient[-1] if quotient else 0) - c) / (z * z))
+    tables["DD_TANH_TOP"], tables["DD_TANH_BOTTOM"] = pade(quotient, 8, 9)
+    # the second derivative of sin(x)/x without its first roots
+    z = mp.findroot(lambda x: mp.diff(mp.sinc, x, 2), 2.08)
+    root("DD_SIN", z)
+    tables["DD_SIN"] = plain_square(
+        lambda x: ((2 / (x * x) - 1) * mp.sin(x) / x - 2 * mp.cos(x) / (x * x)) / (x * x - z * z), 3.0
+    )
+    # the slopes of x/f(x), over x; that of x/expm1(x) less -1/2, which makes it odd
+    for name, slope in {
+        "SIN": lambda x: (1 - x * mp.cot(x)) / mp.sin(x),
+        "TANH": lambda x: mp.coth(x) - x * mp.csch(x) ** 2,
+        "EXPM1": lambda x: (mp.coth(x / 2) - x / 2 * mp.csch(x / 2) ** 2) / 2,
+        "SINH": lambda x: (1 - x * mp.coth(x)) / mp.sinh(x),
+    }.items():
+        tables[f"X_OVER_{name}"] = plain_square(lambda x, slope=slope: slope(x) / x, 1.5)
 
     z = mp.findroot(mp.digamma, 1.46)
     root("DIGAMMA", z)

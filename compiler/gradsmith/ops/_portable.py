@@ -25,7 +25,7 @@ import numpy as np
 
 from ._coefficients import CONSTANTS, TABLES
 
-__all__ = ["Support", "call_cells", "define", "libm_cells", "numeric"]
+__all__ = ["Support", "call_cells", "define", "horner", "libm_cells", "numeric"]
 
 _WIDTH = 110
 #: name -> how Python, NumPy and C write it (C's float functions end in f).
@@ -125,6 +125,12 @@ def numeric(name: str) -> Callable[..., Any]:
             return _compiled(name)(*(x if isinstance(x, np.ndarray | np.generic) else np.float64(x) for x in xs))
 
     return call
+
+
+def horner(table: str, t: Any) -> Any:
+    """The polynomial of a table at a traced value or a NumPy array, for formulas that have no function of their own."""
+    first, *rest = TABLES[table][0]
+    return functools.reduce(lambda total, c: total * t + c, rest, first)
 
 
 @functools.cache

@@ -32,7 +32,7 @@ define('''
 
     def logit_within(x):
         """log(x/(1 - x)) for 0 < x < 1; 2*x - 1 and 1 - x have no rounding error where they are small"""
-        return (log(x / (1.0 - x)) if x < 0.3 else -log((1.0 - x) / x) if x > 0.65
+        return (log(x / (1.0 - x)) if x < 0.375 else -log((1.0 - x) / x) if x > 0.65
             else log1p((2.0 * x - 1.0) / (1.0 - x)))
 
     def sinpi(x):
