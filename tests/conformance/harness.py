@@ -63,6 +63,13 @@ def unset(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.full(shape, np.nan if dtype.startswith("float") else -77, dtype=dtype)
 
 
+def one_text(f: CompiledFunction) -> str:
+    """A C program as one text: the header in the place where it is included."""
+    source, include = f.files[f"{f.name}.c"], f'#include "{f.name}.h"\n'
+    assert include in source
+    return source.replace(include, f.files[f"{f.name}.h"])
+
+
 class Library:
     """Many C programs, built into one shared library; `library[name]` calls the program `name`."""
 
@@ -74,9 +81,7 @@ class Library:
         self._keys = {key: f.name for key, f in functions.items()}
         folder.mkdir(parents=True, exist_ok=True)
         unit = folder / "all.c"
-        for f in self._functions.values():
-            f.save(folder)
-        unit.write_text("".join(f'#include "{name}.c"\n' for name in self._functions))
+        unit.write_text("".join(map(one_text, self._functions.values())))  # a file each took longer than the compiler
         library = folder / f"all_{compiler}.so"
         done = subprocess.run(
             [compiler, *FLAGS, *level.split(), str(unit), "-o", str(library), "-lm"],
