@@ -83,21 +83,21 @@ def rounded(value: Any, single: bool) -> float:
 
 def shortest(value: float) -> str:
     """The shortest text that reads back as the float32 next to `value`."""
-    (near,) = struct.unpack("f", struct.pack("f", value))
-    return next(
-        t for t in (f"{near:.{d}g}" for d in range(6, 10)) if struct.unpack("f", struct.pack("f", float(t)))[0] == near
-    )
+    near = in_single(value)
+    return next(t for t in (f"{near:.{d}g}" for d in range(6, 10)) if in_single(float(t)) == near)
 
 
-def parts(value: Any) -> list[float]:
-    """`value` as a sum of three numbers of 22 bits each, which both widths hold exactly, and so its rest to 66 bits."""
-    found = []
-    for _ in range(3):
-        _, exponent = mp.frexp(value)
-        unit = mp.mpf(2) ** (exponent - 22)
-        found.append(float(mp.nint(value / unit) * unit))
-        value -= mp.mpf(found[-1])
-    return found
+def in_single(value: Any) -> float:
+    """The float32 next to `value`."""
+    (near,) = struct.unpack("f", struct.pack("f", float(value)))
+    return float(near)
+
+
+def parts(value: Any) -> tuple[tuple[float, float], tuple[float, float]]:
+    """`value` as a number that both widths hold exactly, and its rest: near it, x minus both has one rounding error."""
+    first = in_single(value)
+    rest = value - mp.mpf(first)
+    return (first, first), (rounded(rest, False), rounded(rest, True))
 
 
 def between(low: float, high: float) -> Callable[[Any], Any]:
@@ -109,6 +109,12 @@ def piece(f: Callable[[Any], Any], low: float, high: float) -> list[tuple[float,
     """`f` on [low, high], of u = (2*x - low - high)/(high - low)."""
     at = between(low, high)
     return fitted(lambda u: f(at(u)))
+
+
+def beside(f: Callable[[Any], Any], low: float, high: float) -> list[tuple[float, ...]]:
+    """`f` on [low, high], of x minus the middle: unlike u it has no rounding error."""
+    at = between(low, high)
+    return fitted(lambda u: f(at(u)), 0, 2 / (mp.mpf(high) - low))
 
 
 def of_square(f: Callable[[Any], Any], high: float) -> list[tuple[float, ...]]:
@@ -209,21 +215,23 @@ def main() -> None:
         constants[name] = (rounded(mp.mpf(value), False), rounded(mp.mpf(value), True))
 
     def root(name: str, value: Any) -> None:
-        constant(f"{name}_ROOT", value)
-        for letter, part in zip("ABC", parts(value), strict=True):
-            constants[f"{name}_ROOT_{letter}"] = (part, part)
+        constants[f"{name}_ROOT"], constants[f"{name}_ROOT_REST"] = parts(value)
 
     half, pi = mp.mpf(0.5), mp.pi
     for name, value in {
         "PI": pi, "TWO_OVER_PI": 2 / pi, "LOG_PI": mp.log(pi), "SQRT_PI": mp.sqrt(pi), "SQRT_TWO_PI": mp.sqrt(2 * pi),
         "HALF_SQRT_PI": mp.sqrt(pi) / 2, "ONE_OVER_SQRT_PI": 1 / mp.sqrt(pi), "TWO_OVER_SQRT_PI": 2 / mp.sqrt(pi),
         "SQRT_TWO_OVER_PI": mp.sqrt(2 / pi), "PDF_AT_0": 1 / mp.sqrt(2 * pi), "HALF_LOG_TWO_PI": mp.log(2 * pi) / 2,
-        "SQRT_HALF": mp.sqrt(half), "SQRT_2": mp.sqrt(2), "EXP_8": mp.exp(8),
+        "SQRT_HALF": mp.sqrt(half), "SQRT_2": mp.sqrt(2), "HALF_PI": pi / 2,
+        "QUARTER_PI": pi / 4,
     }.items():  # fmt: skip
         constant(name, value)
 
+    constants["PI_LOSS"] = (rounded(1 - mp.mpf(float(pi)) / pi, False), rounded(1 - in_single(pi) / pi, True))
     constants["HUGE"] = (1e150, 1e18)  # its square does not overflow
+    constants["OVERFLOWS_TWICE"] = (2.0**1023, 2.0**127)  # the least number whose double overflows
     constants["LARGEST_GAMMA"] = (172.0, 36.0)  # beyond it, gamma overflows
+    constants["LARGEST_EXP"] = (709.0, 88.0)  # beyond it, exp overflows
     constants["LARGEST_FRACTION"] = (2.0**52, 2.0**23)  # beyond it, all numbers are whole
     # erfcx on [0, inf): (1 + 2*x)*erfcx(x), of u = (x - 2)/(x + 2) (Shepherd and Laframboise 1981 for the form)
     tables["ERFCX"] = fitted(lambda u: (1 + 4 * (1 + u) / (1 - u)) * erfcx(2 * (1 + u) / (1 - u)))
@@ -272,40 +280,32 @@ def main() -> None:
     def bessel(name: str, f: Callable[[Any], Any], near: float, low: float, high: float) -> None:
         z = mp.findroot(f, near)
         root(name, z)
-        tables[name] = piece(over_root(f, z), low, high)
+        tables[name] = beside(over_root(f, z), low, high)
 
     j0, j1 = (lambda x: mp.besselj(0, x)), (lambda x: mp.besselj(1, x))
     y0, y1 = (lambda x: mp.bessely(0, x)), (lambda x: mp.bessely(1, x))
-    z = mp.findroot(j0, 2.4)
-    root("J0_0", z)
-    tables["J0_START"] = of_square(lambda x: (1 - j0(x)) / (x * x), 1.0)
-    tables["J0_0"] = of_square(lambda x: j0(x) / (x * x - z * z), 4.0)
-    bessel("J0_1", j0, 5.5, 4.0, 7.0)
+    tables["J0_START"] = of_square(lambda x: (1 - j0(x)) / (x * x), mp.sqrt(2))
+    bessel("J0_0", j0, 2.4, 1.375, 3.75)
+    bessel("J0_1", j0, 5.5, 3.75, 7.0)
     bessel("J0_2", j0, 8.65, 7.0, 10.0)
-    tables["J1_0"] = of_square(lambda x: j1(x) / x, 2.5)
-    bessel("J1_1", j1, 3.83, 2.5, 5.5)
+    tables["J1_START"] = of_square(lambda x: j1(x) / x, 2.0)
+    bessel("J1_1", j1, 3.83, 2.0, 5.5)
     bessel("J1_2", j1, 7.01, 5.5, 8.5)
-    for name, y, j, near, high in (("Y0_0", y0, j0, 0.89, 2.5), ("Y1_0", y1, j1, 2.197, 4.0)):
-        z = mp.findroot(y, near)
-        root(name, z)
-        constant(f"{name}_LOG_ROOT", mp.log(z))
-        scale = (lambda x: x) if name == "Y1_0" else (lambda x: 1)
-        tables[name] = of_square(
-            lambda x, z=z, y=y, j=j, scale=scale: (
-                scale(x) * (y(x) - 2 / mp.pi * mp.log(x / z) * j(x)) / (x * x - z * z)
-            ),
-            high,
-        )
+    tables["Y0_START"] = of_square(lambda x: y0(x) - 2 / pi * mp.log(x) * j0(x), 2.5)
+    bessel("Y0_0", y0, 0.89, 0.625, 1.5)
     bessel("Y0_1", y0, 3.95, 2.5, 5.5)
     bessel("Y0_2", y0, 7.08, 5.5, 8.5)
+    tables["Y1_START"] = of_square(lambda x: (y1(x) + 2 / (pi * x) - 2 / pi * mp.log(x) * j1(x)) / x, 1.5)
+    bessel("Y1_0", y1, 2.197, 1.5, 4.0)
     bessel("Y1_1", y1, 5.43, 4.0, 7.0)
     bessel("Y1_2", y1, 8.59, 7.0, 10.0)
     for order in (0, 1):
         p, q = phase(order)
-        tables[f"BESSEL_P{order}"] = of_inverse_square(p, 8.0)
+        tables[f"BESSEL_P{order}"] = of_inverse_square(lambda x, p=p: x * x * (p(x) - 1), 8.0)
         tables[f"BESSEL_Q{order}"] = of_inverse_square(q, 8.0)
-        tables[f"I{order}_NEAR"] = taylor(lambda k, n=order: 1 / (mp.factorial(k) * mp.factorial(k + n)), 16.0)
-        tables[f"I{order}_FAR"] = of_inverse(lambda x, n=order: mp.sqrt(x) * mp.exp(-x) * mp.besseli(n, x), 8.0)
+        tables[f"I{order}_NEAR"] = taylor(lambda k, n=order: 1 / (mp.factorial(k) * mp.factorial(k + n)), 1.0)
+        tables[f"I{order}E_MIDDLE"] = beside(lambda x, n=order: mp.exp(-x) * mp.besseli(n, x), 2.0, 8.0)
+        tables[f"I{order}E_FAR"] = of_inverse(lambda x, n=order: 64 * x * (mp.exp(-x) * mp.besseli(n, x)) ** 2, 8.0)
     write(tables, constants)
 
 

@@ -47,7 +47,7 @@ define(f'''
 
     def digamma_near(x):
         """The digamma function for 1 <= x <= 2, relative to its root, which is the sum of three numbers"""
-        return (x - DIGAMMA_ROOT_A - DIGAMMA_ROOT_B - DIGAMMA_ROOT_C) * poly(DIGAMMA, 2.0 * x - 3.0)
+        return (x - DIGAMMA_ROOT - DIGAMMA_ROOT_REST) * poly(DIGAMMA, 2.0 * x - 3.0)
 
     def digamma_far(x):
         """The digamma function for x >= 2"""

@@ -238,8 +238,9 @@ def _taylor(series: Callable[[], list[Fraction]], m: Any, x: Any, order: int) ->
 
 def _square_less_root(m: Any, x: Any, name: str) -> Any:
     """`x*x - z*z` for the root `z` of this name, of two parts: exact also beside z and -z."""
-    t, root, z, *rest = x * x, *(CONSTANTS[f"{name}_ROOT{part}"][0] for part in ("", "_A", "_B", "_C"))
-    beside = ((x - z) - math.fsum(rest)) * ((x + z) + math.fsum(rest))
+    t, z, rest = x * x, *(CONSTANTS[f"{name}_ROOT{part}"][0] for part in ("", "_REST"))
+    root = z + rest
+    beside = ((x - z) - rest) * ((x + z) + rest)
     return m.where(t < 0.25, t - root * root, beside)  # the slope 2*x of the product cancels near 0
 
 
