@@ -93,7 +93,7 @@ WORST: dict[str, Row] = {
     "erfcinvslope": Row(2, 2.25, 4, [*evenly(0.001, 1.999), *right(-30, -1, 30)]),
     "mills": Row(2.25, 2.25, 4, NORMAL),
     "millsexcess": Row(2.25, 2.25, 6, [*both(-9, 1), *evenly(-37, 5)]),
-    "erfc_ratio": Row(2.25, 2.5, 6, [*both(-9, 0), *evenly(-3, 9)], order=2.0),
+    "erfc_ratio": Row(2.75, 2.75, 12, [*both(-9, 0), *evenly(-3, 9)], order=2.0),
     "lgamma": Row(3, 4, 3, GAMMA, scale=below_zero),
     "digamma": Row(3, 5, 3, GAMMA, scale=below_zero),
     "gamma": Row(5, 5, 10, evenly(-6, 30)),
