@@ -60,7 +60,8 @@ INSIDE: dict[str, Callable[..., bool]] = {
 }
 # The first operand is an order: 1, 2, 3.
 ORDERED = (
-    "besseli_over", "besselj_over", "i0e_derivative", "ierfcx", "polygamma", "polygamma_difference", "sinc_derivative",
+    "besseli_over", "besselj_over", "erfc_ratio", "i0e_derivative", "polygamma", "polygamma_difference",
+    "sinc_derivative",
 )  # fmt: skip
 DIRECTION = (1.25, -0.75, 0.5)  # the second derivative is that of the gradient times this
 

@@ -165,21 +165,34 @@ def asymptotic_erfcx(x: Any) -> Any:  # DLMF 7.12.1
     return total / (x * mp.sqrt(mp.pi))
 
 
-def ratio(x: Any) -> Any:
-    """The integral of erfc from x to infinity, over erfc(x)."""
-    if x < 50:
-        with mp.workdps(200):
-            return mp.exp(-x * x) / (mp.sqrt(mp.pi) * mp.erfc(x)) - x
-    r = mp.mpf(0)  # DLMF 7.9.1
-    for k in range(200, 0, -1):
-        r = 1 / (2 * x + 2 * (k + 1) * r)
-    return r
+def ratio(n: int) -> Callable[[Any], Any]:
+    """The n-fold integral of erfc over the (n - 1)-fold."""
+
+    def at(x: Any) -> Any:
+        if x < 50:  # DLMF 7.18.7
+            with mp.workdps(200):
+                before, now = 2 / mp.sqrt(mp.pi), mp.exp(x * x) * mp.erfc(x)
+                for k in range(1, n + 1):
+                    before, now = now, (before - 2 * x * now) / (2 * k)
+                return now / before
+        r = mp.mpf(0)  # DLMF 7.18.13
+        for k in range(200, n - 1, -1):
+            r = 1 / (2 * x + 2 * (k + 1) * r)
+        return r
+
+    return at
 
 
 def erfcinv(q: Any) -> Any:
     """The inverse of erfc."""
     start = mp.sqrt(mp.log(1 / q)) if q < 0.01 else mp.erfinv(1 - q)
     return mp.findroot(lambda y: mp.log(mp.erfc(y)) - mp.log(q), (start * 0.95, start))
+
+
+def erfcinvslope(t: Any) -> Any:
+    """The square of t*q times the slope of erfcinv at q = exp(-t*t)."""
+    y = erfcinv(mp.exp(-t * t))
+    return mp.pi / 4 * (t * mp.exp(y * y - t * t)) ** 2
 
 
 def stirling(x: Any) -> Any:
@@ -217,13 +230,18 @@ def main() -> None:
     def root(name: str, value: Any) -> None:
         constants[f"{name}_ROOT"], constants[f"{name}_ROOT_REST"] = parts(value)
 
+    def near_and_far(name: str, f: Callable[[Any], Any], low: float = 0.0) -> None:
+        """`f` on [low, 2], and x*f(x) beyond."""
+        tables[f"{name}_NEAR"] = piece(f, low, 2.0)
+        tables[f"{name}_FAR"] = of_inverse(lambda x: x * f(x), 2.0)
+
     half, pi = mp.mpf(0.5), mp.pi
     for name, value in {
         "PI": pi, "TWO_OVER_PI": 2 / pi, "LOG_PI": mp.log(pi), "SQRT_PI": mp.sqrt(pi), "SQRT_TWO_PI": mp.sqrt(2 * pi),
         "HALF_SQRT_PI": mp.sqrt(pi) / 2, "ONE_OVER_SQRT_PI": 1 / mp.sqrt(pi), "TWO_OVER_SQRT_PI": 2 / mp.sqrt(pi),
         "SQRT_TWO_OVER_PI": mp.sqrt(2 / pi), "PDF_AT_0": 1 / mp.sqrt(2 * pi), "HALF_LOG_TWO_PI": mp.log(2 * pi) / 2,
         "SQRT_HALF": mp.sqrt(half), "SQRT_2": mp.sqrt(2), "HALF_PI": pi / 2,
-        "QUARTER_PI": pi / 4,
+        "QUARTER_PI": pi / 4, "LOG2_E": 1 / mp.log(2),
     }.items():  # fmt: skip
         constant(name, value)
 
@@ -233,13 +251,18 @@ def main() -> None:
     constants["LARGEST_GAMMA"] = (172.0, 36.0)  # beyond it, gamma overflows
     constants["LARGEST_EXP"] = (709.0, 88.0)  # beyond it, exp overflows
     constants["LARGEST_FRACTION"] = (2.0**52, 2.0**23)  # beyond it, all numbers are whole
-    # erfcx on [0, inf): (1 + 2*x)*erfcx(x), of u = (x - 2)/(x + 2) (Shepherd and Laframboise 1981 for the form)
-    tables["ERFCX"] = fitted(lambda u: (1 + 4 * (1 + u) / (1 - u)) * erfcx(2 * (1 + u) / (1 - u)))
-    # i1erfc/erfc, the ratio to erfc of its integral from x to inf, in the same form
-    tables["ERFC_RATIO"] = fitted(lambda u: (1 + 4 * (1 + u) / (1 - u)) * ratio(2 * (1 + u) / (1 - u)))
+    head = mp.nint(mp.log(2) * 2**16) / 2**16
+    constants["LOG_2_A"] = (float(head), float(head))  # times an exponent it is exact in both widths
+    constant("LOG_2_B", mp.log(2) - head)
+    near_and_far("ERFCX", erfcx)
+    near_and_far("NDTRX", lambda x: erfcx(x / mp.sqrt(2)) / 2)
+    near_and_far("MILLSEXCESS", lambda x: mp.sqrt(2) * ratio(1)(x / mp.sqrt(2)))
+    near_and_far("ERFC_RATIO_3", ratio(3), -0.25)
     tables["ERFINV"] = of_square(lambda x: mp.erfinv(x) / x, 0.5)
+    tables["NDTRI"] = of_square(lambda x: mp.sqrt(2) * mp.erfinv(2 * x) / x, 0.25)
     for number, (low, high) in enumerate([(0.8125, 2.0), (2.0, 4.0), (4.0, 9.0), (9.0, 28.0)]):
-        tables[f"ERFCINV_{number}"] = piece(lambda t: erfcinv(mp.exp(-t * t)) / t, low, high)
+        tables[f"ERFCINV_{number}"] = piece(lambda t: (erfcinv(mp.exp(-t * t)) / t) ** 2, low, high)
+        tables[f"ERFCINVSLOPE_{number}"] = piece(erfcinvslope, low, high)
 
     # x^3/(x - tanh(x)) = 3 + x*x*this, whose poles are the roots of tan(y) = y, y = i*x
     tables["TANHSHRINK"] = plain_square(lambda x: (x**3 / (x - mp.tanh(x)) - 3) / (x * x), 1.5)

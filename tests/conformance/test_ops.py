@@ -45,7 +45,7 @@ ORDERED = {
     "besseli_over",
     "besselj_over",
     "i0e_derivative",
-    "ierfcx",
+    "erfc_ratio",
     "polygamma",
     "polygamma_difference",
     "sinc_derivative",

@@ -80,15 +80,20 @@ NORMAL = [*both(-9, 1), *evenly(-37, 8)]
 WAVES = [*right(-9, 3, 60), *evenly(0, 12)]
 GROWING = [*both(-9, 1), *evenly(-60, 60)]
 WORST: dict[str, Row] = {
-    "gaussian": Row(2.5, 3.5, 4, [*both(-9, 0.7), *evenly(-9, 9)]),
-    "npdf": Row(3, 4, 5, [*both(-9, 0.7), *evenly(-12, 12)]),
+    "gaussian": Row(1.25, 1.25, 2.5, [*both(-9, 0.7), *evenly(-9, 9)]),
+    "npdf": Row(2, 1.75, 3, [*both(-9, 0.7), *evenly(-12, 12)]),
     "erfc": Row(2.5, 2.5, 4, [*both(-9, 0.5), *evenly(-4, 9)]),
-    "erfcx": Row(4, 4, 6, [*both(-9, 0.8), *right(0, 8)]),
-    "erfinv": Row(2.5, 3, 5, UNIT),
-    "erfcinv": Row(3, 3, 5, [*evenly(0.001, 1.999), *right(-30, -1, 30)]),
-    "ndtr": Row(4.5, 4, 4, NORMAL),
-    "ndtri": Row(3.5, 3.5, 6, [*evenly(0.001, 0.999), *right(-30, -1, 30)]),
-    "log_ndtr": Row(4.5, 4, 5, NORMAL),
+    "erfcx": Row(2.25, 2.25, 4, [*both(-9, 0.8), *right(0, 8)]),
+    "erfinv": Row(2.25, 2.5, 3.5, UNIT),
+    "erfcinv": Row(2.25, 2.25, 3.5, [*evenly(0.001, 1.999), *right(-30, -1, 30)]),
+    "ndtr": Row(2.25, 2.25, 3, NORMAL),
+    "ndtri": Row(2.25, 2.25, 3.5, [*evenly(0.001, 0.999), *right(-30, -1, 30)]),
+    "log_ndtr": Row(2.25, 2.5, 4, NORMAL),
+    "erfinvslope": Row(2, 2.25, 4, UNIT),
+    "erfcinvslope": Row(2, 2.25, 4, [*evenly(0.001, 1.999), *right(-30, -1, 30)]),
+    "mills": Row(2.25, 2.25, 4, NORMAL),
+    "millsexcess": Row(2.25, 2.25, 6, [*both(-9, 1), *evenly(-37, 5)]),
+    "erfc_ratio": Row(2.75, 2.75, 12, [*both(-9, 0), *evenly(-3, 9)], order=2.0),
     "lgamma": Row(3, 4, 3, GAMMA, scale=below_zero),
     "digamma": Row(3, 5, 3, GAMMA, scale=below_zero),
     "gamma": Row(5, 5, 10, evenly(-6, 30)),
@@ -229,7 +234,7 @@ EDGES = [
     ("sinc", INF, 0.0, 0.0), ("erfcx", INF, 0.0, 0.0), ("log_ndtr", -INF, -INF, INF), ("lgamma", -1.0, INF, math.nan),
     ("lgamma", -INF, INF, math.nan), ("digamma", -1.0, math.nan, INF), ("digamma", INF, INF, 0.0),
     ("digamma", -0.0, INF, INF), ("gamma", 0.0, INF, -INF), ("gamma", -1.0, math.nan, math.nan),
-    ("gamma", 200.0, INF, INF), ("logit", 1.0, INF, INF), ("ndtri", 0.0, -INF, INF), ("i1", math.nan, math.nan, math.nan),
+    ("gamma", 200.0, INF, INF), ("logit", 1.0, INF, INF), ("mills", -INF, INF, -1.0), ("ndtri", 0.0, -INF, INF), ("i1", math.nan, math.nan, math.nan),
 ]  # fmt: skip
 
 

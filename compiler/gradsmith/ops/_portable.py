@@ -36,6 +36,7 @@ _NATIVE: Mapping[str, tuple[str, str, str]] = {
     "erf": ("math.erf", "_erf", "erf"),
     "erfc": ("math.erfc", "_erfc", "erfc"),
     "exp": ("math.exp", "np.exp", "exp"),
+    "exp2": ("math.exp2", "np.exp2", "exp2"),
     "expm1": ("math.expm1", "np.expm1", "expm1"),
     "floor": ("math.floor", "np.floor", "floor"),
     "log": ("math.log", "np.log", "log"),
