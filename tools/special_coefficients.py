@@ -91,6 +91,15 @@ def parts(value: Any) -> list[float]:
     return found
 
 
+def halves(value: Any, bits: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """`value` as a number of a few bits, which both widths hold exactly, and the rest, rounded to each width."""
+    _, exponent = mp.frexp(value)
+    unit = mp.mpf(2) ** (exponent - bits)
+    head = mp.nint(value / unit) * unit
+    rest = value - head
+    return (float(head), float(head)), (rounded(rest, False), rounded(rest, True))
+
+
 def between(low: float, high: float) -> Callable[[Any], Any]:
     """The map from [-1, 1] to [low, high]."""
     return lambda u: (mp.mpf(low) + high) / 2 + u * (mp.mpf(high) - low) / 2
@@ -185,6 +194,9 @@ def main() -> None:
         for letter, part in zip("ABC", parts(value), strict=True):
             constants[f"{name}_ROOT_{letter}"] = (part, part)
 
+    def two(name: str, value: Any, bits: int) -> None:
+        constants[f"{name}_A"], constants[f"{name}_B"] = halves(value, bits)
+
     half, pi = mp.mpf(0.5), mp.pi
     for name, value in {
         "PI": pi, "TWO_OVER_PI": 2 / pi, "LOG_PI": mp.log(pi), "SQRT_PI": mp.sqrt(pi), "SQRT_TWO_PI": mp.sqrt(2 * pi),
@@ -195,7 +207,10 @@ def main() -> None:
         constant(name, value)
 
     constants["HUGE"] = (1e150, 1e18)  # its square does not overflow
+    constants["LARGEST_GAMMA"] = (171.62437695630271, 35.040096)  # beyond it, the gamma function overflows
     constants["LARGEST_FRACTION"] = (2.0**52, 2.0**23)  # beyond it, all numbers are whole
+    constants["SPLIT"] = (2.0**27 + 1, 2.0**12 + 1)  # cuts the digits of a float in half
+    constants["HALF_DIGITS"] = (2.0**26, 2.0**12)  # the square of a smaller number is exact to a unit
     # erfcx on [0, inf): (1 + 2*x)*erfcx(x), of u = (x - 2)/(x + 2) (Shepherd and Laframboise 1981 for the form)
     tables["ERFCX"] = fitted(lambda u: (1 + 4 * (1 + u) / (1 - u)) * erfcx(2 * (1 + u) / (1 - u)))
     # i1erfc/erfc, the ratio to erfc of its integral from x to inf, in the same form
@@ -211,7 +226,14 @@ def main() -> None:
     tables["LGAMMA_1"] = piece(lambda x: mp.loggamma(x) / ((x - 1) * (x - 2)), 1.0, 2.0)
     tables["LGAMMA_2"] = piece(lambda x: mp.loggamma(x) / (x - 2), 2.0, 4.0)
     tables["LGAMMA_4"] = piece(lambda x: mp.loggamma(x) / (x - 2), 4.0, 8.0)
-    tables["STIRLING"] = of_inverse_square(stirling, 8.0)
+    two("E", mp.e, 12)
+    two("GAMMA_SCALE", mp.sqrt(2 * pi / mp.e), 22)
+    two("GAMMA_MIDDLE", mp.gamma(mp.mpf(3) / 2), 22)
+    tables["GAMMA"] = fitted(lambda u: (mp.gamma((u + 3) / 2) - mp.gamma(mp.mpf(3) / 2)) / u)
+    tables["STIRLING"] = of_inverse_square(stirling, 2.0)
+    tables["GAMMA_RECIPROCAL"] = piece(lambda x: (1 / mp.gamma(1 + x) - 1) / x, -0.5, 1.0)
+    # p*log(q) - log(gamma(p + q)/gamma(q)) is, but for smaller terms, p*h times this function of h = p/q
+    tables["BETA_EXCESS"] = piece(lambda h: ((1 + h) * mp.log1p(h) - h) / (h * h), -0.25, 1.0)
 
     def bessel(name: str, f: Callable[[Any], Any], near: float, low: float, high: float) -> None:
         z = mp.findroot(f, near)
