@@ -97,7 +97,7 @@ WORST: dict[str, Row] = {
     "lgamma": Row(2, 2, 3, GAMMA, slope_scale=below_zero),
     "digamma": Row(2, 2, 3, GAMMA, scale=below_zero),
     "gamma": Row(2, 2, 10, [*both(-9, 0.3), *evenly(-18, 171.6, 400)]),
-    "polygamma": Row(2, 2, 3, [*right(-4, 6), *evenly(-8, 25)], order=2.0),
+    "polygamma": Row(2, 3, 3, [*right(-4, 6), *evenly(-8, 25)], order=2.0),
     "beta": Row(3.5, 3, 10, [*right(-9, 6), *evenly(-8, 12)], order=2.75),
     "betaln": Row(2, 2, 3, [*right(-9, 6), *evenly(-8, 12)], order=2.75, scale=beside_one),
     "sinc": Row(2.5, 2.5, 5, [*both(-9, 3), *evenly(-5, 5)], scale=lambda x: 1 / max(1.0, math.pi * abs(x))),

@@ -142,7 +142,8 @@ define(f'''
 
     def zeta_difference(s, q, h):
         """Hurwitz's zeta function at q less that at q + h, also for s = 1, where only the difference is finite"""
-        n = floor(s + 10.0 - q) + 1.0 if q < s + 10.0 and q > 0.0 else 0.0
+        least = q + h if h < 0.0 else q
+        n = floor(s + 10.0 - least) + 1.0 if least < s + 10.0 and least > 0.0 else 0.0
         return zeta_difference_sum(s, q, h, n)
 
     def zeta_difference_sum(s, q, h, n):
@@ -320,7 +321,7 @@ define(f'''
         p = b if b < a else a
         q = a if b < a else b
         return (beta_right(p, q) if p >= 0.0
-            else beta_small(p, q) if p > -0.5 and p + q > -0.5 and q < 1.0 and abs(q) > 0.0
+            else beta_small(p, q) if p > -0.5 and p + q > -0.5 and q < 1.0 and abs(q) > 0.0 and abs(p + q) > 0.0
             else beta_mixed(p, q) if p > -2.0 and q >= 8.0 else beta_left(p, q) if p > -LARGEST_FRACTION
             else p * q * nan)
 
@@ -378,7 +379,8 @@ define(f'''
         sp = sinpi(p)
         sq = sinpi(q) if q < 0.0 else 1.0
         ratio = sinpi_sum(p, q) / sp if p + q < 0.0 and abs(sp) > 0.0 else 1.0 / sp if abs(sp) > 0.0 else nan * sp
-        return ratio if p + q < 0.0 and q > 0.0 else -PI / sq * ratio if abs(sq) > 0.0 else nan * sq
+        fine = abs(ratio) > 0.0 and abs(sq) > 0.0
+        return (ratio if p + q < 0.0 and q > 0.0 else -PI / sq * ratio) if fine else nan * sp
 
     def reflected_least(p, q):
         """The smaller of the two positive numbers whose beta function gives that of p < 0 and q"""
