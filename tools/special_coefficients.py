@@ -100,6 +100,15 @@ def parts(value: Any) -> tuple[tuple[float, float], tuple[float, float]]:
     return (first, first), (rounded(rest, False), rounded(rest, True))
 
 
+def halves(value: Any, bits: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """`value` as a number of a few bits, which both widths hold exactly, and the rest, rounded to each width."""
+    _, exponent = mp.frexp(value)
+    unit = mp.mpf(2) ** (exponent - bits)
+    head = mp.nint(value / unit) * unit
+    rest = value - head
+    return (float(head), float(head)), (rounded(rest, False), rounded(rest, True))
+
+
 def between(low: float, high: float) -> Callable[[Any], Any]:
     """The map from [-1, 1] to [low, high]."""
     return lambda u: (mp.mpf(low) + high) / 2 + u * (mp.mpf(high) - low) / 2
@@ -235,6 +244,9 @@ def main() -> None:
         tables[f"{name}_NEAR"] = piece(f, low, 2.0)
         tables[f"{name}_FAR"] = of_inverse(lambda x: x * f(x), 2.0)
 
+    def two(name: str, value: Any, bits: int) -> None:
+        constants[f"{name}_A"], constants[f"{name}_B"] = halves(value, bits)
+
     half, pi = mp.mpf(0.5), mp.pi
     for name, value in {
         "PI": pi, "TWO_OVER_PI": 2 / pi, "LOG_PI": mp.log(pi), "SQRT_PI": mp.sqrt(pi), "SQRT_TWO_PI": mp.sqrt(2 * pi),
@@ -248,9 +260,11 @@ def main() -> None:
     constants["PI_LOSS"] = (rounded(1 - mp.mpf(float(pi)) / pi, False), rounded(1 - in_single(pi) / pi, True))
     constants["HUGE"] = (1e150, 1e18)  # its square does not overflow
     constants["OVERFLOWS_TWICE"] = (2.0**1023, 2.0**127)  # the least number whose double overflows
-    constants["LARGEST_GAMMA"] = (172.0, 36.0)  # beyond it, gamma overflows
+    constants["LARGEST_GAMMA"] = (171.62437695630271, 35.040096)  # beyond it, the gamma function overflows
     constants["LARGEST_EXP"] = (709.0, 88.0)  # beyond it, exp overflows
     constants["LARGEST_FRACTION"] = (2.0**52, 2.0**23)  # beyond it, all numbers are whole
+    constants["SPLIT"] = (2.0**27 + 1, 2.0**12 + 1)  # cuts the digits of a float in half
+    constants["HALF_DIGITS"] = (2.0**26, 2.0**12)  # the square of a smaller number is exact to a unit
     head = mp.nint(mp.log(2) * 2**16) / 2**16
     constants["LOG_2_A"] = (float(head), float(head))  # times an exponent it is exact in both widths
     constant("LOG_2_B", mp.log(2) - head)
@@ -298,7 +312,14 @@ def main() -> None:
     tables["LGAMMA_1"] = piece(lambda x: mp.loggamma(x) / ((x - 1) * (x - 2)), 1.0, 2.0)
     tables["LGAMMA_2"] = piece(lambda x: mp.loggamma(x) / (x - 2), 2.0, 4.0)
     tables["LGAMMA_4"] = piece(lambda x: mp.loggamma(x) / (x - 2), 4.0, 8.0)
-    tables["STIRLING"] = of_inverse_square(stirling, 8.0)
+    two("E", mp.e, 12)
+    two("GAMMA_SCALE", mp.sqrt(2 * pi / mp.e), 22)
+    two("GAMMA_MIDDLE", mp.gamma(mp.mpf(3) / 2), 22)
+    tables["GAMMA"] = fitted(lambda u: (mp.gamma((u + 3) / 2) - mp.gamma(mp.mpf(3) / 2)) / u)
+    tables["STIRLING"] = of_inverse_square(stirling, 2.0)
+    tables["GAMMA_RECIPROCAL"] = piece(lambda x: (1 / mp.gamma(1 + x) - 1) / x, -0.5, 1.0)
+    # p*log(q) - log(gamma(p + q)/gamma(q)) is, but for smaller terms, p*h times this function of h = p/q
+    tables["BETA_EXCESS"] = piece(lambda h: ((1 + h) * mp.log1p(h) - h) / (h * h), -0.25, 1.0)
 
     def bessel(name: str, f: Callable[[Any], Any], near: float, low: float, high: float) -> None:
         z = mp.findroot(f, near)
