@@ -44,6 +44,12 @@ WORDS = {"double": "float64", "float": "float32", "int64_t": "int64", "int32_t":
 Leaves = Sequence[Any]
 Run = Callable[[str, Leaves], list[np.ndarray]]  # ("value" | "grad" | "value_and_grad", arguments) -> flat results
 
+# The first operand is an order: 1, 2, 3.
+ORDERED = (
+    "besseli_over", "besselj_over", "erfc_ratio", "i0e_derivative", "polygamma", "polygamma_difference",
+    "sinc_derivative",
+)  # fmt: skip
+
 
 def run_python(f: CompiledFunction) -> Run:
     """How to call `f` with target python or numpy: flat arguments to flat results, through the public interface."""

@@ -321,7 +321,7 @@ erfc_ratio: Traced = elementwise(
     2,
     doc="The n-fold integral of `erfc` from `x` to infinity over the (n - 1)-fold, n = 1, 2, ...: slopes of `erfcx`.",
     symbol="iⁿerfc/iⁿ⁻¹erfc",
-    slope="none, and r(n)/r(n - 1) - 1 = 2*r(n)*(n*r(n) - (n + 1)*r(n + 1)) for r(n) = erfc_ratio(n, x)",
+    slope="none, and 2*erfc_ratio(n, x)*(n*erfc_ratio(n, x) - (n + 1)*erfc_ratio(n + 1, x))",
     operands="n x",
     vjp=lambda g, y, n, x: (None, g * _erfc_ratio_slope(y, floor(n), x)),  # floor: n has no slope
     **call_cells("erfc_ratio", 2),
