@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from .graph import Graph
+from .graph import Graph, Node
 from .registry import lookup
 
-__all__ = ["ARITHMETIC", "Cost", "count"]
+__all__ = ["ARITHMETIC", "Cost", "count", "count_of"]
 
 #: Kinds that a processor does in one instruction; the others are library calls.
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg"})
@@ -55,11 +55,15 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
     for n in nodes:
         if n.key not in needed:
             continue
-        op = lookup(n.op)
-        if op.cost is None:
-            found = {n.op: n.type.size} if op.kind == "elementwise" else {}
-        else:
-            found = dict(op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params))
-        for kind, number in found.items():
+        for kind, number in count_of(graph, n).items():
             counts[kind] = counts.get(kind, 0) + number
     return {kind: number for kind, number in counts.items() if number}
+
+
+def count_of(graph: Graph, n: Node) -> Mapping[str, int]:
+    """Operations of one node, by kind."""
+    op = lookup(n.op)
+    if op.cost is None:
+        return {n.op: n.type.size} if op.kind == "elementwise" else {}
+    found: Mapping[str, int] = op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params)
+    return found

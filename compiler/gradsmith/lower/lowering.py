@@ -23,6 +23,7 @@ from .naming import Names
 from .printing import WIDTH, wrapped
 from .statements import Body, Group, support_of, working_dtype
 from .straight import Tables, straight
+from .tables import FlatTables
 
 __all__ = ["Signature", "argument", "lower"]
 
@@ -68,17 +69,25 @@ def lower(
     twin_ops: dict[tuple[str, DType], Op] = {}
     main = _main_dtype(graph)
     tables = Tables(graph, names, target) if target.lowering == "array" else None
+    flat_tables = FlatTables(target)
+    helpers: dict[str, None] = {}
+
+    def written(wanted: Sequence[Group], twin: bool = False) -> Body:
+        inputs = signature.inputs
+        if target.lowering == "loops":
+            known = flat_tables if flat_tables.of_file else FlatTables(target)
+            return loops(graph, wanted, inputs, target, names.copy(), known, main, twin=twin)
+        return straight(graph, wanted, inputs, target, names.copy(), tables, twin=twin)
+
     for kind in derivatives:
         wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
-        if target.lowering == "loops":
-            body = loops(graph, wanted, signature.inputs, target, names.copy(), main)
-        else:
-            body = straight(graph, wanted, signature.inputs, target, names.copy(), tables)
+        body = written(wanted)
         function = _function(functions_names[kind], kind, body, signature, target, main)
         functions.append(function)
         ops.update(body.ops)
+        helpers.update(body.helpers)
         if target.twin and body.may_raise:
-            twin = straight(graph, wanted, signature.inputs, target, names.copy(), tables, twin=True)
+            twin = written(wanted, twin=True)
             twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target, main))
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
@@ -95,13 +104,13 @@ def lower(
         twins=tuple(twins),
         includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in graph.ordered()) else (),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
-        support=tuple(support),
+        support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
         twin_support=tuple(twin_support),
-        constants=tuple(tables.lines() if tables else ()),
+        constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
         dtype=main.name,
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work]),
-        selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,
+        selftest=_selftest(selftest, functions, target) if selftest else None,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
@@ -110,7 +119,7 @@ def lower(
 
 def _legal(signature: Signature, names: Names, target: Target) -> Signature:
     """The signature with names that the target allows, all different where outputs are parameters too."""
-    if target.lowering == "loops":
+    if not target.returns:
         for end in ("", "_bool", "_f32", "_i32", "_i64"):
             names.fresh(f"work{end}")
     inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
@@ -147,6 +156,7 @@ def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
     ops = dict.fromkeys((n.op, working_dtype(graph, n)) for n in graph.ordered())
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
+    texts += target.helpers.values()
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 
 
@@ -221,12 +231,17 @@ def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: S
         syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype)
         for a in signature.inputs
     ]
-    if target.lowering == "loops":
+    if not target.returns:
         texts += [syntax["output"].format(name=a.name, type=a.ctype) for a in outputs]
         texts += [syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
     head = syntax["signature"].format(name=name, parameters=", ".join(texts))
     first, *rest = wrapped(head, WIDTH, 4)
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
+
+
+def _selftest(selftest: SelfTest, functions: Sequence[Function], target: Target) -> SelfTest:
+    calls = {f.kind: _call(f) for f in functions}
+    return replace(selftest, calls=calls, by_place=target.lowering == "scalar")
 
 
 def _call(f: Function) -> str:
@@ -238,7 +253,7 @@ def _call(f: Function) -> str:
 
 def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:
     """`value`, `d_x`, `(d_x, d_y)`, or `value, (d_x, d_y)` in the target's brackets."""
-    if target.lowering == "loops":
+    if not target.returns:
         return ""
     texts = body.result.split("\n")
     count = len(signature.values) if kind != "grad" else 0
