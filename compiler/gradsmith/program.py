@@ -49,7 +49,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Function:
-    """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs."""
+    """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs.
+
+    `groups` counts the outputs that belong together, such as values and gradients.
+    """
 
     name: str
     kind: str
@@ -61,6 +64,7 @@ class Function:
     result: str
     work: tuple[Work, ...] = ()
     returns_tuple: bool = False
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything a target's templates print."""
+    """Everything a target's templates print. `tested` are the functions that the self-test calls."""
 
     name: str
     guard: str
@@ -125,6 +129,11 @@ class Program:
     strict: bool
     work: tuple[Work, ...]
     selftest: SelfTest | None
+    tested: tuple[Function, ...]
     value: Function | None
     grad: Function | None
     value_and_grad: Function | None
+
+    def function(self, kind: str) -> Function | None:
+        """The function of a kind, if there is one."""
+        return next((f for f in self.functions if f.kind == kind), None)
