@@ -20,6 +20,7 @@ from gradsmith_runtime import Entry, Finding, Report, compare
 
 from ..adjoint import gradient
 from ..api import compile
+from ..derivatives import KINDS
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph
@@ -31,6 +32,7 @@ from .blame import Fault, disagreements, faults
 from .condition import conditions
 from .differences import widened
 from .domain import Domain, bounds, drawn, graph_dtypes, point_leaves, typed
+from .kinds import reference
 from .nonfinite import birth
 from .references import REFERENCES, Arbiter, Subject, choose
 
@@ -42,6 +44,7 @@ __all__ = ["check", "hessian_product"]
 _log = logging.getLogger("gradsmith")
 _EXPLAINED = 8  # findings whose origin is looked for
 _CAUSES = 4
+_LOOSE = 100.0  # by how much differences of differences are less exact
 _ROUNDINGS = 4.0  # how many roundings of the inputs an error may amount to, and count as theirs
 
 
@@ -92,9 +95,13 @@ def check(
 
     _log.debug("loading %s", function.name)
     _ = function._functions  # what stands in the way of any call is an error, not a mismatch at every point
+    further = _further(function, flat, choose(against, graph), seed, relative, absolute, max_ulp)
     names = [a.name for a in function.inputs]
     outputs = [a.name for f in function._program.functions if f.kind == subject.kind for a in f.outputs]
+    if not any(KINDS[f.kind].tested for f in function._program.functions):
+        return functools.reduce(_joined, further)
     report = compared(_Case(subject, _call(function, subject.kind), names, outputs, graph, subject.joint), flat)
+    report = functools.reduce(_joined, further, report)
     if order == 1:
         return report
     product, directions = hessian_product(function)
@@ -116,8 +123,43 @@ def check(
         ),
         [(*p, *v) for p, v in zip(flat, along, strict=True)],
     )
-    causes = tuple(dict.fromkeys((*report.causes, *second.causes)))
-    return replace(report, entries=(*report.entries, *second.entries), causes=causes)
+    return _joined(report, second)
+
+
+def _joined(report: Report, more: Report) -> Report:
+    causes = tuple(dict.fromkeys((*report.causes, *more.causes)))
+    return replace(report, entries=(*report.entries, *more.entries), causes=causes)
+
+
+def _further(
+    function: CompiledFunction,
+    points: Sequence[Sequence[Any]],
+    route: str,
+    seed: int,
+    rtol: float,
+    atol: float,
+    max_ulp: int | None,
+) -> list[Report]:
+    """Reports on the kinds besides value and gradient: along random tangents and cotangents, or whole matrices."""
+    by = [function.graph.inputs.index(k) for k in function._wrt.keys]
+    generator = np.random.default_rng([seed, 2])
+    found = []
+    for f in function._program.functions:
+        if KINDS[f.kind].tested:
+            continue
+        seeds = f.inputs[len(function.inputs) :]
+        at = [(*p, *(typed(a.dtype, generator.normal(size=a.shape)) for a in seeds)) for p in points]
+        loose = _LOOSE if route == "finite" else 1.0
+        dtypes = [a.dtype for a in f.inputs]
+        found.append(
+            compare(
+                lambda *leaves, kind=f.kind, dtypes=dtypes: function._flat(kind, list(map(typed, dtypes, leaves))),
+                reference(route, function.graph, by, KINDS[f.kind], len(points)),
+                at, [a.name for a in f.inputs], [f"{f.name}: {a.name}" for a in f.outputs],
+                rtol=loose * rtol, atol=loose * atol, max_ulp=max_ulp, against=REFERENCES[route].title,
+            )
+        )  # fmt: skip
+    return found
 
 
 @dataclass(frozen=True)
