@@ -14,8 +14,10 @@ from .derivatives import KINDS, Derived, Kind, Names, derive, families
 from .errors import DerivativeError, SpecError, TargetError
 from .function import CompiledFunction, Wrt
 from .graph import Graph
+from .jacobian import Storage
 from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
+from .lower.patterns import pattern
 from .passes.pipeline import prepare
 from .passes.retype import retype
 from .passes.stabilise import Rewrites, stabilise
@@ -50,6 +52,8 @@ def compile(
     fast_math: bool = False,
     summation: Summation = "default",
     strict: bool = False,
+    sparse: str | None = None,
+    triangle: str | None = None,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -77,6 +81,10 @@ def compile(
 
     strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and
         the functions of the C library for all (see docs/contract.md). NumPy code becomes slow by it.
+    sparse: "csr", "csc" or "coo": the code for "jacobian" and "hessian" computes their structural nonzeros only, and
+        `f.jacobian` and `f.hessian` give scipy's sparse arrays of that format, one for each pair of leaves, with a row
+        for each element of the first and a column for each of the second.
+    triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
 
     Raises
     ------
@@ -94,7 +102,19 @@ def compile(
     width = _floating(dtype)
     with _collector_paused():
         return _compile(
-            source, args, wrt, name, target, derivatives, width, selftest, stabilize, fast_math, summation, strict
+            source,
+            args,
+            wrt,
+            name,
+            target,
+            derivatives,
+            width,
+            selftest,
+            stabilize,
+            fast_math,
+            summation,
+            strict,
+            _storage(sparse, triangle),
         )
 
 
@@ -111,6 +131,7 @@ def _compile(
     fast_math: bool,
     summation: Summation,
     strict: bool,
+    storage: Storage | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = in_common(load_target(target)) if strict else load_target(target)
@@ -123,10 +144,12 @@ def _compile(
         check_width(primal, chosen)
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
+    if storage is not None:
+        _storable(storage, kinds, primal, by)
     _log.debug("differentiating %d nodes", len(primal))
     stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
     names = Names(traced.leaves, traced.output_names)
-    derived = [derive(stable, by.keys, names, family) for family in families(kinds).values()]
+    derived = [derive(stable, by.keys, names, family, storage) for family in families(kinds).values()]
     joints, parts, reports = [], [], [rewrites]
     for found, family in zip(derived, families(kinds).values(), strict=True):
         joint = found.graph
@@ -134,7 +157,7 @@ def _compile(
         calm, more = stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites())
         joints.append(joint)
         reports.append(more)
-        parts.append(_part(prepare(calm, chosen, fast_math, summation), traced, found, family, chosen))
+        parts.append(_part(prepare(calm, chosen, fast_math, summation), traced, found, family, chosen, storage))
     _log.debug("computing reference values for the self-test")
     tested = [k for k in kinds if KINDS[k].tested]
     slopes = by.keys if tested != ["value"] else ()
@@ -151,7 +174,45 @@ def _compile(
     files = render(program, chosen)
     report = Rewrites(dict.fromkeys(r for found in reports for r in found))
     graphs = {kind.name: joint for joint, part in zip(joints, parts, strict=True) for kind in part.kinds}
-    return CompiledFunction(program, chosen, files, traced, by, graphs, cost(parts), report)
+    entries = {
+        kind.name: tuple(block.entries for group in kind.groups for block in found.groups[group])
+        for found, family in zip(derived, families(kinds).values(), strict=True)
+        for kind in family
+    }
+    return CompiledFunction(program, chosen, files, traced, by, graphs, entries, storage, cost(parts), report)
+
+
+_FORMATS = ("csr", "csc", "coo")
+
+
+def _storage(sparse: str | None, triangle: str | None) -> Storage | None:
+    if sparse is not None and sparse not in _FORMATS:
+        raise SpecError(f"sparse={sparse!r}: choose from {', '.join(map(repr, _FORMATS))}, or None for dense")
+    if triangle not in (None, "lower", "upper"):
+        raise SpecError(f'triangle={triangle!r}: choose "lower" or "upper", or None for both')
+    if triangle is not None and sparse is None:
+        raise SpecError(f'triangle={triangle!r} is for sparse Hessians: add sparse="csr", or take np.tril of it')
+    return None if sparse is None else Storage(sparse, triangle)
+
+
+def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt) -> None:
+    """Refuse options for sparse matrices that nothing asked for has use of."""
+    if not {"jacobian", "hessian"} & set(kinds):
+        raise SpecError(
+            f"sparse={storage.format!r} is for Jacobians and Hessians, and derivatives={kinds} has neither: add "
+            "'jacobian' or 'hessian'"
+        )
+    types = [primal.node(k).type for k in primal.outputs]
+    if "hessian" in kinds and any(t.shape or t.dtype.kind != "float" for t in types):
+        raise SpecError(
+            f"sparse={storage.format!r}: a Hessian is a matrix for a scalar result only, and here results have shapes "
+            f"{', '.join(format_shape(t.shape) for t in types)}: leave sparse= out, or reduce the result"
+        )
+    if storage.triangle is not None and ("hessian" not in kinds or len(by.keys) != 1):
+        raise SpecError(
+            f"triangle={storage.triangle!r} is half of one symmetric matrix: it needs the kind 'hessian' and one array "
+            f"in wrt= (here there are {len(by.keys)}): join the arrays into one"
+        )
 
 
 def _floating(dtype: Any) -> DType:
@@ -260,7 +321,14 @@ def _differentiable(traced: Traced) -> list[str]:
     return found
 
 
-def _part(prepared: Graph, traced: Traced, derived: Derived, family: tuple[Kind, ...], target: Target) -> Part:
+def _part(
+    prepared: Graph,
+    traced: Traced,
+    derived: Derived,
+    family: tuple[Kind, ...],
+    target: Target,
+    storage: Storage | None,
+) -> Part:
     """What is lowered together: the graph, and the names and types of its inputs and outputs."""
     graph, inputs = derived.graph, []
     paths = [path for p in traced.parameters for path in p.paths]
@@ -273,7 +341,13 @@ def _part(prepared: Graph, traced: Traced, derived: Derived, family: tuple[Kind,
         group: tuple(_argument(graph, next(keys), block.name, "", target, memory=True) for block in blocks)
         for group, blocks in derived.groups.items()
     }
-    return Part(prepared, tuple(inputs), groups, family)
+    patterns = tuple(
+        pattern(block.name, block.entries, storage.format)
+        for blocks in derived.groups.values()
+        for block in blocks
+        if block.entries is not None and storage is not None
+    )
+    return Part(prepared, tuple(inputs), groups, family, patterns)
 
 
 def _argument(graph: Graph, key: int, name: str, path: str, target: Target, *, memory: bool = False) -> Argument:

@@ -12,12 +12,12 @@ is simplified for it alone: asking for one kind more never changes the code of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .adjoint import adjoint, pulled, zeros
 from .graph import Graph
-from .jacobian import dense
+from .jacobian import Entries, Storage, dense, second, slopes, sparse
 from .passes.expand import expand_underivable
 from .passes.share_sums import share_sums
 from .registry import lookup
@@ -107,9 +107,10 @@ class Names:
 
 @dataclass(frozen=True)
 class Block:
-    """One output of a derived graph: its name."""
+    """One output of a derived graph: its name, and the places of its elements if it holds the nonzeros of a matrix."""
 
     name: str
+    entries: Entries | None = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,10 @@ def families(kinds: Sequence[str]) -> dict[str, tuple[Kind, ...]]:
     return found
 
 
-def derive(primal: Graph, wrt: Sequence[int], names: Names, kinds: Sequence[Kind]) -> Derived:
-    """The graph of one family of `kinds`, by the inputs `wrt` (keys)."""
+def derive(
+    primal: Graph, wrt: Sequence[int], names: Names, kinds: Sequence[Kind], storage: Storage | None = None
+) -> Derived:
+    """The graph of one family of `kinds`, by the inputs `wrt` (keys); Jacobians and Hessians dense or as `storage`."""
     primal = share_sums(primal)
     wanted = [group for group in GROUPS if any(group in kind.groups for kind in kinds)]
     chosen = [primal.inputs.index(k) for k in wrt]
@@ -156,7 +159,14 @@ def derive(primal: Graph, wrt: Sequence[int], names: Names, kinds: Sequence[Kind
         taken.add(name)
         seeds.append(Seed(name, of, kinds[0].seeds.removesuffix("s")))
         symbols.append(Expr(lookup("input"), (), {"name": name}, x.type))
-    found = _FAMILIES[kinds[0].family](outputs, by, symbols)
+    if storage is not None and kinds[0].family in _SPARSE:
+        (group,) = wanted
+        stored = _SPARSE[group](outputs, by, storage)
+        places = zip(blocks[group], stored, strict=True)
+        blocks[group] = tuple(Block(block.name, entries) for block, (_, entries) in places)
+        found = [data for data, _ in stored]
+    else:
+        found = _FAMILIES[kinds[0].family](outputs, by, symbols)
     graph = verify(to_graph([*inputs, *symbols], found))
     return Derived(graph, tuple(seeds), blocks)
 
@@ -195,14 +205,27 @@ def _jacobian(outputs: Sequence[Expr], by: Sequence[Expr], seeds: Sequence[Expr]
 def _hessian(outputs: Sequence[Expr], by: Sequence[Expr], seeds: Sequence[Expr]) -> list[Expr]:
     found: list[Expr] = []
     for output in outputs:
-        (slopes,) = dense([output], by, by, "reverse")
-        found += [block for row in dense(slopes, by, by, "forward") for block in row]
+        found += [block for row in second(output, by, by) for block in row]
     return found
 
 
+def _sparse_jacobian(outputs: Sequence[Expr], by: Sequence[Expr], storage: Storage) -> list[tuple[Expr, Entries]]:
+    return sparse(outputs, by, by, "auto", replace(storage, triangle=None))
+
+
+def _sparse_hessian(outputs: Sequence[Expr], by: Sequence[Expr], storage: Storage) -> list[tuple[Expr, Entries]]:
+    return [block for y in outputs for block in sparse(slopes(y, by), by, by, "symmetric", storage)]
+
+
+_SPARSE: Mapping[str, Callable[..., list[tuple[Expr, Entries]]]] = {
+    "jacobian": _sparse_jacobian,
+    "hessian": _sparse_hessian,
+}
+
+
 def _hvp(outputs: Sequence[Expr], by: Sequence[Expr], seeds: Sequence[Expr]) -> list[Expr]:
-    _, slopes = pulled(outputs, [constant(1.0, outputs[0].dtype)], by)
-    _, found = pushed(_filled(slopes, by), by, seeds, stabilize=True)
+    _, gradient = pulled(outputs, [constant(1.0, outputs[0].dtype)], by)
+    _, found = pushed(_filled(gradient, by), by, seeds, stabilize=True)
     return _filled(found, by)
 
 

@@ -23,8 +23,16 @@ from gradsmith_runtime import Report, as_torch_function, build_extension, load_p
 
 from .cost import Cost
 from .derivatives import KINDS
-from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
+from .errors import (
+    ArgumentError,
+    DerivativeError,
+    GradsmithError,
+    MissingExtraError,
+    ShapeMismatchError,
+    TargetError,
+)
 from .graph import Graph
+from .jacobian import Entries, Storage
 from .passes.stabilise import Rewrites
 from .program import Argument, Function, Program
 from .pytree import Tree
@@ -75,6 +83,8 @@ class CompiledFunction:
         traced: Traced,
         wrt: Wrt,
         derived: Mapping[str, Graph],
+        entries: Mapping[str, Sequence[Entries | None]],
+        storage: Storage | None,
         cost: Cost,
         report: Rewrites,
     ) -> None:
@@ -90,6 +100,8 @@ class CompiledFunction:
         self._traced = traced
         self._wrt = wrt
         self._derived = derived
+        self._entries = entries
+        self._storage = storage
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
 
     # --- the text -----------------------------------------------------------------------------------------------
@@ -207,7 +219,7 @@ class CompiledFunction:
         >>> gs.compile([x * y, x + y], derivatives="jacobian").jacobian(2.0, 3.0)
         [(3.0, 2.0), (1.0, 1.0)]
         """
-        blocks, width = self._run("jacobian", args, named), len(self._wrt.keys)
+        blocks, width = self._stored("jacobian", self._run("jacobian", args, named)), len(self._wrt.keys)
         return self._traced.outputs.unflatten(
             [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
         )
@@ -220,7 +232,7 @@ class CompiledFunction:
         >>> gs.compile(x**2 * y, derivatives="hessian").hessian(3.0, 5.0)
         ((10.0, 6.0), (6.0, 0.0))
         """
-        blocks, width = self._run("hessian", args, named), len(self._wrt.keys)
+        blocks, width = self._stored("hessian", self._run("hessian", args, named)), len(self._wrt.keys)
         rows = [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
         return self._traced.outputs.unflatten([self._wrt.pack(rows[i : i + width]) for i in range(0, len(rows), width)])
 
@@ -235,6 +247,29 @@ class CompiledFunction:
         (70.0, 6.0)
         """
         return self._wrt.pack(self._run("hvp", self._tuple("primals", primals), {}, self._directions(tangents)))
+
+    def _stored(self, kind: str, blocks: Sequence[Any]) -> Sequence[Any]:
+        """Nonzeros as scipy's sparse arrays, if it was compiled so."""
+        if self._storage is None:
+            return blocks
+        try:
+            import scipy.sparse
+        except ImportError:
+            raise MissingExtraError("sparse", f"{self.name}.{kind}() with sparse={self._storage.format!r}") from None
+        make = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_array, "coo": scipy.sparse.coo_array}
+        found = []
+        for data, entries in zip(blocks, self._entries[kind], strict=True):
+            assert entries is not None
+            places = scipy.sparse.coo_array((np.asarray(data), (entries.rows, entries.columns)), shape=entries.shape)
+            if self._storage.format == "coo":
+                found.append(places)
+                continue
+            major, minor, size = entries.rows, entries.columns, entries.shape[0]
+            if self._storage.format == "csc":
+                major, minor, size = minor, major, entries.shape[1]
+            starts = np.searchsorted(major, np.arange(size + 1))
+            found.append(make[self._storage.format]((np.asarray(data), minor, starts), shape=entries.shape))
+        return found
 
     def _tuple(self, what: str, given: Any) -> Sequence[Any]:
         if isinstance(given, tuple | list):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Argument", "Function", "Line", "Point", "Program", "SelfTest", "Work"]
+__all__ = ["Argument", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Table", "Work"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,25 @@ class SelfTest:
 
 
 @dataclass(frozen=True)
+class Pattern:
+    """Where the nonzeros of a sparse output stand: the arrays of its format, each with the end of its name."""
+
+    name: str
+    format: str
+    shape: tuple[int, int]
+    arrays: tuple[tuple[str, Sequence[str]], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant array of integers in the emitted file: its name, length, and definition in the target's words."""
+
+    name: str
+    size: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Program:
     """Everything a target's templates print. `tested` are the functions that the self-test calls."""
 
@@ -129,6 +148,7 @@ class Program:
     strict: bool
     work: tuple[Work, ...]
     selftest: SelfTest | None
+    patterns: tuple[Table, ...]
     tested: tuple[Function, ...]
     value: Function | None
     grad: Function | None

@@ -10,13 +10,13 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._version import __version__
 from ..derivatives import GROUPS, KINDS, Kind
 from ..graph import Graph
-from ..program import Argument, Function, Program, SelfTest, Work
+from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
@@ -40,6 +40,7 @@ class Part:
     inputs: tuple[Argument, ...]
     groups: Mapping[str, tuple[Argument, ...]]
     kinds: tuple[Kind, ...]
+    patterns: tuple[Pattern, ...] = ()
 
     def keys(self) -> dict[str, list[Group]]:
         """Which nodes hold which output; scalar code has one node for each element."""
@@ -102,7 +103,8 @@ def lower(
         inputs=parts[0].inputs[:arguments],
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=("stdint.h",) if any(n.type.dtype.kind == "int" for p in parts for n in p.graph.ordered()) else (),
+        includes=("stdint.h",) * any(n.type.dtype.kind == "int" for p in parts for n in p.graph.ordered())
+        + ("stddef.h",) * any(part.patterns for part in parts),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=tuple(support),
         twin_support=tuple(twin_support),
@@ -111,11 +113,23 @@ def lower(
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work]),
         selftest=replace(selftest, calls={f.kind: _call(f) for f in tested}) if selftest else None,
+        patterns=tuple(_tables(name, [p for part in parts for p in part.patterns], names, target)),
         tested=tested,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
     )
+
+
+def _tables(name: str, patterns: Sequence[Pattern], names: Names, target: Target) -> Iterator[Table]:
+    """The constants that say where nonzeros stand: `F_JACOBIAN_INDPTR` and the like."""
+    for p in patterns:
+        for end, values in p.arrays:
+            label = names.fresh(f"{name}_{p.name}_{end}".upper())
+            text = target.syntax["pattern"].format(
+                name=label, size=max(1, len(values)), values=", ".join(values) or "0"
+            )
+            yield Table(label, max(1, len(values)), "\n".join(wrapped(text, WIDTH, 0)))
 
 
 def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) -> list[Part]:
