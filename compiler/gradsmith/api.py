@@ -145,7 +145,7 @@ def _compile(
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
     if storage is not None:
-        _storable(storage, kinds, primal, by)
+        _storable(storage, kinds, primal, by, chosen)
     _log.debug("differentiating %d nodes", len(primal))
     stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
     names = Names(traced.leaves, traced.output_names)
@@ -195,8 +195,13 @@ def _storage(sparse: str | None, triangle: str | None) -> Storage | None:
     return None if sparse is None else Storage(sparse, triangle)
 
 
-def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt) -> None:
+def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt, target: Target) -> None:
     """Refuse options for sparse matrices that nothing asked for has use of."""
+    if "pattern" not in target.syntax:
+        raise TargetError(
+            f"target {target.name!r} cannot write sparse matrices: give [syntax] of its target.toml a line "
+            "pattern = …, which defines {name} as an array of {size} integers {values}"
+        )
     if not {"jacobian", "hessian"} & set(kinds):
         raise SpecError(
             f"sparse={storage.format!r} is for Jacobians and Hessians, and derivatives={kinds} has neither: add "

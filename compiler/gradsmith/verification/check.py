@@ -8,6 +8,7 @@ derivative rule is wrong, the node that bears a NaN, or the generated code, if t
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from ..graph import Graph
 from ..ops import sum as total
 from ..registry import lookup
 from ..trace import Expr, to_exprs
-from ..types import FLOAT32, FLOAT64, Type
+from ..types import FLOAT32, FLOAT64, Type, static_shape
 from .blame import Fault, disagreements, faults
 from .condition import conditions
 from .differences import widened
@@ -153,7 +154,9 @@ def _further(
         dtypes = [a.dtype for a in f.inputs]
         found.append(
             compare(
-                lambda *leaves, kind=f.kind, dtypes=dtypes: function._flat(kind, list(map(typed, dtypes, leaves))),
+                lambda *leaves, kind=f.kind, dtypes=dtypes: _whole(
+                    function, kind, function._flat(kind, list(map(typed, dtypes, leaves)))
+                ),
                 reference(route, function.graph, by, KINDS[f.kind], len(points)),
                 at, [a.name for a in f.inputs], [f"{f.name}: {a.name}" for a in f.outputs],
                 rtol=loose * rtol, atol=loose * atol, max_ulp=max_ulp, against=REFERENCES[route].title,
@@ -205,6 +208,25 @@ def hessian_product(function: CompiledFunction) -> tuple[CompiledFunction, list[
         selftest=False,
     )
     return compiled, [str(v.name) for v in directions]
+
+
+def _whole(function: CompiledFunction, kind: str, results: Sequence[Any]) -> Sequence[Any]:
+    """Results in full: of sparse matrices all elements, so that a nonzero outside of their pattern shows."""
+    entries = function._entries[kind]
+    if all(e is None for e in entries):
+        return results
+    graph, triangle = function.graph, function._storage and function._storage.triangle
+    inputs = [graph.node(k).type for k in function._wrt.keys]
+    rows = [graph.node(k).type for k in graph.outputs] if kind == "jacobian" else inputs
+    found = []
+    for (y, x), data, e in zip(itertools.product(rows, inputs), results, entries, strict=True):
+        assert e is not None
+        full = np.zeros(e.shape)
+        full[e.rows, e.columns] = data
+        if triangle is not None and kind == "hessian":
+            full[e.columns, e.rows] = data
+        found.append(full.reshape(static_shape((*y.shape, *x.shape))))
+    return found
 
 
 def _input(name: str, type: Type) -> Expr:
