@@ -10,7 +10,7 @@ COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmi
 
 ORDER = [
     "_version", "origin", "errors", "types", "index", "graph", "registry", "trace", "verify", "ops", "program", "target",
-    "passes", "adjoint", "tangent", "cost", "sparsity", "jacobian", "derivatives", "evaluate", "exact", "selftest", "pytree", "transforms", "frontends", "tracing", "lower", "function",
+    "passes", "adjoint", "tangent", "cost", "sparsity", "jacobian", "derivatives", "evaluate", "exact", "selftest", "pytree", "custom", "transforms", "frontends", "tracing", "lower", "function",
     "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ may depend on. Guarantee: a pair that is left out is structurally zero, whatever
 A set is a Python int, a bit for each input element; an array of them is an array of objects, which NumPy moves as it
 moves numbers and joins by `|`. So layouts are exact by their own `evaluate`, and so are element-wise ops, reductions
 along axes, running values and products with constant matrices that hold zeros. What a run-time integer chooses depends
-on all that it can choose from.
+on all that it can choose from. For all else, the op's own derivative rule says what reaches what.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .graph import Graph, Node
 from .ops._declare import no_gradient
 from .passes.expand import expanded
 from .registry import Assembly, Contraction, Gather, Layout, Op, Scan, lookup
+from .trace import recording, symbol, to_graph
 from .types import Type, static_shape
 
 __all__ = ["dependencies"]
@@ -88,12 +89,31 @@ def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Set
         return _running(filled, n.params["axis"], n.params["reverse"])
     if isinstance(structure, Contraction):
         return _product(filled, [_zeros(graph, a) for a in n.args], n.type)
+    if op.vjp is not None:
+        return _by_rule(op, n, types, operands)
     if op.kind == "composite" and op.expand is not None:
         inner = expanded(op, types, n.params)
         given = {k: s for k, s in zip(inner.inputs, operands, strict=True) if s is not None}
         found = _propagated(inner, given).get(inner.outputs[0])
         return _empty(n.type) if found is None else found
     return functools.reduce(operator.or_, (int(v) for s in filled for v in s.ravel()), 0)  # everything on everything
+
+
+def _by_rule(op: Op, n: Node, types: Sequence[Type], operands: Sequence[_Sets | None]) -> _Sets:
+    """The cotangent rule is a linear map: where an operand's share reads u, the result depends on the operand."""
+    with recording():
+        u, y, *xs = [symbol(f"v{i}", t.shape, t.dtype) for i, t in enumerate((n.type, n.type, *types))]
+        shares = op.vjp(u, y, *xs, **n.params)  # type: ignore[misc]
+        pairs = [(s, sets) for s, sets in zip(shares, operands, strict=True) if s is not None and sets is not None]
+        rule = to_graph([u, y, *xs], [s for s, _ in pairs])
+    found = [0] * n.type.size
+    for read, (_, sets) in zip(dependencies(rule, rule.inputs[:1]), pairs, strict=True):
+        for element, reached in zip(sets.ravel(), read, strict=True):
+            while reached:
+                low = reached & -reached
+                found[low.bit_length() - 1] |= element
+                reached ^= low
+    return _objects(found, static_shape(n.type.shape))
 
 
 def _empty(type: Type) -> _Sets:
