@@ -330,7 +330,7 @@ def test_graph_as_a_file(run: Run, tmp_path: Path):
     (("compile", "__import__('os').system('echo no')"), ["error: "]),
     (("compile", "x*y", "--target", "fortran"), ["'fortran'", "c, numpy, python"]),
     (("compile", "x*y", "--wrt", "z"), ["'z'", "x, y"]),
-    (("compile", "x*y", "-d", "hessian"), ["'hessian'", "'value', 'grad', 'value_and_grad'"]),
+    (("compile", "x*y", "-d", "laplacian"), ["'laplacian'", "'value', 'grad', 'value_and_grad'"]),
     (("compile", "x*y", "--name", "a b"), ["'a b'"]),
     (("compile", "W @ x", "-a", "W=3x4,x=5"), ["(3, 4) and (5,)", "W @ x"]),
     (("compile", "W*2", "-a", "W=nx3"), ["named dimension 'n'"]),

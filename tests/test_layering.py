@@ -10,7 +10,7 @@ COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmi
 
 ORDER = [
     "_version", "origin", "errors", "types", "index", "graph", "registry", "trace", "verify", "ops", "program", "target",
-    "cost", "passes", "adjoint", "evaluate", "exact", "selftest", "pytree", "frontends", "tracing", "lower", "function",
+    "cost", "passes", "adjoint", "tangent", "sparsity", "jacobian", "derivatives", "evaluate", "exact", "selftest", "pytree", "custom", "transforms", "frontends", "tracing", "lower", "function",
     "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 

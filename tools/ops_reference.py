@@ -25,7 +25,13 @@ from gradsmith.types import Type
 
 PAGE = Path(__file__).parents[1] / "docs/ops.md"
 TARGETS = ("python", "numpy", "c")
-INNER = ("input", "constant", "element", "pick")  # leaves, and how scalar code reads arrays
+INNER = (
+    "input",
+    "constant",
+    "element",
+    "pick",
+    "custom",
+)  # leaves, how scalar code reads arrays, and a function's rule
 
 HEAD = """\
 # The ops

@@ -14,6 +14,7 @@ from math import pi as pi
 
 from ._version import __version__ as __version__
 from .api import compile as compile
+from .custom import custom_derivative as custom_derivative
 from .errors import *
 from .function import CompiledFunction as CompiledFunction
 from .graph import Graph as Graph
@@ -27,6 +28,15 @@ from .trace import constant as constant
 from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
+from .transforms import grad as grad
+from .transforms import hessian as hessian
+from .transforms import hvp as hvp
+from .transforms import jacfwd as jacfwd
+from .transforms import jacobian as jacobian
+from .transforms import jacrev as jacrev
+from .transforms import jvp as jvp
+from .transforms import value_and_grad as value_and_grad
+from .transforms import vjp as vjp
 from .types import BOOL as bool
 from .types import FLOAT32 as float32
 from .types import FLOAT64 as float64

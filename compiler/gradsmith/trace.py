@@ -40,13 +40,16 @@ from .types import (
     refuse_narrow,
 )
 
-__all__ = ["Expr", "as_expr", "constant", "op", "recording", "symbol", "symbols", "to_exprs", "to_graph"]
+__all__ = [
+    "Expr", "Recording", "as_expr", "between", "constant", "op", "recording", "symbol", "symbols", "to_exprs",
+    "to_graph",
+]  # fmt: skip
 
 _serial = itertools.count()
 
 
 @dataclass
-class _Recording:
+class Recording:
     """What `apply` does besides making nodes, inside the compiler: share equal nodes, rewrite, set the origin."""
 
     origin: Origin = NOWHERE
@@ -54,13 +57,13 @@ class _Recording:
     rewrite: Callable[[Expr], Expr | None] | None = None
 
 
-_recording: ContextVar[_Recording | None] = ContextVar("recording", default=None)
+_recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
 
 
 @contextmanager
-def recording(rewrite: Callable[[Expr], Expr | None] | None = None) -> Iterator[_Recording]:
+def recording(rewrite: Callable[[Expr], Expr | None] | None = None) -> Iterator[Recording]:
     """While open, equal nodes are one `Expr`, and `rewrite` (an `Expr` or None for "no change") sees each new one."""
-    state = _Recording(rewrite=rewrite)
+    state = Recording(rewrite=rewrite)
     token = _recording.set(state)
     try:
         yield state
@@ -489,6 +492,45 @@ def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequen
         keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
     }
     return graph
+
+
+def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, list[Expr]]:
+    """The graph of what depends on `inputs` on the way to `outputs`, and the other values that it reads.
+
+    These follow `inputs` as inputs of the graph, whatever they are computed from; constants stand in the graph.
+    """
+    needed = sorted(_reachable(outputs).values(), key=lambda e: e.serial)
+    graph, keys, active = Graph(), dict[int, int](), {x.serial for x in inputs}
+    taken: dict[str, int] = {}
+    for x in inputs:
+        keys[x.serial] = _input(graph, x, taken)
+    around: list[Expr] = []
+    read = {x.serial for x in outputs}
+    for x in needed:
+        if x.serial not in active and any(a.serial in active for a in x.args):
+            active.add(x.serial)
+            read.update(a.serial for a in x.args)
+    for x in needed:
+        if x.serial in keys or (x.serial not in active and x.serial not in read):
+            continue
+        if x.serial in active or x.op.name == "constant":
+            args = [keys[a.serial] for a in x.args]
+            keys[x.serial] = graph.add(x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative)
+        else:
+            keys[x.serial] = _input(graph, x, taken)
+            around.append(x)
+    graph.graph["inputs"] = tuple(keys[x.serial] for x in (*inputs, *around))
+    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
+    graph.graph["cotangents"] = {}
+    return graph, around
+
+
+def _input(graph: Graph, x: Expr, taken: dict[str, int]) -> int:
+    """An input node for `x`, whose name no other has: nodes of one name would be one."""
+    wish = x.name or x.op.name
+    number = taken[wish] = taken.get(wish, 0) + 1
+    params = {"name": wish if number == 1 else f"{wish} {number}"}  # no identifier, so never a name of another value
+    return graph.add("input", (), params, x.type, x.origin)
 
 
 def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:

@@ -33,6 +33,7 @@ NOT_ALONE = {
     "element",
     "iota",
     "pick",
+    "custom",
     "astype",
 }  # leaves, how scalar code reads arrays, see test_dtypes
 NAMES = [name for name, op in OPS.items() if name not in NOT_ALONE and op.takes != "integers"]  # those: test_dtypes

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, freeze_key
 from ..ops._declare import dtype_option, numpy_name
 from ..origin import Origin
 from ..program import Argument, Line
@@ -44,25 +44,27 @@ _INLINE = 60  # characters: longer operands get a statement of their own
 class Tables:
     """Array constants, which stand at the top of the file, once for all of its functions."""
 
-    def __init__(self, graph: Graph, names: Names, target: Target) -> None:
+    def __init__(self, graphs: Sequence[Graph], names: Names, target: Target) -> None:
         self._printer, self._target = Printer(target), target
-        self._used: dict[int, Node] = {}
-        self._names = {
-            n.key: names.fresh(n.origin.name, "TABLE_")
-            for n in graph.ordered()
-            if isinstance(n.params.get("value"), np.ndarray)
-        }
+        self._used: dict[object, Node] = {}
+        self._names: dict[object, str] = {}
+        for n in (n for graph in graphs for n in graph.ordered()):
+            if isinstance(n.params.get("value"), np.ndarray) and _content(n) not in self._names:
+                self._names[_content(n)] = names.fresh(n.origin.name, "TABLE_")
 
     def name(self, n: Node) -> str:
         """The name of a table, which is printed from now on."""
-        self._used[n.key] = n
-        return self._names[n.key]
+        self._used.setdefault(_content(n), n)
+        return self._names[_content(n)]
 
     def lines(self) -> list[str]:
         """The definitions of the tables in use."""
         found: list[str] = []
-        for key, n in sorted(self._used.items()):
-            value, name = n.params["value"], self._names[key]
+        for key, name in self._names.items():
+            if key not in self._used:
+                continue
+            n = self._used[key]
+            value = n.params["value"]
             pattern = "table" if value.size else "empty_table"  # brackets alone cannot say (0, 4)
             shape = format_shape(value.shape)
             text = self._target.syntax[pattern].format(
@@ -70,6 +72,11 @@ class Tables:
             )
             found += wrapped(text, WIDTH, 0)
         return found
+
+
+def _content(n: Node) -> object:
+    """What a table holds: equal ones of several graphs are one."""
+    return freeze_key(n.params["value"]), n.type.dtype.name
 
 
 def straight(
@@ -201,7 +208,7 @@ def _inline(n: Node, planned: Plan, text: Text, spelled_out: set[int]) -> bool:
 def _wish(n: Node, planned: Plan, owner: Text | None) -> str | None:
     """The output's name, `d_` and the name of the value it is the cotangent of, or the user's name."""
     output = planned.outputs.get(n.key)
-    if output is not None and (n.origin.name is None or n.origin.role == "cotangent"):
+    if output is not None and (n.origin.name is None or n.origin.derived):
         return output
     return f"d_{owner.text}" if owner is not None and owner.text.isidentifier() else n.origin.name
 

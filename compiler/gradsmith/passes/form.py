@@ -1,13 +1,15 @@
 """Form: whether a target that has both writes straight-line code or loops.
 
-In: a target and a graph, before it is written in the target's ops. Out: the target, with the syntax of loops where
-straight-line code would be longer than its manifest allows (`longest`). Straight-line code is faster to run, by what
-subscripts cost, and longer by the sizes of the arrays; where it is long, it takes long to compile and nobody reads it.
+In: a target and the graphs of one file, before they are written in the target's ops. Out: the target, with the syntax
+of loops where straight-line code would be longer than its manifest allows (`longest`). Straight-line code is faster to
+run, by what subscripts cost, and longer by the sizes of the arrays; where it is long, it takes long to compile and
+nobody reads it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..cost import count_of
@@ -21,9 +23,9 @@ __all__ = ["form", "statements"]
 _IN_A_LINE = 8  # elements of an argument or a result
 
 
-def form(target: Target, graph: Graph) -> Target:
-    """`target` as it writes `graph`."""
-    if target.lowering != "scalar" or not target.loops or statements(graph) <= target.longest:
+def form(target: Target, graphs: Sequence[Graph]) -> Target:
+    """`target` as it writes `graphs`."""
+    if target.lowering != "scalar" or not target.loops or all(statements(g) <= target.longest for g in graphs):
         return target
     return replace(target, lowering="loops", syntax=target.loops)
 
