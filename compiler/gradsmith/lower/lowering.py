@@ -153,7 +153,7 @@ def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) 
 
     def named(group: str, a: Argument) -> Argument:
         wish = _renamed(a, renamed) if GROUPS[group].by == ("argument",) else a
-        if target.returns:
+        if target.lowering != "loops":
             return wish
         if (group, a.name) not in outputs:
             outputs[group, a.name] = names.fresh(wish.name)
