@@ -25,7 +25,10 @@ from gradsmith.types import Type
 
 PAGE = Path(__file__).parents[1] / "docs/ops.md"
 TARGETS = ("python", "numpy", "c")
-INNER = ("input", "constant", "element", "pick")  # leaves, and how scalar code reads arrays
+INNER = (
+    *("input", "constant", "element", "pick"),  # leaves, and how scalar code reads arrays
+    *("part", "scan", "while_loop", "cond"),  # whose bodies are graphs
+)
 
 HEAD = """\
 # The ops

@@ -20,6 +20,7 @@ from .graph import Graph
 from .lower.lowering import Signature, argument, lower
 from .passes.expand import expand_underivable
 from .passes.pipeline import prepare
+from .passes.regions import with_bodies
 from .passes.retype import retype
 from .passes.share_sums import share_sums
 from .passes.stabilise import Rewrites, stabilise
@@ -257,7 +258,7 @@ def _differentiable(traced: Traced) -> list[str]:
 
 
 def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
-    primal = share_sums(primal)
+    primal = with_bodies(primal, share_sums)
     if kinds == ("value",):
         return primal
     return verify(adjoint(expand_underivable(primal), by.keys))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .graph import Graph
-from .registry import lookup
+from .registry import Region, lookup
 
 __all__ = ["ARITHMETIC", "Cost", "count"]
 
@@ -56,10 +56,22 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
         if n.key not in needed:
             continue
         op = lookup(n.op)
-        if op.cost is None:
+        if isinstance(op.structure, Region):
+            steps = op.structure.steps(n.params)
+            found = _several([count(body, body.outputs) for body in n.bodies.values()], steps)
+        elif op.cost is None:
             found = {n.op: n.type.size} if op.kind == "elementwise" else {}
         else:
             found = dict(op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params))
         for kind, number in found.items():
             counts[kind] = counts.get(kind, 0) + number
     return {kind: number for kind, number in counts.items() if number}
+
+
+def _several(counts: Iterable[Mapping[str, int]], steps: int) -> dict[str, int]:
+    """What `steps` rounds of several graphs compute."""
+    found: dict[str, int] = {}
+    for each in counts:
+        for kind, number in each.items():
+            found[kind] = found.get(kind, 0) + number * steps
+    return found

@@ -40,7 +40,10 @@ from .types import (
     refuse_narrow,
 )
 
-__all__ = ["Expr", "as_expr", "constant", "op", "recording", "symbol", "symbols", "to_exprs", "to_graph"]
+__all__ = [
+    "Expr", "as_expr", "closed", "constant", "next_serial", "op", "recording", "symbol", "symbols", "to_exprs",
+    "to_graph",
+]  # fmt: skip
 
 _serial = itertools.count()
 
@@ -489,6 +492,58 @@ def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequen
         keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
     }
     return graph
+
+
+def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = None) -> tuple[Graph, list[Expr]]:
+    """The graph that computes `outputs` from `inputs`, and the values from outside that it uses, its first inputs.
+
+    From outside comes what does not depend on `inputs`; with `since`, only what was made before that serial. Scalar
+    constants, and scalars spread out to arrays, are written where they are used.
+    """
+    outputs = [as_expr(x) for x in outputs]
+    inner = {x.serial for x in inputs}
+    for e in sorted(_reachable(outputs).values(), key=lambda e: e.serial):
+        if any(a.serial in inner for a in e.args):
+            inner.add(e.serial)
+
+    def comes_in(e: Expr) -> bool:
+        if e.op.name == "broadcast_to" and e.args[0].shape == ():
+            return False  # a scalar is shorter to pass
+        if e.serial in inner or (e.op.name == "constant" and e.shape == ()):
+            return False
+        return since is None or e.serial < since
+
+    found: dict[int, Expr] = {}
+    stack = [*outputs]
+    while stack:
+        e = stack.pop()
+        if e.serial not in found:
+            found[e.serial] = e
+            stack += () if comes_in(e) else e.args
+    ordered = sorted(found.values(), key=lambda e: e.serial)
+    outside = [e for e in ordered if e.serial not in inner and comes_in(e)]
+    graph, keys = Graph(), dict[int, int]()
+    names = {str(x.params["name"]) for x in inputs}
+    for k, x in enumerate((*outside, *inputs)):
+        name, params = x.name or f"c{k}", x.params
+        if k < len(outside):
+            while name in names:
+                name += "_"
+            names.add(name)
+            params = {"name": name}
+        keys[x.serial] = graph.add("input", (), params, x.type, x.origin)
+    graph.graph["inputs"] = tuple(keys.values())
+    for e in ordered:
+        if e.serial not in keys:
+            args = [keys[a.serial] for a in e.args]
+            keys[e.serial] = graph.add(e.op.name, args, e.params, e.type, e.origin, commutative=e.op.commutative)
+    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
+    return graph, outside
+
+
+def next_serial() -> int:
+    """A number that lies between the serials of what was made before and what will be."""
+    return next(_serial)
 
 
 def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
