@@ -27,6 +27,15 @@ from .trace import constant as constant
 from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
+from .transforms import grad as grad
+from .transforms import hessian as hessian
+from .transforms import hvp as hvp
+from .transforms import jacfwd as jacfwd
+from .transforms import jacobian as jacobian
+from .transforms import jacrev as jacrev
+from .transforms import jvp as jvp
+from .transforms import value_and_grad as value_and_grad
+from .transforms import vjp as vjp
 from .types import BOOL as bool
 from .types import FLOAT32 as float32
 from .types import FLOAT64 as float64

@@ -1,11 +1,12 @@
 """Reverse mode: from a graph to the graph that also computes the gradient of its one scalar output.
 
 In: a graph and the inputs to differentiate by. Out: the joint graph: outputs are the value, then one cotangent for
-each input asked for, and `graph.cotangents` tells which node holds the cotangent of which. Guarantees: only nodes
-between the inputs and the output get cotangents; a gradient that is structurally zero is a constant of zeros.
+each input asked for, and `graph.cotangents` tells which node holds the cotangent of which. `pull` takes cotangents of
+any number of outputs of any shape instead of the 1 of a scalar. Guarantees: only nodes between the inputs and the
+outputs get cotangents; what is structurally zero is None, and a constant of zeros in a graph.
 
-The walk is backpropagation as on the blackboard: start with 1 at the output, go back through the nodes, ask each op's
-rule what its operands receive, and add up what arrives at each value.
+The walk is backpropagation as on the blackboard: start with the cotangents of the outputs, go back through the nodes,
+ask each op's rule what its operands receive, and add up what arrives at each value.
 
 A `where` passes its cotangent whole to both branches, and remembers with it under which condition it counts. The choice
 is made where a branch joins the rest of the function: `where(c, share, 0)` there is 0 also when the rules of the branch
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .adjoint_regions import Reverse, activity, ready, reverse
 from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import broadcast_to, scatter, where
@@ -27,10 +29,10 @@ from .origin import Origin
 from .passes.expand import expand_underivable
 from .passes.stabilise import stabilise
 from .registry import lookup
-from .trace import Expr, constant, input_symbols, recording, to_exprs, to_graph
+from .trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
 from .types import Type, format_shape
 
-__all__ = ["adjoint", "gradient"]
+__all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "zeros"]
 
 _DEEPEST = 16  # choices within choices that wait; beyond it, they are made early
 
@@ -51,56 +53,124 @@ class _Share:
     under: tuple[_Choice, ...] = ()
 
 
+@dataclass(frozen=True)
+class Pulled:
+    """What reverse mode gives: the cotangent of each input asked for (None for a structural zero), and of all nodes."""
+
+    gradients: list[Expr | None]
+    cotangents: Mapping[int, Expr]
+
+
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     """The joint graph of `graph`'s scalar output and its gradient with respect to the input keys `wrt`."""
     (root,) = graph.outputs
     if graph.nodes[root]["shape"] != ():
         raise DerivativeError(
             f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce "
-            'it first (gs.sum, gs.mean), or ask for derivatives=("value",)'
+            'it first (gs.sum, gs.mean), or ask for derivatives=("jacobian",) or ("vjp",)'
         )
+    graph, plans = ready(graph, activity(graph, wrt), pull)
     with recording() as state:
         values = to_exprs(graph)
-        active = _active(graph, wrt)
-        wild = _wild(graph, active)
-        conditions: dict[int, Expr] = {}
-        arriving = {root: [_Share(constant(1.0, values[root].dtype))]} if root in active else {}
-        cotangents: dict[int, Expr] = {}
-        steep: set[int] = set()  # whose cotangent may be infinite
-        for key in sorted(active, reverse=True):
-            if key not in arriving:
-                continue
-            node = graph.node(key)
-            state.origin = _origin(node).unnamed()
-            found = arriving.pop(key)
-            under = _kept(node, found, conditions) if key in wild or _forwards(node, active) else ()
-            g = _chosen([replace(s, under=tuple(c for c in s.under if c not in under)) for s in found], conditions)
-            if not under:
-                cotangents[key] = g
-            if g.origin.role == "cotangent" and g.origin.name is None:
-                g.origin = replace(g.origin, name=_origin(node).name)
-            flat = lookup(node.op).flat
-            if flat is not None and key in steep:
-                g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
-            if key in steep or not _tame(graph, node):
-                steep.update(node.args)
-            for operand, share in zip(node.args, _shares(node, g, values), strict=True):
-                if share is not None and operand in active:
-                    arriving.setdefault(operand, []).append(_Share(share, under))
-            if lookup(node.op).choice:
-                condition = _scalar_if_broadcast(values[node.args[0]])
-                conditions[condition.serial] = condition
-                for operand, holds in zip(node.args[1:], (True, False), strict=True):
-                    if operand in active:
-                        waiting = _Share(g, (*under, _Choice(condition.serial, holds)))
-                        arriving.setdefault(operand, []).append(waiting)
-        gradients = [cotangents[key] if key in cotangents else _zero(values[key].type) for key in wrt]
-    pairs = [(values[key], g) for key, g in cotangents.items()]
+        found = pull(graph, values, [constant(1.0, values[root].dtype)], wrt, state, plans)
+        gradients = [zeros(graph.node(k).type) if g is None else g for k, g in zip(wrt, found.gradients, strict=True)]
+    pairs = [(values[key], g) for key, g in found.cotangents.items()]
     return to_graph([values[k] for k in graph.inputs], [values[root], *gradients], pairs)
 
 
-def _zero(type: Type) -> Expr:
-    """A gradient that is structurally zero."""
+def pull(
+    graph: Graph,
+    values: Sequence[Expr],
+    seeds: Sequence[Expr | None],
+    wrt: Sequence[int],
+    state: Recording,
+    plans: Mapping[int, Reverse],
+) -> Pulled:
+    """The cotangents of the inputs `wrt`, given those of the outputs.
+
+    `values` are the nodes of `graph` as expressions, and `seeds` the outputs' cotangents; None is a structural zero.
+    `plans` are the ways back through its loops, which `ready` made. It runs inside `recording() as state`.
+    """
+    active = activity(graph, wrt)
+    results: dict[int, dict[int, Expr]] = {}  # cotangents of the results of loops and branches
+    wild = _wild(graph, active)
+    conditions: dict[int, Expr] = {}
+    arriving: dict[int, list[_Share]] = {}
+    for key, seed in zip(graph.outputs, seeds, strict=True):
+        if seed is not None and key in active:
+            arriving.setdefault(key, []).append(_Share(seed))
+    cotangents: dict[int, Expr] = {}
+    steep: set[int] = set()  # whose cotangent may be infinite
+    for key in sorted(active, reverse=True):
+        node = graph.node(key)
+        if key in results:
+            state.origin = _origin(node).unnamed()
+            back = reverse(node, plans.get(key), results.pop(key), values, active, pull)
+            for operand, share in zip(node.args, back, strict=True):
+                if share is not None and operand in active:
+                    arriving.setdefault(operand, []).append(_Share(share))
+            steep.update(node.args)
+        if key not in arriving:
+            continue
+        state.origin = _origin(node).unnamed()
+        found = arriving.pop(key)
+        under = _kept(node, found, conditions) if key in wild or _forwards(node, active) else ()
+        g = _chosen([replace(s, under=tuple(c for c in s.under if c not in under)) for s in found], conditions)
+        if not under:
+            cotangents[key] = g
+        if g.origin.role == "cotangent" and g.origin.name is None:
+            g.origin = replace(g.origin, name=_origin(node).name)
+        if lookup(node.op).kind == "part":
+            results.setdefault(node.args[0], {})[node.params["index"]] = g
+            continue
+        flat = lookup(node.op).flat
+        if flat is not None and key in steep:
+            g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
+        if key in steep or not tame(node):
+            steep.update(node.args)
+        for operand, share in zip(node.args, _shares(node, g, values), strict=True):
+            if share is not None and operand in active:
+                arriving.setdefault(operand, []).append(_Share(share, under))
+        if lookup(node.op).choice:
+            condition = _scalar_if_broadcast(values[node.args[0]])
+            conditions[condition.serial] = condition
+            for operand, holds in zip(node.args[1:], (True, False), strict=True):
+                if operand in active:
+                    waiting = _Share(g, (*under, _Choice(condition.serial, holds)))
+                    arriving.setdefault(operand, []).append(waiting)
+    return Pulled([cotangents.get(key) for key in wrt], cotangents)
+
+
+def pulled(
+    outputs: Sequence[Expr],
+    seeds: Sequence[Expr | None],
+    wrt: Sequence[Expr],
+    at: Sequence[Expr] | None = None,
+    *,
+    stabilize: bool = False,
+) -> tuple[list[Expr], list[Expr | None]]:
+    """Reverse mode on expressions: the outputs, and the cotangents of `wrt` given those of `outputs`.
+
+    With `at`, these values stand for those of `wrt` in both. What does not depend on `wrt` is not looked into.
+    """
+    graph, around = derivable(outputs, wrt, stabilize)
+    graph, plans = ready(graph, activity(graph, graph.inputs[: len(wrt)]), pull)
+    with recording() as state:
+        values = to_exprs(graph, [*(wrt if at is None else at), *around])
+        found = pull(graph, values, seeds, graph.inputs[: len(wrt)], state, plans)
+    return [values[k] for k in graph.outputs], found.gradients
+
+
+def derivable(outputs: Sequence[Expr], wrt: Sequence[Expr], stabilize: bool) -> tuple[Graph, list[Expr]]:
+    """The graph from `wrt` to `outputs` in ops that have rules, in stable forms if wished, and what else it reads."""
+    graph, around = between(outputs, wrt)
+    if stabilize:
+        graph, _ = stabilise(graph)
+    return expand_underivable(graph), around
+
+
+def zeros(type: Type) -> Expr:
+    """The numbers of a structural zero."""
     zero = constant(0.0, type.dtype)
     return broadcast_to(zero, type.shape) if type.shape else zero
 
@@ -121,22 +191,13 @@ def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> li
     return [exprs[k] for k in joint.outputs[1:]]
 
 
-def _active(graph: Graph, wrt: Sequence[int]) -> set[int]:
-    """The nodes that depend on an input of `wrt`: only they need cotangents."""
-    active = set(wrt)
-    for n in graph.ordered():
-        if any(a in active for a in n.args) and n.type.dtype.kind == "float":
-            active.add(n.key)
-    return active
-
-
 def _origin(node: Node) -> Origin:
     name = node.params["name"] if node.op == "input" else node.origin.name
     prefix = "dd_" if node.origin.role == "cotangent" else "d_"
     return replace(node.origin, name=name and prefix + name.removeprefix("d_"), role="cotangent", rule=node.op)
 
 
-def _shares(node: Node, g: Expr, values: list[Expr]) -> tuple[Expr | None, ...]:
+def _shares(node: Node, g: Expr, values: Sequence[Expr]) -> tuple[Expr | None, ...]:
     """What the operands of `node` receive from its cotangent `g`, by the op's own rule."""
     op = lookup(node.op)
     if not node.args or op.choice:
@@ -157,12 +218,13 @@ def _wild(graph: Graph, active: set[int]) -> set[int]:
     """The nodes on whose way to the inputs a cotangent of 0 may meet an infinite slope."""
     wild: set[int] = set()
     for n in graph.ordered():
-        if n.key in active and (not _tame(graph, n) or any(a in wild for a in n.args)):
+        if n.key in active and (not tame(n) or any(a in wild for a in n.args)):
             wild.add(n.key)
     return wild
 
 
-def _tame(graph: Graph, node: Node) -> bool:
+def tame(node: Node) -> bool:
+    """Whether a cotangent or tangent of 0 always passes through `node` as 0."""
     op = lookup(node.op)
     return op.kind in ("leaf", "layout", "assembly") or op.tame
 
@@ -178,7 +240,7 @@ def _kept(node: Node, found: Sequence[_Share], conditions: Mapping[int, Expr]) -
     kept: list[_Choice] = []
     for choice in found[0].under:
         scalar = conditions[choice.condition].shape == ()  # other conditions choose element by element
-        through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout"))
+        through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout", "part"))
         if through and len(kept) < _DEEPEST and all(choice in s.under for s in found):
             kept.append(choice)
     return tuple(kept)

@@ -31,16 +31,21 @@ class Origin:
     """One place in the user's program.
 
     `path` finds the source text and is never printed; `file` is its last part, which is. `name` is the variable the
-    value was stored in, or None. `role` tells values from cotangents, and `rule` names the op whose derivative rule
-    made the node.
+    value was stored in, or None. `role` tells values from cotangents and tangents, and `rule` names the op whose
+    derivative rule made the node.
     """
 
     file: str = ""
     line: int = 0
     name: str | None = None
     path: str = ""
-    role: Literal["primal", "cotangent"] = "primal"
+    role: Literal["primal", "cotangent", "tangent"] = "primal"
     rule: str = ""
+
+    @property
+    def derived(self) -> bool:
+        """Whether a derivative rule made the node, so that the order of its arithmetic is nobody's wish."""
+        return self.role != "primal"
 
     def unnamed(self) -> Origin:
         """The same place without the variable's name (for the parts of a larger result)."""

@@ -146,6 +146,10 @@ class Op:
         "bool" stand alone; "any" stays as it is.
     vjp: `vjp(g, y, *xs, **params)`, cotangents of the operands as traced operators; None where no gradient flows.
         An op without a rule is differentiated through `expand`.
+    jvp: `jvp(tangents, y, *xs, **params)`, the tangent of the result from those of the operands (None where there is
+        none), for ops where it takes less than what follows from `vjp`; None where the result has no tangent.
+    linear: whether the result is linear in all floating-point operands together, so that the op on the tangents is
+        the tangent of the op. Layout and assembly always are.
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
     flat: `flat(y, *xs, **params)`, a condition: where it holds the slope is 0 by choice, as that of abs is at 0, and
         nothing passes, not even an infinite cotangent.
@@ -174,6 +178,8 @@ class Op:
     takes: str | tuple[str, ...] = "float"
     commutative: bool = False
     vjp: Callable[..., tuple[Any, ...]] | None = None
+    jvp: Callable[..., Any] | None = None
+    linear: bool = False
     tame: bool = False
     flat: Callable[..., Any] | None = None
     choice: bool = False

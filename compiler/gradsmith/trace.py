@@ -41,7 +41,8 @@ from .types import (
 )
 
 __all__ = [
-    "Expr", "as_expr", "closed", "constant", "next_serial", "op", "recording", "symbol", "symbols", "to_exprs",
+    "Expr", "Recording", "as_expr", "between", "closed", "constant", "next_serial", "op", "recording", "symbol", "symbols",
+    "to_exprs",
     "to_graph",
 ]  # fmt: skip
 
@@ -49,7 +50,7 @@ _serial = itertools.count()
 
 
 @dataclass
-class _Recording:
+class Recording:
     """What `apply` does besides making nodes, inside the compiler: share equal nodes, rewrite, set the origin."""
 
     origin: Origin = NOWHERE
@@ -57,13 +58,13 @@ class _Recording:
     rewrite: Callable[[Expr], Expr | None] | None = None
 
 
-_recording: ContextVar[_Recording | None] = ContextVar("recording", default=None)
+_recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
 
 
 @contextmanager
-def recording(rewrite: Callable[[Expr], Expr | None] | None = None) -> Iterator[_Recording]:
+def recording(rewrite: Callable[[Expr], Expr | None] | None = None) -> Iterator[Recording]:
     """While open, equal nodes are one `Expr`, and `rewrite` (an `Expr` or None for "no change") sees each new one."""
-    state = _Recording(rewrite=rewrite)
+    state = Recording(rewrite=rewrite)
     token = _recording.set(state)
     try:
         yield state
@@ -497,11 +498,12 @@ def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequen
 def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = None) -> tuple[Graph, list[Expr]]:
     """The graph that computes `outputs` from `inputs`, and the values from outside that it uses, its first inputs.
 
-    From outside comes what does not depend on `inputs`; with `since`, only what was made before that serial. Scalar
-    constants, and scalars spread out to arrays, are written where they are used.
+    `inputs` may be any expressions. From outside comes what does not depend on them; with `since`, only what was made
+    before that serial. Scalar constants, and scalars spread out to arrays, are written where they are used.
     """
     outputs = [as_expr(x) for x in outputs]
-    inner = {x.serial for x in inputs}
+    given = {x.serial for x in inputs}
+    inner = set(given)
     for e in sorted(_reachable(outputs).values(), key=lambda e: e.serial):
         if any(a.serial in inner for a in e.args):
             inner.add(e.serial)
@@ -519,20 +521,13 @@ def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = 
         e = stack.pop()
         if e.serial not in found:
             found[e.serial] = e
-            stack += () if comes_in(e) else e.args
+            stack += () if e.serial in given or comes_in(e) else e.args
     ordered = sorted(found.values(), key=lambda e: e.serial)
     outside = [e for e in ordered if e.serial not in inner and comes_in(e)]
-    graph, keys = Graph(), dict[int, int]()
-    names = {str(x.params["name"]) for x in inputs}
-    for k, x in enumerate((*outside, *inputs)):
-        name, params = x.name or f"c{k}", x.params
-        if k < len(outside):
-            while name in names:
-                name += "_"
-            names.add(name)
-            params = {"name": name}
-        keys[x.serial] = graph.add("input", (), params, x.type, x.origin)
-    graph.graph["inputs"] = tuple(keys.values())
+    graph, keys, taken = Graph(), dict[int, int](), dict[str, int]()
+    for x in (*inputs, *outside):
+        keys[x.serial] = _input(graph, x, taken)
+    graph.graph["inputs"] = tuple(keys[x.serial] for x in (*outside, *inputs))
     for e in ordered:
         if e.serial not in keys:
             args = [keys[a.serial] for a in e.args]
@@ -544,6 +539,45 @@ def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = 
 def next_serial() -> int:
     """A number that lies between the serials of what was made before and what will be."""
     return next(_serial)
+
+
+def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, list[Expr]]:
+    """The graph of what depends on `inputs` on the way to `outputs`, and the other values that it reads.
+
+    These follow `inputs` as inputs of the graph, whatever they are computed from; constants stand in the graph.
+    """
+    needed = sorted(_reachable(outputs).values(), key=lambda e: e.serial)
+    graph, keys, active = Graph(), dict[int, int](), {x.serial for x in inputs}
+    taken: dict[str, int] = {}
+    for x in inputs:
+        keys[x.serial] = _input(graph, x, taken)
+    around: list[Expr] = []
+    read = {x.serial for x in outputs}
+    for x in needed:
+        if x.serial not in active and any(a.serial in active for a in x.args):
+            active.add(x.serial)
+            read.update(a.serial for a in x.args)
+    for x in needed:
+        if x.serial in keys or (x.serial not in active and x.serial not in read):
+            continue
+        if x.serial in active or x.op.name == "constant":
+            args = [keys[a.serial] for a in x.args]
+            keys[x.serial] = graph.add(x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative)
+        else:
+            keys[x.serial] = _input(graph, x, taken)
+            around.append(x)
+    graph.graph["inputs"] = tuple(keys[x.serial] for x in (*inputs, *around))
+    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
+    graph.graph["cotangents"] = {}
+    return graph, around
+
+
+def _input(graph: Graph, x: Expr, taken: dict[str, int]) -> int:
+    """An input node for `x`, whose name no other has: nodes of one name would be one."""
+    wish = x.name or x.op.name
+    number = taken[wish] = taken.get(wish, 0) + 1
+    params = {"name": wish if number == 1 else f"{wish} {number}"}  # no identifier, so never a name of another value
+    return graph.add("input", (), params, x.type, x.origin)
 
 
 def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:

@@ -145,15 +145,18 @@ def annotated(
     return result
 
 
+_WAYS = {"cotangent": "backward", "tangent": "forward"}
+
+
 def _comment(origin: Origin, rules: Sequence[str]) -> str:
     place = f"{origin}  {statement_text(origin)}".strip() if origin.line else ""
     if origin.role == "primal":
         return place
     if not place:
-        return "gradient"
+        return "gradient" if origin.role == "cotangent" else "derivative"
     rules = [r for r in rules if r not in ("input", "constant")]
     named = f" ({', '.join(rules)})" if rules else ""
-    text = f"backward{named} of {place}"
+    text = f"{_WAYS[origin.role]}{named} of {place}"
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 

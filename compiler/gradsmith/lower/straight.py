@@ -234,7 +234,7 @@ def _inline(n: Node, planned: Plan, text: Text, spelled_out: set[int]) -> bool:
 def _wish(n: Node, planned: Plan, owner: Text | None) -> str | None:
     """The output's name, `d_` and the name of the value it is the cotangent of, or the user's name."""
     output = planned.outputs.get(n.key)
-    if output is not None and (n.origin.name is None or n.origin.role == "cotangent"):
+    if output is not None and (n.origin.name is None or n.origin.derived):
         return output
     return f"d_{owner.text}" if owner is not None and owner.text.isidentifier() else n.origin.name
 

@@ -96,7 +96,7 @@ def _body_types(body: Graph) -> list[Type]:
 
 
 def _input_names(body: Graph, places: Sequence[int]) -> list[str]:
-    return [str(body.node(body.inputs[k]).params["name"]) for k in places]
+    return [str(body.node(body.inputs[k]).params["name"]).split()[0] for k in places]
 
 
 def _scan(writer: Writer, n: Node, operands: Sequence[Text], wishes: Mapping[int, str | None]) -> Any:

@@ -60,6 +60,7 @@ _astype: Traced = op(
     kind="elementwise",
     takes="any",
     tame=True,
+    linear=True,
     infer=lambda x, dtype: Type(x.shape, dtype),
     vjp=lambda g, y, x, dtype: (_astype(g, dtype=x.dtype) if y.dtype.kind == x.dtype.kind == "float" else None,),
     cells={"python": _python, "python.ieee": _python_ieee, "numpy": _numpy, "c": _c},

@@ -87,6 +87,7 @@ _sum: Traced = _scan(
     "cumulative_sum", np.cumsum, "cumsum", _SAMPLES,
     structure=Scan(("add",), -0.0),  # -0 + x is x, also where x is -0
     tame=True,
+    linear=True,
     vjp=lambda g, y, x, axis, reverse: (_sum(g, axis=axis, reverse=not reverse),),
     cost=lambda y, *_, **__: {"add": y.size},
     symbol="cumsum",

@@ -116,13 +116,13 @@ def _torch_reduce(torch: Any, name: str, x: Any, axis: Axes, keepdims: bool) -> 
 
 
 sum = _reduction(
-    "sum", np.sum, "sum", infer=_infer, tame=True, takes="number", widens=True,
+    "sum", np.sum, "sum", infer=_infer, tame=True, linear=True, takes="number", widens=True,
     structure=Reduction("add", 0.0), cost=_combining("add"),
     vjp=lambda g, y, x, axis, keepdims: (_spread(g, x, axis),), symbol="Σ", slope="1 for every element",
     doc="Sum of elements over axes.",
 )  # fmt: skip
 mean = _reduction(
-    "mean", np.mean, "mean", infer=_infer_nonempty, tame=True,
+    "mean", np.mean, "mean", infer=_infer_nonempty, tame=True, linear=True,
     vjp=lambda g, y, x, axis, keepdims: (_spread(g / float(_count(x, axis)), x, axis),),
     expand=lambda x, axis, keepdims: sum(x, axis, keepdims) / float(_count(x, axis)),
     cost=lambda y, x, **_: {"add": x.size - y.size, "div": y.size}, symbol="mean", slope="1/n for every element",

@@ -28,7 +28,7 @@ def filling(e: Expr) -> Expr | None:
 
 
 def _ours(e: Expr) -> bool:
-    return e.origin.role == "cotangent"
+    return e.origin.derived
 
 
 def _static(e: Expr) -> bool:

@@ -28,7 +28,7 @@ def hoist(graph: Graph) -> Graph:
     uses = Counter(a for n in graph.ordered() for a in n.args) + Counter(graph.outputs)
     found: dict[int, Callable[[Sequence[Expr]], Expr]] = {}
     for n in graph.ordered():
-        if n.op in _LAWS and n.origin.role == "cotangent" and uses[n.args[0]] == 1:
+        if n.op in _LAWS and n.origin.derived and uses[n.args[0]] == 1:
             hoisted = _LAWS[n.op](graph, n, graph.node(n.args[0]))
             if hoisted is not None:
                 found[n.key] = hoisted
@@ -38,7 +38,7 @@ def hoist(graph: Graph) -> Graph:
 
 
 def _from_sum(graph: Graph, n: Node, inner: Node) -> Callable[[Sequence[Expr]], Expr] | None:
-    if inner.op != "mul" or inner.origin.role != "cotangent" or inner.type.shape == n.type.shape:
+    if inner.op != "mul" or not inner.origin.derived or inner.type.shape == n.type.shape:
         return None
     for scaled, rest in (inner.args, inner.args[::-1]):
         filled = graph.node(scaled)
@@ -49,7 +49,7 @@ def _from_sum(graph: Graph, n: Node, inner: Node) -> Callable[[Sequence[Expr]], 
 
 def _from_transpose(graph: Graph, n: Node, inner: Node) -> Callable[[Sequence[Expr]], Expr] | None:
     operands = [graph.node(a) for a in inner.args]
-    if inner.op != "matmul" or inner.origin.role != "cotangent" or any(len(a.type.shape) != 2 for a in operands):
+    if inner.op != "matmul" or not inner.origin.derived or any(len(a.type.shape) != 2 for a in operands):
         return None
     if all(a.op != "transpose" for a in operands):
         return None

@@ -40,7 +40,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     writes = written_by_all(target) if target.strict else target.writes
     # NumPy takes less time for one call than for several with fewer operations
     shares = target.strict or target.lowering != "array"
-    rules = {n.origin.rule for n in graph.ordered() if n.origin.role == "cotangent"}
+    rules = {n.origin.rule for n in graph.ordered() if n.origin.derived}
 
     def spelled_out(op: Op) -> bool:
         return not writes(op) or (shares and op.expands_in_rule and op.name in rules)

@@ -17,13 +17,17 @@ from ..trace import Expr, constant
 
 __all__ = ["multiplied_out"]
 
-_LARGEST = {"primal": 4, "cotangent": 16}  # roundings, and one
+_LARGEST, _LARGEST_DERIVED = 4, 16  # roundings, and one
 
 
 def multiplied_out(e: Expr, x: Expr, exponent: float) -> Expr | None:
     """`x**exponent` without `pow`, or None where that is less accurate."""
     n = abs(exponent)
-    if n + (exponent < 0) > _LARGEST[e.origin.role] or 2 * n != math.floor(2 * n) or (n % 1 and n > 2):
+    if (
+        n + (exponent < 0) > (_LARGEST_DERIVED if e.origin.derived else _LARGEST)
+        or 2 * n != math.floor(2 * n)
+        or (n % 1 and n > 2)
+    ):
         return None
     if n == 0:
         return broadcast_to(constant(1.0, e.dtype), e.shape)  # also for x = 0, inf and NaN

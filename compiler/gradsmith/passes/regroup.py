@@ -123,7 +123,7 @@ class _Planner:
         taken: set[int] = set()  # parts of what has been looked at
         for key in sorted(self.nodes, reverse=True):
             n = self.nodes[key]
-            if key in taken or n.origin.role != "cotangent" or n.op not in _ROOTS:
+            if key in taken or not n.origin.derived or n.op not in _ROOTS:
                 continue
             summands, inside = self._summands(key)
             taken |= inside
@@ -158,12 +158,12 @@ class _Planner:
 
     def _ours(self, key: int) -> bool:
         n = self.nodes[key]
-        return self.uses[key] == 1 and n.origin.role == "cotangent" and n.origin.name is None
+        return self.uses[key] == 1 and n.origin.derived and n.origin.name is None
 
     def _term(self, root: int) -> tuple[_Term, int]:
         """A node as a product, taken apart along its left operands, and how many operations that product takes."""
         n = self.nodes[root]
-        if n.origin.role != "cotangent" or n.op not in ("mul", "div", "neg"):
+        if not n.origin.derived or n.op not in ("mul", "div", "neg"):
             return self._atom(root), 0
         found: list[_Factor] = []
         numbers: list[float] = []

@@ -36,14 +36,14 @@ def sharing() -> Rule:
     def rewrite(e: Expr) -> Expr | None:
         if e.op.name != "mul":
             return None
-        if e.origin.role != "cotangent":
+        if not e.origin.derived:
             for c, s in (e.args, e.args[::-1]):
                 n = _constant(c)
                 if n is not None:
                     products.setdefault(s.serial, []).append((n, e))
             return None
         for outer, s in (e.args, e.args[::-1]):
-            if outer.op.name == "mul" and outer.origin.role == "cotangent":
+            if outer.op.name == "mul" and outer.origin.derived:
                 for g, c in (outer.args, outer.args[::-1]):
                     for m, shared in products.get(s.serial, ()):
                         k = _exact_ratio(_constant(c), m)

@@ -29,7 +29,7 @@ def share_reciprocals(graph: Graph) -> Graph:
     """`graph` with the chain rule's divisions by one value turned into products with its reciprocal."""
     quotients: dict[int, list[Node]] = {}  # denominator -> the quotients
     for n in graph.ordered():
-        if n.op == "div" and n.origin.role == "cotangent":
+        if n.op == "div" and n.origin.derived:
             quotients.setdefault(_value(graph, n.args[1]).key, []).append(n)
     denominators = {
         n.key: d

@@ -119,8 +119,7 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
     if not found:
         return graph, Rewrites()
     return stable, Rewrites(
-        Rewrite(law, at.file, at.line, statement_text(at), times, at.role == "cotangent")
-        for (law, at), times in found.items()
+        Rewrite(law, at.file, at.line, statement_text(at), times, at.derived) for (law, at), times in found.items()
     )
 
 

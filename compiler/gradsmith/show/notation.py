@@ -45,7 +45,7 @@ def names(graph: Graph) -> dict[int, str]:
         elif n.origin.role == "cotangent" and owners.get(n.key) in found:
             found[n.key] = _cotangent(graph.node(owners[n.key]), found[owners[n.key]])
         else:
-            kind = "c" if n.op == "constant" else "t" if n.origin.role == "cotangent" else "v"
+            kind = "c" if n.op == "constant" else "t" if n.origin.derived else "v"
             counts[kind] += 1
             found[n.key] = _fresh(n.origin.name or f"{kind}{counts[kind]}", taken)
         taken |= {found[n.key], _cotangent(n, found[n.key])}

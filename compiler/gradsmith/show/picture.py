@@ -88,7 +88,7 @@ def picture_of(graph: Graph, point: Mapping[str, Any] | None, title: str | None,
     constants = {k for k in scene.shown if literal(graph, k) is not None or graph.nodes[k]["op"] == "constant"}
     boxes, circles, small, arrows = [], [], [], []
     for n in map(graph.node, sorted(scene.shown)):
-        role = n.origin.role
+        role = "cotangent" if n.origin.derived else "primal"  # two palettes
         if n.key not in constants or n.key in scene.results:
             boxes.append(Box(f"n{n.key}", _cells(scene, n, called), role, n.key in scene.results))
         if n.key in constants or not n.args:

@@ -228,5 +228,5 @@ def _differ(given: Any, true: Any) -> Any:
 
 
 def _fault(graph: Graph, n: Node, operand: int, given: float, true: float, at: tuple[float, ...]) -> Fault:
-    inside = n.origin.rule if n.origin.role == "cotangent" else ""
+    inside = n.origin.rule if n.origin.derived else ""
     return Fault(n.op, operand, len(n.args), given, true, at, inside, described(n.origin))

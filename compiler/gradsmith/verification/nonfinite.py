@@ -45,7 +45,7 @@ class Birth:
     name: str
     formula: str
     operands: tuple[tuple[str, str], ...]
-    role: Literal["input", "value", "cotangent"]
+    role: Literal["input", "value", "cotangent", "tangent"]
     rule: str
     receiver: str
     place: str
@@ -58,9 +58,9 @@ class Birth:
         lines = [
             f"{self.op} gives {self.value!r}: {self.name}{at} = {self.formula}" + (f" with {given}" if given else "")
         ]
-        if self.role == "cotangent":
+        if self.role in ("cotangent", "tangent"):
             receiver = f", on the way to {self.receiver}" if self.receiver not in ("", self.name) else ""
-            lines.append(f"in the derivative rule of op {self.rule!r}{receiver}" if self.rule else "in the gradient")
+            lines.append(f"in the derivative rule of op {self.rule!r}{receiver}" if self.rule else "in the derivative")
         return "\n".join([*lines, *([self.place] if self.place else [])])
 
 
