@@ -20,10 +20,9 @@ from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import broadcast_to
 from .ops.control import part
-from .origin import Origin
 from .passes.regions import depends
 from .registry import lookup
-from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs
+from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
 from .types import Bundle, Type
 
 __all__ = ["Reverse", "collected", "ready", "reverse"]
@@ -137,16 +136,15 @@ def _extended(
         outputs += [total + found[k] for k, total in zip(summed, sums, strict=True)]
         xs = tuple(k for k in wrt if k >= consts + carries and found[k] is not None)
         outputs += [found[k] for k in xs]
-        stored = _to_store(outputs, extended, values, symbols, loop)
         elements = tuple(k for k in range(consts + carries, len(symbols)))
-        taken = [values[k] for k in stored]
-        inputs = [*(seeds[k] for k in state), *sums, *taken, *(symbols[k] for k in elements), *(seeds[k] for k in ys)]
-        back, outside = closed(inputs, outputs)
-    results = len(n.type.types)  # type: ignore[attr-defined]
-    stacks = [extended.node(k).type for k in stored]
-    more = [Type((loop.length, *t.shape), t.dtype) for t in stacks]
-    longer = extended.rooted([*extended.outputs[: len(body.outputs)], *stored])
+        stored = _to_store(outputs, symbols, [*seeds.values(), *sums], loop)
+        given_back = [*(seeds[k] for k in state), *sums]
+        at_step = [*stored, *(symbols[k] for k in elements), *(seeds[k] for k in ys)]
+        back, outside = closed([*given_back, *at_step], outputs)
+        longer = to_graph(symbols, [*(values[k] for k in extended.outputs), *stored])
     assert isinstance(n.type, Bundle)
+    results = len(n.type.types)
+    more = [Type((loop.length, *x.type.shape), x.type.dtype) for x in stored]
     plan = Reverse(
         back, tuple(symbols[:consts]), tuple(outside), state, summed,
         tuple(range(results, results + len(stored))), elements, ys, xs,
@@ -219,44 +217,51 @@ def _zeros(type: Type) -> Expr:
     return broadcast_to(zero, type.shape) if type.shape else zero
 
 
-def _to_store(
-    outputs: Sequence[Expr], body: Graph, values: Sequence[Expr], symbols: Sequence[Expr], loop: _Loop
-) -> list[int]:
-    """Keys of the body's values that the way back reads and that cannot be had cheaply."""
-    keys: dict[int, int] = {}
-    for key, value in enumerate(values):
-        keys.setdefault(value.serial, key)
-    free = {x.serial for k, x in enumerate(symbols) if not loop.consts <= k < loop.consts + loop.carries}
-    varying = {x.serial for x in symbols[loop.consts :]}
-    for n in body.ordered():
-        if any(values[a].serial in varying for a in n.args):
-            varying.add(values[n.key].serial)
-    found: list[int] = []
-    seen: set[int] = set()
-    stack = [*outputs]
+def _to_store(outputs: Sequence[Expr], symbols: Sequence[Expr], cotangents: Sequence[Expr], loop: _Loop) -> list[Expr]:
+    """What the way back reads of a step, apart from cotangents, and cannot have cheaply."""
+    inside = sorted(_below(outputs), key=lambda e: e.serial)
+    backward, varying = {x.serial for x in cotangents}, {x.serial for x in symbols[loop.consts :]}
+    for e in inside:
+        for kind in (backward, varying):
+            if any(a.serial in kind for a in e.args):
+                kind.add(e.serial)
+    state = {x.serial for x in symbols[loop.consts : loop.consts + loop.carries]}
+    found: dict[int, Expr] = {}
+    stack, seen = [*outputs], set[int]()
     while stack:
         e = stack.pop()
         if e.serial in seen:
             continue
         seen.add(e.serial)
-        key = keys.get(e.serial)
-        if key is not None and e.serial in varying and e.serial not in free:
-            carried = e.op.name == "input"
-            if carried or (not loop.checkpoint and _costly(e)):
-                found.append(key)
-                continue
-        stack += e.args
-    return sorted(found)
+        forward = e.serial in varying and e.serial not in backward
+        if e.serial in state or (forward and not loop.checkpoint and _costly(e)):
+            found[e.serial] = e
+        else:
+            stack += e.args
+    return sorted(found.values(), key=lambda e: e.serial)
+
+
+def _below(outputs: Sequence[Expr]) -> list[Expr]:
+    """All that `outputs` are computed from, and they themselves."""
+    found = {x.serial: x for x in outputs}
+    stack = [*found.values()]
+    while stack:
+        for a in stack.pop().args:
+            if a.serial not in found:
+                found[a.serial] = a
+                stack.append(a)
+    return [*found.values()]
 
 
 def _costly(e: Expr) -> bool:
     """Whether a value is worth its place in memory: the result of a call, of a sum, or of a loop."""
     if e.op.kind == "elementwise":
-        return e.dtype.kind == "float" and _CALL.search(str(e.op.cells.get("c", ""))) is not None
+        cell = e.op.cells.get("c", "f(x)")  # what has none is made of others
+        return e.dtype.kind == "float" and _CALL.search(str(cell)) is not None
     return e.op.kind not in ("leaf", "layout", "assembly", "region")
 
 
-# --- the way back -------------------------------------------------------------------------------------------------------
+# --- the way back -----------------------------------------------------------------------------------------------------
 
 
 def collected(found: Mapping[int, Expr], node: Node) -> list[Expr | None]:
@@ -322,7 +327,6 @@ def _branch_back(
     """The branch of the two adjoints: only that of the side taken is computed."""
     operands = [values[a] for a in node.args]
     wrt = [k for k, a in enumerate(node.args) if k and a in active and operands[k].dtype.kind == "float"]
-    sides: list[tuple[Graph, list[Expr]]] = []
     with recording() as recorded:
         symbols = [Expr(lookup("input"), (), {"name": x.name or f"x{k}"}, x.type) for k, x in enumerate(operands[1:])]
         seeds = {k: Expr(lookup("input"), (), {"name": f"g{k}"}, g.type) for k, g in found.items()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .graph import Graph
+from .passes.regions import has_regions, pruned
 from .registry import Region, lookup
 
 __all__ = ["ARITHMETIC", "Cost", "count"]
@@ -46,6 +47,9 @@ class Cost:
 
 def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
     """Operations needed for `outputs`, by kind, in the order in which they first occur."""
+    if has_regions(graph):
+        graph = pruned(graph, [*outputs])
+        outputs = graph.outputs
     nodes = list(graph.ordered())
     needed = set(outputs)
     for n in reversed(nodes):

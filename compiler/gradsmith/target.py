@@ -28,12 +28,12 @@ _LOADERS = ("python", "c")
 _KINDS: Mapping[str, type] = {
     "description": str, "lowering": str, "comment": str, "reserved": list, "precedence": list, "literals": dict,
     "syntax": dict, "files": dict, "types": dict, "float32": dict, "cells": dict, "support": dict, "twin": str,
-    "loader": str, "library": list,
+    "loader": str, "library": list, "helpers": dict, "loops": dict, "longest": int,
 }  # fmt: skip
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
-_KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
-_OPTIONAL = ("types", "float32", "cells", "support", "twin", "loader", "library")
+_KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table", int: "a number"}
+_OPTIONAL = ("types", "float32", "cells", "support", "twin", "loader", "library", "helpers", "loops", "longest")
 
 
 class _Pattern(str):
@@ -86,6 +86,9 @@ class Target:
     twin: str = ""
     loader: str = ""
     library: frozenset[str] = frozenset()  # functions that may be declared beside ours, so that ours have other names
+    helpers: Mapping[str, str] = field(default_factory=dict)  # code that statements of a pattern of this name call
+    loops: Mapping[str, str] = field(default_factory=dict)  # the syntax of loops, if it has both: see `form`
+    longest: int = 0  # statements of straight-line code, beyond which loops are written
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
 
     def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
@@ -102,6 +105,11 @@ class Target:
                 return op.cells[f"{self.name}.{key}"]
         cell = self.cells.get(op.name, op.cells.get(self.name))
         return self._narrowed(cell) if dtype == FLOAT32 and self.float32 and isinstance(cell, str) else cell
+
+    @property
+    def returns(self) -> bool:
+        """Whether functions return their results and make their buffers, and have no parameters for them."""
+        return "output" not in self.syntax
 
     def _narrowed(self, cell: str) -> str:
         """A cell of double arithmetic as one of float arithmetic."""
@@ -176,6 +184,8 @@ def _load(folder: Path) -> Target:
     fields["precedence"] = tuple(tuple(level.split()) for level in manifest["precedence"])
     fields["literals"] = _Table(folder.name, "literals", manifest["literals"])
     fields["syntax"] = _Table(folder.name, "syntax", manifest["syntax"])
+    if "loops" in manifest:
+        fields["loops"] = _Table(folder.name, "loops", manifest["syntax"] | manifest["loops"])
     return Target(name=folder.name, folder=folder, **fields)
 
 

@@ -41,9 +41,8 @@ from .types import (
 )
 
 __all__ = [
-    "Expr", "Recording", "as_expr", "between", "closed", "constant", "next_serial", "op", "recording", "symbol", "symbols",
-    "to_exprs",
-    "to_graph",
+    "Expr", "Recording", "as_expr", "between", "closed", "constant", "next_serial", "op", "recording", "symbol",
+    "symbols", "to_exprs", "to_graph",
 ]  # fmt: skip
 
 _serial = itertools.count()

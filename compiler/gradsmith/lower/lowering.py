@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from .._version import __version__
 from ..graph import Graph
+from ..passes.regions import has_regions, pruned
 from ..program import Argument, Function, Program, SelfTest, Work
 from ..registry import Op, lookup
 from ..target import Target
@@ -21,8 +22,9 @@ from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
-from .statements import Body, Group, support_of, working_dtype
+from .statements import Body, Group, support_of, with_inner, working_dtype
 from .straight import Tables, straight
+from .tables import FlatTables
 
 __all__ = ["Signature", "argument", "lower"]
 
@@ -68,17 +70,27 @@ def lower(
     twin_ops: dict[tuple[str, DType], Op] = {}
     main = _main_dtype(graph)
     tables = Tables(graph, names, target) if target.lowering == "array" else None
+    flat_tables = FlatTables(target)
+    helpers: dict[str, None] = {}
+    whole = graph
+
+    def written(wanted: Sequence[Group], twin: bool = False) -> Body:
+        inputs = signature.inputs
+        graph, wanted = _alone(whole, wanted)
+        if target.lowering == "loops":
+            known = flat_tables if flat_tables.of_file else FlatTables(target)
+            return loops(graph, wanted, inputs, target, names.copy(), known, main, twin=twin)
+        return straight(graph, wanted, inputs, target, names.copy(), tables, twin=twin)
+
     for kind in derivatives:
         wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
-        if target.lowering == "loops":
-            body = loops(graph, wanted, signature.inputs, target, names.copy(), main)
-        else:
-            body = straight(graph, wanted, signature.inputs, target, names.copy(), tables)
+        body = written(wanted)
         function = _function(functions_names[kind], kind, body, signature, target, main)
         functions.append(function)
         ops.update(body.ops)
+        helpers.update(body.helpers)
         if target.twin and body.may_raise:
-            twin = straight(graph, wanted, signature.inputs, target, names.copy(), tables, twin=True)
+            twin = written(wanted, twin=True)
             twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target, main))
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
@@ -93,11 +105,11 @@ def lower(
         inputs=signature.inputs,
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in graph.ordered()) else (),
+        includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in with_inner(graph)) else (),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
-        support=tuple(support),
+        support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
         twin_support=tuple(twin_support),
-        constants=tuple(tables.lines() if tables else ()),
+        constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
         dtype=main.name,
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work]),
@@ -108,9 +120,18 @@ def lower(
     )
 
 
+def _alone(graph: Graph, wanted: Sequence[Group]) -> tuple[Graph, Sequence[Group]]:
+    """`graph` whose loops compute what is `wanted` alone: a value needs nothing that only its gradient reads."""
+    if not has_regions(graph):
+        return graph, wanted
+    cut = pruned(graph, [key for g in wanted for key in g.keys])
+    keys = iter(cut.outputs)
+    return cut, [replace(g, keys=tuple(next(keys) for _ in g.keys)) for g in wanted]
+
+
 def _legal(signature: Signature, names: Names, target: Target) -> Signature:
     """The signature with names that the target allows, all different where outputs are parameters too."""
-    if target.lowering == "loops":
+    if not target.returns:
         for end in ("", "_bool", "_f32", "_i32", "_i64"):
             names.fresh(f"work{end}")
     inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
@@ -145,14 +166,15 @@ _DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
-    ops = dict.fromkeys((n.op, working_dtype(graph, n)) for n in graph.ordered())
+    ops = dict.fromkeys((n.op, working_dtype(graph, n)) for n in with_inner(graph))
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
+    texts += target.helpers.values()
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 
 
 def _main_dtype(graph: Graph) -> DType:
     """The floating-point type of a file: float64 where there is any."""
-    found = [n.type.dtype for n in graph.ordered()]
+    found = [n.type.dtype for n in with_inner(graph)]
     return FLOAT32 if FLOAT32 in found and FLOAT64 not in found else FLOAT64
 
 
@@ -221,7 +243,7 @@ def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: S
         syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype)
         for a in signature.inputs
     ]
-    if target.lowering == "loops":
+    if not target.returns:
         texts += [syntax["output"].format(name=a.name, type=a.ctype) for a in outputs]
         texts += [syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
     head = syntax["signature"].format(name=name, parameters=", ".join(texts))
@@ -238,7 +260,7 @@ def _call(f: Function) -> str:
 
 def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:
     """`value`, `d_x`, `(d_x, d_y)`, or `value, (d_x, d_y)` in the target's brackets."""
-    if target.lowering == "loops":
+    if not target.returns:
         return ""
     texts = body.result.split("\n")
     count = len(signature.values) if kind != "grad" else 0

@@ -20,6 +20,7 @@ class Names:
         self._reserved = target.reserved
         self._taken = set(target.reserved) | set(taken)
         self._numbers: dict[str, int] = {}
+        self._outer: Names | None = None
 
     def fresh(self, wish: str | None, fallback: str = "t") -> str:
         """`wish` if it is free; with `_` behind it if it is reserved; else numbered. Without a wish: t1, t2, …"""
@@ -40,4 +41,12 @@ class Names:
         """The same names taken, for a function of its own."""
         new = object.__new__(Names)
         new._reserved, new._taken, new._numbers = self._reserved, set(self._taken), dict(self._numbers)
+        new._outer = self
         return new
+
+    def of_file(self, wish: str | None, fallback: str) -> str:
+        """A fresh name that functions written later do not take either."""
+        name = self.fresh(wish, fallback)
+        if self._outer is not None:
+            self._outer._taken.add(name)
+        return name

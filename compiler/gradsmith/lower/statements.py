@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +17,9 @@ from ..types import DType
 from .printing import WIDTH
 
 __all__ = [
-    "Body",
-    "Group",
-    "Plan",
-    "annotated",
-    "cotangent_owners",
-    "plan",
-    "support_of",
-    "with_inner",
-    "working_dtype",
-]
+    "Body", "Group", "Plan", "annotated", "cotangent_owners", "may_raise", "plan", "scalar_constant", "support_of",
+    "with_inner", "working_dtype",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,7 @@ class Body:
     work: dict[DType, int] = field(default_factory=dict)
     ops: dict[tuple[str, DType], Op] = field(default_factory=dict)
     may_raise: bool = False
+    helpers: dict[str, None] = field(default_factory=dict)  # patterns in use that have helper code, in order
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,18 @@ def working_dtype(graph: Graph, n: Node) -> DType:
     """The dtype in which `n` computes: its result's if that is a float, and else its (last) operand's."""
     dtype: DType = n.type.dtype if n.type.dtype.kind == "float" or not n.args else graph.nodes[n.args[-1]]["dtype"]
     return dtype
+
+
+def scalar_constant(graph: Graph, key: int) -> Any:
+    """The number that a node is, or None."""
+    value = graph.nodes[key]["params"].get("value")
+    return value if isinstance(value, float | int) else None
+
+
+def may_raise(graph: Graph, n: Node, target: Target) -> bool:
+    """Whether the target's first cell for `n` may raise, so that the twin needs its second one."""
+    op = lookup(n.op)
+    return f"{target.name}.{target.twin}" in op.cells and op.raises(*(scalar_constant(graph, a) for a in n.args))
 
 
 def cotangent_owners(graph: Graph) -> dict[int, int]:

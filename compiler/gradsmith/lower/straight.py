@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,18 @@ from ..types import BOOL, FLOAT64, INT64, DType, format_shape
 from .branches import Path, Piece, Statement, arranged, paths
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
-from .statements import Body, Group, Plan, annotated, cotangent_owners, plan, with_inner, working_dtype
+from .statements import (
+    Body,
+    Group,
+    Plan,
+    annotated,
+    cotangent_owners,
+    may_raise,
+    plan,
+    scalar_constant,
+    with_inner,
+    working_dtype,
+)
 from .straight_regions import written_region
 
 __all__ = ["straight"]
@@ -133,7 +143,7 @@ class Writer:
                 written = written_region(self, graph, planned, n, texts)
                 statements.append(Statement(n.key, n.origin, tuple(written), frozenset()))
                 continue
-            raises = _raises(graph, n, target)
+            raises = may_raise(graph, n, target)
             self.body.may_raise = self.body.may_raise or raises
             if raises or not self.twin:  # the twin's own support is for what may raise
                 self.body.ops[op.name, working_dtype(graph, n)] = op
@@ -181,7 +191,7 @@ def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int,
     found: dict[int, str] = {}
     for n in planned.nodes:
         op = lookup(n.op)
-        cell: Cell | None = target.cell(op, working_dtype(graph, n), twin and _raises(graph, n, target))
+        cell: Cell | None = target.cell(op, working_dtype(graph, n), twin and may_raise(graph, n, target))
         if cell is None:
             continue
         if isinstance(cell, str):
@@ -192,24 +202,18 @@ def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int,
     return found
 
 
-def _raises(graph: Graph, n: Node, target: Target) -> bool:
-    """Whether the target's first cell for `n` may raise, so that the twin needs its second one."""
-    op = lookup(n.op)
-    return f"{target.name}.{target.twin}" in op.cells and op.raises(*(_scalar_constant(graph, a) for a in n.args))
-
-
 def _untyped(graph: Graph, n: Node, operands: Sequence[int]) -> list[int]:
     """The operands that must be written with their dtype, because no other operand brings that of the result.
 
     If all are literals, one is enough for NumPy, and not Python, to compute. `np.where(c, 1.0, 0.0)` is float64, and
     float32 if its literals are.
     """
-    if operands and all(_scalar_constant(graph, a) is not None for a in operands):
+    if operands and all(scalar_constant(graph, a) is not None for a in operands):
         return [0]
     if n.type.dtype in (FLOAT64, INT64, BOOL):
         return []
     own = [i for i, a in enumerate(operands) if graph.nodes[a]["dtype"] == n.type.dtype]
-    return own if all(_scalar_constant(graph, operands[i]) is not None for i in own) else []
+    return own if all(scalar_constant(graph, operands[i]) is not None for i in own) else []
 
 
 def typed(text: Text, dtype: DType, target: Target) -> Text:
@@ -243,11 +247,6 @@ def _nested(value: np.ndarray, dtype: DType, printer: Printer) -> str:
     if value.ndim == 0:
         return printer.number(value.item(), dtype).text
     return f"[{', '.join(_nested(v, dtype, printer) for v in value)}]"
-
-
-def _scalar_constant(graph: Graph, key: int) -> Any:
-    value = graph.nodes[key]["params"].get("value")
-    return value if isinstance(value, float | int) else None
 
 
 def _take_apart(
@@ -303,7 +302,7 @@ def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], targe
             fresh = n.op == "broadcast_to" and graph.nodes[n.args[0]]["shape"] == ()
             shared = key in returned or (lookup(n.op).kind in ("leaf", "layout", "part") and not fresh)
             pattern = "{value}" if not n.type.shape or not shared else target.syntax["copy"]
-            bare = _scalar_constant(graph, key) is not None and n.type.dtype not in (FLOAT64, INT64, BOOL)
+            bare = scalar_constant(graph, key) is not None and n.type.dtype not in (FLOAT64, INT64, BOOL)
             text = typed(texts[key], n.type.dtype, target) if bare else texts[key]
             shown.append(pattern.format(value=text.text))
             returned.add(key)

@@ -20,7 +20,7 @@ from .statements import Group, Plan, annotated, plan
 if TYPE_CHECKING:
     from .straight import Writer
 
-__all__ = ["written_region"]
+__all__ = ["stack_name", "written_region"]
 
 
 def written_region(writer: Writer, graph: Graph, planned: Plan, n: Node, texts: dict[int, Text]) -> list[Line]:
@@ -95,6 +95,13 @@ def _body_types(body: Graph) -> list[Type]:
     return [body.node(k).type for k in body.outputs]
 
 
+def stack_name(body: Graph, output: int) -> str:
+    """The name of what all steps make of an output: after the name of what one makes."""
+    n = body.node(body.outputs[output])
+    name = n.params["name"].split()[0] if n.op == "input" else n.origin.name
+    return f"{name}_steps" if name else "ys"
+
+
 def _input_names(body: Graph, places: Sequence[int]) -> list[str]:
     return [str(body.node(body.inputs[k]).params["name"]).split()[0] for k in places]
 
@@ -107,7 +114,7 @@ def _scan(writer: Writer, n: Node, operands: Sequence[Text], wishes: Mapping[int
     inner = _input_names(body, range(consts, len(body.inputs)))
     state = [names.fresh(wishes.get(k) or inner[k]) for k in range(carries)]
     types = _body_types(body)
-    ys = [names.fresh(wishes.get(k) or "ys") for k in range(carries, len(types))]
+    ys = [names.fresh(wishes.get(k) or stack_name(body, k)) for k in range(carries, len(types))]
     step = names.fresh("step")
     steps = f"min(max(int({operands[0].text}), 0), {p['length']})" if counted else str(p["length"])
     lines = [line for name, value in zip(state, init, strict=True) for line in _assigned(writer, [name], [value])]
@@ -144,7 +151,10 @@ def _while(writer: Writer, n: Node, operands: Sequence[Text], wishes: Mapping[in
     results, counter = [*state], ""
     if bound is not None:
         counter = names.fresh("steps")
-        results += [counter, *(names.fresh(wishes.get(k + 1)) for k in range(carries, len(types)))]
+        results += [
+            counter,
+            *(names.fresh(wishes.get(k + 1) or stack_name(body, k)) for k in range(carries, len(types))),
+        ]
         lines += _statement(f"{counter} = 0")
         for name, type in zip(results[carries + 1 :], types[carries:], strict=True):
             lines += _empty(name, bound, type, "zeros")

@@ -1,0 +1,171 @@
+"""Elements: the text of one element of a value, wherever the value is: in a variable, in memory, or computed in place.
+
+In: a graph, what `fusion` decided, and where inputs are. Out: texts for the loops of `structures` and `loops`; lines
+that give a name to what must have one go to the lines of the loop being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..graph import Graph, Node
+from ..index import Affine, Index, flatten, variable
+from ..program import Argument, Line
+from ..registry import Counter, Gather, Layout, Scatter, lookup
+from ..target import Target
+from ..types import DType, Type, static_shape
+from .fusion import shape_of
+from .naming import Names
+from .nests import lines_of
+from .printing import Printer, Text
+from .statements import cotangent_owners, may_raise, working_dtype
+from .subscripts import Subscripts
+
+__all__ = ["Elements"]
+
+
+class Elements:
+    """Where each value of one function is, and how its elements are written."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Sequence[Argument],
+        target: Target,
+        names: Names,
+        subscripts: Subscripts,
+        twin: bool,
+    ) -> None:
+        self.graph, self.target, self.names, self.subscripts = graph, target, names, subscripts
+        self.printer = Printer(target)
+        self.scalars: dict[int, Text] = {}
+        self.buffers: dict[int, str] = {}
+        self.locals: dict[int, Text] = {}  # values of the loop being written
+        self._twin = twin
+        self._owners: Mapping[int, int] = cotangent_owners(graph)
+        #: names of run-time indices; the list of lines is kept so that its id stays its own
+        self._places: dict[tuple[int, str, int], tuple[list[Line], str]] = {}
+        for key, a in zip(graph.inputs, inputs, strict=True):
+            if a.is_scalar:
+                self.scalars[key] = Text(a.name)
+            else:
+                self.buffers[key] = a.name
+
+    # --- words --------------------------------------------------------------------------------------------------
+
+    def wish(self, n: Node) -> str | None:
+        """`d_` and the name of the value that `n` is the cotangent of, or the user's name."""
+        owner = self._owners.get(n.key, -1)
+        name = self.buffers.get(owner) or self.scalars.get(owner, Text("")).text
+        return f"d_{name}" if name.isidentifier() else n.origin.name
+
+    def type(self, n: Node) -> str:
+        """The target's word for the element type of `n`."""
+        return self.target.types[n.type.dtype.name]
+
+    def assign(self, n: Node, name: str, value: str) -> str:
+        """The statement that gives a value to the new variable `name`."""
+        return self.target.syntax["assign"].format(type=self.type(n), name=name, value=value)
+
+    def cell(self, n: Node) -> str:
+        """How the target writes `n`, on operands `{0}`, `{1}` …"""
+        twin = self._twin and may_raise(self.graph, n, self.target)
+        cell = self.target.cell(lookup(n.op), working_dtype(self.graph, n), twin)
+        if callable(cell):
+            cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
+        return cell or ""
+
+    def cell_of(self, name: str, dtype: DType) -> str:
+        """How the target combines two elements by the op `name`."""
+        cell = self.target.cell(lookup(name), dtype)
+        assert isinstance(cell, str)
+        return cell
+
+    def stored(self, n: Node, value: Text) -> Text:
+        """`value` in the type that it has in memory, where that is another."""
+        kind = f"{n.type.dtype.name}[]"
+        if kind not in self.target.types:
+            return value
+        return Text(self.target.syntax["cast"].format(type=self.target.types[kind], value=value.text))
+
+    def set(self, name: str, value: Text, lines: list[Line], depth: int) -> None:
+        """The statement that changes the variable or the element `name`."""
+        lines += lines_of(self.target.syntax["set"].format(name=name, value=value.text), depth)
+
+    def place(self, key: int, index: Index) -> str:
+        """Element `index` of a value in memory, as what is assigned to."""
+        return f"{self.buffers[key]}[{self.subscripts.offset(index, shape_of(self.graph, key))}]"
+
+    # --- values -------------------------------------------------------------------------------------------------
+
+    def element(self, key: int, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
+        """The text of element `index` of a value; what must have a name first goes to `lines`."""
+        shape = shape_of(self.graph, key)
+        if not shape:
+            index, flat = (), False  # a scalar that is broadcast does not move with the loop
+        if key in self.locals:
+            return self.locals[key]
+        if key in self.scalars:
+            return self.scalars[key]
+        if key in self.buffers:
+            offset = index[0] if flat else flatten(index, shape)
+            return Text(f"{self.buffers[key]}[{self.subscripts.text(offset)}]")
+        n = self.graph.node(key)
+        value = self.compute(n, index, flat, lines, depth)
+        if n.origin.name is None or lookup(n.op).kind != "elementwise":
+            return value
+        name = self.names.fresh(self.wish(n))  # fused into its reader, yet the user knows it by this name
+        lines += lines_of(self.assign(n, name, value.text), depth)
+        return Text(name)
+
+    def compute(self, n: Node, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
+        """The text that computes element `index` of `n` from its operands."""
+        op = lookup(n.op)
+        if isinstance(op.structure, Counter):
+            cell = self.target.syntax["counter"].format(type=self.type(n))
+            return self.fill(cell, [Text(self.subscripts.text(index[0]))], n.type.dtype, lines, depth)
+        if op.kind == "layout":
+            a = n.args[0]
+            if isinstance(op.structure, Gather):
+                index, flat = self.gathered(n, op.structure, index, lines, depth), False
+            elif isinstance(op.structure, Layout) and not flat:
+                index = op.structure.source(index, n.params, self.graph.node(a).type)
+            elif op.structure is None:
+                index = tuple(Affine() for _ in shape_of(self.graph, a))  # one element in another shape
+            return self.element(a, index, flat, lines, depth)
+        operands = [self.element(a, index, flat, lines, depth) for a in n.args]
+        return self.fill(self.cell(n), operands, working_dtype(self.graph, n), lines, depth)
+
+    def gathered(self, n: Node, structure: Gather | Scatter, index: Index, lines: list[Line], depth: int) -> Index:
+        """The place in the array gathered from, or scattered to, for element `index` of the other one."""
+        x = Type(n.params["shape"]) if isinstance(structure, Scatter) else self.graph.node(n.args[0]).type
+        indices = self.graph.node(n.args[1])
+        read = self.element(indices.key, structure.where(index, n.params, x, indices.type), False, lines, depth)
+        size = static_shape(x.shape)[n.params["axis"]]
+        key = (id(lines), read.text, size)
+        if key not in self._places:
+            cell = self.target.syntax["place"].format(size=size)
+            counted = self.fill(cell, [read], indices.type.dtype, lines, depth)
+            self._places[key] = lines, self.names.fresh(None, "at_")
+            lines += lines_of(self.assign(indices, self._places[key][1], counted.text), depth)
+        _, name = self._places[key]
+        return structure.source(index, variable(name), n.params, x, indices.type)
+
+    def fill(self, cell: str, operands: list[Text], dtype: DType, lines: list[Line], depth: int) -> Text:
+        """The operands, all of `dtype`, in their places; what a cell prints twice gets a name first."""
+        for i in self.printer.repeats(cell):
+            if not operands[i].text.replace(".", "").isidentifier() and not _is_number(operands[i].text):
+                local = self.names.fresh(None)
+                type = self.target.types[dtype.name]
+                text = self.target.syntax["assign"].format(type=type, name=local, value=operands[i].text)
+                lines += lines_of(text, depth)
+                operands[i] = Text(local)
+        return self.printer.fill(cell, operands)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

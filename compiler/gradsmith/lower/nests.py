@@ -1,0 +1,100 @@
+"""Nests: loops inside loops over a shape, in the target's syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from ..index import Affine, Index, variable
+from ..program import Line
+from ..target import Target
+from .naming import Names
+from .printing import WIDTH, wrapped
+
+__all__ = ["Nest", "Nests", "Write", "lines_of"]
+
+
+@dataclass(frozen=True)
+class Nest:
+    """The loop being written: its subscript, and whether arrays are walked as one flat block."""
+
+    index: Index
+    flat: bool
+    depth: int
+
+
+Write = Callable[[Nest, list[Line]], None]
+
+
+class Nests:
+    """The loops of one function, which share their variables by depth."""
+
+    def __init__(self, target: Target, names: Names) -> None:
+        self._syntax, self._strict, self._names = target.syntax, target.strict, names
+        self._variables: list[str] = []
+
+    def over(self, shape: Sequence[int], inside: Write, depth: int = 0) -> list[Line]:
+        """A nest of loops over `shape`; axes of size 1 need none."""
+        lines: list[Line] = []
+        index: list[Affine] = []
+        start = depth
+        for size in shape:
+            if size == 1:
+                index.append(Affine())
+                continue
+            name = self._variable(depth)
+            lines.append(Line(depth, self._syntax["for"].format(name=name, size=size)))
+            index.append(variable(name))
+            depth += 1
+        inside(Nest(tuple(index), False, depth), lines)
+        if "end" in self._syntax:
+            lines += [Line(d, self._syntax["end"]) for d in range(depth - 1, start - 1, -1)]
+        return lines
+
+    def _variable(self, depth: int) -> str:
+        while len(self._variables) <= depth:
+            self._variables.append(self._names.fresh("ijklmnop"[len(self._variables) % 8]))
+        return self._variables[depth]
+
+    def rows(
+        self,
+        nest: list[Line],
+        shape: Sequence[int],
+        sums: Mapping[str, Mapping[str, str]],
+        out_of_order: AbstractSet[str],
+    ) -> list[Line]:
+        """A nest of loops in which each row has sums of its own, if it reads rows `out_of_order`.
+
+        `sums`: the running sums of the nest, each with the word for its `type` and its zero (`value`).
+
+        GCC 12 (Debian 12's) adds elements twice, from -O2 on, where it vectorises a sum over several axes of which the
+        innermost is read backwards. Strict code keeps one order of additions; its file tells GCC not to vectorise.
+        A target without the pattern `row_sum` has no such compiler.
+        """
+        loops = 0 if self._strict or "row_sum" not in self._syntax else sum(size != 1 for size in shape)
+        if loops < 2 or not sums or self._variables[nest[loops - 1].depth] not in out_of_order:
+            return nest
+        depth = nest[loops - 1].depth
+        row = {total: self._names.fresh(None, "row_") for total in sums}
+        add_to = self._syntax["add_to"]
+        inner = []
+        for line in nest[loops:-loops]:
+            name = next((t for t in sums if line.text.startswith(f"{t} ")), None)
+            inner.append(line if name is None else Line(line.depth, row[name] + line.text.removeprefix(name)))
+        before = [Line(depth, self._syntax["row_sum"].format(name=row[t], **sums[t])) for t in sums]
+        after = [Line(depth, add_to.format(name=t, value=row[t])) for t in sums]
+        return [
+            *nest[: loops - 1],
+            *before,
+            nest[loops - 1],
+            *inner,
+            nest[-loops],
+            *after,
+            *nest[len(nest) - loops + 1 :],
+        ]
+
+
+def lines_of(text: str, depth: int = 0) -> list[Line]:
+    """A statement at this depth, in as many lines as it needs."""
+    return [Line(depth, part) for part in wrapped(text, WIDTH, 4 + 4 * depth)]
