@@ -20,7 +20,7 @@ from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import broadcast_to
 from .ops.control import part
-from .passes.regions import depends
+from .regions import depends
 from .registry import lookup
 from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
 from .types import Bundle, Type

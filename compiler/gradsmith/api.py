@@ -19,6 +19,7 @@ from .function import CompiledFunction, Wrt
 from .graph import Graph
 from .lower.lowering import Signature, argument, lower
 from .passes.expand import expand_underivable
+from .passes.form import form
 from .passes.pipeline import prepare
 from .passes.regions import with_bodies
 from .passes.retype import retype
@@ -132,6 +133,7 @@ def _compile(
     joint = _differentiate(stable, by, kinds)
     _log.debug("simplifying %d nodes", len(joint))
     calm, more = stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites())
+    chosen = form(chosen, calm)
     prepared = prepare(calm, chosen, fast_math, summation)
     _log.debug("computing reference values for the self-test")
     tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from .graph import Graph
-from .passes.regions import has_regions, pruned
+from .graph import Graph, Node
+from .regions import has_regions, pruned
 from .registry import Region, lookup
 
-__all__ = ["ARITHMETIC", "Cost", "count"]
+__all__ = ["ARITHMETIC", "Cost", "count", "count_of"]
 
 #: Kinds that a processor does in one instruction; the others are library calls.
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg"})
@@ -59,23 +59,20 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
     for n in nodes:
         if n.key not in needed:
             continue
-        op = lookup(n.op)
-        if isinstance(op.structure, Region):
-            steps = op.structure.steps(n.params)
-            found = _several([count(body, body.outputs) for body in n.bodies.values()], steps)
-        elif op.cost is None:
-            found = {n.op: n.type.size} if op.kind == "elementwise" else {}
-        else:
-            found = dict(op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params))
-        for kind, number in found.items():
+        for kind, number in count_of(graph, n).items():
             counts[kind] = counts.get(kind, 0) + number
     return {kind: number for kind, number in counts.items() if number}
 
 
-def _several(counts: Iterable[Mapping[str, int]], steps: int) -> dict[str, int]:
-    """What `steps` rounds of several graphs compute."""
-    found: dict[str, int] = {}
-    for each in counts:
-        for kind, number in each.items():
-            found[kind] = found.get(kind, 0) + number * steps
-    return found
+def count_of(graph: Graph, n: Node) -> Mapping[str, int]:
+    """Operations of one node, by kind; a loop counts as often as its body runs, at most."""
+    op = lookup(n.op)
+    if isinstance(op.structure, Region):
+        steps, found = op.structure.steps(n.params), dict[str, int]()
+        for body in n.bodies.values():
+            for kind, number in count(body, body.outputs).items():
+                found[kind] = found.get(kind, 0) + number * steps
+        return found
+    if op.cost is None:
+        return {n.op: n.type.size} if op.kind == "elementwise" else {}
+    return dict(op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params))

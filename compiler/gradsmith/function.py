@@ -211,7 +211,7 @@ class CompiledFunction:
             else checked_argument(self.name, value, argument)
             for value, argument in zip(leaves, self.inputs, strict=True)
         ]
-        if self._target.lowering == "scalar":  # Python's own floats and lists, which plain Python code is fastest on
+        if self._target.lowering != "array":  # Python's own floats and lists, which plain Python code is fastest on
             checked = [
                 value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
                 for value, argument in zip(checked, self.inputs, strict=True)

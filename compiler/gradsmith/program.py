@@ -82,7 +82,8 @@ class SelfTest:
     the point's seed, and the gradient is compared with central differences alone. `places` are the flat argument
     numbers that the gradient is with respect to, `ranges` the (start, stop) of each argument in them; `numbers`,
     `values` and `slopes` count arguments, values and gradient entries; `gradients` says whether points store them.
-    `step` and `slack` are the step and the tolerance of central differences. `calls` holds for each kind of function
+    `step` and `slack` are the step and the tolerance of central differences, taken at each place if `by_place`
+    (straight-line code), else along a few directions. `calls` holds for each kind of function
     the statement that calls it (C).
     """
 
@@ -102,6 +103,7 @@ class SelfTest:
     slopes: int
     gradients: bool
     calls: Mapping[str, str] = field(default_factory=dict)
+    by_place: bool = True
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,7 @@ def _load(folder: Path) -> Target:
     fields["precedence"] = tuple(tuple(level.split()) for level in manifest["precedence"])
     fields["literals"] = _Table(folder.name, "literals", manifest["literals"])
     fields["syntax"] = _Table(folder.name, "syntax", manifest["syntax"])
+    fields["helpers"] = {key: text.strip("\n") for key, text in manifest.get("helpers", {}).items()}
     if "loops" in manifest:
         fields["loops"] = _Table(folder.name, "loops", manifest["syntax"] | manifest["loops"])
     return Target(name=folder.name, folder=folder, **fields)

@@ -6,10 +6,13 @@ everything else here. (The extension module that users get is tested in tests/ru
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,7 @@ import gradsmith as gs
 from gradsmith.evaluate import evaluate, evaluate_torch
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
+from gradsmith.target import load_target
 from gradsmith.verification.differences import widened
 
 torch.set_num_threads(1)
@@ -29,6 +33,7 @@ torch.set_num_threads(1)
 EPS = float(np.finfo(np.float64).eps)
 TINY = float(np.finfo(np.float64).tiny)
 TARGETS = ("python", "numpy", "c")
+LOOPS = "python loops"  # the target python, made to write loops
 COMPILERS = tuple(c for c in ("gcc", "clang") if shutil.which(c))
 FLAGS = ("-std=c99", "-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared")
 
@@ -226,18 +231,37 @@ def distance(got: np.ndarray, want: np.ndarray, scale: Any = 0.0, dtype: str = "
 class Program:
     """One function under test: its graph, the compiled forms, and how to run each."""
 
-    compiled: Mapping[str, CompiledFunction]  # "python" (not for float32), "numpy", "c"
+    compiled: Mapping[str, CompiledFunction]  # "python" and "python loops" (not for float32), "numpy", "c"
 
     @property
     def graph(self) -> Graph:
         return self.compiled["numpy"].graph
 
 
+@functools.cache
+def python_loops() -> Path:
+    """The target python, which writes all code as loops over flat lists."""
+    folder = Path(tempfile.mkdtemp()) / "python"
+    atexit.register(shutil.rmtree, folder.parent)
+    shutil.copytree(load_target("python").folder, folder)
+    manifest = (folder / "target.toml").read_text()
+    (folder / "target.toml").write_text(re.sub(r"(?m)^longest = .*", "longest = -1", manifest))
+    return folder
+
+
+def manifests() -> dict[str, str | Path]:
+    """What `gs.compile` takes as target for each of the targets, and for Python's loops."""
+    return {"python": "python", LOOPS: python_loops()} | {t: t for t in TARGETS[1:]}
+
+
 def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, **options: Any) -> Program:
     """`expression` of `inputs` for all targets that have its dtype."""
-    targets = TARGETS[1:] if options.get("dtype") == "float32" else TARGETS
     return Program(
-        {t: gs.compile(expression, args=inputs, target=t, name=name, selftest=False, **options) for t in targets}
+        {
+            t: gs.compile(expression, args=inputs, target=manifest, name=name, selftest=False, **options)
+            for t, manifest in manifests().items()
+            if t not in ("python", LOOPS) or options.get("dtype") != "float32"
+        }
     )
 
 
@@ -259,5 +283,5 @@ class Runners:
     def all(self, key: str) -> list[tuple[str, Run]]:
         """Every target with the function that runs program `key` on it."""
         program = self._programs[key]
-        found = [(t, run_python(program.compiled[t])) for t in ("python", "numpy") if t in program.compiled]
+        found = [(t, run_python(program.compiled[t])) for t in ("python", LOOPS, "numpy") if t in program.compiled]
         return found + [(c, library[key]) for c, library in self._libraries.items()]

@@ -21,7 +21,7 @@ from gradsmith.errors import TargetError
 from gradsmith.registry import OPS
 
 from . import harness, test_random_graphs
-from .harness import TARGETS, Program, Runners, contracted
+from .harness import Program, Runners, contracted
 from .sample_programs import PROGRAMS, compile_program
 from .test_ops import NAMES, applied, cases
 
@@ -115,7 +115,12 @@ def test_ops_are_close(names: list[str], tmp_path: Path) -> None:
 
 def of_programs(**options: Any) -> tuple[dict[str, Program], dict[str, Points]]:
     programs = {
-        key: Program({t: compile_program(key, t, selftest=False, name=f"f_{key}", **options) for t in TARGETS})
+        key: Program(
+            {
+                t: compile_program(key, m, selftest=False, name=f"f_{key}", **options)
+                for t, m in harness.manifests().items()
+            }
+        )
         for key in PROGRAMS
     }
     generator = np.random.default_rng(2)
@@ -134,8 +139,8 @@ def of_seeds(seeds: Sequence[int], **options: Any) -> tuple[dict[str, Program], 
         function = sample.function(name)
         programs[name] = Program(
             {
-                t: gs.compile(function, args=specs, wrt=sample.wrt, target=t, name=name, selftest=False, **options)
-                for t in TARGETS
+                t: gs.compile(function, args=specs, wrt=sample.wrt, target=m, name=name, selftest=False, **options)
+                for t, m in harness.manifests().items()
             }
         )
     return programs, {name: [sample.point(k) for k in range(2)] for name, sample in samples.items()}

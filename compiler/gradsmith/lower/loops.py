@@ -125,7 +125,11 @@ class Writer:
         for key, a in zip(self.graph.inputs, inputs, strict=True):
             pattern = "unused" if key not in read else "scalar_entry" if a.is_scalar else "flatten"
             if pattern in self.target.syntax:
-                lines += lines_of(self.target.syntax[pattern].format(name=a.name, shape=format_shape(a.shape)))
+                flat = a.name
+                if pattern == "flatten":  # under a name of its own, so that the twin can be given the argument
+                    flat = self.elements.buffers[key] = self.names.fresh(f"{a.name}_flat")
+                text = self.target.syntax[pattern].format(name=a.name, flat=flat, shape=format_shape(a.shape))
+                lines += lines_of(text)
                 self.result.helpers[pattern] = None
         return lines
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from .._version import __version__
 from ..graph import Graph
-from ..passes.regions import has_regions, pruned
 from ..program import Argument, Function, Program, SelfTest, Work
+from ..regions import has_regions, pruned
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
@@ -113,7 +113,7 @@ def lower(
         dtype=main.name,
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work]),
-        selftest=replace(selftest, calls={f.kind: _call(f) for f in functions}) if selftest else None,
+        selftest=_selftest(selftest, functions, target) if selftest else None,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
@@ -249,6 +249,11 @@ def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: S
     head = syntax["signature"].format(name=name, parameters=", ".join(texts))
     first, *rest = wrapped(head, WIDTH, 4)
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
+
+
+def _selftest(selftest: SelfTest, functions: Sequence[Function], target: Target) -> SelfTest:
+    calls = {f.kind: _call(f) for f in functions}
+    return replace(selftest, calls=calls, by_place=target.lowering == "scalar")
 
 
 def _call(f: Function) -> str:

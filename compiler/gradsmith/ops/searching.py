@@ -169,6 +169,17 @@ _NAN_LAST = """\
 """
 
 
+#: Tuples, so that NaN comes last; Python's sort is stable, also in the second direction.
+_PYTHON_ARGSORT = '''\
+def _argsort(x, order, rows, size, descending):
+    """The indices that sort each row of x; equal elements keep their order, NaN comes last."""
+    sign = -1 if descending else 1
+    for start in range(0, rows * size, size or 1):
+        row = [(v != v, sign * v) for v in x[start : start + size]]
+        order[start : start + size] = sorted(range(size), key=row.__getitem__)
+'''
+
+
 def _heap_sort(name: str, type: str) -> str:
     nan_last = "" if "int" in type else _NAN_LAST
     return _HEAP_SORT.format(name=name, type=type, guard=name.upper(), nan_last=nan_last)
@@ -218,11 +229,13 @@ _argsort: Traced = op(
     evaluate=_argsort_numpy,
     cells={
         "numpy": lambda a, p, t: f'np.argsort({"-" if p["descending"] else ""}{a[0]}, axis=-1, kind="stable")',
+        "python": f"_argsort({_CELL})",
         "c": f"gs_argsort({_CELL})",
         "c.int64": f"gs_argsort_int64({_CELL})",
         "c.int32": f"gs_argsort_int32({_CELL})",
     },
     support={
+        "python": _PYTHON_ARGSORT,
         "c": _heap_sort("gs_argsort", "double"),
         "c.float32": _heap_sort("gs_argsortf", "float"),
         "c.int64": _heap_sort("gs_argsort_int64", "int64_t"),
