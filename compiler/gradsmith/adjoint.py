@@ -21,16 +21,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .adjoint_regions import Reverse, activity, ready, reverse
+from .adjoint_regions import Reverse, activity, ready, reverse, zeros
 from .errors import DerivativeError
 from .graph import Graph, Node
-from .ops import broadcast_to, scatter, where
+from .ops import scatter, where
 from .origin import Origin
 from .passes.expand import expand_underivable
 from .passes.stabilise import stabilise
 from .registry import lookup
 from .trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
-from .types import Type, format_shape
+from .types import format_shape
 
 __all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "zeros"]
 
@@ -169,12 +169,6 @@ def derivable(outputs: Sequence[Expr], wrt: Sequence[Expr], stabilize: bool) -> 
     return expand_underivable(graph), around
 
 
-def zeros(type: Type) -> Expr:
-    """The numbers of a structural zero."""
-    zero = constant(0.0, type.dtype)
-    return broadcast_to(zero, type.shape) if type.shape else zero
-
-
 def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> list[Expr]:
     """The gradient of a scalar expression with respect to symbols, as expressions of the same symbols.
 
@@ -192,7 +186,7 @@ def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> li
 
 
 def _origin(node: Node) -> Origin:
-    name = node.params["name"] if node.op == "input" else node.origin.name
+    name = node.params["name"].split()[0] if node.op == "input" else node.origin.name
     prefix = "dd_" if node.origin.role == "cotangent" else "d_"
     return replace(node.origin, name=name and prefix + name.removeprefix("d_"), role="cotangent", rule=node.op)
 

@@ -25,10 +25,10 @@ from .registry import lookup
 from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
 from .types import Bundle, Type
 
-__all__ = ["Reverse", "collected", "ready", "reverse"]
+__all__ = ["Reverse", "collected", "ready", "reverse", "zeros"]
 
-#: `pull(graph, values, seeds, wrt, state)`: cotangents of inputs, from those of the outputs (see adjoint.py).
-Pull = Callable[[Graph, Sequence[Expr], Sequence[Expr | None], Sequence[int], Recording], Any]
+#: `pull(graph, values, seeds, wrt, state, plans)`: cotangents of inputs, from those of the outputs (see adjoint.py).
+Pull = Callable[..., Any]
 
 _CALL = re.compile(r"\w\(")
 
@@ -135,7 +135,7 @@ def _extended(
         sums = [Expr(lookup("input"), (), {"name": _cotangent_name(symbols[k])}, symbols[k].type) for k in summed]
         outputs += [total + found[k] for k, total in zip(summed, sums, strict=True)]
         xs = tuple(k for k in wrt if k >= consts + carries and found[k] is not None)
-        outputs += [found[k] for k in xs]
+        outputs += [g for k in xs if (g := found[k]) is not None]
         elements = tuple(k for k in range(consts + carries, len(symbols)))
         stored = _to_store(outputs, symbols, [*seeds.values(), *sums], loop)
         given_back = [*(seeds[k] for k in state), *sums]
@@ -209,10 +209,11 @@ def _seed(body: Graph, output: int) -> Expr:
 
 
 def _or_zeros(x: Expr | None, like: Expr) -> Expr:
-    return _zeros(like.type) if x is None else x
+    return zeros(like.type) if x is None else x
 
 
-def _zeros(type: Type) -> Expr:
+def zeros(type: Type) -> Expr:
+    """The numbers of a structural zero."""
     zero = constant(0.0, type.dtype)
     return broadcast_to(zero, type.shape) if type.shape else zero
 
@@ -279,8 +280,8 @@ def reverse(
         if loop is None or plan is None:
             raise DerivativeError(
                 "while_loop: reverse mode needs the states of all steps, and without a bound there may be any number "
-                "of them: give while_loop(..., bound=the largest number of steps), use forward mode (gs.jvp), or give "
-                "the loop a derivative of its own"
+                "of them: give while_loop(..., bound=the largest number of steps), use forward mode (gs.jvp), give the "
+                'loop a derivative of its own, or ask for derivatives=("value",)'
             )
         return _loop_back(node, loop, plan, found, values)
     return _branch_back(node, found, values, active, pull)
@@ -293,12 +294,12 @@ def _loop_back(
     types = [loop.body.node(k).type for k in loop.body.outputs]
     outside = _substituted(plan.outside, plan.symbols, operands[loop.before : loop.before + loop.consts])
     body = operands[loop.before :]
-    init = [found[k] if k in found else _zeros(types[k]) for k in plan.state]
-    init += [_zeros(body[k].type) for k in plan.summed]
+    init = [found[k] if k in found else zeros(types[k]) for k in plan.state]
+    init += [zeros(body[k].type) for k in plan.summed]
     xs = [part(region, index=k) for k in plan.stored] + [body[k] for k in plan.elements]
     for k in plan.ys:
         number = k + loop.between
-        xs.append(found[number] if number in found else _zeros(Type((loop.length, *types[k].shape), types[k].dtype)))
+        xs.append(found[number] if number in found else zeros(Type((loop.length, *types[k].shape), types[k].dtype)))
     count = [operands[0]] if loop.before else [part(region, index=loop.carries)] if loop.counted else []
     back = registry_function("scan")(
         *count, *outside, *init, *xs, body=plan.body, consts=len(outside), carries=len(init), length=loop.length,

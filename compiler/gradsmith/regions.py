@@ -6,14 +6,14 @@ alone, so that a function that returns a value does not store what only its grad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .graph import Graph, Node
 from .registry import lookup
 from .types import Bundle
 
-__all__ = ["depends", "has_regions", "pruned", "with_ends"]
+__all__ = ["all_graphs", "depends", "has_regions", "pruned", "with_ends", "with_inner"]
 
 
 def has_regions(graph: Graph) -> bool:
@@ -29,6 +29,19 @@ def with_ends(new: Graph, old: Graph, keys: Mapping[int, int]) -> Graph:
         keys[p]: keys[c] for p, c in old.cotangents.items() if p in keys and c in keys
     }  # fmt: skip
     return new
+
+
+def all_graphs(graph: Graph) -> Iterator[Graph]:
+    """The bodies in a graph and in each other, the innermost first, and the graph itself."""
+    for n in graph.ordered():
+        for body in n.bodies.values():
+            yield from all_graphs(body)
+    yield graph
+
+
+def with_inner(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of the bodies in it."""
+    return (n for each in all_graphs(graph) for n in each.ordered())
 
 
 def depends(body: Graph, outputs: Sequence[int]) -> set[int]:

@@ -573,7 +573,7 @@ def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, lis
 
 def _input(graph: Graph, x: Expr, taken: dict[str, int]) -> int:
     """An input node for `x`, whose name no other has: nodes of one name would be one."""
-    wish = x.name or x.op.name
+    wish = (x.name or x.op.name).split()[0]  # without the number of an earlier input
     number = taken[wish] = taken.get(wish, 0) + 1
     params = {"name": wish if number == 1 else f"{wish} {number}"}  # no identifier, so never a name of another value
     return graph.add("input", (), params, x.type, x.origin)

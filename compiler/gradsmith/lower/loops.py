@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,11 +76,13 @@ class Writer:
         self.graph, self.ends, self.target, self.names, self.main = graph, ends, target, names, main
         self.tables, self.twin = tables, twin
         self.plan = plan(graph, [Group(_argument(e), (e.key,)) for e in ends], implicit_broadcast=False)
-        self.subscripts = around.subscripts if around else Subscripts(tables, names)
-        self.elements = Elements(graph, target, names, self.subscripts, twin)
-        self.nests = around.nests if around else Nests(target, names)
+        read = {e.key for e in ends if e.pattern == "read"}  # which need no name
+        self.plan = replace(self.plan, outputs={k: name for k, name in self.plan.outputs.items() if k not in read})
+        self.subscripts: Subscripts = around.subscripts if around else Subscripts(tables, names)
+        self.elements: Elements = Elements(graph, target, names, self.subscripts, twin)
+        self.nests: Nests = around.nests if around else Nests(target, names)
         self.structures = Structures(graph, self.elements, self.nests)
-        self.result = around.result if around else Body([])
+        self.result: Body = around.result if around else Body([])
         self.stored: set[int] = set()  # scalar ends already written
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}

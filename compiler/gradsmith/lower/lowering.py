@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from .._version import __version__
 from ..graph import Graph
 from ..program import Argument, Function, Program, SelfTest, Work
-from ..regions import has_regions, pruned
+from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
-from .statements import Body, Group, support_of, with_inner, working_dtype
+from .statements import Body, Group, support_of, working_dtype
 from .straight import Tables, straight
 from .tables import FlatTables
 
@@ -166,7 +166,7 @@ _DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
-    ops = dict.fromkeys((n.op, working_dtype(graph, n)) for n in with_inner(graph))
+    ops = dict.fromkeys((n.op, working_dtype(each, n)) for each in all_graphs(graph) for n in each.ordered())
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
     texts += target.helpers.values()
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from .printing import WIDTH
 
 __all__ = [
     "Body", "Group", "Plan", "annotated", "cotangent_owners", "may_raise", "plan", "scalar_constant", "support_of",
-    "with_inner", "working_dtype",
+    "working_dtype",
 ]  # fmt: skip
 
 
@@ -73,14 +73,6 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
         for a in operands[key]:
             uses[a] = uses.get(a, 0) + 1
     return Plan(tuple(reversed(nodes)), operands, uses, outputs)
-
-
-def with_inner(graph: Graph) -> Iterator[Node]:
-    """All nodes of a graph, and those of the bodies in it, before the node that has them."""
-    for n in graph.ordered():
-        for body in n.bodies.values():
-            yield from with_inner(body)
-        yield n
 
 
 def working_dtype(graph: Graph, n: Node) -> DType:

@@ -17,6 +17,7 @@ from ..graph import Graph, Node, freeze_key
 from ..ops._declare import dtype_option, numpy_name
 from ..origin import Origin
 from ..program import Argument, Line
+from ..regions import with_inner
 from ..registry import Cell, lookup
 from ..target import Target
 from ..types import BOOL, FLOAT64, INT64, DType, format_shape
@@ -32,7 +33,6 @@ from .statements import (
     may_raise,
     plan,
     scalar_constant,
-    with_inner,
     working_dtype,
 )
 from .straight_regions import written_region
