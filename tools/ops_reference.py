@@ -26,12 +26,9 @@ from gradsmith.types import Type
 PAGE = Path(__file__).parents[1] / "docs/ops.md"
 TARGETS = ("python", "numpy", "c")
 INNER = (
-    "input",
-    "constant",
-    "element",
-    "pick",
-    "custom",
-)  # leaves, how scalar code reads arrays, and a function's rule
+    *("input", "constant", "element", "pick", "custom"),  # leaves, how scalar code reads arrays, and a function's rule
+    *("part", "scan", "while_loop", "cond"),  # whose bodies are graphs
+)
 
 HEAD = """\
 # The ops

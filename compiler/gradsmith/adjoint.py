@@ -21,15 +21,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .adjoint_regions import Reverse, activity, ready, reverse, zeros
 from .errors import DerivativeError
 from .graph import Graph, Node
-from .ops import broadcast_to, scatter, where
+from .ops import scatter, where
 from .origin import Origin
 from .passes.expand import expand_underivable
 from .passes.stabilise import stabilise
 from .registry import lookup
 from .trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
-from .types import Type, format_shape
+from .types import format_shape
 
 __all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "zeros"]
 
@@ -68,23 +69,30 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
             f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce "
             'it first (gs.sum, gs.mean), or ask for derivatives=("jacobian",) or ("vjp",)'
         )
+    graph, plans = ready(graph, activity(graph, wrt), pull)
     with recording() as state:
         values = to_exprs(graph)
-        found = pull(graph, values, [constant(1.0, values[root].dtype)], wrt, state)
+        found = pull(graph, values, [constant(1.0, values[root].dtype)], wrt, state, plans)
         gradients = [zeros(graph.node(k).type) if g is None else g for k, g in zip(wrt, found.gradients, strict=True)]
     pairs = [(values[key], g) for key, g in found.cotangents.items()]
     return to_graph([values[k] for k in graph.inputs], [values[root], *gradients], pairs)
 
 
 def pull(
-    graph: Graph, values: Sequence[Expr], seeds: Sequence[Expr | None], wrt: Sequence[int], state: Recording
+    graph: Graph,
+    values: Sequence[Expr],
+    seeds: Sequence[Expr | None],
+    wrt: Sequence[int],
+    state: Recording,
+    plans: Mapping[int, Reverse],
 ) -> Pulled:
     """The cotangents of the inputs `wrt`, given those of the outputs.
 
     `values` are the nodes of `graph` as expressions, and `seeds` the outputs' cotangents; None is a structural zero.
-    It runs inside `recording() as state`.
+    `plans` are the ways back through its loops, which `ready` made. It runs inside `recording() as state`.
     """
-    active = _active(graph, wrt)
+    active = activity(graph, wrt)
+    results: dict[int, dict[int, Expr]] = {}  # cotangents of the results of loops and branches
     wild = _wild(graph, active)
     conditions: dict[int, Expr] = {}
     arriving: dict[int, list[_Share]] = {}
@@ -94,9 +102,16 @@ def pull(
     cotangents: dict[int, Expr] = {}
     steep: set[int] = set()  # whose cotangent may be infinite
     for key in sorted(active, reverse=True):
+        node = graph.node(key)
+        if key in results:
+            state.origin = _origin(node).unnamed()
+            back = reverse(node, plans.get(key), results.pop(key), values, active, pull)
+            for operand, share in zip(node.args, back, strict=True):
+                if share is not None and operand in active:
+                    arriving.setdefault(operand, []).append(_Share(share))
+            steep.update(node.args)
         if key not in arriving:
             continue
-        node = graph.node(key)
         state.origin = _origin(node).unnamed()
         found = arriving.pop(key)
         under = _kept(node, found, conditions) if key in wild or _forwards(node, active) else ()
@@ -105,6 +120,9 @@ def pull(
             cotangents[key] = g
         if g.origin.role == "cotangent" and g.origin.name is None:
             g.origin = replace(g.origin, name=_origin(node).name)
+        if lookup(node.op).kind == "part":
+            results.setdefault(node.args[0], {})[node.params["index"]] = g
+            continue
         flat = lookup(node.op).flat
         if flat is not None and key in steep:
             g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
@@ -136,9 +154,10 @@ def pulled(
     With `at`, these values stand for those of `wrt` in both. What does not depend on `wrt` is not looked into.
     """
     graph, around = derivable(outputs, wrt, stabilize)
+    graph, plans = ready(graph, activity(graph, graph.inputs[: len(wrt)]), pull)
     with recording() as state:
         values = to_exprs(graph, [*(wrt if at is None else at), *around])
-        found = pull(graph, values, seeds, graph.inputs[: len(wrt)], state)
+        found = pull(graph, values, seeds, graph.inputs[: len(wrt)], state, plans)
     return [values[k] for k in graph.outputs], found.gradients
 
 
@@ -148,12 +167,6 @@ def derivable(outputs: Sequence[Expr], wrt: Sequence[Expr], stabilize: bool) -> 
     if stabilize:
         graph, _ = stabilise(graph)
     return expand_underivable(graph), around
-
-
-def zeros(type: Type) -> Expr:
-    """The numbers of a structural zero."""
-    zero = constant(0.0, type.dtype)
-    return broadcast_to(zero, type.shape) if type.shape else zero
 
 
 def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> list[Expr]:
@@ -172,17 +185,8 @@ def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> li
     return [exprs[k] for k in joint.outputs[1:]]
 
 
-def _active(graph: Graph, wrt: Sequence[int]) -> set[int]:
-    """The nodes that depend on an input of `wrt`: only they need cotangents."""
-    active = set(wrt)
-    for n in graph.ordered():
-        if any(a in active for a in n.args) and n.type.dtype.kind == "float":
-            active.add(n.key)
-    return active
-
-
 def _origin(node: Node) -> Origin:
-    name = node.params["name"] if node.op == "input" else node.origin.name
+    name = node.params["name"].split()[0] if node.op == "input" else node.origin.name
     prefix = "dd_" if node.origin.role == "cotangent" else "d_"
     return replace(node.origin, name=name and prefix + name.removeprefix("d_"), role="cotangent", rule=node.op)
 
@@ -230,7 +234,7 @@ def _kept(node: Node, found: Sequence[_Share], conditions: Mapping[int, Expr]) -
     kept: list[_Choice] = []
     for choice in found[0].under:
         scalar = conditions[choice.condition].shape == ()  # other conditions choose element by element
-        through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout"))
+        through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout", "part"))
         if through and len(kept) < _DEEPEST and all(choice in s.under for s in found):
             kept.append(choice)
     return tuple(kept)

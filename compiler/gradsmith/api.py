@@ -232,7 +232,11 @@ def _floating(dtype: Any) -> DType:
 
 
 def _supported(graph: Graph, target: Target) -> None:
-    missing = sorted({n.type.dtype.name for n in graph.ordered() if not target.supports(n.type.dtype)})
+    used = {n.type.dtype for n in graph.ordered() if not n.bodies}
+    missing = sorted(dtype.name for dtype in used if not target.supports(dtype))
+    for n in graph.ordered():
+        for body in n.bodies.values():
+            _supported(body, target)
     if missing:
         raise TargetError(
             f"target {target.name!r} has no {', '.join(missing)} (its types: "

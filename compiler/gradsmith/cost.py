@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 from .graph import Graph, Node
-from .registry import lookup
+from .regions import has_regions, pruned
+from .registry import Region, lookup
 
 __all__ = ["ARITHMETIC", "Cost", "count", "count_of"]
 
@@ -68,6 +69,9 @@ class Cost:
 
 def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
     """Operations needed for `outputs`, by kind, in the order in which they first occur."""
+    if has_regions(graph):
+        graph = pruned(graph, [*outputs])
+        outputs = graph.outputs
     nodes = list(graph.ordered())
     needed = set(outputs)
     for n in reversed(nodes):
@@ -83,9 +87,14 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
 
 
 def count_of(graph: Graph, n: Node) -> Mapping[str, int]:
-    """Operations of one node, by kind."""
+    """Operations of one node, by kind; a loop counts as often as its body runs, at most."""
     op = lookup(n.op)
+    if isinstance(op.structure, Region):
+        steps, found = op.structure.steps(n.params), dict[str, int]()
+        for body in n.bodies.values():
+            for kind, number in count(body, body.outputs).items():
+                found[kind] = found.get(kind, 0) + number * steps
+        return found
     if op.cost is None:
         return {n.op: n.type.size} if op.kind == "elementwise" else {}
-    found: Mapping[str, int] = op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params)
-    return found
+    return dict(op.cost(n.type, *(graph.node(a).type for a in n.args), **n.params))

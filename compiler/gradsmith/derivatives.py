@@ -19,6 +19,7 @@ from .adjoint import adjoint, pulled, zeros
 from .graph import Graph
 from .jacobian import Entries, Storage, dense, second, slopes, sparse
 from .passes.expand import expand_underivable
+from .passes.regions import with_bodies
 from .passes.share_sums import share_sums
 from .registry import lookup
 from .tangent import pushed
@@ -135,7 +136,7 @@ def derive(
     primal: Graph, wrt: Sequence[int], names: Names, kinds: Sequence[Kind], storage: Storage | None = None
 ) -> Derived:
     """The graph of one family of `kinds`, by the inputs `wrt` (keys); Jacobians and Hessians dense or as `storage`."""
-    primal = share_sums(primal)
+    primal = with_bodies(primal, share_sums)
     wanted = [group for group in GROUPS if any(group in kind.groups for kind in kinds)]
     chosen = [primal.inputs.index(k) for k in wrt]
     blocks = {group: _blocks(group, names, chosen) for group in ["values"] * (kinds[0].family == "gradient") + wanted}

@@ -7,14 +7,14 @@ self-tests, `explain`, drawings and the tests compare generated code with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import MissingExtraError, UnsupportedError
 from .graph import Graph
-from .registry import Op, lookup
+from .registry import Op, Region, lookup
 from .types import Type, static_shape
 
 __all__ = ["evaluate", "evaluate_mp", "evaluate_torch"]
@@ -26,9 +26,13 @@ def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     values: dict[int, Any] = {}
     with np.errstate(all="ignore"):
         for n in graph.ordered():
+            op = lookup(n.op)
+            if isinstance(op.structure, Region):
+                values[n.key] = op.structure.run(_outputs(evaluate), _Arrays, [values[a] for a in n.args], n.params)
+                continue
             value = given.get(n.key, n.params.get("value"))
             if value is None:
-                value = lookup(n.op).evaluate(*(values[a] for a in n.args), **_static(n.params))
+                value = op.evaluate(*(values[a] for a in n.args), **_static(n.params))
             values[n.key] = np.asarray(value, dtype=n.type.dtype.name)
     return values
 
@@ -47,15 +51,77 @@ def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     values: dict[int, Any] = {}
     for n in graph.ordered():
         op, args = lookup(n.op), [values[a] for a in n.args]
-        if op.kind == "leaf":
+        if op.kind == "part":
+            values[n.key] = args[0][n.params["index"]]
+        elif op.kind == "leaf":
             value = given[n.key] if n.key in given else n.params["value"]
             values[n.key] = _objects(exact[n.type.dtype.kind](np.asarray(value)))
+        elif isinstance(op.structure, Region):
+            values[n.key] = op.structure.run(_outputs(evaluate_mp), _Exact, args, n.params)
         elif op.kind == "elementwise":
             values[n.key] = _objects(np.frompyfunc(_scalar_mp(op, mp, n.params), len(args), 1)(*args))
         else:
             types = [graph.node(a).type for a in n.args]
             values[n.key] = _objects(_structural(op, args, types, n.params))
     return values
+
+
+def _outputs(interpreter: Callable[..., dict[int, Any]]) -> Callable[[Graph, Sequence[Any]], list[Any]]:
+    """How a region runs its bodies."""
+
+    def interpret(body: Graph, inputs: Sequence[Any]) -> list[Any]:
+        values = interpreter(body, inputs)
+        return [values[key] for key in body.outputs]
+
+    return interpret
+
+
+class _Arrays:
+    """What regions need of NumPy's arrays: results of steps along a first axis, and a number of steps."""
+
+    @staticmethod
+    def integer(steps: int) -> Any:
+        return np.asarray(steps)
+
+    @staticmethod
+    def stacked(values: Sequence[Any], type: Type, length: int) -> Any:
+        out = np.zeros((length, *static_shape(type.shape)), dtype=type.dtype.name)
+        for place, value in enumerate(values):
+            out[place] = value
+        return out
+
+
+class _Exact(_Arrays):
+    """The same of arrays of objects."""
+
+    @staticmethod
+    def integer(steps: int) -> Any:
+        return _objects(steps)
+
+    @staticmethod
+    def stacked(values: Sequence[Any], type: Type, length: int) -> Any:
+        import mpmath as mp
+
+        zero: Any = {"float": mp.mpf(0), "int": 0, "bool": False}[type.dtype.kind]
+        out = np.full((length, *static_shape(type.shape)), zero, dtype=object)
+        for place, value in enumerate(values):
+            out[place] = value if np.ndim(value) else np.asarray(value, dtype=object)[()]
+        return out
+
+
+class _Tensors(_Arrays):
+    """The same of torch's tensors, which it must be able to differentiate."""
+
+    @staticmethod
+    def integer(steps: int) -> Any:
+        return import_torch().as_tensor(steps)
+
+    @staticmethod
+    def stacked(values: Sequence[Any], type: Type, length: int) -> Any:
+        torch = import_torch()
+        zero = torch.zeros(static_shape(type.shape), dtype=getattr(torch, type.dtype.name))
+        rows = [*values, *[zero] * (length - len(values))]
+        return torch.stack(rows) if rows else torch.zeros((0, *zero.shape), dtype=zero.dtype)
 
 
 def _objects(value: Any) -> Any:
@@ -98,6 +164,8 @@ def evaluate_torch(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
         op, args = lookup(n.op), [values[a] for a in n.args]
         if op.kind == "leaf":
             values[n.key] = torch.as_tensor(np.array(n.params["value"], dtype=n.type.dtype.name))
+        elif isinstance(op.structure, Region):
+            values[n.key] = op.structure.run(_outputs(evaluate_torch), _Tensors, args, n.params)
         elif isinstance(op.torch, str):
             values[n.key] = getattr(torch, op.torch)(*args, **n.params)
         elif op.torch is not None:

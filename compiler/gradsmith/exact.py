@@ -48,7 +48,11 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
     with mp.workdps(DIGITS):
         values = evaluate_mp(graph, leaves)
         sizes = [
-            abs(v) for value in values.values() for v in np.ravel(value) if isinstance(v, mp.mpf) and mp.isfinite(v)
+            abs(v)
+            for value in values.values()
+            if not isinstance(value, tuple)
+            for v in np.ravel(value)
+            if isinstance(v, mp.mpf) and mp.isfinite(v)
         ]
         found = DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
     if found > _MOST_DIGITS:

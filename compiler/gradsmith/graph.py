@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 
 from .origin import NOWHERE, Origin
-from .types import DType, Type
+from .types import BUNDLE, DType, Type
 
 __all__ = ["Graph", "Node", "freeze_key", "intern_key"]
 
@@ -35,12 +35,19 @@ class Node:
     type: Type
     origin: Origin
 
+    @property
+    def bodies(self) -> dict[str, Graph]:
+        """The graphs among the params, by name: bodies of loops and branches."""
+        return {name: value for name, value in self.params.items() if isinstance(value, Graph)}
+
 
 class Graph(nx.DiGraph):
     """A directed acyclic graph of operations on scalars and arrays.
 
-    Node attributes: `op` (name), `args` (operand keys, in order), `params`, `shape`, `dtype`, `origin`. Graph
-    attributes (`graph.graph`): `inputs` and `outputs` (tuples of keys) and `cotangents` (primal key -> cotangent key).
+    Node attributes: `op` (name), `args` (operand keys, in order), `params`, `type` with its `shape` and `dtype`,
+    `origin`. The params of structured control flow hold graphs: the bodies of loops and branches.
+    Graph attributes (`graph.graph`): `inputs` and `outputs` (tuples of keys) and `cotangents` (primal key -> cotangent
+    key).
 
     >>> g = Graph()
     >>> x = g.add("input", (), {"name": "x"}, Type(()))
@@ -79,7 +86,9 @@ class Graph(nx.DiGraph):
             return found
         new = len(self._node)
         self._interned[key] = new
-        self.add_node(new, op=op, args=args, params=dict(params), shape=type.shape, dtype=type.dtype, origin=origin)
+        self.add_node(
+            new, op=op, args=args, params=dict(params), shape=type.shape, dtype=type.dtype, type=type, origin=origin
+        )
         self.add_edges_from((arg, new) for arg in args)
         return new
 
@@ -88,7 +97,7 @@ class Graph(nx.DiGraph):
         found = self._records.get(key)
         if found is None:
             a = self._node[key]
-            type = Type(a["shape"], a["dtype"])
+            type = Type(a["shape"], a["dtype"]) if a["type"].dtype != BUNDLE else a["type"]
             found = self._records[key] = Node(key, a["op"], a["args"], a["params"], type, a["origin"])
         return found
 
@@ -111,12 +120,30 @@ class Graph(nx.DiGraph):
         """Primal key -> key of its complete cotangent, in a graph made by the adjoint pass."""
         return dict(self.graph.get("cotangents", {}))
 
+    def rooted(self, outputs: Sequence[int]) -> Graph:
+        """The part of the graph that computes `outputs`, from all of its inputs."""
+        needed = {*outputs, *self.inputs}
+        for key in sorted(self.nodes, reverse=True):
+            if key in needed:
+                needed.update(self.nodes[key]["args"])
+        new, keys = Graph(), dict[int, int]()
+        for key in sorted(needed):
+            n = self.node(key)
+            keys[key] = new.add(n.op, [keys[a] for a in n.args], n.params, n.type, n.origin)
+        new.graph["inputs"] = tuple(keys[k] for k in self.inputs)
+        new.graph["outputs"] = tuple(keys[k] for k in outputs)
+        new.graph["cotangents"] = {keys[p]: keys[c] for p, c in self.cotangents.items() if {p, c} <= keys.keys()}
+        return new
+
     def text(self) -> str:
         """The graph as text, one node a line: the debugging tool, and what pass tests compare."""
         lines = []
         for n in self.ordered():
-            words = [n.op, *(f"%{a}" for a in n.args), *(f"{k}={_show(v)}" for k, v in n.params.items())]
+            plain = {k: v for k, v in n.params.items() if not isinstance(v, Graph)}
+            words = [n.op, *(f"%{a}" for a in n.args), *(f"{k}={_show(v)}" for k, v in plain.items())]
             lines.append(f"%{n.key}:{n.type} = {' '.join(words)}")
+            for name, body in n.bodies.items():
+                lines += [f"  {name}:", *(f"    {line}" for line in body.text().splitlines())]
         if self.outputs:
             lines.append("return " + " ".join(f"%{k}" for k in self.outputs))
         return "\n".join(lines)
@@ -172,6 +199,8 @@ def freeze_key(value: Any) -> object:
         return (type(value).__name__, *(freeze_key(v) for v in value))
     if isinstance(value, Mapping):
         return ("map", *((k, freeze_key(v)) for k, v in value.items()))
+    if isinstance(value, Graph):
+        return ("graph", value.digest())
     if isinstance(value, slice):
         return ("slice", freeze_key((value.start, value.stop, value.step)))
     return (type(value).__name__, value)

@@ -7,13 +7,14 @@ Dict entries keep their order of insertion; None is an empty tree, as in JAX.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import SpecError
 
-__all__ = ["Tree", "flatten"]
+__all__ = ["Tree", "flatten", "leaf_names"]
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,21 @@ def _shape_text(value: Any) -> str:
     if branches is None:
         return f"a {type(value).__name__}"
     return f"a {branches[0]} with {', '.join(map(repr, branches[1])) or 'no entries'}"
+
+
+def leaf_names(paths: Sequence[str], taken: dict[str, int]) -> list[str]:
+    """Short distinct names: the last word of the path (`params['W1']` -> W1), or all of it where several end alike."""
+    found = []
+    split = ["".join(c if c.isalnum() or c == "_" else " " for c in path).split() for path in paths]
+    ends = Counter(words[-1] for words in split)
+    for words in split:
+        short = words[-1].isidentifier() and ends[words[-1]] == 1
+        options = [words[-1], "_".join(words)] if short else ["_".join(words)]
+        name = next((o for o in options if o not in taken and o.isidentifier()), "")
+        while not name:
+            taken[options[-1]] = taken.get(options[-1], 0) + 1
+            candidate = f"{options[-1]}_{taken[options[-1]]}"
+            name = candidate if candidate not in taken else ""
+        taken.setdefault(name, 0)
+        found.append(name)
+    return found

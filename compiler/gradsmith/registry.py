@@ -17,12 +17,15 @@ from .index import Affine, Index
 from .types import Type
 
 __all__ = [
-    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Scan",
-    "Scatter", "lookup", "register",
+    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Region",
+    "Scan", "Scatter", "lookup", "register",
 ]  # fmt: skip
 
 Params = Mapping[str, Any]
-Kind = Literal["leaf", "elementwise", "layout", "reduction", "scan", "contraction", "assembly", "kernel", "composite"]
+Kind = Literal[
+    "leaf", "elementwise", "layout", "reduction", "scan", "contraction", "assembly", "kernel", "composite", "region",
+    "part",
+]  # fmt: skip
 
 #: How a target writes an op: a template over `{0}`, `{1}` …, or for array code a function of operand texts, params and
 #: the operands' types.
@@ -112,7 +115,20 @@ class Kernel:
     arguments: Callable[..., tuple[Any, ...]]
 
 
-Structure = Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Kernel | None
+@dataclass(frozen=True)
+class Region:
+    """Structured control flow: bodies (graphs among the params) that run many times, or one of which runs.
+
+    `run(interpret, numbers, args, params)` is what it computes, on any kind of number: `interpret(body, inputs)` are a
+    body's outputs, and `numbers.stack(values, type)` puts the results of steps along a new first axis.
+    `steps(params)` is how often a body runs, at most.
+    """
+
+    run: Callable[..., tuple[Any, ...]]
+    steps: Callable[[Params], int]
+
+
+Structure = Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Kernel | Region | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,28 +12,59 @@ cotangent rule is a linear map from u to `vjp(u)`, and its transpose, made by re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .adjoint import derivable, pulled, tame, zeros
 from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import where
+from .ops.control import part
 from .origin import Origin
 from .registry import Op, lookup
+from .tangent_regions import Forward, forward
 from .trace import Expr, Recording, apply, recording, to_exprs
 
-__all__ = ["push", "pushed"]
+__all__ = ["Pushed", "push", "pushed"]
 
 
-def push(graph: Graph, values: Sequence[Expr], seeds: Mapping[int, Expr], state: Recording) -> Mapping[int, Expr]:
-    """The tangents of all nodes that depend on the inputs `seeds` (key -> tangent), by key.
+@dataclass(frozen=True)
+class Pushed:
+    """What forward mode gives: all nodes as expressions, and the tangents of those that have one, by key."""
+
+    values: Sequence[Expr]
+    tangents: Mapping[int, Expr]
+
+
+def push(graph: Graph, values: Sequence[Expr], seeds: Mapping[int, Expr], state: Recording) -> Pushed:
+    """The tangents of all nodes that depend on the inputs `seeds` (key -> tangent).
 
     `values` are the nodes of `graph` as expressions. It runs inside `recording() as state`. Ops without a rule must
     have been expanded.
     """
-    tangents = dict(seeds)
+    values, tangents = [*values], dict(seeds)
+    replaced: set[int] = set()  # nodes that are computed from loops which compute tangents as well
+    loops: dict[int, Forward] = {}
     steep: set[int] = set()  # whose tangent may be infinite
     for n in graph.ordered():
+        if n.bodies and any(a in tangents for a in n.args):
+            state.origin = n.origin.unnamed()
+            loops[n.key] = forward(n, values, [tangents.get(a) for a in n.args], push)
+            values[n.key] = loops[n.key].region
+            replaced.add(n.key)
+            continue
+        if lookup(n.op).kind == "part" and n.args[0] in loops:
+            loop, index = loops[n.args[0]], n.params["index"]
+            state.origin = n.origin
+            values[n.key] = part(loop.region, index=loop.values[index])
+            replaced.add(n.key)
+            if index in loop.tangents:
+                state.origin = _origin(n)
+                tangents[n.key] = part(loop.region, index=loop.tangents[index])
+            continue
+        if any(a in replaced for a in n.args):
+            state.origin = n.origin
+            values[n.key] = apply(lookup(n.op), [values[a] for a in n.args], n.params)
+            replaced.add(n.key)
         if n.key in tangents or n.type.dtype.kind != "float" or not any(a in tangents for a in n.args):
             continue
         state.origin = _origin(n).unnamed()
@@ -50,7 +81,7 @@ def push(graph: Graph, values: Sequence[Expr], seeds: Mapping[int, Expr], state:
         if found.origin.role == "tangent" and found.origin.name is None:
             found.origin = replace(found.origin, name=_origin(n).name)
         tangents[n.key] = found
-    return tangents
+    return Pushed(values, tangents)
 
 
 def pushed(
@@ -69,12 +100,12 @@ def pushed(
     with recording() as state:
         values = to_exprs(graph, [*(wrt if at is None else at), *around])
         given = {k: t for k, t in zip(graph.inputs[: len(wrt)], seeds, strict=True) if t is not None}
-        tangents = push(graph, values, given, state)
-    return [values[k] for k in graph.outputs], [tangents.get(k) for k in graph.outputs]
+        found = push(graph, values, given, state)
+    return [found.values[k] for k in graph.outputs], [found.tangents.get(k) for k in graph.outputs]
 
 
 def _origin(node: Node) -> Origin:
-    name = node.params["name"] if node.op == "input" else node.origin.name
+    name = node.params["name"].split()[0] if node.op == "input" else node.origin.name
     return replace(node.origin, name=name and f"t_{name}", role="tangent", rule=node.op)
 
 

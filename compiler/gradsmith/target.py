@@ -129,8 +129,10 @@ class Target:
 
     def writes(self, op: Op) -> bool:
         """Whether `op` needs no expansion here."""
-        if op.kind == "leaf":
+        if op.kind in ("leaf", "part"):
             return True
+        if op.kind == "region":
+            return self.lowering != "scalar"
         if self.lowering == "array" or op.kind == "elementwise":
             return self.cell(op) is not None or self.name in op.statements
         if op.kind == "kernel":

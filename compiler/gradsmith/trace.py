@@ -41,8 +41,8 @@ from .types import (
 )
 
 __all__ = [
-    "Expr", "Recording", "as_expr", "between", "constant", "op", "recording", "symbol", "symbols", "to_exprs",
-    "to_graph",
+    "Expr", "Recording", "as_expr", "between", "closed", "constant", "next_serial", "op", "recording", "symbol",
+    "symbols", "to_exprs", "to_graph",
 ]  # fmt: skip
 
 _serial = itertools.count()
@@ -494,6 +494,52 @@ def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequen
     return graph
 
 
+def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = None) -> tuple[Graph, list[Expr]]:
+    """The graph that computes `outputs` from `inputs`, and the values from outside that it uses, its first inputs.
+
+    `inputs` may be any expressions. From outside comes what does not depend on them; with `since`, only what was made
+    before that serial. Scalar constants, and scalars spread out to arrays, are written where they are used.
+    """
+    outputs = [as_expr(x) for x in outputs]
+    given = {x.serial for x in inputs}
+    inner = set(given)
+    for e in sorted(_reachable(outputs).values(), key=lambda e: e.serial):
+        if any(a.serial in inner for a in e.args):
+            inner.add(e.serial)
+
+    def comes_in(e: Expr) -> bool:
+        if e.op.name == "broadcast_to" and e.args[0].shape == ():
+            return False  # a scalar is shorter to pass
+        if e.serial in inner or (e.op.name == "constant" and e.shape == ()):
+            return False
+        return since is None or e.serial < since
+
+    found: dict[int, Expr] = {}
+    stack = [*outputs]
+    while stack:
+        e = stack.pop()
+        if e.serial not in found:
+            found[e.serial] = e
+            stack += () if e.serial in given or comes_in(e) else e.args
+    ordered = sorted(found.values(), key=lambda e: e.serial)
+    outside = [e for e in ordered if e.serial not in inner and comes_in(e)]
+    graph, keys, taken = Graph(), dict[int, int](), dict[str, int]()
+    for x in (*inputs, *outside):
+        keys[x.serial] = _input(graph, x, taken)
+    graph.graph["inputs"] = tuple(keys[x.serial] for x in (*outside, *inputs))
+    for e in ordered:
+        if e.serial not in keys:
+            args = [keys[a.serial] for a in e.args]
+            keys[e.serial] = graph.add(e.op.name, args, e.params, e.type, e.origin, commutative=e.op.commutative)
+    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
+    return graph, outside
+
+
+def next_serial() -> int:
+    """A number that lies between the serials of what was made before and what will be."""
+    return next(_serial)
+
+
 def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, list[Expr]]:
     """The graph of what depends on `inputs` on the way to `outputs`, and the other values that it reads.
 
@@ -527,7 +573,7 @@ def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, lis
 
 def _input(graph: Graph, x: Expr, taken: dict[str, int]) -> int:
     """An input node for `x`, whose name no other has: nodes of one name would be one."""
-    wish = x.name or x.op.name
+    wish = (x.name or x.op.name).split()[0]  # without the number of an earlier input
     number = taken[wish] = taken.get(wish, 0) + 1
     params = {"name": wish if number == 1 else f"{wish} {number}"}  # no identifier, so never a name of another value
     return graph.add("input", (), params, x.type, x.origin)

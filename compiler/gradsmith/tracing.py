@@ -7,7 +7,6 @@ outputs. Guarantee: the same computation gives the same graph, whichever way it 
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from .frontends.sympy import from_sympy, is_sympy
 from .frontends.sympy_errors import written
 from .frontends.text import parse
 from .graph import Graph
-from .pytree import Tree, flatten
+from .pytree import Tree, flatten, leaf_names
 from .trace import Expr, as_expr, input_symbols, symbol, to_graph
 from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape, refuse_narrow
 
@@ -155,7 +154,7 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
     values = []
     for parameter, example in zip(names, examples, strict=True):
         leaves, paths, tree = flatten(example, is_leaf, parameter)
-        fresh = [_leaf_symbol(n, leaf, p) for n, leaf, p in zip(_leaf_names(paths, taken), leaves, paths, strict=True)]
+        fresh = [_leaf_symbol(n, leaf, p) for n, leaf, p in zip(leaf_names(paths, taken), leaves, paths, strict=True)]
         symbols += fresh
         parameters.append(Parameter(parameter, tree, tuple(paths)))
         values.append(tree.unflatten(fresh))
@@ -248,21 +247,3 @@ def _leaf_symbol(name: str, leaf: Any, path: str) -> Expr:
             raise SpecError(f"args=: {path} is an example of dtype {array.dtype}; real numbers are needed")
         return symbol(name, array.shape)
     raise SpecError(f"args=: {path} is {leaf!r}; give a shape such as (3, 4), gs.spec(...), or an example value")
-
-
-def _leaf_names(paths: Sequence[str], taken: dict[str, int]) -> list[str]:
-    """Short distinct names: the last word of the path (`params['W1']` -> W1), or all of it where several end alike."""
-    found = []
-    split = ["".join(c if c.isalnum() or c == "_" else " " for c in path).split() for path in paths]
-    ends = Counter(words[-1] for words in split)
-    for words in split:
-        short = words[-1].isidentifier() and ends[words[-1]] == 1
-        options = [words[-1], "_".join(words)] if short else ["_".join(words)]
-        name = next((o for o in options if o not in taken and o.isidentifier()), "")
-        while not name:
-            taken[options[-1]] = taken.get(options[-1], 0) + 1
-            candidate = f"{options[-1]}_{taken[options[-1]]}"
-            name = candidate if candidate not in taken else ""
-        taken.setdefault(name, 0)
-        found.append(name)
-    return found

@@ -15,11 +15,13 @@ from .errors import DTypeError, ShapeError
 
 __all__ = [
     "BOOL",
+    "BUNDLE",
     "DTYPES",
     "FLOAT32",
     "FLOAT64",
     "INT32",
     "INT64",
+    "Bundle",
     "DType",
     "Dim",
     "Shape",
@@ -44,11 +46,11 @@ class DType(str):
 
     __slots__ = ("bits", "kind", "short")
 
-    kind: Literal["bool", "int", "float"]
+    kind: Literal["bool", "int", "float", "bundle"]
     bits: int
     short: str  # in the text of a graph
 
-    def __new__(cls, name: str, kind: Literal["bool", "int", "float"], bits: int, short: str) -> DType:
+    def __new__(cls, name: str, kind: Literal["bool", "int", "float", "bundle"], bits: int, short: str) -> DType:
         dtype = super().__new__(cls, name)
         dtype.kind, dtype.bits, dtype.short = kind, bits, short
         return dtype
@@ -69,6 +71,7 @@ INT32 = DType("int32", "int", 32, "i32")
 INT64 = DType("int64", "int", 64, "i64")
 FLOAT32 = DType("float32", "float", 32, "f32")
 FLOAT64 = DType("float64", "float", 64, "f64")
+BUNDLE = DType("bundle", "bundle", 0, "bundle")  # of what has several results: no number, so not among `DTYPES`
 DTYPES: Mapping[str, DType] = {d.name: d for d in (BOOL, INT32, INT64, FLOAT32, FLOAT64)}
 _PYTHON: Mapping[type, DType] = {bool: BOOL, int: INT64, float: FLOAT64}
 _NARROW = ("float16", "bfloat16", "half")
@@ -155,6 +158,22 @@ class Type:
 
     def __str__(self) -> str:
         return self.dtype.short + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
+
+
+@dataclass(frozen=True)
+class Bundle(Type):
+    """The type of a node with several results, which `part` nodes read one by one.
+
+    >>> str(Bundle(types=(Type(()), Type((3,)))))
+    '(f64, f64[3])'
+    """
+
+    shape: Shape = ()
+    dtype: DType = BUNDLE
+    types: tuple[Type, ...] = ()
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.types))})"
 
 
 def normalize_shape(shape: object) -> Shape:

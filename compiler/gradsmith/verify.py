@@ -9,7 +9,6 @@ from __future__ import annotations
 from .errors import GraphError
 from .graph import Graph, Node
 from .registry import lookup
-from .types import Type
 
 __all__ = ["verify"]
 
@@ -22,9 +21,11 @@ def verify(graph: Graph) -> Graph:
         op = lookup(n.op)
         _require(op.arity is None or len(n.args) == op.arity, n, f"takes {op.arity} operands")
         if op.kind != "leaf":
-            types = [Type(graph.nodes[a]["shape"], graph.nodes[a]["dtype"]) for a in n.args]
+            types = [graph.node(a).type for a in n.args]
             inferred = op.infer(*types, **n.params)
             _require(inferred == n.type, n, f"is {n.type}, but its operands make it {inferred}")
+        for body in n.bodies.values():
+            verify(body)
     inputs = {n.key for n in graph.ordered() if n.op == "input"}
     if inputs != set(graph.inputs):
         raise GraphError(f"input nodes {sorted(inputs)} differ from the graph's inputs {graph.inputs}")

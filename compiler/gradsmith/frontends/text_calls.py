@@ -33,6 +33,7 @@ _NOT_IN_TEXT = (
     *("bitwise_left_shift", "bitwise_right_shift"),
     *("broadcast_arrays", "meshgrid", "unstack"),  # several results
     "einsum",  # a text within the text
+    *("cond", "fori_loop", "map", "scan", "while_loop"),  # they take functions
 )
 _REMEDIES = {
     "cbrt": "write x**(1/3)",

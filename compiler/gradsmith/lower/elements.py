@@ -6,11 +6,11 @@ that give a name to what must have one go to the lines of the loop being written
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
-from ..program import Argument, Line
+from ..program import Line
 from ..registry import Counter, Gather, Layout, Scatter, lookup
 from ..target import Target
 from ..types import DType, Type, static_shape
@@ -30,7 +30,6 @@ class Elements:
     def __init__(
         self,
         graph: Graph,
-        inputs: Sequence[Argument],
         target: Target,
         names: Names,
         subscripts: Subscripts,
@@ -40,16 +39,14 @@ class Elements:
         self.printer = Printer(target)
         self.scalars: dict[int, Text] = {}
         self.buffers: dict[int, str] = {}
+        self.bases: dict[int, Affine] = {}  # where in its buffer a value begins, if not at the beginning
+        #: values of the function around a body that are nowhere in memory, by how their elements are computed
+        self.around: dict[int, Callable[[Index, list[Line], int], Text]] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
         self._places: dict[tuple[int, str, int], tuple[list[Line], str]] = {}
-        for key, a in zip(graph.inputs, inputs, strict=True):
-            if a.is_scalar:
-                self.scalars[key] = Text(a.name)
-            else:
-                self.buffers[key] = a.name
 
     # --- words --------------------------------------------------------------------------------------------------
 
@@ -94,7 +91,17 @@ class Elements:
 
     def place(self, key: int, index: Index) -> str:
         """Element `index` of a value in memory, as what is assigned to."""
-        return f"{self.buffers[key]}[{self.subscripts.offset(index, shape_of(self.graph, key))}]"
+        return self.at(key, flatten(index, shape_of(self.graph, key)))
+
+    def at(self, key: int, offset: Affine) -> str:
+        """The element at `offset` of a value in memory."""
+        return f"{self.buffers[key]}[{self.subscripts.text(self.bases.get(key, Affine()) + offset)}]"
+
+    def start(self, key: int) -> Text:
+        """Where a value in memory begins, for a call."""
+        base = self.bases.get(key, Affine())
+        name = self.buffers[key]
+        return Text(name if base == Affine() else f"{name} + {self.subscripts.text(base)}")
 
     # --- values -------------------------------------------------------------------------------------------------
 
@@ -108,8 +115,9 @@ class Elements:
         if key in self.scalars:
             return self.scalars[key]
         if key in self.buffers:
-            offset = index[0] if flat else flatten(index, shape)
-            return Text(f"{self.buffers[key]}[{self.subscripts.text(offset)}]")
+            return Text(self.at(key, index[0] if flat else flatten(index, shape)))
+        if key in self.around:
+            return self.around[key](index, lines, depth)
         n = self.graph.node(key)
         value = self.compute(n, index, flat, lines, depth)
         if n.origin.name is None or lookup(n.op).kind != "elementwise":

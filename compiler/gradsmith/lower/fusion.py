@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..graph import Graph, Node
-from ..registry import Contraction, Kernel, Layout, Reduction, lookup
+from ..registry import Contraction, Kernel, Layout, Reduction, Region, lookup
 from ..types import static_shape
 from .statements import Plan
 
@@ -54,7 +54,7 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
     tasks: list[Node] = []
     for n in planned.nodes:
         op = lookup(n.op)
-        if op.kind == "leaf":
+        if op.kind in ("leaf", "part"):
             reads[n.key] = {n.key: True}
             continue
         inner = _merged(graph, n, reads)
@@ -71,6 +71,7 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
             reads[n.key] = {n.key: True}
             tasks.append(n)
     needs = {n.key: _merged(graph, n, reads) for n in tasks}
+    needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     return Units(tuple(_units(graph, tasks, needs)), needs, aliases, frozenset(virtual))
 
 
@@ -80,7 +81,7 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
     contiguous: set[int] = set()
     for n in reversed(planned.nodes):
         op = lookup(n.op)
-        if isinstance(op.structure, Contraction):
+        if isinstance(op.structure, Contraction | Region):
             compact.update(n.args)
         elif (op.kind == "layout" and op.structure is None) or isinstance(op.structure, Kernel):
             contiguous.update(n.args)

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..graph import Graph, Node
-from ..index import flatten
-from ..origin import Origin
+from ..index import Affine, flatten
 from ..program import Argument, Line
 from ..registry import Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
+from .loop_regions import End, Slot, WrittenRegion
 from .memory import Lifetime, place_buffers
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
@@ -32,6 +33,10 @@ from .subscripts import Subscripts
 from .tables import FlatTables
 
 __all__ = ["loops"]
+
+
+def _argument(e: End) -> Argument:
+    return Argument(e.name, e.shape, math.prod(e.shape), "")
 
 
 def loops(
@@ -49,56 +54,78 @@ def loops(
 
     `twin` uses the target's second set of cells.
     """
-    return _Writer(graph, groups, inputs, target, names, tables, main, twin).body()
+    ends = [End(g.keys[0], g.argument.name, g.argument.shape, pattern="store") for g in groups]
+    writer = Writer(graph, ends, target, names, tables, main, twin)
+    return writer.function(groups, inputs)
 
 
-class _Writer:
-    """The state of writing one function: its elements, its loops, and the units of its schedule."""
+class Writer:
+    """The state of writing one function, or the body of a loop or branch in it: elements, loops, and the schedule."""
 
     def __init__(
         self,
         graph: Graph,
-        groups: Sequence[Group],
-        inputs: Sequence[Argument],
+        ends: Sequence[End],
         target: Target,
         names: Names,
         tables: FlatTables,
         main: DType,
         twin: bool,
+        around: Writer | None = None,
     ) -> None:
-        self.graph, self.groups, self.inputs, self.target, self.names, self.main = (
-            graph, groups, inputs, target, names, main,
-        )  # fmt: skip
+        self.graph, self.ends, self.target, self.names, self.main = graph, ends, target, names, main
         self.tables, self.twin = tables, twin
-        self.plan = plan(graph, groups, implicit_broadcast=False)
-        self.subscripts = Subscripts(tables, names)
-        self.elements = Elements(graph, inputs, target, names, self.subscripts, twin)
-        self.nests = Nests(target, names)
+        self.plan = plan(graph, [Group(_argument(e), (e.key,)) for e in ends], implicit_broadcast=False)
+        read = {e.key for e in ends if e.pattern == "read"}  # which need no name
+        self.plan = replace(self.plan, outputs={k: name for k, name in self.plan.outputs.items() if k not in read})
+        self.subscripts: Subscripts = around.subscripts if around else Subscripts(tables, names)
+        self.elements: Elements = Elements(graph, target, names, self.subscripts, twin)
+        self.nests: Nests = around.nests if around else Nests(target, names)
         self.structures = Structures(graph, self.elements, self.nests)
-        self.result = Body([])
-        self.stored: set[int] = set()  # scalar outputs already written
+        self.result: Body = around.result if around else Body([])
+        self.stored: set[int] = set()  # scalar ends already written
+        self.regions: dict[int, WrittenRegion] = {}
+        self.slots: dict[int, Slot] = {}
+        self.offsets: dict[int, int] = {}
+        self.sizes: dict[DType, int] = {}
+
+    def within(self, body: Graph, ends: Sequence[End]) -> Writer:
+        """The writer of a body in this function."""
+        return Writer(body, ends, self.target, self.names, self.tables, self.main, self.twin, self)
 
     # --- the whole body -----------------------------------------------------------------------------------------
 
-    def body(self) -> Body:
-        entry = self._entry()
-        self._constants()
-        self.units = fuse(self.graph, self.plan, self._repeated())
-        declared = self._allocate()
-        steps: list[tuple[Origin, list[Line]]] = []
-        for unit in self.units.order:
-            steps.append((unit.nodes[0].origin, self._unit(unit)))
-        stores = self._stores()
+    def function(self, groups: Sequence[Group], inputs: Sequence[Argument]) -> Body:
+        """The whole function."""
+        for key, a in zip(self.graph.inputs, inputs, strict=True):
+            if a.is_scalar:
+                self.elements.scalars[key] = Text(a.name)
+            else:
+                self.elements.buffers[key] = a.name
+        entry = self._entry(inputs)
+        self.schedule()
+        returned = self._returned(groups) if self.target.returns else []
+        declared = [*returned, *self.declared({})]
+        self.result.work.update(self.sizes if not self.target.returns else {})
+        lines = self.lines()
         tables = [] if self.tables.of_file else self.tables.lines
-        self.result.lines = [*entry, *tables, *declared, *annotated(steps, self.target), *stores]
-        self.result.result = self._results()
+        self.result.lines = [*entry, *tables, *declared, *lines]
+        self.result.result = self._results(groups)
         return self.result
 
-    def _entry(self) -> list[Line]:
+    def lines(self) -> list[Line]:
+        """The statements of all units, and what stores the results."""
+        return [*self.units_only(), *self._stores()]
+
+    def units_only(self) -> list[Line]:
+        """The statements of all units."""
+        return annotated([(unit.nodes[0].origin, self._unit(unit)) for unit in self.units.order], self.target)
+
+    def _entry(self, inputs: Sequence[Argument]) -> list[Line]:
         """What is done with the arguments first: one that is not read is said to be, nested lists become flat ones."""
         read = {n.key for n in self.plan.nodes}
         lines: list[Line] = []
-        for key, a in zip(self.graph.inputs, self.inputs, strict=True):
+        for key, a in zip(self.graph.inputs, inputs, strict=True):
             pattern = "unused" if key not in read else "scalar_entry" if a.is_scalar else "flatten"
             if pattern in self.target.syntax:
                 flat = a.name
@@ -109,10 +136,17 @@ class _Writer:
                 self.result.helpers[pattern] = None
         return lines
 
-    def _results(self) -> str:
+    def _returned(self, groups: Sequence[Group]) -> list[Line]:
+        """Buffers of the results that a function returns."""
+        found = []
+        for out, (key,) in ((g.argument, g.keys) for g in groups if g.argument.shape):
+            found += self._new(self.graph.node(key).type.dtype, out.name, out.size)
+        return found
+
+    def _results(self, groups: Sequence[Group]) -> str:
         """The names of all results, nested again where they are arrays, for a target whose functions return them."""
         shown = []
-        for out in (g.argument for g in self.groups if self.target.returns):
+        for out in (g.argument for g in groups if self.target.returns):
             pattern = "nest" if len(out.shape) > 1 else "flat"
             self.result.helpers[pattern] = None
             shown.append(self.target.syntax[pattern].format(name=out.name, shape=format_shape(out.shape)))
@@ -127,7 +161,7 @@ class _Writer:
                     self.elements.buffers[n.key] = self.tables.constant(n, self.names)
                 else:
                     self.elements.scalars[n.key] = self.elements.printer.number(value, n.type.dtype)
-            elif op.kind != "leaf":
+            elif op.kind not in ("leaf", "part", "region"):
                 dtype = working_dtype(self.graph, n)
                 raises = may_raise(self.graph, n, self.target)
                 self.result.may_raise = self.result.may_raise or raises
@@ -142,6 +176,9 @@ class _Writer:
     def _repeated(self) -> set[int]:
         found: set[int] = set()
         for n in self.plan.nodes:
+            if n.bodies:
+                found.update(n.args)
+                continue
             cell = self.elements.cell(n)
             if lookup(n.op).kind == "elementwise" and not n.type.shape:
                 found.update(n.args[i] for i in self.elements.printer.repeats(cell))
@@ -149,64 +186,132 @@ class _Writer:
 
     # --- memory -------------------------------------------------------------------------------------------------
 
-    def _allocate(self) -> list[Line]:
-        """Names and places of all stored arrays: output parameters where possible, the workspace otherwise."""
-        for group in self.groups:
-            (key,) = group.keys
-            if group.argument.shape and key in self.units.reads and key not in self.elements.buffers:
-                self.elements.buffers[key] = group.argument.name
+    def schedule(self) -> None:
+        """What is computed when, and which memory that takes: `slots`, `offsets` and `sizes`.
+
+        Arrays live in the output parameters where possible, and else in the workspace (or in buffers of their own).
+        """
+        self._constants()
+        self.units = fuse(self.graph, self.plan, self._repeated())
+        for e in self.ends:
+            if e.shape and e.carried is None and e.key in self.units.reads and e.key not in self.elements.buffers:
+                self._lies(e.key, e)
         last: dict[int, int] = {}
         for i, unit in enumerate(self.units.order):
             for n in unit.nodes:
                 for key in self.units.reads[n.key]:
                     last[key] = i
-        for group in self.groups:  # copied out at the end
-            for key in self._stored_under(group.keys[0]):
+        for e in self.ends:  # copied out at the end
+            for key in self.stored_under(e.key):
                 last[key] = len(self.units.order)
+        self._replaced_in_place()
         lifetimes: dict[int, Lifetime] = {}
         for i, unit in enumerate(self.units.order):
+            for m in (m for n in unit.nodes for m in self._made(n)):
+                if not m.type.shape or m.key in self.elements.buffers:
+                    continue
+                if last.get(m.key, i) > i or not unit.shared:
+                    lifetimes[m.key] = (max(1, m.type.size), i, last.get(m.key, i))
+        for key in sorted(lifetimes, key=lambda key: self.graph.nodes[key]["dtype"]):
+            n = self.graph.node(key)
+            name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
+            self.slots[key] = Slot(n.type.dtype, max(1, n.type.size), name)
+        for number, unit in enumerate(self.units.order):
             for n in unit.nodes:
-                if n.type.shape and n.key not in self.elements.buffers and last.get(n.key, i) > i:
-                    lifetimes[n.key] = (max(1, n.type.size), i, last[n.key])
-                elif n.type.shape and n.key not in self.elements.buffers and not unit.shared:
-                    lifetimes[n.key] = (max(1, n.type.size), i, i)
-        declared = self._made(lifetimes) if self.target.returns else self._placed(lifetimes)
+                if n.bodies:
+                    region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
+                    for slot in region.slots:
+                        key = region.keys[slot] = -1 - len(self.slots)
+                        self.slots[key] = slot
+                        lifetimes[key] = (max(1, slot.size), number, number)
+        for e in self.ends:
+            if e.carried is not None and e.shape and self._needs_copy(e):
+                key = self.copies[e.carried] = -1 - len(self.slots)
+                type = self.graph.node(e.key).type
+                name = self.elements.buffers[key] = self.names.fresh(None)
+                self.slots[key] = Slot(type.dtype, max(1, type.size), name)
+                lifetimes[key] = (max(1, type.size), len(self.units.order), len(self.units.order))
+        for dtype in sorted({slot.dtype for slot in self.slots.values()}):
+            placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
+            offsets, self.sizes[dtype] = place_buffers(placed)
+            self.offsets.update(offsets)
+
+    def _made(self, n: Node) -> list[Node]:
+        """The values that come from a unit's node: itself, or the results of a loop or branch."""
+        if not n.bodies:
+            return [n]
+        return [m for m in self.plan.nodes if lookup(m.op).kind == "part" and m.args[0] == n.key]
+
+    def _lies(self, key: int, e: End) -> None:
+        """`key` is computed where it belongs in the end."""
+        self.elements.buffers[key] = e.name
+        if e.base is not None:
+            self.elements.bases[key] = e.base
+
+    def declared(self, bases: Mapping[DType, int]) -> list[Line]:
+        """The statements that name the memory of all slots, given where the workspace of this body begins."""
+        lines: list[Line] = []
+        for key, slot in sorted(self.slots.items(), key=lambda item: item[1].dtype):
+            if not slot.inner:
+                lines += self._placed(slot, bases.get(slot.dtype, 0) + self.offsets[key])
         for alias, base in self.units.aliases.items():
             if base in self.elements.buffers:
                 self.elements.buffers[alias] = self.elements.buffers[base]
-        return declared
+                if base in self.elements.bases:
+                    self.elements.bases[alias] = self.elements.bases[base]
+        for region in self.regions.values():
+            inner = {slot.dtype: bases.get(slot.dtype, 0) + self.offsets[region.keys[slot]] for slot in region.inner}
+            lines += region.declared(inner)
+        return lines
 
-    def _placed(self, lifetimes: Mapping[int, Lifetime]) -> list[Line]:
-        """Pointers into the workspaces."""
-        declared = []
-        for dtype in sorted({self.graph.nodes[key]["dtype"] for key in lifetimes}):
-            placed = {key: life for key, life in lifetimes.items() if self.graph.nodes[key]["dtype"] == dtype}
-            offsets, self.result.work[dtype] = place_buffers(placed)
-            work = "work" if dtype == self.main else f"work_{dtype.short}"
-            for key in placed:
-                place = f"{work} + {offsets[key]}" if offsets[key] else work
-                n = self.graph.node(key)
-                name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
-                pattern = self.target.syntax["buffer"]
-                declared += lines_of(pattern.format(type=self.elements.type(n), name=name, place=place))
-        return declared
+    def _placed(self, slot: Slot, offset: int) -> list[Line]:
+        """A pointer into the workspace, or a buffer of the function's own."""
+        if self.target.returns:
+            return self._new(slot.dtype, slot.name, slot.size)
+        work = "work" if slot.dtype == self.main else f"work_{slot.dtype.short}"
+        place = f"{work} + {offset}" if offset else work
+        type = self.target.types[slot.dtype.name]
+        return lines_of(self.target.syntax["buffer"].format(type=type, name=slot.name, place=place))
 
-    def _made(self, lifetimes: Mapping[int, Lifetime]) -> list[Line]:
-        """Buffers of the function's own, and those that it returns."""
-        declared = []
-        for out, (key,) in ((g.argument, g.keys) for g in self.groups if g.argument.shape):
-            declared += self._new(self.graph.node(key), out.name, out.size)
-        for key in lifetimes:
-            n = self.graph.node(key)
-            name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
-            declared += self._new(n, name, n.type.size)
-        return declared
-
-    def _new(self, n: Node, name: str, size: int) -> list[Line]:
-        zero = self.elements.printer.number(0, n.type.dtype).text
+    def _new(self, dtype: DType, name: str, size: int) -> list[Line]:
+        zero = self.elements.printer.number(0, dtype).text
         return lines_of(self.target.syntax["buffer"].format(name=name, value=zero, size=size))
 
-    def _stored_under(self, key: int) -> list[int]:
+    # --- what a loop carries ------------------------------------------------------------------------------------
+
+    def _replaced_in_place(self) -> None:
+        """New state that may be written over the old: all that reads the old one has done so, or does at that place."""
+        self.copies: dict[int, int] = {}
+        for e in self.ends:
+            if e.carried is None or not e.shape or e.key in self.elements.buffers or e.key not in self.units.reads:
+                continue
+            others = [x for x in self.ends if x is not e]
+            late = {key for x in others for key in self.stored_under(x.key)}
+            if e.carried not in late and self._reads_only_before(e.carried, e.key):
+                self._lies(e.key, e)
+
+    def _reads_only_before(self, old: int, new: int) -> bool:
+        """Whether no unit reads `old` behind the one that makes `new`, nor that one but at the place it writes."""
+        behind = False
+        for unit in self.units.order:
+            makes = any(n.key == new for n in unit.nodes)
+            for n in unit.nodes:
+                reads = self.units.reads[n.key]
+                if old in reads and (behind or (makes and not (unit.shared and reads[old]))):
+                    return False
+                behind = behind or n.key == new
+            if not makes and any(m.key == new for n in unit.nodes for m in self._made(n)):
+                return False
+        return behind
+
+    def _needs_copy(self, e: End) -> bool:
+        """Whether the new state has to be put aside before the old one is written over: where it reads old state."""
+        states = {x.carried for x in self.ends if x.carried is not None}
+        if e.key == e.carried or (e.key in self.elements.buffers and self.elements.buffers[e.key] == e.name):
+            return False
+        return bool(states & set(self.stored_under(e.key)))
+
+    def stored_under(self, key: int) -> list[int]:
         """The stored values that reading `key` reads."""
         found, stack = [], [key]
         while stack:
@@ -219,27 +324,56 @@ class _Writer:
         return found
 
     def _stores(self) -> list[Line]:
-        """What output parameters still lack: scalars, and arrays that live elsewhere."""
+        """What results still lack: scalars, and arrays that live elsewhere. A loop's state is replaced last."""
         lines: list[Line] = []
-        for group in self.groups:
-            (key,), out = group.keys, group.argument
-            if key in self.stored:
+        replaced: list[Line] = []
+        for e in self.ends:
+            if e.key in self.stored or e.key == e.carried:
                 continue
-            if out.is_scalar:
-                value = self.elements.element(key, (), False, lines, 0)
-                value = self.elements.stored(self.graph.node(key), value)
-                lines += lines_of(self.target.syntax["store"].format(name=out.name, value=value.text))
-            elif self.elements.buffers.get(key) != out.name:
-                lines += self.nests.over(out.shape, self._copier(key, out))
-        return lines
+            if not e.shape:
+                value = self.elements.element(e.key, (), False, lines, 0)
+                if e.carried is not None and e.key in self.graph.inputs:
+                    value = self._put_aside(e, value, lines)
+                stored = value if e.pattern == "set" and e.base is None else self._in_memory(e.key, value)
+                text = lines_of(self.target.syntax[e.pattern].format(name=self._place(e), value=stored.text))
+                (lines if e.carried is None else replaced).extend(text)
+            elif (self.elements.buffers.get(e.key), self.elements.bases.get(e.key)) != (e.name, e.base):
+                if e.carried in self.copies:
+                    name = self.elements.buffers[self.copies[e.carried]]
+                    lines += self.nests.over(e.shape, self._copier(e.key, End(e.key, name, e.shape)))
+                    replaced += self._moved(name, e)
+                else:
+                    (lines if e.carried is None else replaced).extend(self.nests.over(e.shape, self._copier(e.key, e)))
+        return [*lines, *replaced]
 
-    def _copier(self, key: int, out: Argument) -> Write:
-        return lambda nest, lines: self._copy(key, out, nest, lines)
+    def _put_aside(self, e: End, value: Text, lines: list[Line]) -> Text:
+        name = self.names.fresh(None)
+        lines += lines_of(self.elements.assign(self.graph.node(e.key), name, value.text))
+        return Text(name)
 
-    def _copy(self, key: int, out: Argument, nest: Nest, lines: list[Line]) -> None:
+    def _place(self, e: End) -> str:
+        return e.name if e.base is None else f"{e.name}[{self.subscripts.text(e.base)}]"
+
+    def _in_memory(self, key: int, value: Text) -> Text:
+        return self.elements.stored(self.graph.node(key), value)
+
+    def _moved(self, source: str, e: End) -> list[Line]:
+        """A loop from one buffer to another."""
+
+        def move(nest: Nest, lines: list[Line]) -> None:
+            place = f"{e.name}[{self.subscripts.text((e.base or Affine()) + nest.index[0])}]"
+            self.elements.set(place, Text(f"{source}[{self.subscripts.text(nest.index[0])}]"), lines, nest.depth)
+
+        return self.nests.over((math.prod(e.shape),), move)
+
+    def _copier(self, key: int, e: End) -> Write:
+        return lambda nest, lines: self.copy(key, e, nest, lines)
+
+    def copy(self, key: int, e: End, nest: Nest, lines: list[Line]) -> None:
+        """The statement that copies one element of a value to its end."""
         value = self.elements.element(key, nest.index, False, lines, nest.depth)
-        place = f"{out.name}[{self.subscripts.offset(nest.index, out.shape)}]"
-        self.elements.set(place, self.elements.stored(self.graph.node(key), value), lines, nest.depth)
+        place = f"{e.name}[{self.subscripts.text((e.base or Affine()) + flatten(nest.index, e.shape))}]"
+        self.elements.set(place, self._in_memory(key, value), lines, nest.depth)
 
     # --- units --------------------------------------------------------------------------------------------------
 
@@ -248,15 +382,20 @@ class _Writer:
         if unit.shared:
             return self._shared_loop(unit)
         (n,) = unit.nodes
+        if n.bodies:
+            return self.regions[n.key].lines()
         structure = lookup(n.op).structure
         if type(structure) in STRUCTURES:
             return STRUCTURES[type(structure)](self.structures, n, structure)
         lines: list[Line] = []
         value = self.elements.compute(n, (), False, lines, 0)
-        if n.key in self.plan.outputs and self.plan.uses[n.key] == 1:
+        end = next(
+            (e for e in self.ends if e.key == n.key and e.carried is None and e.pattern in self.target.syntax), None
+        )
+        if end is not None and self.plan.uses[n.key] == 1:
             self.stored.add(n.key)
-            value = self.elements.stored(n, value)
-            return lines + lines_of(self.target.syntax["store"].format(name=self.plan.outputs[n.key], value=value.text))
+            value = value if end.pattern == "set" and end.base is None else self.elements.stored(n, value)
+            return lines + lines_of(self.target.syntax[end.pattern].format(name=self._place(end), value=value.text))
         name = self.names.fresh(self.elements.wish(n))
         lines += lines_of(self.elements.assign(n, name, value.text))
         self.elements.scalars[n.key] = Text(name)
@@ -301,9 +440,7 @@ class _Writer:
             self.elements.locals[n.key] = value = Text(name)
         if buffer is not None:
             offset = nest.index[0] if nest.flat else flatten(nest.index, shape_of(self.graph, n.key))
-            self.elements.set(
-                f"{buffer}[{self.subscripts.text(offset)}]", self.elements.stored(n, value), lines, nest.depth
-            )
+            self.elements.set(self.elements.at(n.key, offset), self.elements.stored(n, value), lines, nest.depth)
 
     def _walks_flat(self, n: Node) -> bool:
         """Whether every array that `n` reads has its own shape and is read at the place being computed."""
@@ -317,7 +454,7 @@ class _Writer:
             kind = lookup(a["op"]).kind
             if a["op"] == "broadcast_to" and self.graph.nodes[a["args"][0]]["shape"] == ():
                 continue
-            if shape_of(self.graph, key) != shape:
+            if shape_of(self.graph, key) != shape or key in self.elements.around:
                 return False
             if key in self.units.virtual:
                 if kind != "elementwise":

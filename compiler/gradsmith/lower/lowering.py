@@ -17,6 +17,7 @@ from .._version import __version__
 from ..derivatives import GROUPS, KINDS, Kind
 from ..graph import Graph
 from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work
+from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
@@ -82,10 +83,11 @@ def lower(
     helpers: dict[str, None] = {}
 
     def written(part: Part, wanted: Sequence[Group], twin: bool = False) -> Body:
+        graph, wanted = _alone(part.graph, wanted)
         if target.lowering == "loops":
             known = flat_tables if flat_tables.of_file else FlatTables(target)
-            return loops(part.graph, wanted, part.inputs, target, names.copy(), known, main, twin=twin)
-        return straight(part.graph, wanted, part.inputs, target, names.copy(), tables, twin=twin)
+            return loops(graph, wanted, part.inputs, target, names.copy(), known, main, twin=twin)
+        return straight(graph, wanted, part.inputs, target, names.copy(), tables, twin=twin)
 
     for part, kind in [(each, kind) for each in parts for kind in each.kinds]:
         groups = part.keys()
@@ -111,7 +113,7 @@ def lower(
         inputs=parts[0].inputs[:arguments],
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=("stdint.h",) * any(n.type.dtype.kind == "int" for p in parts for n in p.graph.ordered())
+        includes=("stdint.h",) * any(n.type.dtype.kind == "int" for p in parts for n in with_inner(p.graph))
         + ("stddef.h",) * any(part.patterns for part in parts),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
@@ -138,6 +140,15 @@ def _tables(name: str, patterns: Sequence[Pattern], names: Names, target: Target
                 name=label, size=max(1, len(values)), values=", ".join(values) or "0"
             )
             yield Table(label, max(1, len(values)), "\n".join(wrapped(text, WIDTH, 0)))
+
+
+def _alone(graph: Graph, wanted: Sequence[Group]) -> tuple[Graph, Sequence[Group]]:
+    """`graph` whose loops compute what is `wanted` alone: a value needs nothing that only its gradient reads."""
+    if not has_regions(graph):
+        return graph, wanted
+    cut = pruned(graph, [key for g in wanted for key in g.keys])
+    keys = iter(cut.outputs)
+    return cut, [replace(g, keys=tuple(next(keys) for _ in g.keys)) for g in wanted]
 
 
 def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) -> list[Part]:
@@ -179,7 +190,7 @@ _DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
-    ops = dict.fromkeys((n.op, working_dtype(graph, n)) for n in graph.ordered())
+    ops = dict.fromkeys((n.op, working_dtype(each, n)) for each in all_graphs(graph) for n in each.ordered())
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
     texts += target.helpers.values()
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
@@ -187,7 +198,7 @@ def _helper_names(graph: Graph, target: Target) -> set[str]:
 
 def _main_dtype(graphs: Sequence[Graph]) -> DType:
     """The floating-point type of a file: float64 where there is any."""
-    found = [n.type.dtype for graph in graphs for n in graph.ordered()]
+    found = [n.type.dtype for graph in graphs for n in with_inner(graph)]
     return FLOAT32 if FLOAT32 in found and FLOAT64 not in found else FLOAT64
 
 

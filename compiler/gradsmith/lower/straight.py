@@ -8,7 +8,7 @@ place, so the result reads as a person would have written it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +17,11 @@ from ..graph import Graph, Node, freeze_key
 from ..ops._declare import dtype_option, numpy_name
 from ..origin import Origin
 from ..program import Argument, Line
+from ..regions import with_inner
 from ..registry import Cell, lookup
 from ..target import Target
 from ..types import BOOL, FLOAT64, INT64, DType, format_shape
-from .branches import Piece, Statement, arranged, paths
+from .branches import Path, Piece, Statement, arranged, paths
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
 from .statements import (
@@ -34,6 +35,7 @@ from .statements import (
     scalar_constant,
     working_dtype,
 )
+from .straight_regions import written_region
 
 __all__ = ["straight"]
 
@@ -48,14 +50,16 @@ class Tables:
         self._printer, self._target = Printer(target), target
         self._used: dict[object, Node] = {}
         self._names: dict[object, str] = {}
-        for n in (n for graph in graphs for n in graph.ordered()):
-            if isinstance(n.params.get("value"), np.ndarray) and _content(n) not in self._names:
-                self._names[_content(n)] = names.fresh(n.origin.name, "TABLE_")
+        for n in (n for graph in graphs for n in with_inner(graph)):
+            key = _table_key(n)
+            if key is not None and key not in self._names:
+                self._names[key] = names.fresh(n.origin.name, "TABLE_")
 
     def name(self, n: Node) -> str:
         """The name of a table, which is printed from now on."""
-        self._used.setdefault(_content(n), n)
-        return self._names[_content(n)]
+        key = _table_key(n)
+        self._used.setdefault(key, n)
+        return self._names[key]
 
     def lines(self) -> list[str]:
         """The definitions of the tables in use."""
@@ -74,9 +78,10 @@ class Tables:
         return found
 
 
-def _content(n: Node) -> object:
-    """What a table holds: equal ones of several graphs are one."""
-    return freeze_key(n.params["value"]), n.type.dtype.name
+def _table_key(n: Node) -> object:
+    """What tells an array constant from others; None for what is none."""
+    value = n.params.get("value")
+    return (freeze_key(value), n.type.dtype.name) if isinstance(value, np.ndarray) else None
 
 
 def straight(
@@ -93,68 +98,93 @@ def straight(
     planned = plan(graph, groups, implicit_broadcast=target.lowering == "array")
     body = Body([])
     texts: dict[int, Text] = {key: Text(a.name) for key, a in zip(graph.inputs, inputs, strict=True)}
-    printer, cells = Printer(target), _cells(graph, planned, target, twin)
-    spelled_out = _repeated(planned, cells, printer)
-    owners = cotangent_owners(graph)
     taken_apart = _take_apart(graph, planned, inputs, target, names, texts)
-    statements: list[Statement] = []
+    writer = Writer(target, names, tables, twin, body)
     when = paths(graph, planned) if "if" in target.syntax else {}
-    pieces: dict[int, Piece] = {}
-    for n in planned.nodes:
-        if n.key in texts:
-            continue
-        op = lookup(n.op)
-        if n.op == "constant":
-            value = n.params["value"]
-            table = tables is not None and isinstance(value, np.ndarray)
-            texts[n.key] = Text(tables.name(n)) if table else printer.number(value, n.type.dtype)  # type: ignore[union-attr]
-            continue
-        raises = may_raise(graph, n, target)
-        body.may_raise = body.may_raise or raises
-        if raises or not twin:  # the twin's own support is for what may raise
-            body.ops[op.name, working_dtype(graph, n)] = op
-        operands = [texts[a] for a in planned.operands[n.key]]
-        if "typed" in target.literals:
-            for i in _untyped(graph, n, planned.operands[n.key]):
-                operands[i] = _typed(operands[i], graph.nodes[planned.operands[n.key][i]]["dtype"], target)
-        if target.name in op.statements:
-            name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
-            types = [graph.node(a).type for a in planned.operands[n.key]]
-            lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
-            statements.append(Statement(n.key, n.origin, tuple(_lines(lines)), frozenset()))
-            texts[n.key] = Text(name)
-            continue
-        text = printer.fill(cells[n.key], operands)
-        parts = [pieces.get(a, Piece(texts[a])) for a in planned.operands[n.key]]
-        reads = frozenset().union(*(p.reads for p in parts))
-        costly = raises or _CALL.search(cells[n.key]) is not None or any(p.costly for p in parts)
-        if _inline(n, planned, text, spelled_out):
-            texts[n.key] = text
-            pieces[n.key] = Piece(text, reads, costly)
-        else:
-            name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
-            texts[n.key] = Text(name)
-            pieces[n.key] = Piece(texts[n.key], frozenset({n.key}))
-
-            def assigned(text: Text, name: str = name) -> tuple[Line, ...]:
-                return tuple(_lines([target.syntax["assign"].format(name=name, value=text.text)]))
-
-            s = Statement(n.key, n.origin, assigned(text), reads, when.get(n.key, ()), costly)
-            if op.choice and when:
-                sides = tuple((assigned(p.text), p.reads) for p in parts[1:])
-                s = replace(s, condition=n.args[0], sides=sides)
-            statements.append(s)
+    statements, pieces = writer.statements(graph, planned, texts, when)
     conditions = {k: pieces.get(k, Piece(texts[k])) for path in when.values() for k, _ in path}
 
     def heads(condition: Text, then: bool, otherwise: bool) -> list[str]:
         if not then:
-            condition = printer.fill(str(target.cell(lookup("logical_not"))), [condition])
+            condition = writer.printer.fill(str(target.cell(lookup("logical_not"))), [condition])
         return [target.syntax["if"].format(condition=condition.text), target.syntax["else"]][: then + otherwise]
 
     steps = arranged(statements, conditions, heads, lambda steps, before: annotated(steps, target, before))
     body.lines = _entry(inputs, planned, graph, target) + annotated([(Origin(), taken_apart), *steps], target)
     body.result = _result(graph, groups, texts, target)
     return body
+
+
+class Writer:
+    """The state of writing one function: the names taken, the tables in use, and what support the code needs."""
+
+    def __init__(self, target: Target, names: Names, tables: Tables | None, twin: bool, body: Body) -> None:
+        self.target, self.names, self.tables, self.twin, self.body = target, names, tables, twin, body
+        self.printer = Printer(target)
+
+    def statements(
+        self, graph: Graph, planned: Plan, texts: dict[int, Text], when: Mapping[int, Path]
+    ) -> tuple[list[Statement], dict[int, Piece]]:
+        """The statements of a graph whose inputs have `texts`, and the pieces that are written in place."""
+        target, names, printer = self.target, self.names, self.printer
+        cells = _cells(graph, planned, target, self.twin)
+        spelled_out = _repeated(planned, cells, printer)
+        owners = cotangent_owners(graph)
+        statements: list[Statement] = []
+        pieces: dict[int, Piece] = {}
+        for n in planned.nodes:
+            if n.key in texts:
+                continue
+            op = lookup(n.op)
+            if n.op == "constant":
+                texts[n.key] = self.constant(n)
+                continue
+            if op.kind == "region":
+                written = written_region(self, graph, planned, n, texts)
+                statements.append(Statement(n.key, n.origin, tuple(written), frozenset()))
+                continue
+            raises = may_raise(graph, n, target)
+            self.body.may_raise = self.body.may_raise or raises
+            if raises or not self.twin:  # the twin's own support is for what may raise
+                self.body.ops[op.name, working_dtype(graph, n)] = op
+            operands = [texts[a] for a in planned.operands[n.key]]
+            if "typed" in target.literals:
+                for i in _untyped(graph, n, planned.operands[n.key]):
+                    operands[i] = typed(operands[i], graph.nodes[planned.operands[n.key][i]]["dtype"], target)
+            if target.name in op.statements:
+                name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
+                types = [graph.node(a).type for a in planned.operands[n.key]]
+                lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
+                statements.append(Statement(n.key, n.origin, tuple(_lines(lines)), frozenset()))
+                texts[n.key] = Text(name)
+                continue
+            text = printer.fill(cells[n.key], operands)
+            parts = [pieces.get(a, Piece(texts[a])) for a in planned.operands[n.key]]
+            reads = frozenset().union(*(p.reads for p in parts))
+            costly = raises or _CALL.search(cells[n.key]) is not None or any(p.costly for p in parts)
+            if _inline(n, planned, text, spelled_out):
+                texts[n.key] = text
+                pieces[n.key] = Piece(text, reads, costly)
+            else:
+                name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
+                texts[n.key] = Text(name)
+                pieces[n.key] = Piece(texts[n.key], frozenset({n.key}))
+
+                def assigned(text: Text, name: str = name) -> tuple[Line, ...]:
+                    return tuple(_lines([target.syntax["assign"].format(name=name, value=text.text)]))
+
+                s = Statement(n.key, n.origin, assigned(text), reads, when.get(n.key, ()), costly)
+                if op.choice and when:
+                    sides = tuple((assigned(p.text), p.reads) for p in parts[1:])
+                    s = replace(s, condition=n.args[0], sides=sides)
+                statements.append(s)
+        return statements, pieces
+
+    def constant(self, n: Node) -> Text:
+        value = n.params["value"]
+        if self.tables is not None and isinstance(value, np.ndarray):
+            return Text(self.tables.name(n))
+        return self.printer.number(value, n.type.dtype)
 
 
 def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int, str]:
@@ -186,7 +216,7 @@ def _untyped(graph: Graph, n: Node, operands: Sequence[int]) -> list[int]:
     return own if all(scalar_constant(graph, operands[i]) is not None for i in own) else []
 
 
-def _typed(text: Text, dtype: DType, target: Target) -> Text:
+def typed(text: Text, dtype: DType, target: Target) -> Text:
     return Text(target.literals["typed"].format(value=text.text, dtype=numpy_name(dtype)))
 
 
@@ -270,10 +300,10 @@ def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], targe
             (key,) = group.keys
             n = graph.node(key)
             fresh = n.op == "broadcast_to" and graph.nodes[n.args[0]]["shape"] == ()
-            shared = key in returned or (lookup(n.op).kind in ("leaf", "layout") and not fresh)
+            shared = key in returned or (lookup(n.op).kind in ("leaf", "layout", "part") and not fresh)
             pattern = "{value}" if not n.type.shape or not shared else target.syntax["copy"]
             bare = scalar_constant(graph, key) is not None and n.type.dtype not in (FLOAT64, INT64, BOOL)
-            text = _typed(texts[key], n.type.dtype, target) if bare else texts[key]
+            text = typed(texts[key], n.type.dtype, target) if bare else texts[key]
             shown.append(pattern.format(value=text.text))
             returned.add(key)
         else:

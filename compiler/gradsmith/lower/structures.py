@@ -188,17 +188,17 @@ class Structures:
         """Zeros in all of the memory of `n`."""
         buffer, size = self.elements.buffers[n.key], math.prod(shape_of(self.graph, n.key))
         zero = self.elements.printer.number(0, n.type.dtype)
-        if "clear" in self._syntax:
+        if "clear" in self._syntax and n.key not in self.elements.bases:
             return lines_of(self._syntax["clear"].format(name=buffer, value=zero.text, size=size))
 
         def clear(nest: Nest, body: list[Line]) -> None:
-            self.elements.set(f"{buffer}[{self.elements.subscripts.text(nest.index[0])}]", zero, body, nest.depth)
+            self.elements.set(self.elements.at(n.key, nest.index[0]), zero, body, nest.depth)
 
         return self.nests.over((size,), clear)
 
     def kernel(self, n: Node, structure: Kernel) -> list[Line]:
         """A call of the support function."""
-        arrays = [Text(self.elements.buffers[key]) for key in (*n.args, n.key)]
+        arrays = [self.elements.start(key) for key in (*n.args, n.key)]
         types = [self.graph.node(a).type for a in n.args]
         numbers = [Text(str(int(v))) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])

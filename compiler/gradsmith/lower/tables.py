@@ -6,7 +6,7 @@ the file.
 
 from __future__ import annotations
 
-from ..graph import Node
+from ..graph import Node, freeze_key
 from ..index import Lookup
 from ..program import Line
 from ..target import Target
@@ -24,16 +24,17 @@ class FlatTables:
         self.of_file = "file_table" in target.syntax
         self.lines: list[Line] = []
         self._target, self._printer = target, Printer(target)
-        self._constants: dict[int, str] = {}
+        self._constants: dict[object, str] = {}
         self._lookups: dict[Lookup, str] = {}
 
     def constant(self, n: Node, names: Names) -> str:
         """The name of the table that holds the constant `n`."""
-        if n.key not in self._constants:
-            value, dtype = n.params["value"], n.type.dtype
+        value, dtype = n.params["value"], n.type.dtype
+        key = freeze_key(value)
+        if key not in self._constants:
             texts = [self._printer.number(v.item(), dtype).text for v in value.ravel()]
-            self._constants[n.key] = self._define("table", n.origin.name, names, texts, dtype.name)
-        return self._constants[n.key]
+            self._constants[key] = self._define("table", n.origin.name, names, texts, dtype.name)
+        return self._constants[key]
 
     def lookup(self, term: Lookup, names: Names) -> str:
         """The name of the table that holds the subscripts of `term`."""

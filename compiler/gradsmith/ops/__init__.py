@@ -8,6 +8,7 @@ from . import leaf, linalg, operators
 from .activation import *
 from .arithmetic import *
 from .contraction import *
+from .control import *
 from .conversion import *
 from .convolution import *
 from .creation import *

@@ -13,6 +13,7 @@ from ..graph import Graph
 from ..registry import Op, lookup
 from ..trace import Expr, recording, symbol, to_graph
 from ..types import Type
+from .regions import with_bodies
 from .rewrite import Rule, rewritten
 
 __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
@@ -38,7 +39,7 @@ def expansion(wanted: Callable[[Op], bool]) -> Rule:
 
 def expand_underivable(graph: Graph) -> Graph:
     """`graph` without the ops that are differentiated through their expansion."""
-    return expand(graph, lambda op: op.vjp is None)
+    return with_bodies(graph, lambda part: expand(part, lambda op: op.vjp is None))
 
 
 def expanded(op: Op, types: Sequence[Type], params: Mapping[str, Any]) -> Graph:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ..cost import count_of
 from ..graph import Graph, Node
+from ..regions import has_regions
 from ..registry import Gather, Kernel, Scatter, lookup
 from ..target import Target
 from ..types import static_shape
@@ -25,7 +26,9 @@ _IN_A_LINE = 8  # elements of an argument or a result
 
 def form(target: Target, graphs: Sequence[Graph]) -> Target:
     """`target` as it writes `graphs`."""
-    if target.lowering != "scalar" or not target.loops or all(statements(g) <= target.longest for g in graphs):
+    if target.lowering != "scalar" or not target.loops:
+        return target
+    if not any(has_regions(graph) or statements(graph) > target.longest for graph in graphs):
         return target
     return replace(target, lowering="loops", syntax=target.loops)
 

@@ -14,6 +14,7 @@ from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
+from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
@@ -32,6 +33,10 @@ def prepare(graph: Graph, target: Target, fast_math: bool = False, summation: Su
     With `fast_math`, sums and products may be regrouped; `summation` says how elements are added. For a strict target,
     the passes do what they do for all others too, and behind the last of them no operation changes.
     """
+    return with_bodies(graph, lambda part: _prepared(part, target, fast_math, summation))
+
+
+def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summation) -> Graph:
     writes = written_by_all(target) if target.strict else target.writes
     # NumPy takes less time for one call than for several with fewer operations
     shares = target.strict or target.lowering != "array"

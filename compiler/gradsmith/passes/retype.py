@@ -11,17 +11,23 @@ from typing import Any
 import numpy as np
 
 from ..graph import Graph
-from ..types import FLOAT64, DType, Type
+from ..types import FLOAT64, Bundle, DType, Type
 
 __all__ = ["retype"]
 
 
 def retype(graph: Graph, dtype: DType, of: DType = FLOAT64) -> Graph:
     """`graph` with `dtype` in place of the dtype `of`; `graph` itself where there is nothing to change."""
-    if dtype == of or all(n.type.dtype != of for n in graph.ordered()):
+    if dtype == of or all(n.type.dtype != of and not n.bodies for n in graph.ordered()):
         return graph
 
     def changed(value: Any) -> Any:
+        if isinstance(value, Graph):
+            return retype(value, dtype, of)
+        if isinstance(value, Bundle):
+            return Bundle(types=tuple(map(changed, value.types)))
+        if isinstance(value, Type):
+            return Type(value.shape, changed(value.dtype))
         return dtype if isinstance(value, DType) and value == of else value
 
     new = Graph()
@@ -33,8 +39,7 @@ def retype(graph: Graph, dtype: DType, of: DType = FLOAT64) -> Graph:
                 value = np.asarray(n.params["value"]).astype(dtype.name)
             value.setflags(write=False)
             params["value"] = value if value.ndim else value.item()
-        type = Type(n.type.shape, changed(n.type.dtype))
-        keys[n.key] = new.add(n.op, [keys[a] for a in n.args], params, type, n.origin)
+        keys[n.key] = new.add(n.op, [keys[a] for a in n.args], params, changed(n.type), n.origin)
     new.graph["inputs"] = tuple(keys[k] for k in graph.inputs)
     new.graph["outputs"] = tuple(keys[k] for k in graph.outputs)
     new.graph["cotangents"] = {keys[p]: keys[c] for p, c in graph.cotangents.items()}

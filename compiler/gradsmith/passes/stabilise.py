@@ -46,6 +46,7 @@ from ..registry import OPS
 from ..trace import Expr, recording, registry_function, symbol
 from .fold import fold
 from .matching import Operands, fits, heads, match, operands_of
+from .regions import with_bodies
 from .rewrite import Rule, first_of, rewritten
 from .simplify import apply_law, number
 
@@ -105,10 +106,16 @@ class Rewrites(tuple[Rewrite, ...]):
 
 def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
     """`graph`, simplified and in stable forms, with what was rewritten; `graph` itself if no law applies."""
-    if not _promising(graph):
-        return graph, Rewrites()
     found: dict[tuple[str, Origin], int] = {}
-    stable = rewritten(graph, fold, apply_law, _rule(_table(), found))
+
+    def here(part: Graph) -> Graph:
+        if not _promising(part):
+            return part
+        before = builtins.sum(found.values())
+        stable = rewritten(part, fold, apply_law, _rule(_table(), found))
+        return stable if builtins.sum(found.values()) > before else part
+
+    stable = with_bodies(graph, here)
     if not found:
         return graph, Rewrites()
     return stable, Rewrites(

@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import DerivativeError, SpecError
+from ..errors import DerivativeError, SpecError, UnsupportedError
 from ..evaluate import evaluate
 from ..graph import Graph, Node
 from ..ops import broadcast_to
 from ..passes.expand import expand_underivable
 from ..passes.simplify import simplify
+from ..regions import has_regions
 from ..registry import lookup
 from ..trace import Expr, constant, recording, to_graph
 from ..types import Type, format_shape
@@ -136,6 +137,11 @@ def lesson(primal: Graph, point: Mapping[str, Any], *, name: str = "f") -> Lesso
     if len(primal.outputs) != 1 or primal.nodes[primal.outputs[0]]["shape"] != ():
         shapes = ", ".join(format_shape(primal.nodes[k]["shape"]) for k in primal.outputs)
         raise DerivativeError(f"a gradient needs one scalar result, but the results have shapes {shapes}: reduce first")
+    if has_regions(primal):
+        raise UnsupportedError(
+            "there is a loop or a branch in the function, and step by step shows straight-line functions: explain the "
+            "function that is its body, or read the generated loops (f.source)"
+        )
     at = place(primal, point)
     graph = expand_underivable(primal)
     values = evaluate(graph, at)
@@ -236,7 +242,6 @@ def _by_hand(graph: Graph, values: Mapping[int, Any], gradient: list[Any]) -> tu
         return f"written out, the gradient has {size} parts or more, and SymPy is asked for {_LARGEST_FORMULA} at most"
     import sympy
 
-    from ..errors import UnsupportedError
     from ..frontends.sympy import to_sympy
 
     try:

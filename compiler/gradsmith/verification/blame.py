@@ -75,9 +75,9 @@ def faults(graph: Graph, leaves: Sequence[Any], by: Sequence[int]) -> list[Fault
     active = {graph.inputs[i] for i in by}
     asked = []
     for n in graph.ordered():
-        if n.type.dtype.kind == "float" and active.intersection(n.args):
+        if n.type.dtype.kind in ("float", "bundle") and active.intersection(n.args):
             active.add(n.key)
-            asked += [] if lookup(n.op).choice else [n]
+            asked += [] if lookup(n.op).choice or lookup(n.op).kind in ("region", "part") else [n]
     for n in asked[:_TRIED]:
         compared = _elementwise if lookup(n.op).kind == "elementwise" else _structural
         operands = [i for i, a in enumerate(n.args) if a in active]

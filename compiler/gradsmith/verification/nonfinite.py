@@ -10,7 +10,7 @@ nothing; what it turns into a NaN does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -77,11 +77,20 @@ def birth(
         for n in graph.ordered():
             if n.key not in needed or n.type.dtype.kind != "float":
                 continue
+            n = _computing(graph, n)
             born = _born(n, values, stop) & needed[n.key]
             if born.any():
                 at = tuple(int(i) for i in np.argwhere(born)[0])
                 return _described(graph, n, values, at)
     return None
+
+
+def _computing(graph: Graph, n: Node) -> Node:
+    """`n`, or for a result of a loop or branch the node that computes it from what goes in."""
+    if lookup(n.op).kind != "part":
+        return n
+    region = graph.node(n.args[0])
+    return replace(region, key=n.key, type=n.type, origin=n.origin if n.origin.name else region.origin)
 
 
 def _born(n: Node, values: Mapping[int, Any], stop: Stop) -> Mask:
@@ -111,7 +120,7 @@ def _needed(graph: Graph, values: Mapping[int, Any], outputs: Sequence[int]) -> 
     for key in sorted(graph.nodes, reverse=True):
         if key not in needed or not needed[key].any():
             continue
-        n = graph.node(key)
+        n = _computing(graph, graph.node(key))
         for operand, mask in zip(n.args, _passed(n, values, needed[key]), strict=True):
             needed[operand] = needed[operand] | mask if operand in needed else mask
     return needed

@@ -19,6 +19,7 @@ from ..evaluate import evaluate, evaluate_mp, evaluate_torch, import_torch
 from ..exact import DIGITS, digits, operations
 from ..graph import Graph
 from ..ops._declare import no_gradient
+from ..regions import with_inner
 from ..registry import lookup
 from .differences import mixed, quotient, widened
 
@@ -283,9 +284,9 @@ def choose(against: str | None, graph: Graph) -> str:
     """The reference named, or by default the first of torch, mpmath and differences that can evaluate the graph."""
     if against is not None and against not in REFERENCES:
         raise SpecError(f"against={against!r}: choose from {', '.join(map(repr, REFERENCES))}")
-    ops = {n.op: lookup(n.op) for n in graph.ordered()}.values()
+    ops = {n.op: lookup(n.op) for n in with_inner(graph)}.values()
     lacking = {
-        "torch": [op.name for op in ops if op.kind != "leaf" and op.torch is None],
+        "torch": [op.name for op in ops if op.kind not in ("leaf", "region") and op.torch is None],
         "mpmath": [op.name for op in ops if op.kind == "elementwise" and op.mp is None],
         "finite": [],
     }

@@ -1,0 +1,349 @@
+"""Reverse mode of loops and branches: from a body to the body that takes cotangents back through one step.
+
+In: region nodes of a graph that is to be differentiated. Out: the same regions with further results (`ready`), which
+are what the way back needs of each step; and, once the cotangents of the results are known, the loop that runs
+backwards (`reverse`). Bodies are differentiated by the ordinary adjoint.
+
+What the way back reads of a step is stored if it is carried state, or the result of a call or of another loop; cheap
+arithmetic is done again. With `checkpoint`, only the state is stored. What is closed over collects its cotangent as
+carried state, and a cotangent that is structurally zero is never carried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import DerivativeError
+from .graph import Graph, Node
+from .ops import broadcast_to
+from .ops.control import part
+from .regions import depends
+from .registry import lookup
+from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
+from .types import Bundle, Type
+
+__all__ = ["Reverse", "collected", "ready", "reverse", "zeros"]
+
+#: `pull(graph, values, seeds, wrt, state, plans)`: cotangents of inputs, from those of the outputs (see adjoint.py).
+Pull = Callable[..., Any]
+
+_CALL = re.compile(r"\w\(")
+
+
+@dataclass(frozen=True)
+class Reverse:
+    """The way back through one region, before its cotangents are known.
+
+    `body` takes a step back. Its inputs are `outside` (expressions of the body's constants, the first `consts` of its
+    symbols), the cotangents of the carries `state`, sums of the cotangents of the constants `summed`, what is stored
+    of the step, its elements, and the cotangents of its stacked results `ys`. `stored` are the numbers of results of
+    the region that hold what is stored.
+    """
+
+    body: Graph
+    symbols: tuple[Expr, ...]
+    outside: tuple[Expr, ...]
+    state: tuple[int, ...]
+    summed: tuple[int, ...]
+    stored: tuple[int, ...]
+    elements: tuple[int, ...]
+    ys: tuple[int, ...]
+    xs: tuple[int, ...]  # the elements that receive something
+
+
+# --- before differentiation -------------------------------------------------------------------------------------------
+
+
+def ready(graph: Graph, active: set[int], pull: Pull) -> tuple[Graph, dict[int, Reverse]]:
+    """`graph` with loops that store what their way back needs, and these ways back, by key."""
+    if not any(n.bodies and n.key in active for n in graph.ordered()):
+        return graph, {}
+    used: dict[int, set[int]] = {}
+    for n in graph.ordered():
+        if lookup(n.op).kind == "part" and n.type.dtype.kind == "float":
+            used.setdefault(n.args[0], set()).add(n.params["index"])
+    new, plans = Graph(), dict[int, Reverse]()
+    for n in graph.ordered():
+        params, type = n.params, n.type
+        if n.bodies and n.key in active and n.op in _LOOPS:
+            loop = _LOOPS[n.op](n)
+            if loop is not None:
+                operands = {k for k, a in enumerate(n.args) if a in active}
+                params, type, plans[n.key] = _extended(n, loop, operands, used.get(n.key, set()), pull)
+        key = new.add(n.op, n.args, params, type, n.origin)
+        assert key == n.key, "a graph that is differentiated has keys without gaps"
+    new.graph.update(graph.graph)
+    return new, plans
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What a scan and a while loop have in common: where operands and results lie."""
+
+    body: Graph
+    before: int  # operands that are none of the body's
+    consts: int
+    carries: int
+    between: int  # results between the final state and what is stacked
+    length: int
+    counted: bool
+    backwards: bool  # whether the way back goes from the first element to the last
+    checkpoint: bool
+
+
+def _scan_loop(n: Node) -> _Loop:
+    p = n.params
+    counted = int(p["counted"])
+    return _Loop(
+        p["body"], counted, p["consts"], p["carries"], 0, p["length"], p["counted"], not p["reverse"], p["checkpoint"]
+    )
+
+
+def _while_loop(n: Node) -> _Loop | None:
+    p = n.params
+    if p["bound"] is None:
+        return None
+    return _Loop(p["body"], 0, p["consts"], len(n.args) - p["consts"], 1, p["bound"], True, True, False)
+
+
+_LOOPS: Mapping[str, Callable[[Node], _Loop | None]] = {"scan": _scan_loop, "while_loop": _while_loop}
+
+
+def _extended(
+    n: Node, loop: _Loop, operands: set[int], used: set[int], pull: Pull
+) -> tuple[Mapping[str, Any], Type, Reverse]:
+    """The params and the type of a loop that stores what its way back needs, and that way back."""
+    body, consts, carries = loop.body, loop.consts, loop.carries
+    floats = {k for k, key in enumerate(body.outputs) if body.node(key).type.dtype.kind == "float"}
+    wanted = {k if k < carries else k - loop.between for k in used} & floats
+    feeding, active = _active_ends(loop, {k - loop.before for k in operands} - {-1}, wanted, floats)
+    state = tuple(k for k in range(carries) if consts + k in feeding or k in active)
+    ys = tuple(k for k in range(carries, len(body.outputs)) if k in active and k in wanted)
+    with recording() as recorded:
+        symbols = [Expr(lookup("input"), (), body.node(k).params, body.node(k).type) for k in body.inputs]
+        seeds: dict[int, Expr] = {k: _seed(body, k) for k in (*state, *ys)}
+        wrt = sorted(feeding)
+        extended, inner = _prepared(body, {body.inputs[k] for k in wrt}, pull)
+        values = to_exprs(extended, symbols)
+        given = [seeds.get(k) for k in range(len(body.outputs))]
+        found = dict(zip(wrt, pull_with(pull, extended, values, given, wrt, recorded, inner), strict=True))
+        outputs = [_or_zeros(found.get(consts + k), symbols[consts + k]) for k in state]
+        summed = tuple(k for k in wrt if k < consts and found[k] is not None)
+        sums = [Expr(lookup("input"), (), {"name": _cotangent_name(symbols[k])}, symbols[k].type) for k in summed]
+        outputs += [total + found[k] for k, total in zip(summed, sums, strict=True)]
+        xs = tuple(k for k in wrt if k >= consts + carries and found[k] is not None)
+        outputs += [g for k in xs if (g := found[k]) is not None]
+        elements = tuple(k for k in range(consts + carries, len(symbols)))
+        stored = _to_store(outputs, symbols, [*seeds.values(), *sums], loop)
+        given_back = [*(seeds[k] for k in state), *sums]
+        at_step = [*stored, *(symbols[k] for k in elements), *(seeds[k] for k in ys)]
+        back, outside = closed([*given_back, *at_step], outputs)
+        longer = to_graph(symbols, [*(values[k] for k in extended.outputs), *stored])
+    assert isinstance(n.type, Bundle)
+    results = len(n.type.types)
+    more = [Type((loop.length, *x.type.shape), x.type.dtype) for x in stored]
+    plan = Reverse(
+        back, tuple(symbols[:consts]), tuple(outside), state, summed,
+        tuple(range(results, results + len(stored))), elements, ys, xs,
+    )  # fmt: skip
+    return {**n.params, "body": longer}, Bundle(types=(*n.type.types, *more)), plan
+
+
+def _prepared(body: Graph, wrt: set[int], pull: Pull) -> tuple[Graph, dict[int, Reverse]]:
+    """`body` whose own loops store what their way back needs."""
+    return ready(body, activity(body, wrt), pull)
+
+
+def activity(graph: Graph, wrt: Sequence[int] | set[int]) -> set[int]:
+    """The nodes that depend on an input of `wrt`: only they need cotangents."""
+    active = set(wrt)
+    for n in graph.ordered():
+        if any(a in active for a in n.args) and n.type.dtype.kind in ("float", "bundle"):
+            active.add(n.key)
+    return active
+
+
+def pull_with(
+    pull: Any, graph: Graph, values: Sequence[Expr], seeds: Sequence[Expr | None], wrt: Sequence[int],
+    state: Recording, plans: Mapping[int, Reverse],
+) -> list[Expr | None]:  # fmt: skip
+    """The cotangents of the inputs with the numbers `wrt`."""
+    keys = [graph.inputs[k] for k in wrt]
+    found: list[Expr | None] = pull(graph, values, seeds, keys, state, plans).gradients
+    return found
+
+
+def _active_ends(loop: _Loop, given: set[int], wanted: set[int], floats: set[int]) -> tuple[set[int], set[int]]:
+    """Numbers of the body's inputs and outputs between the active operands and the results that are read."""
+    body, consts, carries = loop.body, loop.consts, loop.carries
+    reach = {k: depends(body, [k]) for k in range(len(body.outputs))}
+    active_inputs, active_outputs = set(given), set[int]()
+    while True:
+        found = {k for k in floats if reach[k] & active_inputs}
+        more = active_inputs | {consts + k for k in found if k < carries}
+        if found == active_outputs and more == active_inputs:
+            break
+        active_inputs, active_outputs = more, found
+    useful, read = set(wanted), set[int]()
+    while True:
+        read = read.union(*(reach[k] for k in useful))
+        more = useful | {k - consts for k in read if consts <= k < consts + carries}
+        if more == useful:
+            break
+        useful = more
+    inputs = {k for k in active_inputs if k in read and body.node(body.inputs[k]).type.dtype.kind == "float"}
+    return inputs, active_outputs & useful
+
+
+def _cotangent_name(x: Expr) -> str:
+    return "d_" + str(x.name).split()[0]
+
+
+def _seed(body: Graph, output: int) -> Expr:
+    n = body.node(body.outputs[output])
+    name = n.params["name"] if n.op == "input" else n.origin.name
+    return Expr(lookup("input"), (), {"name": f"d_{name.split()[0]}" if name else f"g{output}"}, n.type)
+
+
+def _or_zeros(x: Expr | None, like: Expr) -> Expr:
+    return zeros(like.type) if x is None else x
+
+
+def zeros(type: Type) -> Expr:
+    """The numbers of a structural zero."""
+    zero = constant(0.0, type.dtype)
+    return broadcast_to(zero, type.shape) if type.shape else zero
+
+
+def _to_store(outputs: Sequence[Expr], symbols: Sequence[Expr], cotangents: Sequence[Expr], loop: _Loop) -> list[Expr]:
+    """What the way back reads of a step, apart from cotangents, and cannot have cheaply."""
+    inside = sorted(_below(outputs), key=lambda e: e.serial)
+    backward, varying = {x.serial for x in cotangents}, {x.serial for x in symbols[loop.consts :]}
+    for e in inside:
+        for kind in (backward, varying):
+            if any(a.serial in kind for a in e.args):
+                kind.add(e.serial)
+    state = {x.serial for x in symbols[loop.consts : loop.consts + loop.carries]}
+    found: dict[int, Expr] = {}
+    stack, seen = [*outputs], set[int]()
+    while stack:
+        e = stack.pop()
+        if e.serial in seen:
+            continue
+        seen.add(e.serial)
+        forward = e.serial in varying and e.serial not in backward
+        if e.serial in state or (forward and not loop.checkpoint and _costly(e)):
+            found[e.serial] = e
+        else:
+            stack += e.args
+    return sorted(found.values(), key=lambda e: e.serial)
+
+
+def _below(outputs: Sequence[Expr]) -> list[Expr]:
+    """All that `outputs` are computed from, and they themselves."""
+    found = {x.serial: x for x in outputs}
+    stack = [*found.values()]
+    while stack:
+        for a in stack.pop().args:
+            if a.serial not in found:
+                found[a.serial] = a
+                stack.append(a)
+    return [*found.values()]
+
+
+def _costly(e: Expr) -> bool:
+    """Whether a value is worth its place in memory: the result of a call, of a sum, or of a loop."""
+    if e.op.kind == "elementwise":
+        cell = e.op.cells.get("c", "f(x)")  # what has none is made of others
+        return e.dtype.kind == "float" and _CALL.search(str(cell)) is not None
+    return e.op.kind not in ("leaf", "layout", "assembly", "region")
+
+
+# --- the way back -----------------------------------------------------------------------------------------------------
+
+
+def collected(found: Mapping[int, Expr], node: Node) -> list[Expr | None]:
+    """The cotangent of each result."""
+    assert isinstance(node.type, Bundle)
+    return [found.get(k) for k in range(len(node.type.types))]
+
+
+def reverse(
+    node: Node, plan: Reverse | None, found: Mapping[int, Expr], values: Sequence[Expr], active: set[int], pull: Pull
+) -> list[Expr | None]:
+    """What the operands of a region receive, given the cotangents `found` of its results (by number)."""
+    if node.op in _LOOPS:
+        loop = _LOOPS[node.op](node)
+        if loop is None or plan is None:
+            raise DerivativeError(
+                "while_loop: reverse mode needs the states of all steps, and without a bound there may be any number "
+                "of them: give while_loop(..., bound=the largest number of steps), use forward mode (gs.jvp), give the "
+                'loop a derivative of its own, or ask for derivatives=("value",)'
+            )
+        return _loop_back(node, loop, plan, found, values)
+    return _branch_back(node, found, values, active, pull)
+
+
+def _loop_back(
+    node: Node, loop: _Loop, plan: Reverse, found: Mapping[int, Expr], values: Sequence[Expr]
+) -> list[Expr | None]:
+    region, operands = values[node.key], [values[a] for a in node.args]
+    types = [loop.body.node(k).type for k in loop.body.outputs]
+    outside = _substituted(plan.outside, plan.symbols, operands[loop.before : loop.before + loop.consts])
+    body = operands[loop.before :]
+    init = [found[k] if k in found else zeros(types[k]) for k in plan.state]
+    init += [zeros(body[k].type) for k in plan.summed]
+    xs = [part(region, index=k) for k in plan.stored] + [body[k] for k in plan.elements]
+    for k in plan.ys:
+        number = k + loop.between
+        xs.append(found[number] if number in found else zeros(Type((loop.length, *types[k].shape), types[k].dtype)))
+    count = [operands[0]] if loop.before else [part(region, index=loop.carries)] if loop.counted else []
+    back = registry_function("scan")(
+        *count, *outside, *init, *xs, body=plan.body, consts=len(outside), carries=len(init), length=loop.length,
+        counted=loop.counted, reverse=loop.backwards, checkpoint=loop.checkpoint,
+    )  # fmt: skip
+    shares: list[Expr | None] = [None] * len(operands)
+    receivers = [*(loop.consts + k for k in plan.state), *plan.summed, *plan.xs]
+    for number, k in enumerate(receivers):
+        shares[loop.before + k] = part(back, index=number)
+    return shares
+
+
+def _substituted(outputs: Sequence[Expr], symbols: Sequence[Expr], given: Sequence[Expr]) -> list[Expr]:
+    """`outputs` with `given` in place of `symbols`."""
+    if not outputs:
+        return []
+    graph, around = closed(symbols, outputs)
+    # what does not depend on the symbols comes first among the inputs
+    exprs = to_exprs(graph, [*around, *given])
+    return [exprs[k] for k in graph.outputs]
+
+
+def _branch_back(
+    node: Node, found: Mapping[int, Expr], values: Sequence[Expr], active: set[int], pull: Pull
+) -> list[Expr | None]:
+    """The branch of the two adjoints: only that of the side taken is computed."""
+    operands = [values[a] for a in node.args]
+    wrt = [k for k, a in enumerate(node.args) if k and a in active and operands[k].dtype.kind == "float"]
+    with recording() as recorded:
+        symbols = [Expr(lookup("input"), (), {"name": x.name or f"x{k}"}, x.type) for k, x in enumerate(operands[1:])]
+        seeds = {k: Expr(lookup("input"), (), {"name": f"g{k}"}, g.type) for k, g in found.items()}
+        results: list[Expr] = []
+        for body in node.bodies.values():
+            extended, inner = _prepared(body, {body.inputs[k - 1] for k in wrt}, pull)
+            given = [seeds.get(k) for k in range(len(body.outputs))]
+            inside = to_exprs(extended, symbols)
+            shares = pull_with(pull, extended, inside, given, [k - 1 for k in wrt], recorded, inner)
+            results += [_or_zeros(g, operands[k]) for g, k in zip(shares, wrt, strict=True)]
+        both, outside = closed([*symbols, *seeds.values()], results)
+    then, otherwise = (both.rooted(both.outputs[at : at + len(wrt)]) for at in (0, len(wrt)))
+    back = registry_function("cond")(
+        operands[0], *outside, *operands[1:], *found.values(), then=then, otherwise=otherwise
+    )
+    answer: list[Expr | None] = [None] * len(operands)
+    for number, k in enumerate(wrt):
+        answer[k] = part(back, index=number)
+    return answer
