@@ -50,6 +50,13 @@ SHAPES = {
     "softmax": lambda x: gs.softmax(gs.reshape(x[:6], (2, 3)), axis=1),
     "norm": lambda x: gs.linalg.vector_norm(gs.reshape(x[:6], (3, 2)), axis=1),
     "updated": lambda x: x.at[2].set(x[0] * x[1]),
+    "a loop": lambda x: gs.scan(lambda h, u: (h * u, h + gs.sin(u)), x[0], x[1:])[1],
+    "a loop backwards": lambda x: gs.scan(lambda h, u: (h * u, h), x[0], x[1:], reverse=True)[1],
+    "a loop of few links": lambda x: gs.scan(lambda h, u: (u, gs.stack([h * u, u])), x[0], x[1:])[1].reshape(-1),
+    "a long loop": lambda x: gs.fori_loop(0, 2000, lambda i, h: gs.concatenate([h[:1], 0.999 * h[1:] + h[:1]]), x[:3]),
+    "a loop with an end": lambda x: gs.while_loop(lambda h: h[0] < 4.0, lambda h: h + gs.exp(x[1:4]), x[:3], bound=9),
+    "a branch": lambda x: gs.cond(x[6] > 0.0, lambda: x[:2] * x[2], lambda: x[:2] * 3.0),
+    "one by one": lambda x: gs.map(lambda u: gs.sin(u) * u, x),
 }
 
 

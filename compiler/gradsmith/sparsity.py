@@ -6,14 +6,15 @@ may depend on. Guarantee: a pair that is left out is structurally zero, whatever
 A set is a Python int, a bit for each input element; an array of them is an array of objects, which NumPy moves as it
 moves numbers and joins by `|`. So layouts are exact by their own `evaluate`, and so are element-wise ops, reductions
 along axes, running values and products with constant matrices that hold zeros. What a run-time integer chooses depends
-on all that it can choose from. For all else, the op's own derivative rule says what reaches what.
+on all that it can choose from. A loop is followed step by step, and one that is long or ends at run time until nothing
+new is reached; of a branch, either side counts. For all else, the op's own derivative rule says what reaches what.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from .ops._declare import no_gradient
 from .passes.expand import expanded
 from .registry import Assembly, Contraction, Gather, Layout, Op, Scan, lookup
 from .trace import recording, symbol, to_graph
-from .types import Type, static_shape
+from .types import Bundle, Type, static_shape
 
 __all__ = ["dependencies"]
 
 _Sets = Any  # an array of ints, as objects
 _join = np.frompyfunc(operator.or_, 2, 1)
+_FOLLOWED = 1_000  # steps of a loop
 
 
 def dependencies(graph: Graph, wrt: Sequence[int]) -> list[list[int]]:
@@ -54,8 +56,12 @@ def _objects(values: Sequence[Any], shape: tuple[int, ...]) -> _Sets:
 
 def _propagated(graph: Graph, given: Mapping[int, _Sets]) -> dict[int, _Sets]:
     """The sets of all nodes that depend on anything; the others have none."""
-    sets = dict(given)
+    sets, results = dict(given), dict[int, list[_Sets | None]]()
     for n in graph.ordered():
+        if n.bodies:
+            results[n.key] = _REGIONS[n.op](n, [sets.get(a) for a in n.args])
+        elif n.op == "part" and (one := results[n.args[0]][n.params["index"]]) is not None:
+            sets[n.key] = one
         if n.key in sets or n.type.dtype.kind != "float" or not any(a in sets for a in n.args):
             continue
         op = lookup(n.op)
@@ -97,6 +103,84 @@ def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Set
         found = _propagated(inner, given).get(inner.outputs[0])
         return _empty(n.type) if found is None else found
     return functools.reduce(operator.or_, (int(v) for s in filled for v in s.ravel()), 0)  # everything on everything
+
+
+def _body(body: Graph, operands: Sequence[_Sets | None]) -> list[_Sets | None]:
+    """The sets of what a loop's or a branch's body returns; None where nothing is reached."""
+    found = _propagated(body, {k: s for k, s in zip(body.inputs, operands, strict=True) if s is not None})
+    return [found.get(k) for k in body.outputs]
+
+
+def _either(a: _Sets | None, b: _Sets | None) -> _Sets | None:
+    return b if a is None else a if b is None else _join(a, b)
+
+
+def _scan(n: Node, operands: Sequence[_Sets | None]) -> list[_Sets | None]:
+    consts, carries, length, body = (n.params[k] for k in ("consts", "carries", "length", "body"))
+    given = operands[int(n.params["counted"]) :]
+    outer, state, xs = given[:consts], [*given[consts : consts + carries]], given[consts + carries :]
+    types = n.type.types if isinstance(n.type, Bundle) else ()
+    if length > _FOLLOWED or n.params["counted"]:
+        rows = [None if x is None else _joined(x, (0,), False) for x in xs]
+        state, ys = _settled(lambda now: _body(body, [*outer, *now, *rows]), state)
+        return [*state, *(_repeated(y, t) for y, t in zip(ys, types[carries:], strict=True))]
+    stacked: list[list[_Sets | None]] = [[None] * length for _ in types[carries:]]
+    for i in reversed(range(length)) if n.params["reverse"] else range(length):
+        found = _body(body, [*outer, *state, *(None if x is None else x[i] for x in xs)])
+        state = found[:carries]
+        for column, y in zip(stacked, found[carries:], strict=True):
+            column[i] = y
+    return [*state, *(_stacked(c, t) for c, t in zip(stacked, types[carries:], strict=True))]
+
+
+def _while(n: Node, operands: Sequence[_Sets | None]) -> list[_Sets | None]:
+    consts, body, bound = (n.params[k] for k in ("consts", "body", "bound"))
+    outer, start = operands[:consts], [*operands[consts:]]
+    state, ys = _settled(lambda now: _body(body, [*outer, *now]), start)
+    if bound is None:
+        return state
+    types = n.type.types[len(start) + 1 :] if isinstance(n.type, Bundle) else ()
+    return [*state, None, *(_repeated(y, t) for y, t in zip(ys, types, strict=True))]
+
+
+def _cond(n: Node, operands: Sequence[_Sets | None]) -> list[_Sets | None]:
+    sides = (_body(n.params[side], operands[1:]) for side in ("then", "otherwise"))
+    return [_either(*both) for both in zip(*sides, strict=True)]
+
+
+_REGIONS: Mapping[str, Callable[[Node, Sequence[_Sets | None]], list[_Sets | None]]] = {
+    "scan": _scan, "while_loop": _while, "cond": _cond,
+}  # fmt: skip
+
+
+def _settled(
+    step: Callable[[Sequence[_Sets | None]], list[_Sets | None]], state: list[_Sets | None]
+) -> tuple[list[_Sets | None], list[_Sets | None]]:
+    """The state after any number of steps, and what any of them returns besides."""
+    while True:
+        found = step(state)
+        new = [_either(old, now) for old, now in zip(state, found, strict=False)]
+        if all(
+            a is b or (a is not None and b is not None and np.array_equal(a, b))
+            for a, b in zip(state, new, strict=True)
+        ):
+            return state, found[len(state) :]
+        state = new
+
+
+def _repeated(sets: _Sets | None, type: Type) -> _Sets | None:
+    return None if sets is None else np.broadcast_to(sets, static_shape(type.shape))
+
+
+def _stacked(rows: Sequence[_Sets | None], type: Type) -> _Sets | None:
+    if all(row is None for row in rows):
+        return None
+    shape = static_shape(type.shape)
+    whole = np.zeros(shape, dtype=int).astype(object)
+    for i, row in enumerate(rows):
+        if row is not None:
+            whole[i] = row
+    return whole
 
 
 def _by_rule(op: Op, n: Node, types: Sequence[Type], operands: Sequence[_Sets | None]) -> _Sets:
