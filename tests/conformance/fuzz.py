@@ -16,25 +16,21 @@ from __future__ import annotations
 import argparse
 import collections
 import itertools
-import math
 import random
 import re
-import signal
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import mpmath as mp
 import numpy as np
 import torch
 
 import gradsmith as gs
-from gradsmith.evaluate import evaluate, evaluate_torch
-from gradsmith.exact import digits, mp_outputs
+from gradsmith.evaluate import evaluate_torch
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
 from gradsmith.registry import OPS
@@ -42,14 +38,12 @@ from gradsmith.trace import Expr, to_graph
 from gradsmith.verification.differences import widened
 
 from .harness import Library, run_python
+from .judge import RELATIVE, by_torch, substituted, topological, verdict
 from .random_programs import INNER, STEPS, Sample, random_sample
 
 TOGETHER = 8  # programs in one function
 UNIT = 40  # functions in one C file
-RELATIVE = {"float64": 1e-9, "float32": 2e-3}
 ABSOLUTE = {"float64": 1e-14, "float32": 1e-5}  # of the largest number of the same program
-PATIENCE = 1.0  # seconds, for one number by mpmath
-EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
 
 #: Compile options, as often as they stand here.
 OPTIONS: list[dict[str, Any]] = [
@@ -122,18 +116,7 @@ def way_of(number: int, only: str | None) -> Way:
     return Way(target, dtype, dice.choice(OPTIONS), dice.randrange(6) == 0)
 
 
-# --- references -------------------------------------------------------------------------------------------------------
-
-
-def by_torch(graph: Graph, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The gradient of the one output by the floating-point inputs, in the dtypes of the leaves."""
-    tensors = [torch.tensor(np.asarray(v), requires_grad=v.dtype.kind == "f") for v in leaves]
-    floats = [t for t in tensors if t.requires_grad]
-    output = evaluate_torch(graph, tensors)[graph.outputs[0]]
-    if not output.requires_grad:
-        return [np.zeros(t.shape) for t in floats]
-    found = torch.autograd.grad(output, floats, allow_unused=True)
-    return [np.zeros(t.shape) if g is None else g.numpy() for g, t in zip(found, floats, strict=True)]
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 def suspicious(got: Sequence[np.ndarray], want: Sequence[np.ndarray], dtype: str) -> list[tuple[int, tuple[int, ...]]]:
@@ -149,132 +132,6 @@ def suspicious(got: Sequence[np.ndarray], want: Sequence[np.ndarray], dtype: str
         if bad.any():
             found += [(i, at) for at in zip(*(map(int, c) for c in np.nonzero(np.atleast_1d(bad))), strict=True)]
     return [(i, at if np.ndim(want[i]) else ()) for i, at in found]
-
-
-def verdict(
-    sample: Sample, factor: float, leaves: Sequence[np.ndarray], got: Any, want: Any, place: Any, dtype: str
-) -> str:
-    """Whose fault a difference is: "bug …", or what else it is. Results are value and gradient, times the factor."""
-    i, at = place
-    if np.shape(got[i]) != np.shape(want[i]):
-        return "bug: shape"
-    ours, theirs = float(got[i][at]), float(want[i][at])
-    graph = to_graph(sample.inputs, [sample.result])
-    wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in leaves]
-    exact = exactly(sample, graph, wide, i, at)
-    if exact is not None:
-        exact *= factor if i else 1.0
-    limit = float(np.finfo(dtype).max)
-    huge = exact is not None and abs(exact) > limit
-    if not np.isfinite(ours) and np.isfinite(theirs):
-        if exact is None:
-            if i and exactly(sample, graph, wide, 0, ()) is None:
-                return "a pole, or outside the domain: the value is not finite"
-            return "bug? not finite, torch is; mpmath cannot tell"
-        if dtype == "float32" and not narrow_torch_is_finite(sample, leaves, i, at):
-            return "overflow in float32, as in torch's"
-        return "overflow" if huge else "bug: not finite"
-    if np.isfinite(ours) and not np.isfinite(theirs):
-        if exact is None:
-            return "torch is not finite; mpmath cannot tell"
-        return "torch is not finite, we are right" if near(ours, exact, dtype) else "neither: torch is not finite"
-    if not np.isfinite(ours):
-        return f"nan or inf of another kind: {ours}, torch {theirs}" if exact is None else "neither is finite"
-    if exact is None:
-        if abs(ours - theirs) <= 100 * wobble(graph, wide, i, at, EPS[dtype]) * abs(factor):
-            return "ill-conditioned"
-        if dtype == "float32" and near(ours, float(narrow(sample, leaves)[i][at]) * (factor if i else 1.0), dtype):
-            return "another piece of the function by float32 rounding, as torch's"
-        return "bug? mpmath cannot tell" if dtype == "float64" or abs(theirs) < limit else "overflow"
-    if exact == 0.0 and abs(ours) < 1e-14:
-        return "too small for mpmath's digits"
-    mine, torchs = abs(ours - exact), abs(theirs - exact)
-    if near(ours, exact, dtype):
-        return "torch is the worse one"
-    if dtype == "float32":
-        torchs = max(torchs, abs(float(narrow(sample, leaves)[i][at]) * (factor if i else 1.0) - exact))
-    if not mine > 100 * torchs:
-        return "neither: ill-conditioned"
-    return "bug: wrong" if mine > 100 * wobble(graph, wide, i, at, EPS[dtype]) * abs(factor) else "ill-conditioned"
-
-
-def near(a: float, b: float, dtype: str) -> bool:
-    return abs(a - b) <= RELATIVE[dtype] * abs(b) + 1e-300
-
-
-def exactly(sample: Sample, graph: Graph, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ...]) -> float | None:
-    """A value (result 0) or a slope by mpmath; None where it is not finite, or where there are two.
-
-    There are digits enough for cubes of the smallest input, and the step is small beside the input that moves.
-    """
-    if not all(np.isfinite(v).all() for v in evaluate(graph, leaves).values()):
-        return None  # at infinities there is nothing exact, and mpmath's exp(exp(1e300)) fills the memory
-    sizes = [abs(float(x)) for v in leaves if v.dtype.kind == "f" for x in np.ravel(v) if x]
-    spare = int(-4 * math.log10(min([*sizes, 1.0])))
-    floats = [k for k, x in enumerate(sample.inputs) if x.dtype == "float64"]
-    exact = [np.asarray(v, dtype=object) for v in leaves]
-    try:
-        signal.signal(signal.SIGALRM, _timed_out)
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        with mp.workdps(60 + spare):
-            mp.mp.dps = 60 + spare + digits(graph, leaves)
-            middle = mp_outputs(graph, exact)[0]
-            if i == 0:
-                return float(middle)
-            leaf = floats[i - 1]
-            h = mp.mpf(10) ** -25 * min(1.0, abs(float(leaves[leaf][at])) or 1.0)
-            slopes = []
-            for step in (h, -h / 3):
-                moved = [np.array(v, dtype=object) for v in exact]
-                moved[leaf][at] = mp.mpf(moved[leaf][at]) + step
-                slopes.append((mp_outputs(graph, moved)[0] - middle) / step)
-            ahead, behind = slopes
-            noise = mp.mpf(10) ** -(55 + spare) * (1 + abs(middle)) / h  # what the values' own rounding amounts to
-            if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + noise:
-                return None
-            if max(abs(ahead), abs(behind)) < noise:
-                return 0.0
-            return float((ahead + 3 * behind) / 4)
-    except (ArithmeticError, ValueError, TypeError, TimeoutError, MemoryError, gs.GradsmithError):
-        return None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-
-
-def _timed_out(*_: Any) -> None:
-    raise TimeoutError
-
-
-def narrow(sample: Sample, leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What torch has in float32: value and gradient."""
-    from gradsmith.passes.retype import retype
-    from gradsmith.types import as_dtype
-
-    graph = retype(to_graph(sample.inputs, [sample.result]), as_dtype("float32"))
-    leaves = [v.astype(np.float32) if v.dtype.kind == "f" else v for v in leaves]
-    value = evaluate_torch(graph, [torch.tensor(v) for v in leaves])[graph.outputs[0]].numpy()
-    return [value, *by_torch(graph, leaves)]
-
-
-def narrow_torch_is_finite(sample: Sample, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ...]) -> bool:
-    return bool(np.isfinite(narrow(sample, leaves)[i][at]))
-
-
-def wobble(graph: Graph, leaves: Sequence[np.ndarray], i: int, at: tuple[int, ...], eps: float) -> float:
-    """By how much the result moves when the inputs move by a rounding error: torch's, at eight places beside."""
-    generator = np.random.default_rng(0)
-    found = []
-    for _ in range(8):
-        moved = [v * (1 + 2 * eps * generator.uniform(-1, 1, v.shape)) if v.dtype.kind == "f" else v for v in leaves]
-        if i:
-            found.append(float(by_torch(graph, moved)[i - 1][at]))
-        else:
-            found.append(float(evaluate_torch(graph, [torch.tensor(v) for v in moved])[graph.outputs[0]]))
-    spread = np.ptp(found)
-    return float(spread) if np.isfinite(spread) else np.inf
-
-
-# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -347,13 +204,15 @@ def judged(
 
 
 def attempt(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> set[str]:
-    """All verdicts on one program alone, compiled for its own target ("c": NumPy stands in, by the same graph)."""
+    """All verdicts on one program alone. For C, NumPy stands in, by the same graph, unless it shows nothing."""
+    found = judged_alone(sample, leaves, replace(way, target="numpy") if way.target == "c" else way)
+    return found or (judged_alone(sample, leaves, way) if way.target == "c" else found)
+
+
+def judged_alone(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> set[str]:
     try:
-        f = Way("numpy" if way.target == "c" else way.target, way.dtype, way.options).compile(
-            sample.result, sample.inputs
-        )
         with np.errstate(all="ignore"):
-            got = [np.asarray(g, dtype=np.float64) for g in run_python(f)("value_and_grad", leaves)]
+            got = [np.asarray(g, dtype=np.float64) for g in run_alone(sample, leaves, way)]
     except Exception as error:
         return {f"bug: {type(error).__name__}"}
     wide = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in leaves]
@@ -361,6 +220,15 @@ def attempt(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> set[str]:
     value = evaluate_torch(graph, [torch.tensor(v) for v in wide])[graph.outputs[0]].numpy()
     want = [value, *by_torch(graph, wide)]
     return {verdict(sample, 1.0, leaves, got, want, p, way.dtype) for p in suspicious(got, want, way.dtype)[:3]}
+
+
+def run_alone(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> list[np.ndarray]:
+    """Value and gradient of one program, compiled for its own target."""
+    f = way.compile(sample.result, sample.inputs)
+    if way.target != "c":
+        return run_python(f)("value_and_grad", leaves)
+    with tempfile.TemporaryDirectory() as folder:
+        return Library({f.name: f}, "gcc", Path(folder), "-O1")[f.name]("value_and_grad", leaves)
 
 
 def shrunk(
@@ -402,33 +270,6 @@ def reductions(sample: Sample, leaves: Sequence[np.ndarray]) -> Iterator[tuple[S
 
 def weights(e: Expr) -> np.ndarray:
     return (((np.arange(e.size) * 5) % 11 - 5.5) / 4).reshape(e.shape)
-
-
-def topological(result: Expr) -> list[Expr]:
-    seen: dict[int, Expr] = {}
-    stack = [result]
-    while stack:
-        e = stack[-1]
-        missing = [a for a in e.args if id(a) not in seen]
-        if missing and id(e) not in seen:
-            stack += missing
-        else:
-            seen.setdefault(id(e), e)
-            stack.pop()
-    return [*seen.values()]
-
-
-def substituted(result: Expr, by: dict[int, Expr]) -> Expr:
-    new = dict(by)
-    for e in topological(result):
-        if id(e) not in new:
-            args = tuple(new[id(a)] for a in e.args)
-            new[id(e)] = (
-                e
-                if all(a is b for a, b in zip(args, e.args, strict=True))
-                else Expr(e.op, args, e.params, e.type, e.origin)
-            )
-    return new[id(result)]
 
 
 def pruned(sample: Sample, leaves: Sequence[np.ndarray], result: Expr) -> tuple[Sample, Sequence[np.ndarray]]:

@@ -243,3 +243,43 @@ def test_beta_of_a_negative_number_has_torchs_sign() -> None:
     x, y = gs.symbols("x y")
     point = (np.array(-0.5), np.array(3.0))
     everywhere(gs.beta(x, y), [x, y], *point)
+
+
+def test_a_folded_zero_keeps_its_sign() -> None:
+    """mpmath has no -0: `copysign(1, -0.0)` and `atan2(-0.0, -1)` became 1 and pi while compiling."""
+    x = gs.symbol("x")
+    for target in ("python", "numpy"):
+        f = gs.compile(gs.copysign(x, -0.0), target=target, selftest=False)
+        assert f(1.5) == -1.5
+        assert f.grad(1.5) == -1.0
+        turn = gs.compile(x * gs.atan2(gs.constant(-0.0), gs.constant(-1.0)), target=target, selftest=False)
+        assert turn(1.0) == float(-mp.pi)
+
+
+def test_equal_squares_have_the_difference_plus_zero() -> None:
+    """`(y - y)*(y + y)` is -0 for y < 0, which turned the sign of what came after."""
+    x, y = gs.symbol("x"), gs.symbol("y")
+    for target in TARGETS:
+        f = gs.compile(gs.copysign(x, y * y - y * y), target=target, args=[x, y], selftest=False)
+        assert f(-1.5, -2.0) == 1.5
+        assert f.grad(-1.5, -2.0) == (-1.0, 0.0)
+
+
+@pytest.mark.parametrize("y", [0.0, 5e-324, 2.25])
+def test_a_power_of_one_and_a_half_has_a_slope_at_zero(y: float) -> None:
+    """Where a formula was made stable, it was differentiated as `y*sqrt(y)`: 0/0 at 0, and wrong just above."""
+    a, b = gs.symbol("a"), gs.symbol("b")
+    slope = float(mp.log1p(mp.mpf(0.5)) * 1.5 * mp.sqrt(mp.mpf(y)))
+    for target in TARGETS:
+        f = gs.compile(gs.log(1.0 + a) * b**1.5, args=[a, b], target=target, selftest=False)
+        assert f.grad(0.5, y)[1] == pytest.approx(slope, rel=1e-14, abs=0.0)
+
+
+def test_the_beta_function_overflows_to_infinity() -> None:
+    """Python raised OverflowError at -inf, and beta(5e-324, 5e-324), which is 4e323, was NaN."""
+    a, b = gs.symbol("a"), gs.symbol("b")
+    for target in TARGETS:
+        f = gs.compile(gs.beta(a, b), target=target, selftest=False)
+        assert f(5e-324, 5e-324) == np.inf
+        assert f.grad(5e-324, 5e-324) == (-np.inf, -np.inf)
+        assert np.isnan(f(-np.inf, 0.5))

@@ -134,10 +134,10 @@ where: Traced = elementwise(
 )
 
 
-def _half_at_ties(chosen: Any) -> Any:
+def _half_at_ties(loses: Any) -> Any:
     def vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
-        half = where(equal(a, b), 0.5 * g, 0.0)
-        return where(chosen(a, b), g, half), where(chosen(b, a), g, half)
+        share = where(equal(a, b), 0.5 * g, g)  # NaN neither ties nor loses, and passes everything, as in torch
+        return where(loses(a, b), 0.0, share), where(loses(b, a), 0.0, share)
 
     return vjp
 
@@ -150,7 +150,7 @@ minimum = elementwise(
     doc="The smaller of `x` and `y`, element by element; NaN if either is NaN.",
     symbol="min",
     slope="1 for the smaller, 1/2 each at a tie",
-    vjp=_half_at_ties(less),
+    vjp=_half_at_ties(greater),
     cells=cells(
         "{0} if {0} < {1} or {0} != {0} else {1}",
         "np.minimum({0}, {1})",
@@ -166,7 +166,7 @@ minimum = elementwise(
     sympy="Min",
     torch="minimum",
     samples=_PAIRS,
-    edges=_TIES,
+    edges=[*_TIES, (np.nan, 1.0), (1.0, np.nan)],
     edge_notes={"x = y": "each gets half of the gradient, as torch"},
     cost=lambda y, *_: {"select": y.size},
 )
@@ -178,7 +178,7 @@ maximum = elementwise(
     doc="The larger of `x` and `y`, element by element; NaN if either is NaN.",
     symbol="max",
     slope="1 for the larger, 1/2 each at a tie",
-    vjp=_half_at_ties(greater),
+    vjp=_half_at_ties(less),
     cells=cells(
         "{0} if {0} > {1} or {0} != {0} else {1}",
         "np.maximum({0}, {1})",
@@ -194,7 +194,7 @@ maximum = elementwise(
     sympy="Max",
     torch="maximum",
     samples=_PAIRS,
-    edges=_TIES,
+    edges=[*_TIES, (np.nan, 1.0), (1.0, np.nan)],
     edge_notes={"x = y": "each gets half of the gradient, as torch"},
     cost=lambda y, *_: {"select": y.size},
 )

@@ -335,7 +335,8 @@ define(f'''
         a = reciprocal_rest(p)
         b = reciprocal_rest(q)
         y = 1.0 / p + 1.0 / q if p > 0.0 or q < 0.0 else (p + q) / q / p
-        return y + y * ((reciprocal_rest(p + q) - a - b - a * b) / ((1.0 + a) * (1.0 + b)))
+        rest = (reciprocal_rest(p + q) - a - b - a * b) / ((1.0 + a) * (1.0 + b))
+        return y + y * rest if abs(y) < inf else y
 
     def reciprocal_rest(x):
         """1/gamma(1 + x) - 1 for -1/2 <= x <= 1"""

@@ -52,6 +52,15 @@ versin = elementwise(
     samples=_REAL,
     edges=[(0.0,), (np.inf,), (np.nan,)],
 )
+
+
+def _difference_of_squares(a: Expr, b: Expr) -> Expr:
+    """`(a - b)*(a + b)`, with +0 where they are equal, as the difference has: a negative sum would make it -0."""
+    product, first = (a - b) * (a + b), a.args[0] if a.op.name == "broadcast_to" else a
+    positive = first.op.name == "constant" and bool(np.all(np.asarray(first.params["value"]) > 0.0))
+    return product if positive else product + 0.0
+
+
 difference_of_squares = elementwise(
     "difference_of_squares",
     2,
@@ -59,8 +68,8 @@ difference_of_squares = elementwise(
     symbol="x²−y²",
     slope="2*x and -2*y",
     vjp=lambda g, y, a, b: (g * (2.0 * a), g * (-2.0 * b)),
-    expand=lambda a, b: (a - b) * (a + b),
-    evaluate=lambda a, b: (a - b) * (a + b),
+    expand=_difference_of_squares,
+    evaluate=lambda a, b: (a - b) * (a + b) + 0.0,
     mp=lambda mp, a, b: (a - b) * (a + b),
     sympy=lambda sp, a, b: a**2 - b**2,
     torch=lambda torch, a, b: a.square() - b.square(),

@@ -48,7 +48,7 @@ def _rounded(e: Expr, value: Any) -> Any:
     function = getattr(mp, e.op.mp) if isinstance(e.op.mp, str) else partial(e.op.mp, mp, **e.params)
 
     def nearest(result: Any, *operands: Any) -> Any:
-        if result == 0.0:
+        if result == 0.0 or any(o == 0.0 and np.signbit(o) for o in operands if not isinstance(o, bool | np.bool_)):
             return result  # mpmath has no sign of zero
         exact = function(*(o if isinstance(o, bool | np.bool_) else mp.mpf(float(o)) for o in operands))
         return float(exact) if isinstance(exact, mp.mpf) and mp.isfinite(exact) else result

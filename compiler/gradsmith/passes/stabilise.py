@@ -112,7 +112,7 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
         if not _promising(part):
             return part
         before = builtins.sum(found.values())
-        stable = rewritten(part, fold, apply_law, _rule(_table(), found))
+        stable = rewritten(part, fold, _simplified, _rule(_table(), found))
         return stable if builtins.sum(found.values()) > before else part
 
     stable = with_bodies(graph, here)
@@ -121,6 +121,12 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
     return stable, Rewrites(
         Rewrite(law, at.file, at.line, statement_text(at), times, at.derived) for (law, at), times in found.items()
     )
+
+
+def _simplified(e: Expr) -> Expr | None:
+    """A law of `simplify` that leaves the slope alone: `x*sqrt(x)` has none at 0 and infinity, where `x**1.5` has."""
+    exponent = number(e.args[1]) if e.op.name == "pow" else None
+    return None if exponent is not None and abs(exponent) == 1.5 else apply_law(e)
 
 
 _POWERS = {2.0: "square", -1.0: "reciprocal"}
