@@ -258,7 +258,7 @@ def _collector_paused() -> Iterator[None]:
 
 def _kinds(derivatives: Sequence[str] | None, primal: Graph, by: Wrt) -> tuple[str, ...]:
     types = [primal.node(k).type for k in primal.outputs]
-    scalar = len(types) == 1 and types[0].shape == () and types[0].dtype.kind == "float"
+    scalar = [t.shape for t in types] == [()]
     if derivatives is None:
         return _DEFAULT if scalar and by.keys else ("value",)
     wanted = _entries(derivatives)
