@@ -230,8 +230,9 @@ class _State:
 
     def matched(self, op: str, result: Any) -> tuple[list[Expr], bool]:
         """The leaves of a new state, and whether they fit; Python's own numbers take the dtype of the new state."""
-        leaves, _, tree = flatten(result, _is_leaf, self.where)
-        if tree != self.tree:
+        leaves = _leaves_like(self.tree, result)
+        if leaves is None:
+            tree = flatten(result, _is_leaf, self.where)[2]
             raise SpecError(
                 f"{op}: the carried state is {_structure(self.tree)}, and the body returns {_structure(tree)}: it must "
                 "return a state of the same structure"
@@ -246,6 +247,15 @@ class _State:
                 _changed(op, self.paths[k], old.type, now.type)
         self.settled = True
         return new, fits
+
+
+def _leaves_like(tree: Tree, value: Any) -> list[Any] | None:
+    """The leaves of `value`, if it has the structure `tree` (entries of a dict may come in another order)."""
+    try:
+        leaves = tree.flatten(value, "")
+    except SpecError:
+        return None
+    return leaves if all(flatten(leaf, _is_leaf)[2].kind is None for leaf in leaves) else None
 
 
 def _structure(tree: Tree) -> str:
@@ -311,12 +321,24 @@ def scan(
     (3.5, [8.0, 4.0, 3.0])
     """
     elements, paths, tree = flatten(xs, _is_leaf, "xs")
-    arrays = [as_expr(x) for x in elements]
+    arrays = [_counted(as_expr(x)) for x in elements]
     steps = _length(arrays, paths, length)
     segment = _segment(checkpoint, steps)
     if segment is not None:
         return _checkpointed(f, init, tree, arrays, steps, reverse, segment)
     return _traced_scan(f, init, tree, arrays, paths, steps, reverse, False)
+
+
+def _counted(x: Expr) -> Expr:
+    """`gs.arange` as a loop needs it: counted, not a table as long as the loop."""
+    value = x.params.get("value")
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "i" or value.ndim != 1 or len(value) < 2:
+        return x
+    first, step = int(value[0]), int(value[1]) - int(value[0])
+    if not np.array_equal(value, first + step * np.arange(len(value))):
+        return x
+    counted = registry_function("iota")(size=len(value)) * step + first
+    return astype(counted, x.dtype)
 
 
 def _length(arrays: Sequence[Expr], paths: Sequence[str], length: int | None) -> int:
@@ -524,12 +546,13 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     symbols = [symbol(n, x.shape, x.dtype) for n, x in zip(leaf_names(paths, {}), given, strict=True)]
     since = trace.next_serial()
     inner = tree.unflatten(symbols)
-    results = [flatten(f(*inner), _is_leaf, "result") for f in (true_fun, false_fun)]
-    (yes, names, shape), (no, _, other) = results
-    if shape != other:
+    yes, names, shape = flatten(true_fun(*inner), _is_leaf, "result")
+    other = false_fun(*inner)
+    no = _leaves_like(shape, other)
+    if no is None:
         raise SpecError(
-            f"cond: true_fun returns {_structure(shape)} and false_fun {_structure(other)}: both branches must return "
-            "the same structure"
+            f"cond: true_fun returns {_structure(shape)} and false_fun {_structure(flatten(other, _is_leaf)[2])}: both "
+            "branches must return the same structure"
         )
     pairs = [_agreed(path, as_expr(a), as_expr(b), a, b) for path, a, b in zip(names, yes, no, strict=True)]
     both, outside = closed(symbols, [*(a for a, _ in pairs), *(b for _, b in pairs)], since)
