@@ -4,6 +4,7 @@ Every op under vmap: tests/conformance/test_vmap.py.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,11 @@ import torch
 import gradsmith as gs
 from gradsmith import batching
 from gradsmith.batched import Batch
+from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
+from gradsmith.registry import OPS, Op
+from gradsmith.trace import apply, input_symbols, to_graph
+from gradsmith.types import Type
 
 TARGETS = ("python", "numpy", "c")
 RNG = np.random.default_rng(4)
@@ -219,6 +224,43 @@ def test_what_has_no_rule_is_mapped_by_a_loop(monkeypatch: pytest.MonkeyPatch) -
     got = run(f, W, X)
     monkeypatch.undo()
     close(got, run(f, W, X))
+
+
+def test_an_op_of_the_user_keeps_its_derivative_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounded = Op(
+        "rounded", arity=1, kind="composite", infer=lambda x: x, expand=lambda x: gs.round(x), evaluate=np.round,
+        vjp=lambda g, y, x: (g,), cost=lambda *_: {},
+    )  # fmt: skip
+    monkeypatch.setitem(OPS, "rounded", rounded)
+
+    def f(x: Any) -> Any:
+        return apply(rounded, [x], {}) * x
+
+    slope = np.round(X) + X
+    for target in TARGETS:
+        close(run(gs.vmap(f), X, target=target), np.round(X) * X)
+        close(run(gs.grad(lambda x: gs.sum(gs.vmap(f)(x))), X, target=target), slope)
+    close(run(gs.vmap(gs.grad(lambda x: gs.sum(f(x)))), X), slope)
+
+
+def test_an_op_whose_params_mean_something_else_is_mapped_by_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An assembly that adds one element behind the first axis: what the rule of its kind makes of it does not fit."""
+    longer = Op(
+        "longer", arity=1, kind="assembly", infer=lambda x: Type((x.shape[0] + 1, *x.shape[1:])),
+        evaluate=lambda x: np.concatenate([x, x[:1]]), expand=lambda x: gs.concatenate([x, x[:1]]), cost=lambda *_: {},
+    )  # fmt: skip
+    monkeypatch.setitem(OPS, "longer", longer)
+    y = gs.vmap(lambda x: apply(longer, [x], {}))(gs.symbol("x", (4, 3)))
+    assert y.shape == (4, 4)
+    graph = to_graph(list(input_symbols([y])), [y])
+    assert "scan" in {n.op for n in graph.ordered()}
+    close(evaluate(graph, [X])[graph.outputs[0]], np.concatenate([X, X[:, :1]], 1))
+
+
+def test_a_rule_that_gives_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPS, "argsort", replace(OPS["argsort"], batch=lambda op, xs, *_: xs[0]))
+    with pytest.raises(gs.GraphError, match=r"batch= of 'argsort' gives f64\[4, 3\] for 4 elements of i64\[3\]"):
+        gs.vmap(gs.argsort)(gs.symbol("x", (4, 3)))
 
 
 # --- loops and branches -----------------------------------------------------------------------------------------------

@@ -104,8 +104,8 @@ class Batch:
     def _together(self, op: Op, xs: Sequence[Expr], mapped: Sequence[bool], n: Node) -> Expr | None:
         """The op on all elements at once; None where there is no rule."""
         rule = op.batch or _BY_KIND.get(op.kind)
-        if rule is None:
-            return None if op.expand is None else self._expanded(op, xs, mapped, n)
+        if rule is None:  # an expansion would lose the derivative rule of the op
+            return None if op.expand is None or op.vjp is not None else self._expanded(op, xs, mapped, n)
         found: Expr = rule(op, xs, mapped, self.size, n.params)
         if found.type == lifted_type(n.type, self.size):
             return found
@@ -184,7 +184,7 @@ def needs_mask(graph: Graph) -> bool:
     """Whether something in `graph` could do harm for an element that does not go there."""
     return any(
         isinstance(lookup(n.op).structure, Gather | Scatter)
-        or n.op == "while_loop"
+        or "test" in n.bodies  # a loop that might not end
         or any(needs_mask(body) for body in n.bodies.values())
         for n in graph.ordered()
     )

@@ -47,11 +47,11 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size
     >>> import gradsmith as gs
     >>> def predict(w, x):
     ...     return gs.tanh(gs.sum(w * x))
-    >>> f = gs.compile(gs.vmap(predict, in_axes=(None, 0)), args=((2,), (3, 2)), target="numpy", derivatives=())
+    >>> f = gs.compile(gs.vmap(predict, in_axes=(None, 0)), args=((2,), (3, 2)), target="numpy", derivatives="value")
     >>> f([1.0, 0.0], [[0.0, 5.0], [0.5, 5.0], [1.0, 5.0]]).round(4).tolist()
     [0.0, 0.4621, 0.7616]
     >>> slopes = gs.vmap(gs.grad(predict), in_axes=(None, 0))  # one gradient for each example
-    >>> gs.compile(slopes, args=((2,), (3, 2)), derivatives=())([0.0, 0.0], [[0.0, 5.0], [0.5, 6.0], [1.0, 7.0]])
+    >>> gs.compile(slopes, args=((2,), (3, 2)), derivatives="value")([0.0, 0.0], [[0.0, 5.0], [0.5, 6.0], [1.0, 7.0]])
     [[0.0, 5.0], [0.5, 6.0], [1.0, 7.0]]
     """
     if not callable(fun):
