@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import pytest
 import gradsmith as gs
 from gradsmith.evaluate import evaluate
 from gradsmith.registry import OPS
-from gradsmith.trace import registry_function, to_graph
+from gradsmith.trace import registry_function, to_exprs, to_graph
 
 from .harness import Program, Runners, compiled, distance, weights
+from .random_programs import random_sample
 from .test_ops import NOT_ALONE, indices
 
 SIZE = 3
@@ -180,3 +182,36 @@ def test_every_target_maps_an_op(name: str, runners: Runners) -> None:
         (got,) = run("value", [np.moveaxis(x, 0, -1) for x in case.points])
         error = distance(got, np.moveaxis(want, 0, -1), np.max(np.abs(want)))
         assert error <= LIMIT, f"{target}: {got} is not {np.moveaxis(want, 0, -1)}"
+
+
+RANDOM = int(os.environ.get("GRADSMITH_RANDOM_PROGRAMS", "0")) or 40
+
+
+@pytest.mark.parametrize("seed", range(RANDOM))
+def test_random_programs_on_all_elements(seed: int) -> None:
+    """Values and gradients, with some arguments mapped."""
+    sample = random_sample(f"vmap {seed}", "x")
+    graph = to_graph(sample.inputs, [sample.result])
+    mapped = [(seed + k) % 3 != 0 or k == 0 for k in range(len(sample.inputs))]
+    points = [elements(x) if m else x for x, m in zip(sample.points[0], mapped, strict=True)]
+    floats = tuple(k for k, s in enumerate(sample.inputs) if s.dtype.kind == "float")
+
+    def value(*xs: gs.Expr) -> gs.Expr:
+        return to_exprs(graph, xs)[graph.outputs[0]]
+
+    def both(*xs: gs.Expr) -> list[gs.Expr]:
+        result, slopes = gs.value_and_grad(value, floats)(*xs)
+        return [result, *slopes]
+
+    each = to_graph(sample.inputs, both(*sample.inputs))
+    rows = []
+    for i in range(SIZE):
+        values = evaluate(each, [x[i] if m else x for x, m in zip(points, mapped, strict=True)])
+        rows.append([values[k] for k in each.outputs])
+    symbols = [gs.symbol(str(s.name), x.shape, s.dtype) for s, x in zip(sample.inputs, points, strict=True)]
+    together = to_graph(symbols, gs.vmap(both, tuple(0 if m else None for m in mapped))(*symbols))
+    values = evaluate(together, points)
+    for got, want in zip([values[k] for k in together.outputs], zip(*rows, strict=True), strict=True):
+        same = np.stack(want)
+        scale = np.max(np.abs(same[np.isfinite(same)]), initial=1.0)
+        assert distance(got, same, scale) < 1e7, f"{got} is not {same}"
