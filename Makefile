@@ -34,7 +34,7 @@ format: $(VENV)/.test  ## repair what ruff can repair
 	$(py) -m ruff check --fix .
 	$(py) -m ruff format .
 
-coverage: $(VENV)/.test  ## run every test and list the lines none of them reached
+coverage: $(VENV)/.test  ## run every test, in twice the time, and list the lines none of them reached
 	OMP_NUM_THREADS=1 $(py) -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 docs: $(VENV)/.test  ## write docs/ops.md from the op table

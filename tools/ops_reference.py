@@ -26,7 +26,7 @@ from gradsmith.types import Type
 PAGE = Path(__file__).parents[1] / "docs/ops.md"
 TARGETS = ("python", "numpy", "c")
 INNER = (
-    *("input", "constant", "element", "pick"),  # leaves, and how scalar code reads arrays
+    *("input", "constant", "element", "pick", "custom"),  # leaves, how scalar code reads arrays, and a function's rule
     *("part", "scan", "while_loop", "cond"),  # whose bodies are graphs
 )
 

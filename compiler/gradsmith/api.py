@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from .adjoint import adjoint
-from .cost import Cost, count
+from .derivatives import KINDS, Derived, Kind, Names, derive, families
 from .errors import DerivativeError, SpecError, TargetError
 from .function import CompiledFunction, Wrt
 from .graph import Graph
-from .lower.lowering import Signature, argument, lower
-from .passes.expand import expand_underivable
+from .jacobian import Storage
+from .lower.cost import cost
+from .lower.lowering import Part, argument, lower
+from .lower.patterns import pattern
 from .passes.form import form
 from .passes.pipeline import prepare
-from .passes.regions import with_bodies
 from .passes.retype import retype
-from .passes.share_sums import share_sums
 from .passes.stabilise import Rewrites, stabilise
 from .passes.strict import check_width
 from .passes.strict import strict as in_common
@@ -33,12 +30,12 @@ from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
 from .trace import Expr
 from .tracing import Traced, trace
-from .types import DTYPES, DType, as_dtype, format_shape, static_shape
+from .types import DTYPES, DType, as_dtype, format_shape
 from .verify import verify
 
 __all__ = ["compile"]
 
-_KINDS = ("value", "grad", "value_and_grad")
+_DEFAULT = ("value", "grad", "value_and_grad")
 _log = logging.getLogger("gradsmith")
 
 
@@ -56,8 +53,10 @@ def compile(
     fast_math: bool = False,
     summation: Summation = "default",
     strict: bool = False,
+    sparse: str | None = None,
+    triangle: str | None = None,
 ) -> CompiledFunction:
-    """Turn an expression or a function into source code for its value and gradient.
+    """Turn an expression or a function into source code for its value and derivatives.
 
     Parameters
     ----------
@@ -70,7 +69,8 @@ def compile(
         single one gives the bare gradient, several a tuple, as JAX's `argnums` does.
     name: the generated function's name; the function's own, or "f".
     target: "python", "numpy", "c", or the path of a folder with a `target.toml`.
-    derivatives: which of "value", "grad" and "value_and_grad" to emit; all that the result allows by default.
+    derivatives: which functions to emit: any of "value", "grad", "value_and_grad", "jvp", "vjp", "jacobian", "hessian"
+        and "hvp". By default the first three where there is one scalar result, and else the value.
     dtype: "float64" or "float32": the type that float64 (what shapes, symbols and numbers are unless they say another)
         stands for in the generated code. Each constant is rounded once.
     selftest: whether the files carry reference values and a test of themselves.
@@ -82,6 +82,10 @@ def compile(
 
     strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and
         the functions of the C library for all (see docs/contract.md). NumPy code becomes slow by it.
+    sparse: "csr", "csc" or "coo": the code for "jacobian" and "hessian" computes their structural nonzeros only, and
+        `f.jacobian` and `f.hessian` give scipy's sparse arrays of that format, one for each pair of leaves, with a row
+        for each element of the first and a column for each of the second.
+    triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
 
     Raises
     ------
@@ -99,7 +103,19 @@ def compile(
     width = _floating(dtype)
     with _collector_paused():
         return _compile(
-            source, args, wrt, name, target, derivatives, width, selftest, stabilize, fast_math, summation, strict
+            source,
+            args,
+            wrt,
+            name,
+            target,
+            derivatives,
+            width,
+            selftest,
+            stabilize,
+            fast_math,
+            summation,
+            strict,
+            _storage(sparse, triangle),
         )
 
 
@@ -116,6 +132,7 @@ def _compile(
     fast_math: bool,
     summation: Summation,
     strict: bool,
+    storage: Storage | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = in_common(load_target(target)) if strict else load_target(target)
@@ -128,29 +145,81 @@ def _compile(
         check_width(primal, chosen)
     by = _wrt(wrt, traced)
     kinds = _kinds(derivatives, primal, by)
+    if storage is not None:
+        _storable(storage, kinds, primal, by, chosen)
     _log.debug("differentiating %d nodes", len(primal))
     stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
-    joint = _differentiate(stable, by, kinds)
-    _log.debug("simplifying %d nodes", len(joint))
-    calm, more = stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites())
-    chosen = form(chosen, calm)
-    prepared = prepare(calm, chosen, fast_math, summation)
+    names = Names(traced.leaves, traced.output_names)
+    derived = [derive(stable, by.keys, names, family, storage) for family in families(kinds).values()]
+    joints = [found.graph for found in derived]
+    _log.debug("simplifying %d nodes", sum(map(len, joints)))
+    calm = [stabilise(joint) if stabilize and joint is not stable else (joint, Rewrites()) for joint in joints]
+    chosen = form(chosen, [graph for graph, _ in calm])
+    reports = [rewrites, *(more for _, more in calm)]
+    parts = [
+        _part(prepare(graph, chosen, fast_math, summation), traced, found, family, chosen, storage)
+        for (graph, _), found, family in zip(calm, derived, families(kinds).values(), strict=True)
+    ]
     _log.debug("computing reference values for the self-test")
-    tested = make_selftest(primal, by.keys if kinds != ("value",) else (), kinds) if selftest else None
-    _log.debug("writing %s code for %d nodes", chosen.name, len(prepared))
+    tested = [k for k in kinds if KINDS[k].tested]
+    slopes = by.keys if tested != ["value"] else ()
+    _log.debug("writing %s code for %d nodes", chosen.name, sum(len(part.graph) for part in parts))
     program = lower(
-        prepared,
-        _signature(traced, by, kinds, chosen),
+        parts,
         chosen,
         name=_identifier(traced.name if name is None else name),
         title=_plain(traced.title),
-        derivatives=kinds,
         graph_hash=primal.digest(),
-        selftest=tested,
+        arguments=len(primal.inputs),
+        selftest=make_selftest(primal, slopes, tested) if selftest and tested else None,
     )
     files = render(program, chosen)
-    report = Rewrites((*rewrites, *more))
-    return CompiledFunction(program, chosen, files, traced, by, joint, _cost(prepared, primal, by, kinds), report)
+    report = Rewrites(dict.fromkeys(r for found in reports for r in found))
+    graphs = {kind.name: joint for joint, part in zip(joints, parts, strict=True) for kind in part.kinds}
+    entries = {
+        kind.name: tuple(block.entries for group in kind.groups for block in found.groups[group])
+        for found, family in zip(derived, families(kinds).values(), strict=True)
+        for kind in family
+    }
+    return CompiledFunction(program, chosen, files, traced, by, graphs, entries, storage, cost(parts), report)
+
+
+_FORMATS = ("csr", "csc", "coo")
+
+
+def _storage(sparse: str | None, triangle: str | None) -> Storage | None:
+    if sparse is not None and sparse not in _FORMATS:
+        raise SpecError(f"sparse={sparse!r}: choose from {', '.join(map(repr, _FORMATS))}, or None for dense")
+    if triangle not in (None, "lower", "upper"):
+        raise SpecError(f'triangle={triangle!r}: choose "lower" or "upper", or None for both')
+    if triangle is not None and sparse is None:
+        raise SpecError(f'triangle={triangle!r} is for sparse Hessians: add sparse="csr", or take np.tril of it')
+    return None if sparse is None else Storage(sparse, triangle)
+
+
+def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt, target: Target) -> None:
+    """Refuse options for sparse matrices that nothing asked for has use of."""
+    if "pattern" not in target.syntax:
+        raise TargetError(
+            f"target {target.name!r} cannot write sparse matrices: give [syntax] of its target.toml a line "
+            "pattern = …, which defines {name} as an array of {size} integers {values}"
+        )
+    if not {"jacobian", "hessian"} & set(kinds):
+        raise SpecError(
+            f"sparse={storage.format!r} is for Jacobians and Hessians, and derivatives={kinds} has neither: add "
+            "'jacobian' or 'hessian'"
+        )
+    types = [primal.node(k).type for k in primal.outputs]
+    if "hessian" in kinds and any(t.shape or t.dtype.kind != "float" for t in types):
+        raise SpecError(
+            f"sparse={storage.format!r}: a Hessian is a matrix for a scalar result only, and here results have shapes "
+            f"{', '.join(format_shape(t.shape) for t in types)}: leave sparse= out, or reduce the result"
+        )
+    if storage.triangle is not None and ("hessian" not in kinds or len(by.keys) != 1):
+        raise SpecError(
+            f"triangle={storage.triangle!r} is half of one symmetric matrix: it needs the kind 'hessian' and one array "
+            f"in wrt= (here there are {len(by.keys)}): join the arrays into one"
+        )
 
 
 def _floating(dtype: Any) -> DType:
@@ -188,25 +257,25 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _kinds(derivatives: Sequence[str] | None, primal: Graph, by: Wrt) -> tuple[str, ...]:
-    shapes = [primal.nodes[k]["shape"] for k in primal.outputs]
-    scalar = shapes == [()]
+    types = [primal.node(k).type for k in primal.outputs]
+    scalar = len(types) == 1 and types[0].shape == () and types[0].dtype.kind == "float"
     if derivatives is None:
-        return _KINDS if scalar and by.keys else ("value",)
+        return _DEFAULT if scalar and by.keys else ("value",)
     wanted = _entries(derivatives)
-    unknown = [d for d in wanted if d not in _KINDS]
+    unknown = [d for d in wanted if d not in KINDS]
     if unknown or not wanted:
-        raise SpecError(f"derivatives={derivatives!r}: choose from {', '.join(map(repr, _KINDS))}")
-    if wanted != ("value",) and not by.keys:
+        raise SpecError(f"derivatives={derivatives!r}: choose from {', '.join(map(repr, KINDS))}")
+    if any(KINDS[d].by for d in wanted) and not by.keys:
         raise DerivativeError(
             "a gradient needs an argument to differentiate by, and there is none: derivatives=('value',)"
         )
-    if wanted != ("value",) and not scalar:
+    if any(KINDS[d].scalar for d in wanted) and not scalar:
         raise DerivativeError(
-            f"a gradient needs one scalar result, but this one has {len(shapes)} with shapes "
-            f"{', '.join(map(format_shape, shapes))}: reduce it first (gs.sum, gs.mean), or ask for "
-            "derivatives=('value',)"
+            f"a gradient needs one scalar result, but this one has {len(types)} with shapes "
+            f"{', '.join(format_shape(t.shape) for t in types)}: reduce it first (gs.sum, gs.mean), or ask for "
+            "derivatives=('jacobian',), ('vjp',) or ('value',)"
         )
-    return tuple(k for k in _KINDS if k in wanted)
+    return tuple(k for k in KINDS if k in wanted)
 
 
 def _entries(option: Any) -> tuple[Any, ...]:
@@ -263,28 +332,33 @@ def _differentiable(traced: Traced) -> list[str]:
     return found
 
 
-def _differentiate(primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Graph:
-    primal = with_bodies(primal, share_sums)
-    if kinds == ("value",):
-        return primal
-    return verify(adjoint(expand_underivable(primal), by.keys))
-
-
-def _signature(traced: Traced, by: Wrt, kinds: tuple[str, ...], target: Target) -> Signature:
-    primal, inputs = traced.graph, []
+def _part(
+    prepared: Graph,
+    traced: Traced,
+    derived: Derived,
+    family: tuple[Kind, ...],
+    target: Target,
+    storage: Storage | None,
+) -> Part:
+    """What is lowered together: the graph, and the names and types of its inputs and outputs."""
+    graph, inputs = derived.graph, []
     paths = [path for p in traced.parameters for path in p.paths]
-    for key, leaf, path in zip(primal.inputs, traced.leaves, paths, strict=True):
-        inputs.append(_argument(primal, key, leaf, f"{path}, " if path != leaf else "", target))
-    values = [
-        _argument(primal, k, n, "", target, memory=True)
-        for k, n in zip(primal.outputs, traced.output_names, strict=True)
-    ]
-    gradients: list[Argument] = []
-    if kinds != ("value",):
-        for key in by.keys:
-            leaf = traced.leaves[primal.inputs.index(key)]
-            gradients.append(_argument(primal, key, f"d_{leaf}", "", target, memory=True))
-    return Signature(tuple(inputs), tuple(values), tuple(gradients))
+    for key, leaf, path in zip(graph.inputs, traced.leaves, paths, strict=False):  # seeds follow
+        inputs.append(_argument(graph, key, leaf, f"{path}, " if path != leaf else "", target))
+    for key, seed in zip(graph.inputs[len(paths) :], derived.seeds, strict=True):
+        inputs.append(_argument(graph, key, seed.name, f"{seed.what} of {seed.of}, ", target))
+    keys = iter(graph.outputs)
+    groups = {
+        group: tuple(_argument(graph, next(keys), block.name, "", target, memory=True) for block in blocks)
+        for group, blocks in derived.groups.items()
+    }
+    patterns = tuple(
+        pattern(block.name, block.entries, storage.format)
+        for blocks in derived.groups.values()
+        for block in blocks
+        if block.entries is not None and storage is not None
+    )
+    return Part(prepared, tuple(inputs), groups, family, patterns)
 
 
 def _argument(graph: Graph, key: int, name: str, path: str, target: Target, *, memory: bool = False) -> Argument:
@@ -304,15 +378,3 @@ def _plain(title: str) -> str:
     line = " ".join(title.split()).replace("\\", "/").replace('"""', "'''").replace("*/", "* /")
     line = line.replace("??", "? ?")  # the start of a trigraph
     return (line if len(line) <= 100 else line[:99] + "…").removesuffix('"')
-
-
-def _cost(prepared: Graph, primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Cost:
-    outputs = prepared.outputs
-    sizes = [1] * len(primal.outputs)
-    if len(outputs) != len(primal.outputs) + (len(by.keys) if kinds != ("value",) else 0):
-        sizes = [
-            math.prod(static_shape(primal.nodes[k]["shape"])) for k in primal.outputs
-        ]  # scalar code has an output for each element
-    values, gradients = outputs[: sum(sizes)], outputs[sum(sizes) :]
-    counts = [MappingProxyType(count(prepared, keys)) for keys in (values, gradients, outputs)]
-    return Cost(*counts)

@@ -105,8 +105,6 @@ def _mapped(
         whole.append(Value(moved(x, at, 0), True))
     inner, keywords = tree.unflatten(given)
     results, places_out, shape = flatten(fun(*inner, **keywords), _is_leaf, "the result")
-    if not results:
-        raise SpecError("vmap: the function returned nothing that holds a value")
     wanted = _spread("out_axes", out_axes, shape, "out_axes")
     found = _for_all(size, elements, whole, [as_expr(v) for v in results])
     return shape.unflatten([_placed(v, a, size, p) for v, a, p in zip(found, wanted, places_out, strict=True)])

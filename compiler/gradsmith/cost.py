@@ -1,12 +1,13 @@
 """Operation counts: what a graph computes, by kind of operation.
 
-In: a graph and the outputs of interest. Out: counts per kind, where an array op counts once per element computed.
+In: a graph and the outputs of interest. Out: counts per kind of operation, where an array op counts once per element
+computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 from .graph import Graph, Node
@@ -19,29 +20,50 @@ __all__ = ["ARITHMETIC", "Cost", "count", "count_of"]
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg"})
 
 
+def _none() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Operation counts of the value, of the gradient alone and of both together, and the ratio of both to the value."""
+    """Operation counts of each kind of function, and the ratio of value and gradient together to the value.
 
-    value: Mapping[str, int]
-    grad: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    value_and_grad: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    Empty counts are of kinds that were not asked for.
+    """
+
+    value: Mapping[str, int] = field(default_factory=_none)
+    grad: Mapping[str, int] = field(default_factory=_none)
+    value_and_grad: Mapping[str, int] = field(default_factory=_none)
+    jvp: Mapping[str, int] = field(default_factory=_none)
+    vjp: Mapping[str, int] = field(default_factory=_none)
+    jacobian: Mapping[str, int] = field(default_factory=_none)
+    hessian: Mapping[str, int] = field(default_factory=_none)
+    hvp: Mapping[str, int] = field(default_factory=_none)
 
     @property
     def ratio(self) -> float:
         """All operations of value and gradient over all operations of the value."""
         return sum(self.value_and_grad.values()) / max(1, sum(self.value.values()))
 
+    def total(self, of: str) -> int:
+        """How many operations `of` takes, of all kinds."""
+        return sum(getattr(self, of).values())
+
     def arithmetic(self, of: str = "grad") -> int:
         """How many additions, subtractions, multiplications, divisions and negations `of` takes."""
         return sum(n for kind, n in getattr(self, of).items() if kind in ARITHMETIC)
 
     def __str__(self) -> str:
-        kinds = sorted({*self.value, *self.grad, *self.value_and_grad})
-        rows = [(k, *(str(c.get(k, 0)) for c in (self.value, self.grad, self.value_and_grad))) for k in kinds]
-        total = ("total", *(str(sum(c.values())) for c in (self.value, self.grad, self.value_and_grad)))
-        head = ("operation", "value", "grad", "value_and_grad")
-        lines = [f"{a:<12}{b:>8}{c:>8}{d:>16}" for a, b, c, d in [head, *rows, total]]
+        usual = ("value", "grad", "value_and_grad")
+        shown = [f.name for f in fields(self) if f.name in usual or getattr(self, f.name)]
+        widths = [max(8, len(name) + 2) for name in shown]
+        kinds = sorted({kind for name in shown for kind in getattr(self, name)})
+        rows = [(kind, *(str(getattr(self, name).get(kind, 0)) for name in shown)) for kind in kinds]
+        total = ("total", *(str(self.total(name)) for name in shown))
+        lines = [
+            f"{row[0]:<12}" + "".join(f"{text:>{width}}" for text, width in zip(row[1:], widths, strict=True))
+            for row in [("operation", *shown), *rows, total]
+        ]
         return "\n".join([*lines, f"value_and_grad / value = {self.ratio:.2f}"])
 
 

@@ -11,25 +11,34 @@ import numbers
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
 
 from .cost import Cost
-from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
+from .derivatives import KINDS
+from .errors import (
+    ArgumentError,
+    DerivativeError,
+    GradsmithError,
+    MissingExtraError,
+    ShapeMismatchError,
+    TargetError,
+)
 from .graph import Graph
+from .jacobian import Entries, Storage
 from .passes.stabilise import Rewrites
-from .program import Argument, Program
+from .program import Argument, Function, Program
 from .pytree import Tree
 from .target import Target, render_template
 from .tracing import Traced
-from .types import format_shape, refuse_narrow
+from .types import format_shape, refuse_narrow, static_shape
 
 if TYPE_CHECKING:
     from .verification.debug import DebugTwin
@@ -59,7 +68,8 @@ class Wrt:
 class CompiledFunction:
     """A generated function.
 
-    `f(*args)` is the value; `f.grad` and `f.value_and_grad` are its derivatives, in the structure of the arguments.
+    `f(*args)` is the value; `f.grad`, `f.value_and_grad`, `f.jvp`, `f.vjp`, `f.jacobian`, `f.hessian` and `f.hvp` are
+    its derivatives, as far as it was compiled with them, in the structure of arguments and results.
     `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
     graphs of the value and of value and gradient, `f.cost` counts operations, `f.report` lists what was rewritten for
     stability, and `f.check()` compares with torch.
@@ -72,7 +82,9 @@ class CompiledFunction:
         files: Mapping[str, str],
         traced: Traced,
         wrt: Wrt,
-        adjoint: Graph,
+        derived: Mapping[str, Graph],
+        entries: Mapping[str, Sequence[Entries | None]],
+        storage: Storage | None,
         cost: Cost,
         report: Rewrites,
     ) -> None:
@@ -87,7 +99,9 @@ class CompiledFunction:
         self._target = target
         self._traced = traced
         self._wrt = wrt
-        self._joint = adjoint
+        self._derived = derived
+        self._entries = entries
+        self._storage = storage
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
 
     # --- the text -----------------------------------------------------------------------------------------------
@@ -100,9 +114,10 @@ class CompiledFunction:
     @property
     def adjoint(self) -> Graph:
         """The joint graph of value and gradient, as derived (before simplification)."""
-        if self._program.grad is None and self._program.value_and_grad is None:
-            raise DerivativeError(f"{self.name} was compiled without derivatives")
-        return self._joint
+        for kind in ("value_and_grad", "grad"):
+            if kind in self._derived:
+                return self._derived[kind]
+        raise DerivativeError(f"{self.name} was compiled without derivatives of one scalar result (a gradient)")
 
     def save(self, folder: str | os.PathLike[str] = ".") -> list[Path]:
         """Write all files into `folder` (made if missing); each appears whole or not at all. Returns their paths."""
@@ -150,24 +165,157 @@ class CompiledFunction:
         value, *gradients = self._run("value_and_grad", args, named)
         return value, self._wrt.pack(gradients)
 
-    def _run(self, kind: str, args: Sequence[Any], named: Mapping[str, Any]) -> Sequence[Any]:
-        function = getattr(self._program, kind)
-        if function is None:
-            if kind != "value" and not any(f.kind != "value" for f in self._program.functions):
-                self._refuse_derivative(kind)
-            have = ", ".join(f.kind for f in self._program.functions)
-            raise DerivativeError(f"{self.name} was compiled with derivatives={have}; add {kind!r} to them")
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """The value at `primals`, and how it changes along `tangents`: as `jax.jvp`.
+
+        Parameters
+        ----------
+        primals: a tuple of all arguments.
+        tangents: a tuple of one entry for each argument of `wrt`, of its structure.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile(x * y, derivatives="jvp").jvp((2.0, 3.0), (1.0, 10.0))
+        (6.0, 23.0)
+        """
+        count = len(self.graph.outputs)
+        found = self._run("jvp", self._tuple("primals", primals), {}, self._directions(tangents))
+        return self._traced.outputs.unflatten(found[:count]), self._traced.outputs.unflatten(found[count:])
+
+    def vjp(self, /, *primals: Any, **named: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+        """The value, and a function from its cotangent to those of the arguments of `wrt`: as `jax.vjp`.
+
+        The function takes the structure of the value, and returns a tuple of one entry for each argument of `wrt`.
+        Nothing is stored for it: the generated code computes the value again, with the cotangents.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> value, back = gs.compile({"sum": x + y, "product": x * y}, derivatives="vjp").vjp(2.0, 3.0)
+        >>> value, back({"sum": 1.0, "product": 10.0})
+        ({'sum': 5.0, 'product': 6.0}, (31.0, 21.0))
+        """
+        outputs, count = self._traced.outputs, len(self.graph.outputs)
+        nodes = [self.graph.node(k) for k in self.graph.outputs]
+
+        def found(cotangents: Sequence[Any]) -> Sequence[Any]:
+            floats = [c for c, n in zip(cotangents, nodes, strict=True) if n.type.dtype.kind == "float"]
+            return self._run("vjp", primals, named, floats)
+
+        def back(cotangent: Any) -> tuple[Any, ...]:
+            leaves = self._given("the cotangent", outputs, cotangent)
+            packed = replace(self._wrt, bare=False).pack(found(leaves)[count:])
+            return packed  # type: ignore[no-any-return]
+
+        value = found([np.zeros(static_shape(n.type.shape)) for n in nodes])[:count]
+        return outputs.unflatten(value), back
+
+    def jacobian(self, /, *args: Any, **named: Any) -> Any:
+        """The Jacobian: in the place of each leaf of the value, the structure of the arguments of `wrt`.
+
+        A leaf has the shape of the value's leaf and then the argument's, as `jax.jacobian(f, argnums=wrt)` has.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile([x * y, x + y], derivatives="jacobian").jacobian(2.0, 3.0)
+        [(3.0, 2.0), (1.0, 1.0)]
+        """
+        blocks, width = self._stored("jacobian", self._run("jacobian", args, named)), len(self._wrt.keys)
+        return self._traced.outputs.unflatten(
+            [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
+        )
+
+    def hessian(self, /, *args: Any, **named: Any) -> Any:
+        """All second derivatives: the structure of the arguments of `wrt` twice, as `jax.hessian(f, argnums=wrt)`.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile(x**2 * y, derivatives="hessian").hessian(3.0, 5.0)
+        ((10.0, 6.0), (6.0, 0.0))
+        """
+        blocks, width = self._stored("hessian", self._run("hessian", args, named)), len(self._wrt.keys)
+        rows = [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
+        return self._traced.outputs.unflatten([self._wrt.pack(rows[i : i + width]) for i in range(0, len(rows), width)])
+
+    def hvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """The Hessian at `primals` times a vector, in the structure of the gradient; the Hessian is never formed.
+
+        `primals` and `tangents` are as for `jvp`.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile(x**2 * y, derivatives="hvp").hvp((3.0, 5.0), (1.0, 10.0))
+        (70.0, 6.0)
+        """
+        return self._wrt.pack(self._run("hvp", self._tuple("primals", primals), {}, self._directions(tangents)))
+
+    def _stored(self, kind: str, blocks: Sequence[Any]) -> Sequence[Any]:
+        """Nonzeros as scipy's sparse arrays, if it was compiled so."""
+        if self._storage is None:
+            return blocks
+        try:
+            import scipy.sparse
+        except ImportError:
+            raise MissingExtraError("sparse", f"{self.name}.{kind}() with sparse={self._storage.format!r}") from None
+        make = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_array, "coo": scipy.sparse.coo_array}
+        found = []
+        for data, entries in zip(blocks, self._entries[kind], strict=True):
+            assert entries is not None
+            places = scipy.sparse.coo_array((np.asarray(data), (entries.rows, entries.columns)), shape=entries.shape)
+            if self._storage.format == "coo":
+                found.append(places)
+                continue
+            major, minor, size = entries.rows, entries.columns, entries.shape[0]
+            if self._storage.format == "csc":
+                major, minor, size = minor, major, entries.shape[1]
+            starts = np.searchsorted(major, np.arange(size + 1))
+            found.append(make[self._storage.format]((np.asarray(data), minor, starts), shape=entries.shape))
+        return found
+
+    def _tuple(self, what: str, given: Any) -> Sequence[Any]:
+        if isinstance(given, tuple | list):
+            return given
+        raise ArgumentError(f"{self.name}: {what} is a tuple of one entry an argument, not {type(given).__name__}")
+
+    def _directions(self, tangents: Any) -> list[Any]:
+        """The leaves of `tangents`, one for each argument of `wrt`."""
+        given = self._tuple("tangents", tangents)
+        if len(given) != len(self._wrt.trees):
+            names = [self.inputs[self.graph.inputs.index(k)].name for k in self._wrt.keys]
+            raise ArgumentError(
+                f"{self.name}: got {len(given)} tangents, expected {len(self._wrt.trees)}: one for each argument of "
+                f"wrt ({', '.join(names)})"
+            )
+        return [
+            leaf
+            for i, (tree, tangent) in enumerate(zip(self._wrt.trees, given, strict=True))
+            for leaf in self._given(f"tangents[{i}]", tree, tangent)
+        ]
+
+    def _given(self, what: str, tree: Tree, value: Any) -> list[Any]:
+        try:
+            return tree.flatten(value, what)
+        except GradsmithError as error:
+            raise ArgumentError(f"{self.name}(): {error}") from None
+
+    def _run(
+        self, kind: str, args: Sequence[Any], named: Mapping[str, Any], seeds: Sequence[Any] = ()
+    ) -> Sequence[Any]:
+        if self._program.function(kind) is None:
+            self._refuse(kind)
         if named or len(args) != len(self._traced.parameters):
             args = self._bound(args, named)
         leaves = list(args) if self._leaves_only else self._leaves(args)
-        return self._flat(kind, leaves)
+        return self._flat(kind, [*leaves, *seeds] if seeds else leaves)
 
-    def _refuse_derivative(self, kind: str) -> None:
-        shapes = ", ".join(format_shape(self.graph.nodes[k]["shape"]) for k in self.graph.outputs)
-        raise DerivativeError(
-            f"{self.name} has no {kind}: it was compiled for values only, with results of shapes {shapes}; a gradient "
-            "needs one scalar result (reduce it with gs.sum or gs.mean) and derivatives that include it"
-        )
+    def _refuse(self, kind: str) -> NoReturn:
+        have = ", ".join(f.kind for f in self._program.functions)
+        if KINDS[kind].scalar and have == "value":
+            shapes = ", ".join(format_shape(self.graph.nodes[k]["shape"]) for k in self.graph.outputs)
+            raise DerivativeError(
+                f"{self.name} has no {kind}: it was compiled for values only, with results of shapes {shapes}; a "
+                "gradient needs one scalar result (reduce it with gs.sum or gs.mean) and derivatives that include it"
+            )
+        raise DerivativeError(f"{self.name} was compiled with derivatives={have}; add {kind!r} to them")
 
     def _bound(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         names = [p.name for p in self._traced.parameters]
@@ -205,18 +353,19 @@ class CompiledFunction:
             except (TypeError, OverflowError, RuntimeError) as error:  # the last: a torch tensor that requires grad
                 raise ArgumentError(_called(self.name, str(error))) from None
             return result if isinstance(result, tuple) else (result,)
+        inputs = self._emitted[kind].inputs
         checked = [
             value
             if type(value) is float and argument.dtype == "float64" and not argument.shape
             else checked_argument(self.name, value, argument)
-            for value, argument in zip(leaves, self.inputs, strict=True)
+            for value, argument in zip(leaves, inputs, strict=True)
         ]
         if self._target.lowering != "array":  # Python's own floats and lists, which plain Python code is fastest on
             checked = [
                 value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
-                for value, argument in zip(checked, self.inputs, strict=True)
+                for value, argument in zip(checked, inputs, strict=True)
             ]
-        return _flattened(kind, function(*checked), len(self.graph.outputs), len(self._wrt.keys))
+        return _flattened(function(*checked), self._emitted[kind].groups)
 
     @cached_property
     def module(self) -> ModuleType:
@@ -230,6 +379,10 @@ class CompiledFunction:
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
         )
+
+    @cached_property
+    def _emitted(self) -> dict[str, Function]:
+        return {f.kind: f for f in self._program.functions}
 
     @cached_property
     def _functions(self) -> dict[str, Callable[..., Any]]:
@@ -361,10 +514,7 @@ def _called(name: str, message: str) -> str:
     return message if message.startswith(name) else f"{name}(): {message}"
 
 
-def _flattened(kind: str, result: Any, values: int, gradients: int) -> list[Any]:
-    """Nested results of Python code (`value, (d_x, d_y)`) as a flat list."""
-    if kind == "value_and_grad":
-        value, rest = result
-        return [value, *(rest if gradients > 1 else [rest])]
-    count = values if kind == "value" else gradients
-    return list(result) if count > 1 else [result]
+def _flattened(result: Any, groups: Sequence[int]) -> list[Any]:
+    """Nested results of Python code (`value, (d_x, d_y)`) as a flat list; `groups` counts what stands in brackets."""
+    parts = result if len(groups) > 1 else [result]
+    return [v for part, size in zip(parts, groups, strict=True) for v in (part if size > 1 else [part])]

@@ -189,6 +189,8 @@ def freeze_key(value: Any) -> object:
     """
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, int):  # and bool; before the dearer questions below
+        return (type(value).__name__, value)
     if isinstance(value, float):
         return ("float", struct.pack("<d", value))
     if isinstance(value, np.ndarray):

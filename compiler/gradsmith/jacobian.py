@@ -1,74 +1,358 @@
-"""Jacobians of expressions: how many sweeps of forward or reverse mode they take, and with which seeds.
+"""Jacobians of expressions: their exact pattern, and the fewest sweeps of forward and reverse mode that find them.
 
 In: expressions and the symbols to differentiate by. Out: for each pair of an output and a symbol the block of the
-Jacobian, an array of the shapes of both. A block that is structurally zero costs nothing.
+Jacobian, dense or as its nonzeros. A block that is structurally zero costs nothing.
+
+Columns that share no row can be found by one forward sweep, whose seed is 1 for all of them (A. R. Curtis, M. J. D.
+Powell, J. K. Reid, "On the estimation of sparse Jacobian matrices", 1974): colours of the graph in which columns that
+share a row are neighbours. Rows and reverse sweeps are the same, transposed. A few full rows would make all columns
+neighbours, so they go by reverse sweeps and the rest forwards, or the other way round, whichever takes the fewest
+operations. A symmetric matrix takes fewer sweeps: a star colouring, in which either of two symmetric entries must stand
+alone (T. F. Coleman, J. J. Moré, "Estimation of sparse Hessian matrices and graph coloring problems", 1984).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import networkx as nx
 import numpy as np
 
-from .adjoint import pulled, zeros
-from .ops import permute_dims, reshape, stack
+from .adjoint import derivable, pulled, zeros
+from .cost import count
+from .ops import concatenate, reshape, scatter
+from .ops.indexing import getitem
+from .sparsity import dependencies
 from .tangent import pushed
-from .trace import Expr, constant
-from .types import Type, static_shape
+from .trace import Expr, constant, input_symbols, symbol, to_graph
+from .types import DType, Type, static_shape
 
-__all__ = ["Mode", "dense"]
+__all__ = ["Entries", "Mode", "Storage", "dense", "nonzeros", "pattern", "second", "slopes", "sparse"]
 
-Mode = Literal["auto", "forward", "reverse"]
+Mode = Literal["auto", "forward", "reverse", "symmetric"]
+_MIXED = (1, 2, 4, 8, 16)  # how many full rows or columns are set apart
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The places of the nonzeros of one block, in row-major order; rows and columns count elements."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Sweeps: which columns each forward sweep moves and which rows each reverse sweep, and where each entry is found.
+
+    `found[r, c]` is the number of the sweep (forward ones first) that shows the entry, and whether it stands at its
+    row (forward, or reverse of a symmetric matrix) or at its column.
+    """
+
+    forward: list[list[int]]
+    reverse: list[list[int]]
+    found: dict[tuple[int, int], tuple[int, int]]
+
+
+def pattern(outputs: Sequence[Expr], wrt: Sequence[Expr]) -> list[list[int]]:
+    """For each row of the whole Jacobian, its columns."""
+    graph, _ = derivable(outputs, wrt, False)
+    sets = dependencies(graph, graph.inputs[: len(wrt)])
+    return [_bits(s) for part in sets for s in part]
+
+
+def _bits(number: int) -> list[int]:
+    found = []
+    while number:
+        low = number & -number
+        found.append(low.bit_length() - 1)
+        number ^= low
+    return found
+
+
+# --- colours ----------------------------------------------------------------------------------------------------------
+
+
+def _coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Colours of the columns: two in one row differ."""
+    neighbours = nx.Graph()
+    for row in rows:
+        neighbours.add_nodes_from(row)
+        neighbours.add_edges_from((a, b) for i, a in enumerate(row) for b in row[:i])
+    colours: dict[int, int] = nx.greedy_color(neighbours, strategy="smallest_last")
+    return colours
+
+
+def _star_coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Colours of a symmetric matrix: neighbours differ, and no path of four has two colours only.
+
+    The greedy algorithm of A. H. Gebremedhin, F. Manne, A. Pothen, "What color is your Jacobian?", 2005, section 5.
+    """
+    near = [[c for c in row if c != r] for r, row in enumerate(rows)]
+    colours: dict[int, int] = {}
+    for v in range(len(rows)):
+        if not rows[v]:
+            continue
+        banned = set()
+        for w in near[v]:
+            if w in colours:
+                banned.add(colours[w])
+            for x in near[w]:
+                if x == v or x not in colours:
+                    continue
+                if w not in colours or any(y != w and colours.get(y) == colours[w] for y in near[x]):
+                    banned.add(colours[x])
+        colours[v] = next(c for c in range(len(banned) + 1) if c not in banned)
+    return colours
+
+
+def _classes(colours: dict[int, int]) -> list[list[int]]:
+    found: dict[int, list[int]] = {}
+    for member, colour in sorted(colours.items()):
+        found.setdefault(colour, []).append(member)
+    return [found[c] for c in sorted(found)]
+
+
+def _one_way(rows: Sequence[Sequence[int]]) -> _Plan:
+    """Forward sweeps only."""
+    colours = _coloured([row for row in rows if row])
+    classes = _classes(colours)
+    number = {c: i for i, members in enumerate(classes) for c in members}
+    return _Plan(classes, [], {(r, c): (number[c], r) for r, row in enumerate(rows) for c in row})
+
+
+def _transposed(rows: Sequence[Sequence[int]], width: int) -> list[list[int]]:
+    columns: list[list[int]] = [[] for _ in range(width)]
+    for r, row in enumerate(rows):
+        for c in row:
+            columns[c].append(r)
+    return columns
+
+
+def _turned(plan: _Plan) -> _Plan:
+    """The plan of the transpose."""
+    count = len(plan.forward)
+    moved = {
+        (c, r): ((i + len(plan.reverse)) if i < count else i - count, at) for (r, c), (i, at) in plan.found.items()
+    }
+    return _Plan(plan.reverse, plan.forward, moved)
+
+
+def _mixed(rows: Sequence[Sequence[int]], width: int, apart: int) -> _Plan | None:
+    """The fullest `apart` rows by reverse sweeps, the rest by forward ones."""
+    full = sorted(range(len(rows)), key=lambda r: -len(rows[r]))[:apart]
+    if apart >= len(rows):
+        return None
+    rest = _one_way([[] if r in set(full) else row for r, row in enumerate(rows)])
+    dense_rows = [row if r in set(full) else [] for r, row in enumerate(rows)]
+    back = _turned(_one_way(_transposed(dense_rows, width)))
+    found = dict(rest.found)
+    found.update({key: (i + len(rest.forward), at) for key, (i, at) in back.found.items()})
+    return _Plan(rest.forward, back.reverse, found)
+
+
+def _symmetric(rows: Sequence[Sequence[int]]) -> _Plan:
+    """Forward sweeps for a symmetric matrix, of which each entry is found at (r, c) or at (c, r)."""
+    mirrored = _transposed(rows, len(rows))
+    rows = [sorted({*row, *other}) for row, other in zip(rows, mirrored, strict=True)]
+    colours = _star_coloured(rows)
+    classes = _classes(colours)
+    number = {c: i for i, members in enumerate(classes) for c in members}
+    seen = [dict[int, int]() for _ in rows]
+    for r, row in enumerate(rows):
+        for c in row:
+            seen[r][number[c]] = seen[r].get(number[c], 0) + 1
+    found = {}
+    for r, row in enumerate(rows):
+        for c in row:
+            found[r, c] = (number[c], r) if seen[r][number[c]] == 1 else (number[r], c)
+    return _Plan(classes, [], found)
+
+
+def _plan(rows: Sequence[Sequence[int]], outputs: Sequence[Expr], wrt: Sequence[Expr], mode: Mode) -> _Plan:
+    """The plan of the fewest operations."""
+    width = sum(x.size for x in wrt)
+    if mode == "symmetric":
+        return _symmetric(rows)
+    forward = _one_way(rows)
+    if mode == "forward":
+        return forward
+    reverse = _turned(_one_way(_transposed(rows, width)))
+    if mode == "reverse":
+        return reverse
+    ahead, back = _sweep_costs(outputs, wrt)
+    plans = [forward, reverse]
+    if min(len(forward.forward), len(reverse.reverse)) > 2:
+        for apart in _MIXED:
+            plans += [p for p in [_mixed(rows, width, apart)] if p is not None]
+            plans += [_turned(p) for p in [_mixed(_transposed(rows, width), len(rows), apart)] if p is not None]
+    return min(plans, key=lambda p: (ahead * len(p.forward) + back * len(p.reverse), len(p.reverse)))
+
+
+def _sweep_costs(outputs: Sequence[Expr], wrt: Sequence[Expr]) -> tuple[int, int]:
+    """How many operations a forward and a reverse sweep take, besides those of the values."""
+    seeds = [symbol(f"t{i}", x.shape, x.dtype) for i, x in enumerate(wrt)]
+    values, tangents = pushed(outputs, wrt, seeds)
+    cotangents = [symbol(f"c{i}", y.shape, y.dtype) if y.dtype.kind == "float" else None for i, y in enumerate(outputs)]
+    again, found = pulled(outputs, cotangents, wrt)
+    return tuple(  # type: ignore[return-value]
+        1 + max(0, _operations([*kept, *(x for x in results if x is not None)]) - _operations(kept))
+        for kept, results in ((values, tangents), (again, found))
+    )
+
+
+def _operations(exprs: Sequence[Expr]) -> int:
+    graph = to_graph(input_symbols(exprs), exprs)
+    return sum(count(graph, graph.outputs).values())
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def _seeds(members: Sequence[int], like: Sequence[Expr]) -> list[Expr | None]:
+    """1 at the members, which count through all elements; None for an array without any."""
+    found: list[Expr | None] = []
+    start = 0
+    for x in like:
+        places = [m - start for m in members if start <= m < start + x.size]
+        flat = np.zeros(x.size)
+        flat[places] = 1.0
+        found.append(constant(flat.reshape(static_shape(x.shape)), x.dtype) if places else None)
+        start += x.size
+    return found
+
+
+def _swept(
+    plan: _Plan, outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]
+) -> tuple[list[list[Expr | None]], list[Sequence[Expr]]]:
+    """What each sweep gives, by output or by symbol, and which of both."""
+    found, like = [], []
+    for members in plan.forward:
+        found.append(pushed(outputs, wrt, _seeds(members, wrt), at, stabilize=True)[1])
+        like.append(outputs)
+    for members in plan.reverse:
+        found.append(pulled(outputs, _seeds(members, outputs), wrt, at, stabilize=True)[1])
+        like.append(wrt)
+    return found, like
+
+
+def nonzeros(
+    outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
+) -> list[list[tuple[Expr | None, Entries]]]:
+    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any."""
+    rows = pattern(outputs, wrt)
+    plan = _plan(rows, outputs, wrt, mode)
+    sweeps, like = _swept(plan, outputs, wrt, at)
+    ends = {id(shapes): np.cumsum([0, *(x.size for x in shapes)]) for shapes in (outputs, wrt)}
+    read = {(n, int(np.searchsorted(ends[id(like[n])], place, "right")) - 1) for n, place in plan.found.values()}
+    vectors: list[Expr] = []
+    offsets: dict[tuple[int, int], int] = {}
+    start = 0
+    for number, (parts, shapes) in enumerate(zip(sweeps, like, strict=True)):
+        for k, (part, x) in enumerate(zip(parts, shapes, strict=True)):
+            if part is not None and (number, k) in read:
+                offsets[number, k] = start
+                vectors.append(reshape(part, (x.size,)) if part.ndim != 1 else part)
+                start += x.size
+    whole = vectors[0] if len(vectors) == 1 else concatenate(vectors) if vectors else None
+    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    row_ends, column_ends = ends[id(outputs)], ends[id(wrt)]
+    for (r, c), (number, place) in sorted(plan.found.items()):
+        o, i = int(np.searchsorted(row_ends, r, "right")) - 1, int(np.searchsorted(column_ends, c, "right")) - 1
+        shown = ends[id(like[number])]
+        k = int(np.searchsorted(shown, place, "right")) - 1
+        if (number, k) in offsets:
+            entry = (r - int(row_ends[o]), c - int(column_ends[i]), offsets[number, k] + place - int(shown[k]))
+            blocks.setdefault((o, i), []).append(entry)
+    result = []
+    for o, y in enumerate(outputs):
+        line: list[tuple[Expr | None, Entries]] = []
+        for i, x in enumerate(wrt):
+            entries = np.array(blocks.get((o, i), []), dtype=np.int64).reshape(-1, 3)
+            places = Entries(entries[:, 0], entries[:, 1], (y.size, x.size))
+            data = getitem(whole, _span(entries[:, 2])) if whole is not None and len(entries) else None
+            line.append((data, places))
+        result.append(line)
+    return result
+
+
+def _span(places: np.ndarray) -> slice | np.ndarray:
+    """A slice where the places are consecutive: it costs nothing, and reads better."""
+    first = int(places[0])
+    return slice(first, first + len(places)) if np.array_equal(places, first + np.arange(len(places))) else places
+
+
+def sparse(
+    outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode, storage: Storage
+) -> list[tuple[Expr, Entries]]:
+    """The blocks of the Jacobian, row by row, each as the vector of its nonzeros in the order of `storage`."""
+    return [
+        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype)
+        for line, y in zip(nonzeros(outputs, wrt, at, mode), outputs, strict=True)
+        for (data, entries), x in zip(line, wrt, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a sparse matrix is stored: "csr" or "coo" (by rows) or "csc" (by columns), and which triangle, if one."""
+
+    format: str
+    triangle: str | None = None
+
+    def ordered(self, data: Expr | None, entries: Entries, dtype: DType) -> tuple[Expr, Entries]:
+        """Nonzeros and places in this order, without the other triangle."""
+        rows, columns = entries.rows, entries.columns
+        kept = {None: rows >= 0, "lower": rows >= columns, "upper": rows <= columns}[self.triangle].nonzero()[0]
+        if self.format == "csc":
+            kept = kept[np.lexsort((rows[kept], columns[kept]))]
+        places = Entries(rows[kept], columns[kept], entries.shape)
+        if data is None or not len(kept):
+            return zeros(Type((0,), dtype)), places
+        whole = np.array_equal(kept, np.arange(len(rows)))
+        return data if whole else getitem(data, _span(kept)), places
 
 
 def dense(outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode) -> list[list[Expr]]:
-    """The blocks of the Jacobian, a row for each output and a column for each symbol, at the values `at`."""
-    if mode == "auto":
-        entries = sum(x.size for x in wrt), sum(y.size for y in outputs)
-        mode = "forward" if entries[0] <= entries[1] else "reverse"
-    return _forward(outputs, wrt, at) if mode == "forward" else _reverse(outputs, wrt, at)
+    """The blocks of the Jacobian as arrays, a row for each output and a column for each symbol, at the values `at`."""
+    return [
+        [_filled(data, entries, y.type, x.type) for (data, entries), x in zip(line, wrt, strict=True)]
+        for line, y in zip(nonzeros(outputs, wrt, at, mode), outputs, strict=True)
+    ]
 
 
-def _units(type: Type) -> list[Expr]:
-    """For each element, an array that is 1 there and 0 elsewhere."""
-    shape = static_shape(type.shape)
-    rows = np.eye(type.size).reshape(type.size, *shape)
-    return [constant(row, type.dtype) for row in rows]
+def second(output: Expr, wrt: Sequence[Expr], at: Sequence[Expr]) -> list[list[Expr]]:
+    """The blocks of the second derivatives of one output, each of the shapes of the output and of two symbols.
+
+    Forward mode over reverse mode; the Hessian of a scalar is symmetric, which saves sweeps.
+    """
+    if output.shape == () and output.dtype.kind == "float":
+        return dense(slopes(output, wrt), wrt, at, "symmetric")
+    (rows,) = dense([output], wrt, wrt, "reverse")
+    return dense(rows, wrt, at, "forward")
 
 
-def _forward(outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]) -> list[list[Expr]]:
-    columns: list[list[Expr]] = []  # by symbol, then by output
-    for i, x in enumerate(wrt):
-        sweeps = [
-            pushed(outputs, wrt, [unit if k == i else None for k in range(len(wrt))], at, stabilize=True)[1]
-            for unit in _units(x.type)
-        ]
-        columns.append([_block([s[o] for s in sweeps], y.type, x.type, last=True) for o, y in enumerate(outputs)])
-    return [[column[o] for column in columns] for o in range(len(outputs))]
+def slopes(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
+    """The gradient of a scalar, in stable forms."""
+    _, found = pulled([output], [constant(1.0, output.dtype)], wrt, stabilize=True)
+    return [zeros(x.type) if g is None else g for g, x in zip(found, wrt, strict=True)]
 
 
-def _reverse(outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]) -> list[list[Expr]]:
-    rows = []
-    for o, y in enumerate(outputs):
-        sweeps = [
-            pulled(outputs, [unit if k == o else None for k in range(len(outputs))], wrt, at, stabilize=True)[1]
-            for unit in _units(y.type)
-        ]
-        rows.append([_block([s[i] for s in sweeps], x.type, y.type, last=False) for i, x in enumerate(wrt)])
-    return rows
-
-
-def _block(slices: Sequence[Expr | None], one: Type, other: Type, last: bool) -> Expr:
-    """Slices of type `one`, one for each element of `other`, put together along the axes of `other`."""
-    dtype = one.dtype if last else other.dtype
-    shape = (*one.shape, *other.shape) if last else (*other.shape, *one.shape)
-    whole = Type(shape, dtype)
-    if not slices or all(s is None for s in slices):
+def _filled(data: Expr | None, entries: Entries, y: Type, x: Type) -> Expr:
+    whole = Type((*y.shape, *x.shape), y.dtype if y.dtype.kind == "float" else x.dtype)
+    if data is None:
         return zeros(whole)
-    if not other.shape:
-        return slices[0]  # type: ignore[return-value]
-    stacked = stack([zeros(one) if s is None else s for s in slices])
-    if last and one.shape:
-        stacked = permute_dims(stacked, (*range(1, stacked.ndim), 0))
-    return stacked if stacked.shape == shape else reshape(stacked, shape)
+    places = entries.rows * entries.shape[1] + entries.columns
+    if data.size == whole.size:
+        return reshape(data, whole.shape) if data.shape != whole.shape else data  # full, in row-major order
+    flat = scatter(data, shape=(whole.size,), keys=((_frozen(places),),))
+    return reshape(flat, whole.shape) if whole.shape != flat.shape else flat
+
+
+def _frozen(places: np.ndarray) -> np.ndarray:
+    places = places.copy()
+    places.setflags(write=False)
+    return places

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Argument", "Function", "Line", "Point", "Program", "SelfTest", "Work"]
+__all__ = ["Argument", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Table", "Work"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Function:
-    """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs."""
+    """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs.
+
+    `groups` counts the outputs that belong together, such as values and gradients.
+    """
 
     name: str
     kind: str
@@ -61,6 +64,7 @@ class Function:
     result: str
     work: tuple[Work, ...] = ()
     returns_tuple: bool = False
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,27 @@ class SelfTest:
 
 
 @dataclass(frozen=True)
+class Pattern:
+    """Where the nonzeros of a sparse output stand: the arrays of its format, each with the end of its name."""
+
+    name: str
+    format: str
+    shape: tuple[int, int]
+    arrays: tuple[tuple[str, Sequence[str]], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant array of integers in the emitted file: its name, length, and definition in the target's words."""
+
+    name: str
+    size: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Program:
-    """Everything a target's templates print."""
+    """Everything a target's templates print. `tested` are the functions that the self-test calls."""
 
     name: str
     guard: str
@@ -127,6 +150,12 @@ class Program:
     strict: bool
     work: tuple[Work, ...]
     selftest: SelfTest | None
+    patterns: tuple[Table, ...]
+    tested: tuple[Function, ...]
     value: Function | None
     grad: Function | None
     value_and_grad: Function | None
+
+    def function(self, kind: str) -> Function | None:
+        """The function of a kind, if there is one."""
+        return next((f for f in self.functions if f.kind == kind), None)

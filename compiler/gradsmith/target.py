@@ -104,18 +104,14 @@ class Target:
             if f"{self.name}.{key}" in op.cells:
                 return op.cells[f"{self.name}.{key}"]
         cell = self.cells.get(op.name, op.cells.get(self.name))
-        return self._narrowed(cell) if dtype == FLOAT32 and self.float32 and isinstance(cell, str) else cell
+        if dtype == FLOAT32 and self.float32 and isinstance(cell, str):
+            return _narrowed(cell, tuple(self.float32.items()))
+        return cell
 
     @property
     def returns(self) -> bool:
         """Whether functions return their results and make their buffers, and have no parameters for them."""
         return "output" not in self.syntax
-
-    def _narrowed(self, cell: str) -> str:
-        """A cell of double arithmetic as one of float arithmetic."""
-        generic = self.float32.get("generic", "").split()
-        called = _CALL.sub(lambda m: m[0] if m[1] in generic else self.float32["call"].format(name=m[1]) + "(", cell)
-        return _LITERAL.sub(lambda m: self.float32["literal"].format(value=m[0]), called)
 
     def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:
         """The helper code that the cell of `op` for operands of `dtype` calls."""
@@ -142,6 +138,15 @@ class Target:
         if op.kind == "kernel":
             return self.lowering == "loops" and self.cell(op) is not None
         return op.kind == "layout" or op.structure is not None
+
+
+@lru_cache(maxsize=4096)
+def _narrowed(cell: str, patterns: tuple[tuple[str, str], ...]) -> str:
+    """A cell of double arithmetic as one of float arithmetic, by the items of a manifest's table for it."""
+    float32 = dict(patterns)
+    generic = float32.get("generic", "").split()
+    called = _CALL.sub(lambda m: m[0] if m[1] in generic else float32["call"].format(name=m[1]) + "(", cell)
+    return _LITERAL.sub(lambda m: float32["literal"].format(value=m[0]), called)
 
 
 def _roots() -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from .adjoint import pulled, zeros
 from .errors import DerivativeError
-from .jacobian import Mode, dense
+from .jacobian import Mode, dense, second
 from .pytree import Tree, flatten
 from .registry import lookup
 from .tangent import pushed
@@ -381,8 +381,8 @@ def hessian(fun: Any, argnums: Any = None, has_aux: bool = False) -> Any:
     def of(call: _Call) -> Any:
         rows = []
         for output in call.outputs:
-            (slopes,) = dense([output], call.symbols, call.symbols, "reverse")
-            rows.append(call.pack([call.pack(r) for r in dense(slopes, call.symbols, call.points, "forward")]))
+            blocks = second(output, call.symbols, call.points)
+            rows.append(call.pack([call.pack(r) for r in blocks]))
         found = call.tree.unflatten(rows)
         return (found, call.aux) if has_aux else found
 

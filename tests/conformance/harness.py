@@ -49,6 +49,12 @@ WORDS = {"double": "float64", "float": "float32", "int64_t": "int64", "int32_t":
 Leaves = Sequence[Any]
 Run = Callable[[str, Leaves], list[np.ndarray]]  # ("value" | "grad" | "value_and_grad", arguments) -> flat results
 
+# The first operand is an order: 1, 2, 3.
+ORDERED = (
+    "besseli_over", "besselj_over", "erfc_ratio", "i0e_derivative", "polygamma", "polygamma_difference",
+    "sinc_derivative",
+)  # fmt: skip
+
 
 def run_python(f: CompiledFunction) -> Run:
     """How to call `f` with target python or numpy: flat arguments to flat results, through the public interface."""
@@ -68,6 +74,13 @@ def unset(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.full(shape, np.nan if dtype.startswith("float") else -77, dtype=dtype)
 
 
+def one_text(f: CompiledFunction) -> str:
+    """A C program as one text: the header in the place where it is included."""
+    source, include = f.files[f"{f.name}.c"], f'#include "{f.name}.h"\n'
+    assert include in source
+    return source.replace(include, f.files[f"{f.name}.h"])
+
+
 class Library:
     """Many C programs, built into one shared library; `library[name]` calls the program `name`."""
 
@@ -79,9 +92,7 @@ class Library:
         self._keys = {key: f.name for key, f in functions.items()}
         folder.mkdir(parents=True, exist_ok=True)
         unit = folder / "all.c"
-        for f in self._functions.values():
-            f.save(folder)
-        unit.write_text("".join(f'#include "{name}.c"\n' for name in self._functions))
+        unit.write_text("".join(map(one_text, self._functions.values())))  # a file each took longer than the compiler
         library = folder / f"all_{compiler}.so"
         done = subprocess.run(
             [compiler, *FLAGS, *level.split(), str(unit), "-o", str(library), "-lm"],

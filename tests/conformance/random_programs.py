@@ -181,7 +181,7 @@ def evaluated(y: Expr, inputs: dict[int, Any], values: dict[int, Any]) -> Any:
 Step = Callable[[Draw], Expr]
 
 #: Ops that stand for parts of derivatives and are no public functions: operand 0 is an order, a whole number.
-ORDERED = ("besseli_over", "besselj_over", "i0e_derivative", "ierfcx", "polygamma", "polygamma_difference",
+ORDERED = ("besseli_over", "besselj_over", "i0e_derivative", "erfc_ratio", "polygamma", "polygamma_difference",
            "sinc_derivative")  # fmt: skip
 #: Ops that programs reach through functions and conditions, not by their names.
 INNER = ("input", "constant", "element", "iota", "pick", "astype", "logical_and", "logical_or", "logical_xor",

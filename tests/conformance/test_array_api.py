@@ -448,7 +448,10 @@ def test_kinks(scalar: gs.Expr, point: list[Any], slopes: list[Any], tmp_path: P
     """Where a norm is 0 or a factor is, the gradient is finite and right, and so is its own gradient."""
     xs = input_symbols([scalar])
     total = sum((gs.sum(g) for g in gradient(scalar, xs)), gs.asarray(0.0))
-    programs = {"first": harness.compiled(scalar, xs, "first"), "second": harness.compiled(total, xs, "second")}
+    programs = {
+        "first": harness.compiled(scalar, xs, "first", derivatives=("grad",)),
+        "second": harness.compiled(total, xs, "second", derivatives=("grad",)),
+    }
     runners = harness.Runners(programs, tmp_path)
     for target, run in runners.all("first"):
         for got, want in zip(run("grad", point), slopes, strict=True):

@@ -81,7 +81,12 @@ def of_records(names: Sequence[str], **options: Any) -> tuple[dict[str, Program]
             key = f"{name}_{i}"
             programs[key] = harness.compiled(contracted(y, harness.weights(y.shape)), xs, key, **options)
             near = [
-                [x if x.dtype.kind == "i" else x * generator.uniform(0.6, 1.4, x.shape) for x in point]
+                [
+                    x
+                    if x.dtype.kind == "i" or (k == 0 and name in harness.ORDERED)
+                    else x * generator.uniform(0.6, 1.4, x.shape)
+                    for k, x in enumerate(point)
+                ]
                 for point in case.points[: len(OPS[name].samples)]
                 for _ in range(8)
             ]

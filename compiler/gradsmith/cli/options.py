@@ -53,7 +53,8 @@ Derivatives = Annotated[
         "--derivatives",
         "-d",
         metavar="KIND,...",
-        help="Which of value, grad and value_and_grad to write; all that make sense if left out.",
+        help="Which of value, grad, value_and_grad, jvp, vjp, jacobian, hessian and hvp to write; the first three that "
+        "make sense if left out.",
         show_default=False,
     ),
 ]

@@ -1,20 +1,22 @@
-"""From a prepared graph to the `Program` that a target's templates print.
+"""From prepared graphs to the `Program` that a target's templates print.
 
-In: the graph, a target, and what the user called things. Out: a `Program` with one function for each derivative asked
-for. Guarantee: the same inputs give the same program, in any process.
+In: graphs, a target, and what the user called things. Out: a `Program` with one function for each derivative asked for.
+Guarantee: the same inputs give the same program, in any process.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._version import __version__
+from ..derivatives import GROUPS, KINDS, Kind
 from ..graph import Graph
-from ..program import Argument, Function, Program, SelfTest, Work
+from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work
 from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
@@ -26,75 +28,81 @@ from .statements import Body, Group, support_of, working_dtype
 from .straight import Tables, straight
 from .tables import FlatTables
 
-__all__ = ["Signature", "argument", "lower"]
-
-_SUFFIX = {"value": "", "grad": "_grad", "value_and_grad": "_value_and_grad"}
+__all__ = ["Part", "argument", "lower"]
 
 
 @dataclass(frozen=True)
-class Signature:
-    """What the user's function takes and gives: arguments, values and gradients, in order, with wished-for names."""
+class Part:
+    """A prepared graph and what the user calls its inputs and outputs: the `kinds` are functions of it.
 
+    `groups` are the outputs that belong together, with wished-for names, in the order of the graph's outputs.
+    """
+
+    graph: Graph
     inputs: tuple[Argument, ...]
-    values: tuple[Argument, ...]
-    gradients: tuple[Argument, ...]
+    groups: Mapping[str, tuple[Argument, ...]]
+    kinds: tuple[Kind, ...]
+    patterns: tuple[Pattern, ...] = ()
 
-    def outputs(self, kind: str) -> tuple[Argument, ...]:
-        """What a function of this kind returns, flat."""
-        values = self.values if kind != "grad" else ()
-        return values + (self.gradients if kind != "value" else ())
+    def keys(self) -> dict[str, list[Group]]:
+        """Which nodes hold which output; scalar code has one node for each element."""
+        keys = iter(self.graph.outputs)
+        scalarised = len(self.graph.outputs) != sum(map(len, self.groups.values())) or all(
+            self.graph.nodes[k]["shape"] == () for k in self.graph.outputs
+        )
+        return {
+            group: [Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments]
+            for group, arguments in self.groups.items()
+        }
 
 
 def lower(
-    graph: Graph,
-    signature: Signature,
+    parts: Sequence[Part],
     target: Target,
     *,
     name: str,
     title: str,
-    derivatives: Sequence[str],
     graph_hash: str,
+    arguments: int,
     selftest: SelfTest | None,
 ) -> Program:
-    """The program that computes `derivatives` of `graph`, whose outputs are the values and then the gradients."""
-    names = Names(target, _helper_names(graph, target))
+    """The program of all kinds of functions in `parts`; each part's first `arguments` inputs are the user's."""
+    names = Names(target, {helper for part in parts for helper in _helper_names(part.graph, target)})
     name = names.fresh(f"{name}_" if name in target.library else name)
     for macro in ("H", "WORK", "SELFTEST"):  # of a C header
         names.fresh(f"{name.upper()}_{macro}")
-    functions_names = {kind: names.fresh(name + _SUFFIX[kind]) if kind != "value" else name for kind in derivatives}
-    signature = _legal(signature, names, target)
-    groups = dict(zip(("values", "gradients"), _groups(graph, signature), strict=True))
+    functions_names = {k.name: names.fresh(name + k.suffix) if k.suffix else name for part in parts for k in part.kinds}
+    parts = _legal(parts, arguments, names, target)
     functions: list[Function] = []
     twins: list[Function] = []
     ops: dict[tuple[str, DType], Op] = {}
     twin_ops: dict[tuple[str, DType], Op] = {}
-    main = _main_dtype(graph)
-    tables = Tables(graph, names, target) if target.lowering == "array" else None
+    main = _main_dtype([part.graph for part in parts])
+    tables = Tables([part.graph for part in parts], names, target) if target.lowering == "array" else None
     flat_tables = FlatTables(target)
     helpers: dict[str, None] = {}
-    whole = graph
 
-    def written(wanted: Sequence[Group], twin: bool = False) -> Body:
-        inputs = signature.inputs
-        graph, wanted = _alone(whole, wanted)
+    def written(part: Part, wanted: Sequence[Group], twin: bool = False) -> Body:
+        graph, wanted = _alone(part.graph, wanted)
         if target.lowering == "loops":
             known = flat_tables if flat_tables.of_file else FlatTables(target)
-            return loops(graph, wanted, inputs, target, names.copy(), known, main, twin=twin)
-        return straight(graph, wanted, inputs, target, names.copy(), tables, twin=twin)
+            return loops(graph, wanted, part.inputs, target, names.copy(), known, main, twin=twin)
+        return straight(graph, wanted, part.inputs, target, names.copy(), tables, twin=twin)
 
-    for kind in derivatives:
-        wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
-        body = written(wanted)
-        function = _function(functions_names[kind], kind, body, signature, target, main)
-        functions.append(function)
+    for part, kind in [(each, kind) for each in parts for kind in each.kinds]:
+        groups = part.keys()
+        wanted = [g for group in kind.groups for g in groups[group]]
+        body = written(part, wanted)
+        functions.append(_function(functions_names[kind.name], kind, body, part, target, main))
         ops.update(body.ops)
         helpers.update(body.helpers)
         if target.twin and body.may_raise:
-            twin = written(wanted, twin=True)
-            twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target, main))
+            twin = written(part, wanted, twin=True)
+            twins.append(_function(f"_{functions_names[kind.name]}_{target.twin}", kind, twin, part, target, main))
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
     more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
+    tested = tuple(f for f in functions if KINDS[f.kind].tested)
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
         name=name,
@@ -102,10 +110,11 @@ def lower(
         version=__version__,
         graph_hash=graph_hash,
         title=title,
-        inputs=signature.inputs,
+        inputs=parts[0].inputs[:arguments],
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in with_inner(graph)) else (),
+        includes=("stdint.h",) * any(n.type.dtype.kind == "int" for p in parts for n in with_inner(p.graph))
+        + ("stddef.h",) * any(part.patterns for part in parts),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
         twin_support=tuple(twin_support),
@@ -113,11 +122,24 @@ def lower(
         dtype=main.name,
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work]),
-        selftest=_selftest(selftest, functions, target) if selftest else None,
+        selftest=_selftest(selftest, tested, target) if selftest else None,
+        patterns=tuple(_tables(name, [p for part in parts for p in part.patterns], names, target)),
+        tested=tested,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
     )
+
+
+def _tables(name: str, patterns: Sequence[Pattern], names: Names, target: Target) -> Iterator[Table]:
+    """The constants that say where nonzeros stand: `F_JACOBIAN_INDPTR` and the like."""
+    for p in patterns:
+        for end, values in p.arrays:
+            label = names.fresh(f"{name}_{p.name}_{end}".upper())
+            text = target.syntax["pattern"].format(
+                name=label, size=max(1, len(values)), values=", ".join(values) or "0"
+            )
+            yield Table(label, max(1, len(values)), "\n".join(wrapped(text, WIDTH, 0)))
 
 
 def _alone(graph: Graph, wanted: Sequence[Group]) -> tuple[Graph, Sequence[Group]]:
@@ -129,36 +151,38 @@ def _alone(graph: Graph, wanted: Sequence[Group]) -> tuple[Graph, Sequence[Group
     return cut, [replace(g, keys=tuple(next(keys) for _ in g.keys)) for g in wanted]
 
 
-def _legal(signature: Signature, names: Names, target: Target) -> Signature:
-    """The signature with names that the target allows, all different where outputs are parameters too."""
+def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) -> list[Part]:
+    """The parts with names that the target allows, all different where outputs are parameters too."""
     if not target.returns:
         for end in ("", "_bool", "_f32", "_i32", "_i64"):
             names.fresh(f"work{end}")
-    inputs = tuple(replace(a, name=names.fresh(a.name)) for a in signature.inputs)
-    renamed = {old.name: new.name for old, new in zip(signature.inputs, inputs, strict=True)}
-    if target.lowering != "loops":
-        return Signature(inputs, signature.values, tuple(_renamed(g, renamed) for g in signature.gradients))
-    values = tuple(replace(a, name=names.fresh(a.name)) for a in signature.values)
-    gradients = tuple(replace(a, name=names.fresh(_renamed(a, renamed).name)) for a in signature.gradients)
-    return Signature(inputs, values, gradients)
+    own = parts[0].inputs[:arguments]
+    inputs = tuple(replace(a, name=names.fresh(a.name)) for a in own)
+    renamed = {old.name: new.name for old, new in zip(own, inputs, strict=True)}
+    seeds = [[replace(a, name=names.fresh(a.name)) for a in part.inputs[arguments:]] for part in parts]
+    outputs: dict[tuple[str, str], str] = {}  # the same output of several functions has one name
+
+    def named(group: str, a: Argument) -> Argument:
+        wish = _renamed(a, renamed) if GROUPS[group].by == ("argument",) else a
+        if target.lowering != "loops":
+            return wish
+        if (group, a.name) not in outputs:
+            outputs[group, a.name] = names.fresh(wish.name)
+        return replace(a, name=outputs[group, a.name])
+
+    return [
+        replace(
+            part,
+            inputs=(*inputs, *more),
+            groups={group: tuple(named(group, a) for a in found) for group, found in part.groups.items()},
+        )
+        for part, more in zip(parts, seeds, strict=True)
+    ]
 
 
-def _renamed(gradient: Argument, renamed: Mapping[str, str]) -> Argument:
-    return replace(
-        gradient, name="d_" + renamed.get(gradient.name.removeprefix("d_"), gradient.name.removeprefix("d_"))
-    )
-
-
-def _groups(graph: Graph, signature: Signature) -> tuple[list[Group], list[Group]]:
-    """Which nodes hold which output; scalar code has one node for each element."""
-    keys = iter(graph.outputs)
-    scalarised = len(graph.outputs) != len(signature.values) + len(signature.gradients) or all(
-        graph.nodes[k]["shape"] == () for k in graph.outputs
-    )
-    found = []
-    for arguments in (signature.values, signature.gradients):
-        found.append([Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments])
-    return found[0], found[1]
+def _renamed(output: Argument, renamed: Mapping[str, str]) -> Argument:
+    prefix, _, of = output.name.partition("_")
+    return replace(output, name=f"{prefix}_{renamed.get(of, of)}")
 
 
 _DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
@@ -172,9 +196,9 @@ def _helper_names(graph: Graph, target: Target) -> set[str]:
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 
 
-def _main_dtype(graph: Graph) -> DType:
+def _main_dtype(graphs: Sequence[Graph]) -> DType:
     """The floating-point type of a file: float64 where there is any."""
-    found = [n.type.dtype for n in with_inner(graph)]
+    found = [n.type.dtype for graph in graphs for n in with_inner(graph)]
     return FLOAT32 if FLOAT32 in found and FLOAT64 not in found else FLOAT64
 
 
@@ -195,34 +219,34 @@ def _widest(works: Sequence[Work]) -> tuple[Work, ...]:
     return tuple(sorted(largest.values(), key=lambda w: w.name))
 
 
-def _function(name: str, kind: str, body: Body, signature: Signature, target: Target, main: DType) -> Function:
-    outputs, works = signature.outputs(kind), _works(body, target, main)
+def _function(name: str, kind: Kind, body: Body, part: Part, target: Target, main: DType) -> Function:
+    groups = [part.groups[group] for group in kind.groups]
+    outputs, works = [a for group in groups for a in group], _works(body, target, main)
     return Function(
         name=name,
-        kind=kind,
-        doc=_doc(kind, signature),
-        inputs=signature.inputs,
-        outputs=outputs,
-        signature=_head(name, signature, outputs, works, target),
+        kind=kind.name,
+        doc=_doc(kind, part),
+        inputs=part.inputs,
+        outputs=tuple(outputs),
+        signature=_head(name, part.inputs, outputs, works, target),
         body=tuple(body.lines),
-        result=_result(body, kind, signature, target),
+        result=_result(body, [len(group) for group in groups], target),
         work=works,
         returns_tuple=len(outputs) > 1,
+        groups=tuple(len(group) for group in groups),
     )
 
 
-def _doc(kind: str, signature: Signature) -> str:
-    values, gradients = _listed(signature.values), _listed(signature.gradients)
-    if len(signature.values) == 1:
-        value = f"The value {_shape(signature.values[0])}"
-    else:
-        value = f"The values {values}"
-    texts = {
-        "value": value,
-        "grad": f"The gradient: {gradients}",
-        "value_and_grad": f"{value} and the gradient: {gradients}",
-    }
-    return "\n".join(textwrap.wrap(f"{texts[kind]}.", WIDTH - 10))
+def _doc(kind: Kind, part: Part) -> str:
+    texts = []
+    for group in kind.groups:
+        found = part.groups[group]
+        if group != "values":
+            texts.append(f"{GROUPS[group].title}: {_listed(found)}")
+        else:
+            texts.append(f"the value {_shape(found[0])}" if len(found) == 1 else f"the values {_listed(found)}")
+    text = " and ".join(texts)
+    return "\n".join(textwrap.wrap(f"{text[0].upper()}{text[1:]}.", WIDTH - 10))
 
 
 def _listed(arguments: Sequence[Argument]) -> str:
@@ -236,13 +260,12 @@ def _shape(a: Argument) -> str:
     return format_shape(a.shape) if a.shape else "(scalar)"
 
 
-def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: Sequence[Work], target: Target) -> str:
+def _head(
+    name: str, inputs: Sequence[Argument], outputs: Sequence[Argument], works: Sequence[Work], target: Target
+) -> str:
     """The line that names the function and its parameters, cut where it grows long."""
     syntax = target.syntax
-    texts = [
-        syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype)
-        for a in signature.inputs
-    ]
+    texts = [syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype) for a in inputs]
     if not target.returns:
         texts += [syntax["output"].format(name=a.name, type=a.ctype) for a in outputs]
         texts += [syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
@@ -263,15 +286,14 @@ def _call(f: Function) -> str:
     return f"{f.name}({', '.join(texts)});"
 
 
-def _result(body: Body, kind: str, signature: Signature, target: Target) -> str:
+def _result(body: Body, groups: Sequence[int], target: Target) -> str:
     """`value`, `d_x`, `(d_x, d_y)`, or `value, (d_x, d_y)` in the target's brackets."""
     if not target.returns:
         return ""
     texts = body.result.split("\n")
-    count = len(signature.values) if kind != "grad" else 0
-    values, gradients = _tuple(texts[:count], target), _tuple(texts[count:], target)
-    both = [t for t in (values, gradients) if t]
-    whole = both if len(both) == 2 else texts
+    ends = list(itertools.accumulate(groups))
+    packed = [_tuple(texts[end - size : end], target) for size, end in zip(groups, ends, strict=True)]
+    whole = packed if len(groups) > 1 else texts
     text = texts[0] if len(texts) == 1 else target.syntax["results"].format(values=", ".join(whole))
     return "\n".join(wrapped(text, WIDTH, 12))
 

@@ -39,8 +39,7 @@ class Printer:
     """Fills cells for one target."""
 
     def __init__(self, target: Target) -> None:
-        levels = {symbol: i + 1 for i, level in enumerate(target.precedence) for symbol in level}
-        self._parse: Callable[[str], _Template] = lru_cache(maxsize=None)(lambda cell: _parse(cell, levels))
+        levels, self._parse = _reader(target.precedence)
         self._literals = target.literals
         self._narrow = target.float32.get("literal", "{value}")
         self._minus = levels.get("u-", ATOM)
@@ -85,6 +84,13 @@ class _Template:
     needs: tuple[int, ...]  # and the least level at which it needs no parentheses
     repeats: frozenset[int]
     chains: bool  # whether an operand of the same operator needs no parentheses on either side
+
+
+@lru_cache(maxsize=32)
+def _reader(precedence: tuple[tuple[str, ...], ...]) -> tuple[Mapping[str, int], Callable[[str], _Template]]:
+    """The levels of a precedence table, and how to read cells by it: each cell once in a process."""
+    levels = {symbol: i + 1 for i, level in enumerate(precedence) for symbol in level}
+    return levels, lru_cache(maxsize=4096)(lambda cell: _parse(cell, levels))
 
 
 def _parse(cell: str, levels: Mapping[str, int]) -> _Template:

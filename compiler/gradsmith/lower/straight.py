@@ -46,11 +46,11 @@ _INLINE = 60  # characters: longer operands get a statement of their own
 class Tables:
     """Array constants, which stand at the top of the file, once for all of its functions."""
 
-    def __init__(self, graph: Graph, names: Names, target: Target) -> None:
+    def __init__(self, graphs: Sequence[Graph], names: Names, target: Target) -> None:
         self._printer, self._target = Printer(target), target
         self._used: dict[object, Node] = {}
         self._names: dict[object, str] = {}
-        for n in with_inner(graph):
+        for n in (n for graph in graphs for n in with_inner(graph)):
             key = _table_key(n)
             if key is not None and key not in self._names:
                 self._names[key] = names.fresh(n.origin.name, "TABLE_")
@@ -81,7 +81,7 @@ class Tables:
 def _table_key(n: Node) -> object:
     """What tells an array constant from others; None for what is none."""
     value = n.params.get("value")
-    return freeze_key(value) if isinstance(value, np.ndarray) else None
+    return (freeze_key(value), n.type.dtype.name) if isinstance(value, np.ndarray) else None
 
 
 def straight(

@@ -7,8 +7,9 @@ float32 C functions compute in float alone.
 The subset: assignments, `for _ in range(3)` or `range(n)` of a parameter that holds a whole number, one `return`;
 arithmetic, comparisons, `and`, `or`, `not`, conditional expressions, calls of the functions in `_NATIVE` and of other
 functions of the texts; `poly(TABLE, t)` for a polynomial.
-A name in capitals is a constant or a table with a value for each width. A conditional expression evaluates the taken
-side only (in NumPy: chooses between both), so a function that guards its divisions raises nowhere.
+A name in capitals is a constant or a table with a value for each width (in NumPy a constant follows its operand's
+width where the two values are different numbers, not one number rounded twice). A conditional expression evaluates the
+taken side only (in NumPy: chooses between both), so a function that guards its divisions raises nowhere.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 
 from ._coefficients import CONSTANTS, TABLES
 
-__all__ = ["Support", "call_cells", "define", "libm_cells", "numeric"]
+__all__ = ["Support", "call_cells", "define", "horner", "libm_cells", "numeric"]
 
 _WIDTH = 110
 #: name -> how Python, NumPy and C write it (C's float functions end in f).
@@ -36,6 +37,7 @@ _NATIVE: Mapping[str, tuple[str, str, str]] = {
     "erf": ("math.erf", "_erf", "erf"),
     "erfc": ("math.erfc", "_erfc", "erfc"),
     "exp": ("math.exp", "np.exp", "exp"),
+    "exp2": ("math.exp2", "np.exp2", "exp2"),
     "expm1": ("math.expm1", "np.expm1", "expm1"),
     "floor": ("math.floor", "np.floor", "floor"),
     "log": ("math.log", "np.log", "log"),
@@ -68,6 +70,9 @@ _PIECES = {
     ("python", "poly"): _POLY,
     ("numpy", "poly"): _POLY,
     ("c", "poly"): _C_POLY,
+    ("numpy", "width"): """\
+def _width(x, wide, narrow):
+    return narrow if np.asarray(x).dtype == np.float32 else wide""",
     ("numpy", "erf"): _NUMPY_LIBM.format(name="erf"),
     ("numpy", "erfc"): _NUMPY_LIBM.format(name="erfc"),
 }
@@ -127,6 +132,12 @@ def numeric(name: str) -> Callable[..., Any]:
     return call
 
 
+def horner(table: str, t: Any) -> Any:
+    """The polynomial of a table at a traced value or a NumPy array, for formulas that have no function of their own."""
+    first, *rest = TABLES[table][0]
+    return functools.reduce(lambda total, c: total * t + c, rest, first)
+
+
 @functools.cache
 def _compiled(name: str) -> Callable[..., Any]:
     space: dict[str, Any] = {"np": np}
@@ -154,6 +165,7 @@ def _callees(name: str, key: str) -> list[str]:
         return []
     words = list(dict.fromkeys(re.findall(r"\w+", _code(name))))
     target = key.split(".")[0]
+    words += ["width"] * any(map(_two_numbers, words))
     return [w for w in words if w != name and (w in _DEFINED or w in TABLES or (target, w) in _PIECES)]
 
 
@@ -212,8 +224,17 @@ def _python(name: str) -> str:
 # --- NumPy ------------------------------------------------------------------------------------------------------------
 
 
+def _two_numbers(name: str) -> bool:
+    """Whether the constant `name` is another number in each width, not one number rounded twice."""
+    wide, narrow = CONSTANTS.get(name, (0.0, 0.0))
+    return abs(wide - narrow) > 2.0**-20 * abs(wide)
+
+
 class _Where(ast.NodeTransformer):
     """Choices element by element: `a if c else b -> np.where(c, a, b)`, `and -> &`."""
+
+    def __init__(self, operand: str) -> None:
+        self.operand = operand
 
     def visit_IfExp(self, node: ast.IfExp) -> Any:
         assert not (_is_number(node.body) and _is_number(node.orelse)), (
@@ -241,6 +262,8 @@ class _Where(ast.NodeTransformer):
         name = node.id
         if name in _DEFINED or name in TABLES or name == "poly":
             return ast.Name(f"_{name}")
+        if _two_numbers(name):
+            return ast.Call(ast.Name("_width"), [ast.Name(self.operand), *map(ast.Constant, CONSTANTS[name])], [])
         if name in CONSTANTS:
             return ast.Constant(CONSTANTS[name][0])
         return ast.Name((_NATIVE.get(name) or _VALUES.get(name) or (name, name))[1])
@@ -267,7 +290,7 @@ def _numpy(name: str) -> str:
             count = _times(statement)
             lines.append(f"{depth}for _ in range({f'int(np.max({count}))' if count.islower() else count}):")
         else:
-            text = ast.unparse(_Where().visit(statement))
+            text = ast.unparse(_Where(parameters[-1]).visit(statement))
             if isinstance(statement, ast.Return) and ordered:
                 text = f"return np.asarray({text[7:]}, dtype=np.asarray(x).dtype)[()]"
             lines += _lines(depth, text, r"(?<=,) ")  # commas stand in brackets

@@ -17,7 +17,8 @@ from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape, normalize_axes
 from ._batch import lifted
 from ._declare import Traced, cells, elementwise
-from .arithmetic import absolute, square
+from ._portable import horner
+from .arithmetic import absolute
 from .elementary import exp, expm1, log, log1p, sech2, tanh
 from .reduction import max as max_over
 from .reduction import softmax, sum
@@ -62,8 +63,9 @@ sigmoid: Traced = elementwise(
     symbol="σ",
     slope="σ(x)*σ(-x)",
     vjp=lambda g, y, x: (g * sigmoid_slope(x),),  # y*(1 - y) loses every digit for large x
-    expand=lambda x: 1.0 / (1.0 + exp(-x)),
-    evaluate=lambda x: 1.0 / (1.0 + np.exp(-x)),
+    # one exp for the value and the slope; exp(-x) would overflow where the result is a small number
+    expand=lambda x: where(x >= 0.0, 1.0, exp(-absolute(x))) / (1.0 + exp(-absolute(x))),
+    evaluate=lambda x: np.where(x >= 0.0, 1.0, np.exp(-np.abs(x))) / (1.0 + np.exp(-np.abs(x))),
     mp=lambda mp, x: 1 / (1 + mp.exp(-x)),
     sympy=lambda sp, x: 1 / (1 + sp.exp(-x)),
     torch="sigmoid",
@@ -74,7 +76,7 @@ sigmoid: Traced = elementwise(
 
 def _sigmoid_slope(x: Expr) -> Expr:
     e = exp(-absolute(x))
-    return e / square(1.0 + e)
+    return e / (1.0 + e * (2.0 + e))  # the square of 1 + e would double its rounding error
 
 
 sigmoid_slope: Traced = elementwise(
@@ -86,7 +88,7 @@ sigmoid_slope: Traced = elementwise(
     slope="-tanh(x/2)*σ(x)*σ(-x)",
     vjp=lambda g, y, x: (-(g * (y * tanh(0.5 * x))),),  # 1 - 2*σ(x) cancels near 0
     expand=_sigmoid_slope,
-    evaluate=lambda x: np.exp(-np.abs(x)) / np.square(1.0 + np.exp(-np.abs(x))),
+    evaluate=lambda x: np.exp(-np.abs(x)) / (1.0 + np.exp(-np.abs(x)) * (2.0 + np.exp(-np.abs(x)))),
     mp=lambda mp, x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2,
     sympy=lambda sp, x: sp.exp(-x) / (1 + sp.exp(-x)) ** 2,
     torch=lambda torch, x: torch.sigmoid(x) * torch.sigmoid(-x),
@@ -247,10 +249,9 @@ softsign = elementwise(
 
 
 def _tanhshrink_small(x: Any) -> Any:
-    """`x - tanh(x)` for |x| < 1: the 8th convergent of Lambert's continued fraction of tanh, right to 1e-16."""
+    """`x - tanh(x)` for |x| < 1.5, where the difference cancels: x^3/3 with its exact 3 added last."""
     t = x * x
-    top = ((44.0 * t + 12870.0) * t + 810810.0) * t + 11486475.0
-    return x * (t * top / ((((45.0 * t + 13860.0) * t + 945945.0) * t + 16216200.0) * t + 34459425.0))
+    return x * t / (3.0 + t * horner("TANHSHRINK", t))
 
 
 tanhshrink = elementwise(
@@ -261,8 +262,8 @@ tanhshrink = elementwise(
     symbol="tanhshrink",
     slope="tanh(x)^2",
     vjp=lambda g, y, x: (g * (tanh(x) * tanh(x)),),
-    expand=lambda x: where(absolute(x) < 1.0, _tanhshrink_small(x), x - tanh(x)),
-    evaluate=lambda x: np.where(np.abs(x) < 1.0, _tanhshrink_small(x), x - np.tanh(x)),
+    expand=lambda x: where(absolute(x) < 1.5, _tanhshrink_small(x), x - tanh(x)),
+    evaluate=lambda x: np.where(np.abs(x) < 1.5, _tanhshrink_small(x), x - np.tanh(x)),
     mp=lambda mp, x: x - mp.tanh(x),
     sympy=lambda sp, x: x - sp.tanh(x),
     torch=lambda torch, x: torch.nn.functional.tanhshrink(x),

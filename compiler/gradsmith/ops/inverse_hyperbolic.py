@@ -6,8 +6,10 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise, function, guarded
+from .arithmetic import absolute
 from .elementary import sqrt
 from .plane import hypot
+from .selection import where
 
 __all__ = ["acosh", "asinh", "atanh"]
 
@@ -50,6 +52,9 @@ acosh = elementwise(
 )
 
 
+_FAR = 2.0**28  # from here on sqrt(x*x - 1) is x
+
+
 def _acosh_slope_vjp(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     return (-(g * (x * y * (y * y))),)  # the expansion's own rule gives NaN at 1
 
@@ -61,8 +66,9 @@ _acosh_slope: Traced = elementwise(
     symbol="acosh'",
     slope="-x*acosh_slope(x)^3",
     vjp=_acosh_slope_vjp,
-    expand=lambda x: 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)),  # x*x - 1 cancels near 1 and overflows beyond 1e154
-    evaluate=lambda x: np.reciprocal(np.sqrt(x - 1.0) * np.sqrt(x + 1.0)),
+    # x*x - 1 cancels near 1 and overflows beyond 1e154; |x| + 1 keeps NaN below -1
+    expand=lambda x: 1.0 / where(x < _FAR, sqrt((x - 1.0) * (absolute(x) + 1.0)), x),
+    evaluate=lambda x: np.reciprocal(np.where(x < _FAR, np.sqrt((x - 1.0) * (np.abs(x) + 1.0)), x)),
     mp=lambda mp, x: 1 / (mp.sqrt(x - 1) * mp.sqrt(x + 1)),
     sympy=lambda sp, x: 1 / sp.sqrt(x**2 - 1),
     torch=lambda torch, x: (x * x - 1.0).rsqrt(),
@@ -92,8 +98,8 @@ _atanh_slope: Traced = elementwise(
     symbol="atanh'",
     slope="2*x*atanh_slope(x)^2",
     vjp=lambda g, y, x: (g * (2.0 * x * y * y),),  # the expansion's own slope cancels near 0
-    expand=lambda x: 1.0 / ((1.0 - x) * (1.0 + x)),  # 1 - x*x cancels near 1
-    evaluate=lambda x: np.reciprocal((1.0 - x) * (1.0 + x)),
+    expand=lambda x: 1.0 / (1.0 - x) / (1.0 + x),  # 1 - x*x cancels near 1, and overflows where the result does not
+    evaluate=lambda x: np.reciprocal(1.0 - x) / (1.0 + x),
     mp=lambda mp, x: 1 / ((1 - x) * (1 + x)),
     sympy=lambda sp, x: 1 / (1 - x**2),
     torch=lambda torch, x: (1.0 - x * x).reciprocal(),

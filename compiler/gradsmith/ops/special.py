@@ -32,7 +32,7 @@ define('''
 
     def logit_within(x):
         """log(x/(1 - x)) for 0 < x < 1; 2*x - 1 and 1 - x have no rounding error where they are small"""
-        return (log(x / (1.0 - x)) if x < 0.3 else -log((1.0 - x) / x) if x > 0.65
+        return (log(x / (1.0 - x)) if x < 0.375 else -log((1.0 - x) / x) if x > 0.65
             else log1p((2.0 * x - 1.0) / (1.0 - x)))
 
     def sinpi(x):
@@ -52,19 +52,21 @@ define('''
     def sinc_derivative(n, x):
         """The n-th derivative of sin(pi*x)/(pi*x)"""
         a = abs(x)
-        return sinc_near(n, x) if a < 1.0 else sinc_far(n, x) if a < inf else 0.0 if a == inf else x
+        return (sinc_near(n, x) if a < 0.75 or a < 1.0 and n > 4.0 else sinc_far(n, x) if a < inf
+            else 0.0 if a == inf else x)
 
     def sinc_near(n, x):
-        """The n-th derivative of the power series, for |x| < 1"""
+        """The n-th derivative of the power series, for |x| < 1; PI_LOSS makes up for the rounding of PI"""
         z = PI * x
         half = floor(0.5 * n + 0.5)
-        j = 2.0 * half - n
-        term = z if j > 0.0 else 1.0
+        odd = 2.0 * half - n
+        k = odd + 30.0
         total = 0.0
-        for _ in range(20):
-            total = total + term / (n + j + 1.0)
-            term = -term * z * z / ((j + 1.0) * (j + 2.0))
-            j = j + 2.0
+        for _ in range(16):
+            total = 1.0 / (n + k + 1.0) - z * (z * total / ((k + 1.0) * (k + 2.0)))
+            k = k - 2.0
+        total = z * total if odd > 0.0 else total
+        total = total + PI_LOSS * (n + odd) * total
         return pow(PI, n) * (total if floor(0.5 * half) == 0.5 * half else -total)
 
     def sinc_far(n, x):
@@ -80,7 +82,8 @@ define('''
             sine = cosine
             cosine = -before
             now = (power * sine - k * now) / x if k <= n else now
-            power = PI * power
+            power = pow(PI, k)
+            power = power + PI_LOSS * k * power
         return now
 ''')
 

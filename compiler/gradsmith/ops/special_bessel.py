@@ -15,24 +15,21 @@ from .selection import equal, where
 __all__ = ["besseli_over", "besselj_over", "i0", "i0e", "i0e_derivative", "i1", "i1e", "j0", "j1", "y0", "y1"]
 
 
-def _between(name: str, center: float, half: float) -> str:
+def _beside(name: str, center: float, x: str = "x") -> str:
     """The text of a function on an interval around one of its roots, relative to the root."""
-    roots = " - ".join(["x", *(f"{name}_ROOT_{part}" for part in "ABC")])
-    return f"({roots}) * poly({name}, (x - {center}) / {half})"
+    return f"({x} - {name}_ROOT - {name}_ROOT_REST) * poly({name}, {x} - {center})"
 
 
 define(f'''
     def j0(x):
         """The Bessel function J of order 0"""
         a = abs(x)
-        return (j0_near(a) if a < 4.0 else {_between("J0_1", 5.5, 1.5).replace("x", "a")} if a < 7.0
-            else {_between("J0_2", 8.5, 1.5).replace("x", "a")} if a < 10.0 else j0_far(a))
+        return (j0_near(a) if a < 3.75 else {_beside("J0_1", 5.375, "a")} if a < 7.0
+            else {_beside("J0_2", 8.5, "a")} if a < 10.0 else j0_far(a))
 
     def j0_near(x):
-        """J0 for 0 <= x < 4, beyond 1 relative to its first root"""
-        return (1.0 - x * x * poly(J0_START, 2.0 * x * x - 1.0) if x < 1.0
-            else (x - J0_0_ROOT_A - J0_0_ROOT_B - J0_0_ROOT_C) * (x + J0_0_ROOT)
-            * poly(J0_0, x * x / 8.0 - 1.0))
+        """J0 for 0 <= x < 3.75"""
+        return 1.0 - x * x * poly(J0_START, x * x - 1.0) if x < 1.375 else {_beside("J0_0", 2.5625)}
 
     def j1(x):
         """The Bessel function J of order 1"""
@@ -40,140 +37,82 @@ define(f'''
 
     def j1_right(x):
         """J1 for x >= 0"""
-        return (x * poly(J1_0, 0.32 * x * x - 1.0) if x < 2.5 else {_between("J1_1", 4.0, 1.5)} if x < 5.5
-            else {_between("J1_2", 7.0, 1.5)} if x < 8.5 else j1_far(x))
+        return (j1_near(x) if x < 2.0 else {_beside("J1_1", 3.75)} if x < 5.5
+            else {_beside("J1_2", 7.0)} if x < 8.5 else j1_far(x))
+
+    def j1_near(x):
+        """J1 for 0 <= x < 2"""
+        return x * poly(J1_START, 0.5 * x * x - 1.0)
 
     def y0(x):
         """The Bessel function Y of order 0"""
-        return (y0_near(x) if x < 2.5 else {_between("Y0_1", 4.0, 1.5)} if x < 5.5
-            else {_between("Y0_2", 7.0, 1.5)} if x < 8.5 else y0_far(x))
+        return (y0_near(x) if x < 2.5 else {_beside("Y0_1", 4.0)} if x < 5.5
+            else {_beside("Y0_2", 7.0)} if x < 8.5 else y0_far(x))
 
     def y0_near(x):
-        """Y0 for x < 2.5: a logarithm times J0, and a polynomial, both relative to the first root"""
-        d = x - Y0_0_ROOT_A - Y0_0_ROOT_B - Y0_0_ROOT_C
-        return (TWO_OVER_PI * log_over(x, d, Y0_0_ROOT, Y0_0_LOG_ROOT) * j0_near(x)
-            + d * (x + Y0_0_ROOT) * poly(Y0_0, 0.32 * x * x - 1.0)
-            if x > 0.0 else -inf if x == 0.0 else x * nan)
-
-    def log_over(x, d, root, log_root):
-        """log(x/root) for x > 0, d = x - root"""
-        return log1p(d / root) if x > 0.5 * root else log(x) - log_root
+        """Y0 for x < 2.5: around its first root relative to that, elsewhere a logarithm times J0, and a polynomial"""
+        return ({_beside("Y0_0", 1.0625)} if x > 0.625 and x < 1.5
+            else log(x) * j0_near(x) / HALF_PI + poly(Y0_START, 0.32 * x * x - 1.0) if x > 0.0
+            else -inf if x == 0.0 else x * nan)
 
     def y1(x):
         """The Bessel function Y of order 1"""
-        return (y1_near(x) if x < 4.0 else {_between("Y1_1", 5.5, 1.5)} if x < 7.0
-            else {_between("Y1_2", 8.5, 1.5)} if x < 10.0 else y1_far(x))
+        return (y1_near(x) if x < 1.5 else {_beside("Y1_0", 2.75)} if x < 4.0 else {_beside("Y1_1", 5.5)} if x < 7.0
+            else {_beside("Y1_2", 8.5)} if x < 10.0 else y1_far(x))
 
     def y1_near(x):
-        """Y1 for x < 4, likewise"""
-        d = x - Y1_0_ROOT_A - Y1_0_ROOT_B - Y1_0_ROOT_C
-        return (TWO_OVER_PI * log_over(x, d, Y1_0_ROOT, Y1_0_LOG_ROOT) * j1_right(x)
-            + d * (x + Y1_0_ROOT) / x * poly(Y1_0, x * x / 8.0 - 1.0)
+        """Y1 for x < 1.5: its pole, a logarithm times J1, and a polynomial"""
+        return (log(x) * j1_near(x) / HALF_PI + x * poly(Y1_START, x * x / 1.125 - 1.0) - TWO_OVER_PI / x
             if x > 0.0 else -inf if x == 0.0 else x * nan)
 
-    def wave_sum(x):
-        """sin(x) + cos(x), also where it is nearly 0"""
-        s = sin(x)
-        c = cos(x)
-        return s + c if s * c > 0.0 or x > HUGE else cos(2.0 * x) / (c - s)
-
-    def wave_difference(x):
-        """sin(x) - cos(x), also where it is nearly 0"""
-        s = sin(x)
-        c = cos(x)
-        return s - c if s * c < 0.0 or x > HUGE else -cos(2.0 * x) / (s + c)
+    def hankel(s, c, p, q, x):
+        """Hankel's expansion (DLMF 10.17.3) with exact amplitudes, for s, c = sin(x), cos(x) or their opposites:
+        (s + c)*(1 + p/x^2) + (s - c)*q/x over sqrt(pi*x). The rounding error of a large s + c is added back"""
+        near = s * c < -0.4 and x < OVERFLOWS_TWICE
+        lead = cos(2.0 * x) / (c - s) if near else s + c
+        part = lead - s
+        rest = lead * 0.0 if near else (s - (lead - part)) + (c - part)
+        return 0.5 * (lead + (rest + (lead * p / x + (s - c) * q) / x)) / sqrt(QUARTER_PI * x)
 
     def j0_far(x):
-        """J0 for x >= 8, by Hankel's expansion (DLMF 10.17.3) with exact amplitudes P and Q/x"""
+        """J0 for x >= 10"""
         u = 128.0 / (x * x) - 1.0
-        return (0.0 if x == inf
-            else (poly(BESSEL_P0, u) * wave_sum(x) - poly(BESSEL_Q0, u) / x * wave_difference(x)) / (SQRT_PI * sqrt(x)))
+        return 0.0 if x == inf else hankel(sin(x), cos(x), poly(BESSEL_P0, u), -poly(BESSEL_Q0, u), x)
 
     def y0_far(x):
-        """Y0 for x >= 8, likewise"""
+        """Y0 for x >= 8.5"""
         u = 128.0 / (x * x) - 1.0
-        return (0.0 if x == inf
-            else (poly(BESSEL_P0, u) * wave_difference(x) + poly(BESSEL_Q0, u) / x * wave_sum(x)) / (SQRT_PI * sqrt(x)))
+        return 0.0 if x == inf else hankel(sin(x), -cos(x), poly(BESSEL_P0, u), poly(BESSEL_Q0, u), x)
 
     def j1_far(x):
-        """J1 for x >= 8, likewise"""
+        """J1 for x >= 8.5"""
         u = 128.0 / (x * x) - 1.0
-        return (0.0 if x == inf
-            else (poly(BESSEL_P1, u) * wave_difference(x) + poly(BESSEL_Q1, u) / x * wave_sum(x)) / (SQRT_PI * sqrt(x)))
+        return 0.0 if x == inf else hankel(sin(x), -cos(x), poly(BESSEL_P1, u), poly(BESSEL_Q1, u), x)
 
     def y1_far(x):
-        """Y1 for x >= 8, likewise"""
+        """Y1 for x >= 10"""
         u = 128.0 / (x * x) - 1.0
-        return (0.0 if x == inf
-            else (poly(BESSEL_Q1, u) / x * wave_difference(x) - poly(BESSEL_P1, u) * wave_sum(x)) / (SQRT_PI * sqrt(x)))
+        return 0.0 if x == inf else hankel(-sin(x), -cos(x), poly(BESSEL_P1, u), -poly(BESSEL_Q1, u), x)
 
     def besselj_over(n, x):
         """J of order n over x**n, n >= 1"""
         a = abs(x)
-        return (besselj_over_series(n, a) if a * a < 4.0 * n + 4.0 and n > 1.0 or a < 1.0
-            else besselj_over_upwards(n, a))
-
-    def besselj_over_series(n, x):
-        """J of order n over x**n by its power series (DLMF 10.2.2)"""
-        s = -0.25 * x * x
-        k = 24.0
-        total = 1.0
-        for _ in range(24):
-            total = 1.0 + s / (k * (n + k)) * total
-            k = k - 1.0
-        k = 0.0
-        for _ in range(n):
-            k = k + 1.0
-            total = total / (2.0 * k) if k <= n else total
-        return total
-
-    def besselj_over_upwards(n, x):
-        """J of order n over x**n by recurrence (DLMF 10.6.1)"""
-        k = 1.0
-        before = j0(x)
-        now = j1(x) / x
-        for _ in range(n):
-            after = (2.0 * k * now - before) / x / x if k < n else now
-            before = now
-            now = after
-            k = k + 1.0
-        return now if x < inf else 0.0 if x == inf else x
-
-    def i0e(x):
-        """exp(-|x|)*I0(x)"""
-        a = abs(x)
-        return exp(-a) * poly(I0_NEAR, 0.25 * a * a) if a < 8.0 else poly(I0_FAR, 16.0 / a - 1.0) / sqrt(a)
-
-    def i1e(x):
-        """exp(-|x|)*I1(x)"""
-        a = abs(x)
-        return (0.5 * x * exp(-a) * poly(I1_NEAR, 0.25 * a * a) if a < 8.0
-            else copysign(poly(I1_FAR, 16.0 / a - 1.0) / sqrt(a), x))
-
-    def i0(x):
-        """The modified Bessel function I of order 0: below 8 its power series, above exp(x) times a polynomial"""
-        a = abs(x)
-        return (poly(I0_NEAR, 0.25 * a * a) if a < 8.0
-            else exp(a - 8.0) * (poly(I0_FAR, 16.0 / a - 1.0) / sqrt(a)) * EXP_8 if a < 716.0 else a * inf)
-
-    def i1(x):
-        """The modified Bessel function I of order 1, likewise"""
-        a = abs(x)
-        return (0.5 * x * poly(I1_NEAR, 0.25 * a * a) if a < 8.0
-            else copysign(exp(a - 8.0) * (poly(I1_FAR, 16.0 / a - 1.0) / sqrt(a)) * EXP_8, x) if a < 716.0 else x * inf)
+        return (bessel_series(n, a, -1.0) if a * a < 4.0 * n + 4.0 and n > 1.0 or a < 1.0
+            else bessel_upwards(n, a, j0(a), j1(a), 1.0) if a < inf else 0.0 if a == inf else x)
 
     def besseli_over(n, x):
         """I of order n over x**n, n >= 1"""
         a = abs(x)
-        return besseli_over_series(n, a) if a < 16.0 else besseli_over_upwards(n, a) if i0(a) < inf else a * inf
+        return (bessel_series(n, a, 1.0) if a < 2.0 * n + 4.0 and a < 24.0
+            else bessel_upwards(n, a, i0(a), i1(a), -1.0) if i0(a) < inf else a * inf)
 
-    def besseli_over_series(n, x):
-        """I of order n over x**n by its power series (DLMF 10.25.2)"""
-        s = 0.25 * x * x
+    def bessel_series(n, x, sign):
+        """J (sign = -1) or I (sign = 1) of order n over x**n by its power series (DLMF 10.2.2, 10.25.2)"""
+        h = 0.5 * x
         k = 44.0
         total = 1.0
         for _ in range(44):
-            total = 1.0 + s / (k * (n + k)) * total
+            total = 1.0 + sign * h * (h * total / (k * (n + k)))
             k = k - 1.0
         k = 0.0
         for _ in range(n):
@@ -181,48 +120,82 @@ define(f'''
             total = total / (2.0 * k) if k <= n else total
         return total
 
-    def besseli_over_upwards(n, x):
-        """I of order n over x**n by recurrence (DLMF 10.29.1)"""
+    def bessel_upwards(n, x, before, now, sign):
+        """J (sign = 1) or I (sign = -1) of order n over x**n from orders 0 and 1 (DLMF 10.6.1, 10.29.1)"""
         k = 1.0
-        before = i0(x)
-        now = i1(x) / x
+        now = now / x
         for _ in range(n):
-            after = (before - 2.0 * k * now) / x / x if k < n else now
+            after = sign * (2.0 * k * now - before) / x / x if k < n else now
             before = now
             now = after
             k = k + 1.0
         return now
 
+    def i0e(x):
+        """exp(-|x|)*I0(x)"""
+        a = abs(x)
+        return exp(-a) * poly(I0_NEAR, 0.25 * a * a) if a < 2.0 else i0e_right(a)
+
+    def i0e_right(a):
+        """exp(-a)*I0(a) for a >= 2"""
+        return poly(I0E_MIDDLE, a - 5.0) if a < 8.0 else 0.125 * sqrt(poly(I0E_FAR, 16.0 / a - 1.0) / a)
+
+    def i1e(x):
+        """exp(-|x|)*I1(x)"""
+        a = abs(x)
+        return 0.5 * x * exp(-a) * poly(I1_NEAR, 0.25 * a * a) if a < 2.0 else copysign(i1e_right(a), x)
+
+    def i1e_right(a):
+        """exp(-a)*I1(a) for a >= 2"""
+        return poly(I1E_MIDDLE, a - 5.0) if a < 8.0 else 0.125 * sqrt(poly(I1E_FAR, 16.0 / a - 1.0) / a)
+
+    def exp_times(a, y):
+        """exp(a)*y for a >= 0, inf only where that is"""
+        return exp(a) * y if a < LARGEST_EXP else exp(0.5 * a) * y * exp(0.5 * a) if a < 716.0 else a * inf
+
+    def i0(x):
+        """The modified Bessel function I of order 0: below 2 its power series"""
+        a = abs(x)
+        return poly(I0_NEAR, 0.25 * a * a) if a < 2.0 else exp_times(a, i0e_right(a))
+
+    def i1(x):
+        """The modified Bessel function I of order 1, likewise"""
+        a = abs(x)
+        return 0.5 * x * poly(I1_NEAR, 0.25 * a * a) if a < 2.0 else copysign(exp_times(a, i1e_right(a)), x)
+
     def i0e_derivative(n, x):
         """The n-th derivative of exp(-a)*I0(a) at a = |x|"""
         a = abs(x)
-        return i0e_derivative_near(n, a) if a < 30.0 else i0e_derivative_far(n, a)
+        return (i0e_derivative_near(n, a) if a < 3.0 else i0e_derivative_far(n, a) if a < OVERFLOWS_TWICE
+            else 0.0 if a >= OVERFLOWS_TWICE else x)
 
     def i0e_derivative_near(n, a):
         """exp(-a)*I0(a) = M(1/2, 1, -2*a); derivatives and Kummer's transformation (DLMF 13.3.15, 13.2.39)"""
-        k = 140.0
+        k = 36.0
         total = 1.0
-        for _ in range(140):
-            total = 1.0 + (k - 0.5) / (n + k) * (2.0 * a / k) * total
+        for _ in range(36):
+            total = 1.0 + (2.0 * k - 1.0) * a * total / ((n + k) * k)
             k = k - 1.0
         k = 0.0
         for _ in range(n):
             k = k + 1.0
-            total = -(2.0 * k - 1.0) / k * total if k <= n else total
+            total = total * (1.0 - 2.0 * k) / k if k <= n else total
         return exp(-2.0 * a) * total
 
     def i0e_derivative_far(n, a):
-        """The same for a >= 30, by DLMF 13.7.2"""
-        k = 24.0
-        total = 1.0
-        for _ in range(24):
-            total = 1.0 + (n + k - 0.5) * (k - 0.5) / (2.0 * k * a) * total
+        """The same for a >= 3 as i0e times the ratio (1 - 2*k)/(k + r(k)) of each derivative to that before, k = 1..n:
+        r(k - 1) = 2*a - 2*a*(k - 1/2)/(k + r(k)) by a*y'' + (1 + 2*a)*y' + y = 0, whose minimal solution y is"""
+        k = n + 90.0
+        r = 2.0 * a
+        product = i0e(a)
+        for _ in range(90):
+            r = 2.0 * a - 2.0 * a * ((k - 0.5) / (k + r))
             k = k - 1.0
-        k = 0.0
         for _ in range(n):
-            k = k + 1.0
-            total = (0.5 - k) / a * total if k <= n else total
-        return total / (SQRT_TWO_PI * sqrt(a))
+            product = product * (1.0 - 2.0 * k) / (k + r) if k > 0.0 else product
+            r = 2.0 * a - 2.0 * a * ((k - 0.5) / (k + r)) if k > 0.0 else r
+            k = k - 1.0
+        return product
 ''')
 
 _REAL = [(0.3,), (-1.2,), (2.0,), (-0.05,), (6.5,), (25.0,)]

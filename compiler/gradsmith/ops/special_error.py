@@ -11,7 +11,7 @@ from ..trace import Expr
 from ._declare import Traced, elementwise
 from ._portable import call_cells, define, libm_cells
 from .elementary import exp
-from .selection import floor, where
+from .selection import floor, maximum, minimum, where
 
 __all__ = [
     "erf", "erfc", "erfcinv", "erfcinvslope", "erfcx", "erfinv", "erfinvslope", "gaussian", "log_ndtr", "mills",
@@ -19,24 +19,26 @@ __all__ = [
 ]  # fmt: skip
 
 define('''
-    def expsquare(a, c):
-        """exp(c*a*a) for c = 1 or 1/2 and their opposites: a is split so that the square of its first part is exact."""
-        h = floor(a * 16.0 + 0.5) / 16.0
-        return exp(c * h * h) * exp(c * (a - h) * (a + h))
+    def expsquare(a, c, s):
+        """s*exp(c*a*a) for |c| = 1 or 1/2: the square of h, a to 6 bits, is exact, and so is what 2^k leaves of it"""
+        h = floor(a * 64.0 + 0.5) / 64.0
+        k = floor(c * h * h * LOG2_E + 0.5)
+        whole = s * exp2(k)
+        return whole + whole * expm1(c * h * h - k * LOG_2_A - k * LOG_2_B + c * (a - h) * (a + h))
 
     def gaussian(x):
         """exp(-x*x)"""
         a = abs(x)
-        return expsquare(a, -1.0) if a < 28.0 else 0.0 if a >= 28.0 else x
+        return expsquare(a, -1.0, 1.0) if a < 28.0 else 0.0 if a >= 28.0 else x
 
     def npdf(x):
         """exp(-x*x/2)/sqrt(2*pi), the density of the normal distribution"""
         a = abs(x)
-        return PDF_AT_0 * expsquare(a, -0.5) if a < 39.0 else 0.0 if a >= 39.0 else x
+        return expsquare(a, -0.5, PDF_AT_0) if a < 39.0 else 0.0 if a >= 39.0 else x
 
     def erfcx_right(a):
-        """exp(a*a)*erfc(a) for a >= 0, in the form of Shepherd and Laframboise (1981)"""
-        return poly(ERFCX, (a - 2.0) / (a + 2.0)) / (1.0 + 2.0 * a) if a < HUGE else ONE_OVER_SQRT_PI / a
+        """exp(a*a)*erfc(a) for a >= 0"""
+        return poly(ERFCX_NEAR, a - 1.0) if a < 2.0 else poly(ERFCX_FAR, 4.0 / a - 1.0) / a
 
     def erfcx(x):
         """exp(x*x)*erfc(x)"""
@@ -44,75 +46,83 @@ define('''
 
     def erfcx_left(x):
         """exp(x*x)*erfc(x) for x < 0"""
-        return 2.0 * expsquare(-x, 1.0) - erfcx_right(-x)
+        e = expsquare(-x, 1.0, 1.0)
+        return e + e * erf(-x) if e > 0.0 else inf
 
-    def erfc_ratio(a):
-        """The integral of erfc from a to infinity, over erfc(a), for a >= 0"""
-        return poly(ERFC_RATIO, (a - 2.0) / (a + 2.0)) / (1.0 + 2.0 * a) if a < HUGE else 0.5 / a
+    def erfc_ratio(n, x):
+        """The n-fold integral of erfc from x to infinity over the (n - 1)-fold, n >= 1"""
+        return (erfc_ratio_left(n, x) if x <= -0.25
+            else erfc_ratio_down(n, x, 3.0, erfc_ratio_3(x)) if n <= 3.0
+            else erfc_ratio_down(n, x, n + 80.0, 1.0 / (x + sqrt(x * x + 2.0 * n + 160.0))) if x > 1.5
+            else erfc_ratio_up(n, x, 3.0, erfc_ratio_3(x)))
 
-    def ierfcx(n, x):
-        """exp(x*x) times the n-fold integral of erfc from x to infinity, n >= 1"""
-        return ierfcx_right(n, x) if x > 1.5 else ierfcx_left(n, x)
+    def erfc_ratio_3(x):
+        """The third ratio, for x >= -1/4"""
+        return poly(ERFC_RATIO_3_NEAR, (x - 0.875) / 1.125) if x < 2.0 else poly(ERFC_RATIO_3_FAR, 4.0 / x - 1.0) / x
 
-    def ierfcx_left(n, x):
-        """exp(x*x) times the n-fold integral of erfc, by DLMF 7.18.7 upwards, which is stable for x < 0"""
-        k = 0.0
-        before = TWO_OVER_SQRT_PI
-        now = erfcx(x)
+    def erfc_ratio_left(n, x):
+        """The ratio for x <= -1/4, from the first"""
+        return erfc_ratio_up(n, x, 1.0, ONE_OVER_SQRT_PI / erfcx(x) - x)
+
+    def erfc_ratio_down(n, x, k, ratio):
+        """The ratio of order n from that of order k >= n (DLMF 7.18.7), which forgets errors for x > 0"""
+        at = k
+        for _ in range(k):
+            ratio = 1.0 / (2.0 * x + 2.0 * at * ratio) if at > n else ratio
+            at = at - 1.0
+        return ratio
+
+    def erfc_ratio_up(n, x, k, ratio):
+        """The ratio of order n from that of order k <= n, which forgets errors for x < 0"""
         for _ in range(n):
+            ratio = (1.0 / ratio - 2.0 * x) / (2.0 * k + 2.0) if k < n else ratio
             k = k + 1.0
-            after = (before - 2.0 * x * now) / (2.0 * k) if k <= n else now
-            before = now
-            now = after
-        return now
+        return ratio
 
-    def ierfcx_right(n, x):
-        """exp(x*x) times the n-fold integral of erfc for x > 3/2, by the continued fraction DLMF 7.18.13"""
-        k = 80.0
-        ratio = 1.0 / (x + sqrt(x * x + 2.0 * k + 2.0))
-        product = erfcx_right(x)
-        for _ in range(80):
-            ratio = 1.0 / (2.0 * x + 2.0 * (k + 1.0) * ratio)
-            product = product * ratio if k <= n else product
-            k = k - 1.0
-        return product
+    def ndtrx(a):
+        """exp(a*a/2)*ndtr(-a) for a >= 0"""
+        return poly(NDTRX_NEAR, a - 1.0) if a < 2.0 else poly(NDTRX_FAR, 4.0 / a - 1.0) / a
 
     def ndtr(x):
         """The normal distribution function"""
-        return 0.5 * erfc(-x * SQRT_HALF) if x > -1.0 else ndtr_left(x) if x > -39.0 else 0.0 if x <= -39.0 else x
+        return 0.5 + 0.5 * erf(x * SQRT_HALF) if x > -0.5 else ndtr_left(x) if x > -39.0 else 0.0 if x <= -39.0 else x
 
     def ndtr_left(x):
-        """The normal distribution function for x <= -1"""
-        return 0.5 * erfcx_right(-x * SQRT_HALF) * expsquare(-x, -0.5)
+        """The normal distribution function for x <= 0"""
+        return expsquare(-x, -0.5, ndtrx(-x))
 
     def log_ndtr(x):
         """The logarithm of the normal distribution function"""
-        return (log1p(-ndtr(-x)) if x >= 0.0 else log(ndtr(x)) if x > -1.0
-            else log_ndtr_left(x) if x > -HUGE else x * inf)
+        return log_ndtr_left(x) if x < 0.0 else log1p(-ndtr_left(-x)) if x < 39.0 else 0.0 if x >= 39.0 else x
 
     def log_ndtr_left(x):
-        """The logarithm of the normal distribution function for x <= -1"""
-        return log(0.5 * erfcx_right(-x * SQRT_HALF)) - 0.5 * x * x
+        """The logarithm of the normal distribution function for x < 0"""
+        return log(ndtrx(-x)) - 0.5 * x * x if x > -HUGE else x * inf
 
     def mills(x):
         """npdf(x)/ndtr(x), the slope of log_ndtr"""
-        return npdf(x) / ndtr(x) if x >= 0.0 else SQRT_TWO_OVER_PI / erfcx_right(-x * SQRT_HALF) if x > -HUGE else -x
+        return npdf(x) / ndtr(x) if x >= 0.0 else PDF_AT_0 / ndtrx(-x) if x > -HUGE else -x
 
     def millsexcess(x):
         """x + npdf(x)/ndtr(x)"""
-        return x + mills(x) if x > 0.0 else SQRT_2 * erfc_ratio(-x * SQRT_HALF)
+        return x + mills(x) if x > 0.0 else millsexcess_left(-x)
 
-    def erfcinv_small(q):
-        """The inverse of erfc for 0 < q <= 1/2, by polynomials in t = sqrt(-log(q))"""
-        t = sqrt(-log(q))
-        return t * (erfcinv_near(t) if t < 4.0 else erfcinv_far(t))
+    def millsexcess_left(a):
+        """-a + npdf(-a)/ndtr(-a) for a >= 0"""
+        return poly(MILLSEXCESS_NEAR, a - 1.0) if a < 2.0 else poly(MILLSEXCESS_FAR, 4.0 / a - 1.0) / a
+
+    def erfcinv_small(q, c):
+        """sqrt(c) times the inverse of erfc for 0 < q <= 1/2: the root halves the errors of what is under it"""
+        s = -log(q)
+        t = sqrt(s)
+        return sqrt(c * s * (erfcinv_near(t) if t < 4.0 else erfcinv_far(t)))
 
     def erfcinv_near(t):
-        """The inverse of erfc(y) = exp(-t*t), over t, for t < 4"""
+        """(y/t)*(y/t) for erfc(y) = exp(-t*t), t < 4"""
         return poly(ERFCINV_0, (t - 1.40625) / 0.59375) if t < 2.0 else poly(ERFCINV_1, t - 3.0)
 
     def erfcinv_far(t):
-        """The inverse of erfc(y) = exp(-t*t), over t, for t >= 4"""
+        """(y/t)*(y/t) for erfc(y) = exp(-t*t), t >= 4"""
         return poly(ERFCINV_2, (t - 6.5) / 2.5) if t < 9.0 else poly(ERFCINV_3, (t - 18.5) / 9.5)
 
     def erfinv(x):
@@ -122,31 +132,56 @@ define('''
 
     def erfinv_large(a):
         """The inverse of erf for a > 1/2"""
-        return erfcinv_small(1.0 - a) if a < 1.0 else inf if a == 1.0 else a * nan
+        return erfcinv_small(1.0 - a, 1.0) if a < 1.0 else inf if a == 1.0 else a * nan
 
     def erfcinv(q):
         """The inverse of erfc"""
-        return erfinv(1.0 - q) if q >= 0.5 and q <= 1.5 else erfcinv_ends(q)
+        return erfinv(1.0 - q) if q >= 0.5 and q <= 1.5 else erfcinv_ends(q, 1.0)
 
-    def erfcinv_ends(q):
-        """The inverse of erfc for q < 1/2 or q > 3/2"""
+    def erfcinv_ends(q, c):
+        """sqrt(c) times the inverse of erfc for q < 1/2 or q > 3/2"""
         a = 2.0 - q if q > 1.0 else q
-        y = erfcinv_small(a) if a > 0.0 else inf if a == 0.0 else a * nan
+        y = erfcinv_small(a, c) if a > 0.0 else inf if a == 0.0 else a * nan
         return -y if q > 1.0 else y
 
     def erfinvslope(x):
-        """sqrt(pi)/2*exp(y*y) for y = erfinv(x); erfcx(y)/erfc(y) has no square to lose digits in"""
+        """sqrt(pi)/2*exp(y*y) for y = erfinv(x)"""
         a = abs(x)
-        return HALF_SQRT_PI * erfcx_right(abs(erfinv(x))) / (1.0 - a) if a < 1.0 else inf if a == 1.0 else a * nan
+        return (erfinvslope_near(x) if a <= 0.5 else erfinvslope_far(1.0 - a) if a < 1.0
+            else inf if a == 1.0 else a * nan)
+
+    def erfinvslope_near(x):
+        """sqrt(pi)/2*exp(y*y) for y = erfinv(x), |x| <= 1/2"""
+        y = erfinv(x)
+        return HALF_SQRT_PI + HALF_SQRT_PI * expm1(y * y)
+
+    def erfinvslope_far(q):
+        """sqrt(pi)/2*exp(y*y) for y = erfcinv(q), 0 < q <= 1/2"""
+        s = -log(q)
+        t = sqrt(s)
+        return sqrt((slopesquare_near(t) if t < 4.0 else slopesquare_far(t)) / s) / q
+
+    def slopesquare_near(t):
+        """The square of t*q times the slope at q = exp(-t*t), t < 4"""
+        return poly(ERFCINVSLOPE_0, (t - 1.40625) / 0.59375) if t < 2.0 else poly(ERFCINVSLOPE_1, t - 3.0)
+
+    def slopesquare_far(t):
+        """The square of t*q times the slope at q = exp(-t*t), t >= 4"""
+        return poly(ERFCINVSLOPE_2, (t - 6.5) / 2.5) if t < 9.0 else poly(ERFCINVSLOPE_3, (t - 18.5) / 9.5)
 
     def erfcinvslope(q):
         """-sqrt(pi)/2*exp(y*y) for y = erfcinv(q)"""
         a = 2.0 - q if q > 1.0 else q
-        return -HALF_SQRT_PI * erfcx_right(abs(erfcinv(q))) / a if a > 0.0 else -inf if a == 0.0 else a * nan
+        return (-erfinvslope_near(1.0 - q) if a >= 0.5 else -erfinvslope_far(a) if a > 0.0
+            else -inf if a == 0.0 else a * nan)
 
     def ndtri(p):
         """The inverse of the normal distribution function"""
-        return SQRT_2 * erfinv(2.0 * p - 1.0) if p >= 0.25 and p <= 0.75 else -SQRT_2 * erfcinv(2.0 * p)
+        return ndtri_near(p - 0.5) if p >= 0.25 and p <= 0.75 else -erfcinv_ends(2.0 * p, 2.0)
+
+    def ndtri_near(x):
+        """The inverse of ndtr at 1/2 + x, |x| <= 1/4"""
+        return x * poly(NDTRI, 32.0 * x * x - 1.0)
 ''')
 
 _REAL = [(0.3,), (-1.2,), (2.0,), (-0.05,)]
@@ -170,26 +205,27 @@ def _torch_mills(torch: Any, x: Any) -> Any:
     return math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
 
 
-def _sympy_ierfcx(sp: Any, n: Any, x: Any) -> Any:
-    """DLMF 7.18.2 with exp(x*x)."""
+def _sympy_erfc_ratio(sp: Any, n: Any, x: Any) -> Any:
+    """DLMF 7.18.2 over itself."""
     t = sp.Dummy("t", positive=True)
-    integrand = t**n / sp.factorial(n) * sp.exp(-t * (t + 2 * x))
-    return 2 / sp.sqrt(sp.pi) * sp.Integral(integrand, (t, 0, sp.oo))
+    kernel = sp.exp(-t * (t + 2 * x))
+    return sp.Integral(t**n * kernel, (t, 0, sp.oo)) / sp.Integral(n * t ** (n - 1) * kernel, (t, 0, sp.oo))
 
 
-def _mp_ierfcx(mp: Any, n: Any, x: Any) -> Any:
+def _exact_erfc_ratio(m: Any, scaled: Any, n: Any, x: Any) -> Any:
     """DLMF 7.18.7 with exp(x*x), from n = -1 and n = 0 upwards."""
-    before, now = 2 / mp.sqrt(mp.pi), mp.exp(x * x) * mp.erfc(x)
+    before, now = 2 / m.sqrt(m.pi), scaled
     for k in range(1, int(n) + 1):
         before, now = now, (before - 2 * x * now) / (2 * k)
-    return now
+    return now / before
 
 
-def _torch_ierfcx(torch: Any, n: Any, x: Any) -> Any:
-    before, now = 2 / math.sqrt(math.pi), torch.special.erfcx(x)
-    for k in range(1, int(n) + 1):
-        before, now = now, (before - 2 * x * now) / (2 * k)
-    return now
+def _mp_erfc_ratio(mp: Any, n: Any, x: Any) -> Any:
+    return _exact_erfc_ratio(mp, mp.exp(x * x) * mp.erfc(x), n, x)
+
+
+def _torch_erfc_ratio(torch: Any, n: Any, x: Any) -> Any:
+    return _exact_erfc_ratio(math, torch.special.erfcx(x), n, x)
 
 
 def _torch_erfcinv(torch: Any, q: Any) -> Any:
@@ -261,8 +297,8 @@ erfcx: Traced = elementwise(
     1,
     doc="Scaled complementary error function `exp(x*x)*erfc(x)`.",
     symbol="erfcx",
-    slope="2*x*erfcx(x) - 2/sqrt(pi), computed as -2*ierfcx(1, x)",
-    vjp=lambda g, y, x: (g * (-2.0 * ierfcx(1.0, x)),),  # the difference loses x*x times the rounding error
+    slope="2*x*erfcx(x) - 2/sqrt(pi), computed as -2*erfcx(x)*erfc_ratio(1, x)",
+    vjp=lambda g, y, x: (g * (-2.0 * y * erfc_ratio(1.0, x)),),  # the difference loses x*x times the rounding error
     **call_cells("erfcx"),
     mp=lambda mp, x: mp.exp(x * x) * mp.erfc(x),
     sympy=lambda sp, x: sp.exp(x**2) * sp.erfc(x),
@@ -270,18 +306,28 @@ erfcx: Traced = elementwise(
     samples=_REAL,
     edges=[(0.0,), (-0.0,), (1e-300,), (26.5,), (1e9,), (-26.0,), (-30.0,), (np.nan,)],
 )
-ierfcx: Traced = elementwise(
-    "ierfcx",
+
+
+def _erfc_ratio_slope(y: Expr, n: Expr, x: Expr) -> Expr:
+    """The form of the two that cancels little on its side of 0, and so do its derivatives."""
+    z = minimum(x, 0.0)  # where the other side is taken, nothing here is infinite
+    first = (2.0 / math.sqrt(math.pi)) * gaussian(z) / erfc(z)  # 1/r(0)
+    left = y * where(n > 1.0, 1.0 / erfc_ratio(maximum(n - 1.0, 1.0), z), first) - 1.0
+    return where(x < 0.0, left, 2.0 * y * (n * y - (n + 1.0) * erfc_ratio(n + 1.0, x)))
+
+
+erfc_ratio: Traced = elementwise(
+    "erfc_ratio",
     2,
-    doc="`exp(x*x)` times the n-fold integral of `erfc` from `x` to infinity, n = 1, 2, ...: derivatives of `erfcx`.",
-    symbol="iⁿerfcx",
-    slope="none, and -2*(n + 1)*ierfcx(n + 1, x)",
+    doc="The n-fold integral of `erfc` from `x` to infinity over the (n - 1)-fold, n = 1, 2, ...: slopes of `erfcx`.",
+    symbol="iⁿerfc/iⁿ⁻¹erfc",
+    slope="none, and 2*erfc_ratio(n, x)*(n*erfc_ratio(n, x) - (n + 1)*erfc_ratio(n + 1, x))",
     operands="n x",
-    vjp=lambda g, y, n, x: (None, g * (-2.0 * floor(n + 1.0) * ierfcx(n + 1.0, x))),  # floor: n has no slope
-    **call_cells("ierfcx", 2),
-    mp=lambda mp, n, x: _mp_ierfcx(mp, n, x),
-    sympy=lambda sp, n, x: _sympy_ierfcx(sp, n, x),
-    torch=lambda torch, n, x: _torch_ierfcx(torch, n, x),
+    vjp=lambda g, y, n, x: (None, g * _erfc_ratio_slope(y, floor(n), x)),  # floor: n has no slope
+    **call_cells("erfc_ratio", 2),
+    mp=lambda mp, n, x: _mp_erfc_ratio(mp, n, x),
+    sympy=lambda sp, n, x: _sympy_erfc_ratio(sp, n, x),
+    torch=lambda torch, n, x: _torch_erfc_ratio(torch, n, x),
     samples=[(1.0, 0.3), (2.0, -1.2), (3.0, 1.75), (2.0, -0.05)],
     edges=[(1.0, 0.0), (2.0, -0.0), (1.0, 1e-9), (1.0, np.nan), (3.0, -5.0)],
 )
@@ -384,25 +430,27 @@ log_ndtr = elementwise(
     samples=_REAL,
     edges=[e for e in _WIDE if e != (-np.inf,)],
 )
+
+
+def _millsexcess_slope_left(x: Expr, excess: Expr) -> Expr:
+    """`1 - mills(x)*excess` for x < 0 by ratios of the integrals of erfc, which cancel little in any derivative."""
+    return excess * (math.sqrt(8.0) * erfc_ratio(2.0, -math.sqrt(0.5) * x) - excess)
+
+
 mills: Traced = elementwise(
     "mills",
     1,
     doc="`npdf(x)/ndtr(x)`, the inverse of Mills' ratio at -x and the slope of `log_ndtr`.",
     symbol="φ/Φ",
     slope="-mills(x)*(x + mills(x)), the sum without cancellation",
-    vjp=lambda g, y, x: (g * (-y * millsexcess(x)),),
+    vjp=lambda g, y, x: (g * where(x < 0.0, _millsexcess_slope_left(x, millsexcess(x)) - 1.0, -y * millsexcess(x)),),
     **call_cells("mills"),
     mp=lambda mp, x: _density(mp, x) / _normal(mp, x),
     sympy=lambda sp, x: sp.sqrt(2 / sp.pi) * sp.exp(-(x**2) / 2) / sp.erfc(-x / sp.sqrt(2)),
     torch=_torch_mills,
     samples=[(0.3,), (-2.5,), (2.0,), (-0.05,)],
-    edges=_EDGES,
+    edges=[e for e in _EDGES if e != (-np.inf,)],
 )
-
-
-def _millsexcess_slope(x: Expr, y: Expr) -> Expr:
-    z = (-math.sqrt(0.5)) * x
-    return where(x < 0.0, 4.0 * (ierfcx(2.0, z) / erfcx(z)) - y * y, 1.0 - mills(x) * y)
 
 
 millsexcess: Traced = elementwise(
@@ -411,7 +459,7 @@ millsexcess: Traced = elementwise(
     doc="`x + npdf(x)/ndtr(x)`, without cancellation for x << 0.",
     symbol="x + φ/Φ",
     slope="1 - mills(x)*millsexcess(x), for x < 0 from the integrals of erfc",
-    vjp=lambda g, y, x: (g * _millsexcess_slope(x, y),),
+    vjp=lambda g, y, x: (g * where(x < 0.0, _millsexcess_slope_left(x, y), 1.0 - mills(x) * y),),
     **call_cells("millsexcess"),
     mp=lambda mp, x: x + _density(mp, x) / _normal(mp, x),
     sympy=lambda sp, x: x + sp.sqrt(2 / sp.pi) * sp.exp(-(x**2) / 2) / sp.erfc(-x / sp.sqrt(2)),

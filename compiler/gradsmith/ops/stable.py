@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 
 from ..registry import OPS
 from ..trace import Expr
+from ._coefficients import CONSTANTS
 from ._declare import Traced, elementwise
-from .arithmetic import absolute, square
+from ._portable import horner
+from .arithmetic import absolute, sign, square
 from .elementary import cos, exp, expm1, log, log1p, sech2, sin, sinh, sqrt, tanh
 from .selection import equal, where
 
@@ -72,8 +74,8 @@ sqrt1pm1 = elementwise(
     symbol="√(1+x)−1",
     slope="1/(2*sqrt(1 + x))",
     vjp=lambda g, y, x: (0.5 * g / sqrt(1.0 + x),),
-    expand=lambda x: where(x < 1.0, x / (1.0 + sqrt(1.0 + x)), sqrt(1.0 + x) - 1.0),
-    evaluate=lambda x: np.where(x < 1.0, x / (1.0 + np.sqrt(1.0 + x)), np.sqrt(1.0 + x) - 1.0)[()],
+    expand=lambda x: where(x < 3.0, x / (1.0 + sqrt(1.0 + x)), sqrt(1.0 + x) - 1.0),
+    evaluate=lambda x: np.where(x < 3.0, x / (1.0 + np.sqrt(1.0 + x)), np.sqrt(1.0 + x) - 1.0)[()],
     mp=lambda mp, x: x / (1 + mp.sqrt(1 + x)) if x < 1 else mp.sqrt(1 + x) - 1,
     sympy=lambda sp, x: sp.sqrt(1 + x) - 1,
     torch=lambda torch, x: (1.0 + x).sqrt() - 1.0,
@@ -100,8 +102,9 @@ logcosh = elementwise(
 
 
 def _logcosh(m: Any, x: Any) -> Any:
-    a = m.abs(x)  # cosh(x)^2 = 1 + sinh(x)^2 near 0, and log(cosh(x)) = |x| - log(2) + log1p(exp(-2|x|)) far away
-    return m.where(a < 1.0, 0.5 * m.log1p(m.square(m.sinh(x))), (a - _LOG2) + m.log1p(m.exp(-2.0 * a)))
+    a = m.abs(x)
+    t = x * x
+    return m.where(a < 1.0, t * horner("LOGCOSH", t), (a - _LOG2) + m.log1p(m.exp(-2.0 * a)))
 
 
 log1mexp = elementwise(
@@ -140,10 +143,11 @@ xlogx = elementwise(
 
 # --- f(x)/x, with the limit at 0, and its derivatives ---------------------------------------------------------------
 #
-# h = f(x)/x keeps its digits, but h' = (f'(x) - h)/x and h'' = (f''(x) - 2h')/x cancel near 0: the Taylor series takes
-# over there. Each function is written once, over a namespace `m`: ours for traced values, NumPy, mpmath or torch.
+# h = f(x)/x keeps its digits, but h' = (f'(x) - h)/x and h'' = (f''(x) - 2h')/x cancel near 0: a series takes over
+# there. Each function is written once, over a namespace `m`: ours for traced values, NumPy, mpmath or torch.
 
 _FAR = [(2.5,), (-3.5,), (4.0,), (-6.5,)]  # where torch's composed derivatives keep their digits
+_RADIUS = 1.5  # within it the series, beyond it the closed form
 _TERMS = 40  # of a Taylor series, before those are dropped that are too small to count
 
 
@@ -228,24 +232,61 @@ def _polynomial(x: Any, terms: Sequence[tuple[int, float]]) -> Any:
     return sum_
 
 
+def _taylor(series: Callable[[], list[Fraction]], m: Any, x: Any, order: int) -> Any:
+    return _polynomial(x, _coefficients(series, order, _RADIUS))
+
+
+def _square_less_root(m: Any, x: Any, name: str) -> Any:
+    """`x*x - z*z` for the root `z` of this name, of two parts: exact also beside z and -z."""
+    t, z, rest = x * x, *(CONSTANTS[f"{name}_ROOT{part}"][0] for part in ("", "_REST"))
+    root = z + rest
+    beside = ((x - z) - rest) * ((x + z) + rest)
+    return m.where(t < 0.25, t - root * root, beside)  # the slope 2*x of the product cancels near 0
+
+
+def _sin_near(m: Any, x: Any, order: int) -> Any:
+    if order == 1:
+        return _taylor(_sin_series, m, x, order)
+    return _square_less_root(m, x, "DD_SIN") * horner("DD_SIN", x * x)
+
+
+def _tanh_near(m: Any, x: Any, order: int) -> Any:
+    """The poles of tanh lie beside the real axis: Padé's form, where a power series would end before 1.5."""
+    name, t = "D" * order + "_TANH", x * x
+    factor = x if order == 1 else _square_less_root(m, x, name)
+    return factor * (horner(f"{name}_TOP", t) / horner(f"{name}_BOTTOM", t))
+
+
 def _ratio(
     name: str,
     series: Callable[[], list[Fraction]],
     closed: Callable[[Any, Any, int], Any],
     slopes: Callable[[Any, Any], Sequence[Any]],
-    radius: float,
     far: Callable[[Expr, Expr], Expr],
+    near: Callable[[Any, Any, int], Any] | None = None,
+    radius: float = 0.0,
 ) -> tuple[Traced, Traced]:
-    """The records of f(x)/x and x/f(x); beyond the second, derivatives are found by the expansion of the second."""
+    """The records of f(x)/x and x/f(x); beyond the second, derivatives are found by the expansion of the second.
+
+    `near` replaces the Taylor series, for the second derivative within `radius`. Without it, f grows exponentially, and
+    so do all derivatives.
+    """
     plain = _plainly(slopes, name)
+    inside = near or partial(_taylor, series)
+    last = f"({_SLOPES[name]}(x) - 3*dd_{name}_over_x(x))/x"
 
     def formula(m: Any, x: Any, order: int) -> Any:
         if order == 0:
             return m.where(x == 0.0, 1.0, getattr(m, name)(x) / x)
-        return m.where(m.abs(x) < radius, _polynomial(x, _coefficients(series, order, radius)), closed(m, x, order))
+        within = radius if near and order == 2 else _RADIUS
+        return m.where(m.abs(x) < within, inside(m, x, order), closed(m, x, order))
 
     def exact(mp: Any, x: Any, order: int) -> Any:
         return mp.mpf(1) * _at_zero(series, order) if x == 0 else plain(mp, x, order)
+
+    def third(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+        # where y overflows, so does the third derivative, of which the chain rule would make inf - inf
+        return (g * where(equal(absolute(y), math.inf), sign(x) * y, formula(_TRACED, x, 3)),)
 
     following: Traced | None = None
     made: list[Traced] = []
@@ -257,8 +298,8 @@ def _ratio(
             tame=name in ("sin", "tanh"),
             doc=f"`{name}(x)/x`, 1 at 0." if not order else f"Derivative number {order} of `{name}(x)/x`.",
             symbol=f"{name}/x" + "′" * order,
-            slope=f"d{prefix or '_'}{name}_over_x(x)" if order < 2 else "",
-            vjp=None if derivative is None else lambda g, y, x, d=derivative: (g * d(x),),
+            slope=f"d{prefix or '_'}{name}_over_x(x)" if order < 2 else "" if near else last,
+            vjp=(lambda g, y, x, d=derivative: (g * d(x),)) if derivative else None if near else third,
             expand=lambda x, n=order: formula(_TRACED, x, n),
             evaluate=lambda x, n=order: formula(np, np.asarray(x), n)[()],
             mp=lambda mp, x, n=order: exact(mp, x, n),
@@ -269,22 +310,30 @@ def _ratio(
             edge_notes={} if order else {"x = 0": "1, and every derivative is exact there"},
         )
         made.insert(0, following)
-    h, d_h, _ = made
-    return h, _inverse_ratio(name, h, d_h, far)
+    return made[0], _inverse_ratio(name, made[0], far)
 
 
+_TAILS = {"expm1": 1.0, "sinh": 2.0}  # x/f(x) is this times |x|*exp(-|x|) far away
 _SLOPES = {"sin": "cos", "tanh": "sech2", "expm1": "exp", "sinh": "cosh"}
 
 
-def _inverse_ratio(name: str, h: Traced, d_h: Traced, far: Callable[[Expr, Expr], Expr]) -> Traced:
+def _inverse_ratio(name: str, h: Traced, far: Callable[[Expr, Expr], Expr]) -> Traced:
     """The record of x/f(x), from h = f(x)/x; `far(y, x)` is its slope far from 0.
 
     It is no 1/h, which would round twice, and in which h is subnormal for huge x.
     """
-    f = getattr(_TRACED, name)
+
+    def formula(m: Any, x: Any) -> Any:
+        near = x / getattr(m, name)(x)
+        if name in _TAILS:  # f overflows where x/f(x) does not vanish yet, and then exp(-|x|) has few digits
+            a = m.abs(x)
+            half = m.exp(-0.5 * a)
+            near = m.where((x if name == "expm1" else a) < 64.0, near, a * half * (_TAILS[name] * half))
+        return m.where(x == 0.0, 1.0, near)
 
     def slope(y: Expr, x: Expr) -> Expr:
-        return where(absolute(x) < 1.0, -(y * y * d_h(x)), far(y, x))
+        odd = x * horner(f"X_OVER_{name.upper()}", x * x)
+        return where(absolute(x) < _RADIUS, odd - 0.5 if name == "expm1" else odd, far(y, x))
 
     return elementwise(
         f"x_over_{name}",
@@ -293,8 +342,8 @@ def _inverse_ratio(name: str, h: Traced, d_h: Traced, far: Callable[[Expr, Expr]
         symbol=f"x/{name}",
         slope=f"1/{name}(x) - x*{_SLOPES[name]}(x)/{name}(x)^2",
         vjp=lambda g, y, x: (g * slope(y, x),),
-        expand=lambda x: where(equal(x, 0.0), 1.0, x / f(x)),
-        evaluate=lambda x: np.where(x == 0.0, 1.0, x / getattr(np, name)(x))[()],
+        expand=lambda x: formula(_TRACED, x),
+        evaluate=lambda x: formula(np, x)[()],
         mp=lambda mp, x: 1 / OPS[h.op.name].mp(mp, x),  # type: ignore[attr-defined,misc,operator]
         sympy=lambda sp, x: x / (sp.exp(x) - 1) if name == "expm1" else x / getattr(sp, name)(x),
         torch=lambda torch, x: (
@@ -323,19 +372,30 @@ def _expm1_far(y: Expr, x: Expr) -> Expr:
 
 
 sin_over_x, x_over_sin = _ratio(
-    "sin", _sin_series, _plainly(_sin_slopes, "sin"), _sin_slopes, 1.5, lambda y, x: (1.0 - y * cos(x)) / sin(x)
+    "sin",
+    _sin_series,
+    _plainly(_sin_slopes, "sin"),
+    _sin_slopes,
+    lambda y, x: (1.0 - y * cos(x)) / sin(x),
+    _sin_near,
+    2.4,
 )
 tanh_over_x, x_over_tanh = _ratio(
-    "tanh", _tanh_series, _plainly(_tanh_slopes, "tanh"), _tanh_slopes, 0.5, lambda y, x: (1.0 - y * sech2(x)) / tanh(x)
+    "tanh",
+    _tanh_series,
+    _plainly(_tanh_slopes, "tanh"),
+    _tanh_slopes,
+    lambda y, x: (1.0 - y * sech2(x)) / tanh(x),
+    _tanh_near,
+    2.25,
 )
 expm1_over_x, x_over_expm1 = _ratio(
-    "expm1", _expm1_series, _expm1_closed, lambda m, x: (m.exp(x), m.exp(x)), 1.5, _expm1_far
+    "expm1", _expm1_series, _expm1_closed, lambda m, x: (m.exp(x), m.exp(x)), _expm1_far
 )
 sinh_over_x, x_over_sinh = _ratio(
     "sinh",
     _sinh_series,
     _sinh_closed,
     lambda m, x: (m.cosh(x), m.sinh(x)),
-    1.5,
     lambda y, x: y / x * (1.0 - x / tanh(x)),
 )

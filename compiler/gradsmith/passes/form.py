@@ -1,13 +1,15 @@
 """Form: whether a target that has both writes straight-line code or loops.
 
-In: a target and a graph, before it is written in the target's ops. Out: the target, with the syntax of loops where
-straight-line code would be longer than its manifest allows (`longest`). Straight-line code is faster to run, by what
-subscripts cost, and longer by the sizes of the arrays; where it is long, it takes long to compile and nobody reads it.
+In: a target and the graphs of one file, before they are written in the target's ops. Out: the target, with the syntax
+of loops where straight-line code would be longer than its manifest allows (`longest`). Straight-line code is faster to
+run, by what subscripts cost, and longer by the sizes of the arrays; where it is long, it takes long to compile and
+nobody reads it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..cost import count_of
@@ -22,11 +24,11 @@ __all__ = ["form", "statements"]
 _IN_A_LINE = 8  # elements of an argument or a result
 
 
-def form(target: Target, graph: Graph) -> Target:
-    """`target` as it writes `graph`."""
+def form(target: Target, graphs: Sequence[Graph]) -> Target:
+    """`target` as it writes `graphs`."""
     if target.lowering != "scalar" or not target.loops:
         return target
-    if not has_regions(graph) and statements(graph) <= target.longest:
+    if not any(has_regions(graph) or statements(graph) > target.longest for graph in graphs):
         return target
     return replace(target, lowering="loops", syntax=target.loops)
 

@@ -8,6 +8,7 @@ derivative rule is wrong, the node that bears a NaN, or the generated code, if t
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import operator
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +21,19 @@ from gradsmith_runtime import Entry, Finding, Report, compare
 
 from ..adjoint import gradient
 from ..api import compile
+from ..derivatives import KINDS
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph
 from ..ops import sum as total
 from ..registry import lookup
 from ..trace import Expr, to_exprs
-from ..types import FLOAT32, FLOAT64, Type
+from ..types import FLOAT32, FLOAT64, Type, static_shape
 from .blame import Fault, disagreements, faults
 from .condition import conditions
 from .differences import widened
 from .domain import Domain, bounds, drawn, graph_dtypes, point_leaves, typed
+from .kinds import reference
 from .nonfinite import birth
 from .references import REFERENCES, Arbiter, Subject, choose
 
@@ -42,6 +45,7 @@ __all__ = ["check", "hessian_product"]
 _log = logging.getLogger("gradsmith")
 _EXPLAINED = 8  # findings whose origin is looked for
 _CAUSES = 4
+_LOOSE = 100.0  # by how much differences of differences are less exact
 _ROUNDINGS = 4.0  # how many roundings of the inputs an error may amount to, and count as theirs
 
 
@@ -92,9 +96,13 @@ def check(
 
     _log.debug("loading %s", function.name)
     _ = function._functions  # what stands in the way of any call is an error, not a mismatch at every point
+    further = _further(function, flat, choose(against, graph), seed, relative, absolute, max_ulp)
     names = [a.name for a in function.inputs]
     outputs = [a.name for f in function._program.functions if f.kind == subject.kind for a in f.outputs]
+    if not any(KINDS[f.kind].tested for f in function._program.functions):
+        return functools.reduce(_joined, further)
     report = compared(_Case(subject, _call(function, subject.kind), names, outputs, graph, subject.joint), flat)
+    report = functools.reduce(_joined, further, report)
     if order == 1:
         return report
     product, directions = hessian_product(function)
@@ -116,8 +124,45 @@ def check(
         ),
         [(*p, *v) for p, v in zip(flat, along, strict=True)],
     )
-    causes = tuple(dict.fromkeys((*report.causes, *second.causes)))
-    return replace(report, entries=(*report.entries, *second.entries), causes=causes)
+    return _joined(report, second)
+
+
+def _joined(report: Report, more: Report) -> Report:
+    causes = tuple(dict.fromkeys((*report.causes, *more.causes)))
+    return replace(report, entries=(*report.entries, *more.entries), causes=causes)
+
+
+def _further(
+    function: CompiledFunction,
+    points: Sequence[Sequence[Any]],
+    route: str,
+    seed: int,
+    rtol: float,
+    atol: float,
+    max_ulp: int | None,
+) -> list[Report]:
+    """Reports on the kinds besides value and gradient: along random tangents and cotangents, or whole matrices."""
+    by = [function.graph.inputs.index(k) for k in function._wrt.keys]
+    generator = np.random.default_rng([seed, 2])
+    found = []
+    for f in function._program.functions:
+        if KINDS[f.kind].tested:
+            continue
+        seeds = f.inputs[len(function.inputs) :]
+        at = [(*p, *(typed(a.dtype, generator.normal(size=a.shape)) for a in seeds)) for p in points]
+        loose = _LOOSE if route == "finite" else 1.0
+        dtypes = [a.dtype for a in f.inputs]
+        found.append(
+            compare(
+                lambda *leaves, kind=f.kind, dtypes=dtypes: _whole(
+                    function, kind, function._flat(kind, list(map(typed, dtypes, leaves)))
+                ),
+                reference(route, function.graph, by, KINDS[f.kind], len(points)),
+                at, [a.name for a in f.inputs], [f"{f.name}: {a.name}" for a in f.outputs],
+                rtol=loose * rtol, atol=loose * atol, max_ulp=max_ulp, against=REFERENCES[route].title,
+            )
+        )  # fmt: skip
+    return found
 
 
 @dataclass(frozen=True)
@@ -163,6 +208,25 @@ def hessian_product(function: CompiledFunction) -> tuple[CompiledFunction, list[
         selftest=False,
     )
     return compiled, [str(v.name) for v in directions]
+
+
+def _whole(function: CompiledFunction, kind: str, results: Sequence[Any]) -> Sequence[Any]:
+    """Results in full: of sparse matrices all elements, so that a nonzero outside of their pattern shows."""
+    entries = function._entries[kind]
+    if all(e is None for e in entries):
+        return results
+    graph, triangle = function.graph, function._storage and function._storage.triangle
+    inputs = [graph.node(k).type for k in function._wrt.keys]
+    rows = [graph.node(k).type for k in graph.outputs] if kind == "jacobian" else inputs
+    found = []
+    for (y, x), data, e in zip(itertools.product(rows, inputs), results, entries, strict=True):
+        assert e is not None
+        full = np.zeros(e.shape)
+        full[e.rows, e.columns] = data
+        if triangle is not None and kind == "hessian":
+            full[e.columns, e.rows] = data
+        found.append(full.reshape(static_shape((*y.shape, *x.shape))))
+    return found
 
 
 def _input(name: str, type: Type) -> Expr:

@@ -18,7 +18,7 @@ from ..graph import Graph
 from ..passes.retype import retype
 from ..types import FLOAT32, FLOAT64
 
-__all__ = ["mixed", "quotient", "widened"]
+__all__ = ["mixed", "mixed_all", "quotient", "widened"]
 
 Array = NDArray[np.float64]
 _LEVELS = 12
@@ -87,6 +87,11 @@ def mixed(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any
     A direction has an array for each input. Differences ahead of the point and behind it, with another step, must
     agree, or there is a kink: then, and where a value is not finite and real, the answer is NaN.
     """
+    return float(mixed_all(graph, leaves, directions)[0])
+
+
+def mixed_all(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any]]) -> Array:
+    """What `mixed` gives, for all elements of all outputs, one after the other."""
     import mpmath as mp
 
     order = len(directions)
@@ -95,22 +100,28 @@ def mixed(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence[Any
             mp.mp.dps = digits(graph, leaves) + 20 * (order - 1)
             h = mp.mpf(10) ** (-20 if order == 1 else -18)
             at = [np.asarray(v, dtype=object) + mp.mpf(0) for v in leaves]
-            ahead, behind = (_one_sided(graph, at, directions, step) for step in (h, -h / 3))
+            pairs = zip(*(_one_sided(graph, at, directions, step) for step in (h, -h / 3)), strict=True)
+            return np.array([_settled(mp, *pair) for pair in pairs], dtype=np.float64)
         except (ArithmeticError, ValueError):
-            return float("nan")
-        if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + mp.mpf(10) ** -15:
-            return float("nan")
-        slope = (ahead + 3 * behind) / 4  # their errors are c*h and -c*h/3
-        return float(slope) if abs(slope) > abs(ahead - behind) else 0.0
+            return np.full(sum(graph.node(k).type.size for k in graph.outputs), np.nan)
 
 
-def _one_sided(graph: Graph, at: Sequence[Any], directions: Sequence[Sequence[Any]], h: Any) -> Any:
-    total = 0
+def _settled(mp: Any, ahead: Any, behind: Any) -> float:
+    """The slope that differences ahead (of step h) and behind (of h/3) agree on, or NaN."""
+    if abs(ahead - behind) > mp.mpf(10) ** -8 * max(abs(ahead), abs(behind)) + mp.mpf(10) ** -15:
+        return float("nan")
+    slope = (ahead + 3 * behind) / 4  # their errors are c*h and -c*h/3
+    return float(slope) if abs(slope) > abs(ahead - behind) else 0.0
+
+
+def _one_sided(graph: Graph, at: Sequence[Any], directions: Sequence[Sequence[Any]], h: Any) -> list[Any]:
+    totals: list[Any] = []
     for corner in itertools.product((0, 1), repeat=len(directions)):
         moved = list(at)
         for chosen, direction in zip(corner, directions, strict=True):
             if chosen:
                 moved = [x + h * np.asarray(d, dtype=object) for x, d in zip(moved, direction, strict=True)]
         sign = (-1) ** (len(directions) - sum(corner))
-        total += sign * mp_outputs(graph, moved)[0]
-    return total / h ** len(directions)
+        found = [sign * v for v in mp_outputs(graph, moved)]
+        totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
+    return [total / h ** len(directions) for total in totals]

@@ -1,0 +1,24 @@
+"""What the functions of a program cost, counted on the graphs that they are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from ..cost import Cost, count
+from ..derivatives import KINDS
+from .lowering import Part
+
+__all__ = ["cost"]
+
+
+def cost(parts: Sequence[Part]) -> Cost:
+    """Operation counts of all kinds that the graphs of `parts` can give, asked for or not."""
+    found = {}
+    for part in parts:
+        keys = {group: [k for g in groups for k in g.keys] for group, groups in part.keys().items()}
+        for kind in KINDS.values():
+            if kind.family == part.kinds[0].family and all(group in keys for group in kind.groups):
+                outputs = [k for group in kind.groups for k in keys[group]]
+                found[kind.name] = MappingProxyType(count(part.graph, outputs))
+    return Cost(**found)

@@ -1,0 +1,119 @@
+"""Custom derivatives: stop-gradient, straight-through estimator, implicit differentiation of a fixed point; errors."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+from gradsmith.trace import op
+
+TARGETS = ("python", "numpy", "c")
+
+
+@gs.custom_derivative(vjp=lambda g, y, x: (g,))
+def rounded(x: Any) -> Any:
+    return gs.round(x)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_straight_through_estimator(target: str) -> None:
+    x = gs.symbol("x", (3,))
+    kinds = ("value", "grad", "hessian", "jvp")
+    f = gs.compile(gs.sum(rounded(x) ** 2), derivatives=kinds, target=target, selftest=False)
+    at = [0.4, 1.6, -2.2]
+    assert f(at) == 8.0
+    np.testing.assert_array_equal(f.grad(at), [0.0, 4.0, -4.0])
+    np.testing.assert_array_equal(f.hessian(at), 2.0 * np.eye(3))  # exact zeros, by the rule's own pattern
+    assert f.jvp((at,), ([1.0, 1.0, 1.0],)) == (8.0, 0.0)
+
+
+def test_stop_gradient_in_both_modes() -> None:
+    x = gs.symbol("x")
+    f = gs.compile(x * gs.stop_gradient(x), derivatives=("grad", "jvp", "hessian"))
+    assert f.grad(3.0) == 3.0
+    assert f.jvp((3.0,), (1.0,)) == (9.0, 3.0)
+    assert f.hessian(3.0) == 0.0
+
+
+def fixed_point(steps: int) -> Any:
+    """y = cos(a*y), by iteration; the derivative by the implicit function theorem."""
+
+    def slope(tangents: Any, y: Any, a: Any) -> Any:
+        s = -gs.sin(a * y)
+        return s * y * tangents[0] / (1.0 - s * a)
+
+    @gs.custom_derivative(jvp=slope)
+    def solve(a: Any) -> Any:
+        y = 0.5
+        for _ in range(steps):
+            y = gs.cos(a * y)
+        return y
+
+    return solve
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_implicit_derivative_of_a_fixed_point(target: str) -> None:
+    import mpmath as mp
+
+    a = gs.symbol("a")
+    f = gs.compile(fixed_point(90)(a), derivatives=("value", "grad", "hessian", "jvp"), target=target, selftest=False)
+
+    def exact(a: Any) -> Any:
+        return mp.findroot(lambda y: y - mp.cos(a * y), 0.7)
+
+    with mp.workdps(40):
+        first, second = (float(mp.diff(exact, 0.8, n)) for n in (1, 2))
+    assert f.grad(0.8) == pytest.approx(first, rel=1e-12)
+    assert f.hessian(0.8) == pytest.approx(second, rel=1e-10)
+    assert f.jvp((0.8,), (2.0,))[1] == pytest.approx(2.0 * first, rel=1e-12)
+
+
+def test_pytrees_closures_and_float32() -> None:
+    c = gs.symbol("c")
+
+    @gs.custom_derivative(vjp=lambda g, y, p, x: ({"w": g["a"] * 10.0, "b": None}, g["s"] * x))
+    def f(p: Any, x: Any) -> Any:
+        return {"a": p["w"] * c + p["b"], "s": gs.sum(x * x)}
+
+    w, b, x = gs.symbol("w"), gs.symbol("b"), gs.symbol("x", (2,))
+    out = f({"w": w, "b": b}, x)
+    for dtype in ("float64", "float32"):
+        g = gs.compile(out["a"] + 2.0 * out["s"], args=(w, b, x, c), target="numpy", dtype=dtype, selftest=False)
+        value, slopes = g.value_and_grad(2.0, 1.0, [3.0, 4.0], 5.0)
+        assert value == 61.0
+        assert slopes[:2] == (10.0, 0.0)
+        np.testing.assert_array_equal(slopes[2], [6.0, 8.0])
+        assert slopes[3] == 0.0  # closed over
+
+
+def test_user_ops_have_a_tangent() -> None:
+    cube = op(
+        "cube_of_a_test", arity=1, kind="elementwise", infer=lambda x: x, evaluate=lambda x: x * x * x,
+        vjp=lambda g, y, x: (3.0 * g * x * x,),
+        cells={"python": "{0} * {0} * {0}", "numpy": "{0} * {0} * {0}", "c": "{0} * {0} * {0}"},
+    )  # fmt: skip
+    x = gs.symbol("x")
+    for target in TARGETS:
+        f = gs.compile(cube(x), derivatives=("jvp", "hessian"), target=target, selftest=False)
+        assert f.jvp((2.0,), (10.0,)) == (8.0, 120.0)
+        assert f.hessian(2.0) == 12.0
+
+
+x, v = gs.symbol("x"), gs.symbol("v", (3,))
+wrong_count = gs.custom_derivative(lambda x: x * 2.0, vjp=lambda g, y, x: g)
+wrong_shape = gs.custom_derivative(lambda x: x * 2.0, vjp=lambda g, y, x: (gs.sum(g),))
+integers = gs.custom_derivative(lambda x: gs.argmax(x), vjp=lambda g, y, x: (g,))
+BAD = [
+    ("no rule", lambda: gs.custom_derivative(lambda x: x), "give the rule"),
+    ("a bare cotangent", lambda: gs.compile(wrong_count(x)), "a tuple of one cotangent an argument"),
+    ("another shape", lambda: gs.compile(gs.sum(wrong_shape(v))), "sum or broadcast it"),
+    ("an integer result", lambda: integers(v), "floating-point values of one width"),
+]
+
+
+@pytest.mark.parametrize(("run", "message"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_errors_say_the_remedy(run: Any, message: str) -> None:
+    with pytest.raises(gs.DerivativeError, match=message):
+        run()

@@ -1,0 +1,176 @@
+"""Sparse Jacobians and Hessians: the pattern is exact, the numbers are those of the dense ones, and the cost is linear."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+from gradsmith.jacobian import pattern
+from gradsmith.trace import Expr, as_expr
+
+TARGETS = ("python", "numpy", "c")
+N = 7
+AT = np.linspace(-1.0, 1.2, N)
+DIFFERENCES = np.eye(N - 1, N) - np.eye(N - 1, N, k=1)
+
+
+def chain(x: Any) -> Any:
+    return gs.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def arrow(x: Any) -> Any:
+    """A matrix with a full first row and a diagonal."""
+    return gs.concatenate([gs.sum(x * x)[None], gs.sin(x[1:])])
+
+
+def dense_pattern(y: Expr, x: Expr) -> np.ndarray:
+    found = np.zeros((y.size, x.size), dtype=bool)
+    for r, columns in enumerate(pattern([y], [x])):
+        found[r, columns] = True
+    return found
+
+
+#: name -> a function of a vector, whose pattern is compared with the nonzeros at generic points
+SHAPES = {
+    "element by element": lambda x: gs.exp(x) * x,
+    "neighbours": lambda x: x[1:] * x[:-1],
+    "every second": lambda x: gs.sin(x[::2]),
+    "gathered": lambda x: x[[3, 0, 3]] ** 2,
+    "rows": lambda x: gs.sum(gs.reshape(x[:6], (2, 3)) ** 2, axis=1),
+    "columns": lambda x: gs.max(gs.reshape(x[:6], (2, 3)), axis=0),
+    "transposed": lambda x: gs.ravel(gs.reshape(x[:6], (2, 3)).T) ** 2,
+    "running sums": lambda x: gs.cumulative_sum(x * x),
+    "joined": lambda x: gs.concatenate([x[2:4] ** 2, gs.stack([x[0] * x[1], x[6]])]),
+    "a constant matrix": lambda x: DIFFERENCES @ (x * x),
+    "a product": lambda x: gs.ravel(gs.reshape(x[:4], (2, 2)) @ gs.reshape(x[2:6], (2, 2))),
+    "a choice": lambda x: gs.where(x > 0.0, x * x, gs.exp(x)),
+    "steps": lambda x: gs.floor(x) + x[0],
+    "softmax": lambda x: gs.softmax(gs.reshape(x[:6], (2, 3)), axis=1),
+    "norm": lambda x: gs.linalg.vector_norm(gs.reshape(x[:6], (3, 2)), axis=1),
+    "updated": lambda x: x.at[2].set(x[0] * x[1]),
+    "a loop": lambda x: gs.scan(lambda h, u: (h * u, h + gs.sin(u)), x[0], x[1:])[1],
+    "a loop backwards": lambda x: gs.scan(lambda h, u: (h * u, h), x[0], x[1:], reverse=True)[1],
+    "a loop of few links": lambda x: gs.scan(lambda h, u: (u, gs.stack([h * u, u])), x[0], x[1:])[1].reshape(-1),
+    "a long loop": lambda x: gs.fori_loop(0, 2000, lambda i, h: gs.concatenate([h[:1], 0.999 * h[1:] + h[:1]]), x[:3]),
+    "a loop with an end": lambda x: gs.while_loop(lambda h: h[0] < 4.0, lambda h: h + gs.exp(x[1:4]), x[:3], bound=9),
+    "a branch": lambda x: gs.cond(x[6] > 0.0, lambda: x[:2] * x[2], lambda: x[:2] * 3.0),
+    "one by one": lambda x: gs.map(lambda u: gs.sin(u) * u, x),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_pattern_is_where_the_jacobian_is_not_zero(name: str) -> None:
+    x = gs.symbol("x", (N,))
+    y = as_expr(SHAPES[name](x))
+    seen = np.zeros((y.size, N), dtype=bool)
+    f = gs.compile(gs.jacrev(y, x), args=(x,), target="numpy", selftest=False)
+    for seed in range(8):
+        seen |= f(np.random.default_rng(seed).normal(size=N)).reshape(y.size, N) != 0.0
+    found = dense_pattern(y, x)
+    assert not np.any(seen & ~found), "a nonzero is missing"
+    if name != "columns":  # which element is the largest changes from point to point
+        np.testing.assert_array_equal(found, seen)
+
+
+@pytest.mark.parametrize("format", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_sparse_equals_dense(target: str, format: str) -> None:
+    x = gs.symbol("x", (N,))
+    f = gs.compile(chain(x), derivatives=("jacobian", "hessian"), sparse=format, target=target, selftest=False)
+    g = gs.compile(chain(x), derivatives=("jacobian", "hessian"), target="numpy", selftest=False)
+    hessian = f.hessian(AT)
+    assert hessian.format == format
+    assert hessian.nnz == 3 * N - 2
+    np.testing.assert_allclose(hessian.toarray(), g.hessian(AT), rtol=1e-13)
+    np.testing.assert_allclose(f.jacobian(AT).toarray()[0], g.jacobian(AT), rtol=1e-13)
+    arrowed = gs.compile(arrow(x), derivatives="jacobian", sparse=format, target=target, selftest=False).jacobian(AT)
+    assert arrowed.nnz == 2 * N - 1
+    want = gs.compile(gs.jacfwd(arrow(x), x), target="numpy", selftest=False)(AT)
+    np.testing.assert_allclose(arrowed.toarray(), want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("triangle", ["lower", "upper"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_triangle(target: str, triangle: str) -> None:
+    x = gs.symbol("x", (N,))
+    f = gs.compile(chain(x), derivatives="hessian", sparse="csr", triangle=triangle, target=target, selftest=False)
+    whole = gs.compile(chain(x), derivatives="hessian", target="numpy", selftest=False).hessian(AT)
+    np.testing.assert_allclose(f.hessian(AT).toarray(), getattr(np, "tril" if triangle == "lower" else "triu")(whole))
+    assert f.hessian(AT).nnz == 2 * N - 1
+
+
+def test_a_tridiagonal_hessian_takes_three_sweeps_of_any_length() -> None:
+    loops, operations = {}, {}
+    for n in (100, 1000):
+        x = gs.symbol("x", (n,))
+        f = gs.compile(chain(x), derivatives="hessian", sparse="csr", target="c", selftest=False)
+        loops[n], operations[n] = f.source.count("for ("), f.cost.total("hessian")
+        assert len(f.source) < 250 * n
+        point = np.linspace(-1.0, 1.0, n)
+        assert f.hessian(point).nnz == 3 * n - 2
+    assert loops[1000] == loops[100]
+    assert operations[1000] < 10.2 * operations[100]
+
+
+def test_a_full_row_goes_by_a_reverse_sweep() -> None:
+    costs = []
+    for n in (20, 200):
+        x = gs.symbol("x", (n,))
+        costs.append(gs.compile(arrow(x), derivatives="jacobian", sparse="csr", target="numpy", selftest=False).cost)
+    assert costs[1].total("jacobian") < 12 * costs[0].total("jacobian")  # n sweeps would be 100 times as much
+
+
+def test_several_blocks_of_a_pytree() -> None:
+    x, y = gs.symbol("x", (3,)), gs.symbol("y", (2,))
+    f = gs.compile({"a": x * x, "b": y[0] * x[:2]}, derivatives="jacobian", sparse="csr", selftest=False)
+    found = f.jacobian([1.0, 2.0, 3.0], [4.0, 5.0])
+    np.testing.assert_array_equal(found["a"][0].toarray(), np.diag([2.0, 4.0, 6.0]))
+    assert found["a"][1].nnz == 0
+    np.testing.assert_array_equal(found["b"][0].toarray(), [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])
+    np.testing.assert_array_equal(found["b"][1].toarray(), [[1.0, 0.0], [2.0, 0.0]])
+
+
+def test_the_file_holds_the_pattern() -> None:
+    x = gs.symbol("x", (3,))
+    for target, text in (("python", "INDPTR = [0, 1, 2, 3]"), ("c", "_INDPTR[4] = { 0, 1, 2, 3 };")):
+        f = gs.compile(x * x, derivatives="jacobian", sparse="csr", target=target, selftest=False)
+        assert f"F_D_VALUE_D_X_{text}" in f.source or f"F_D_VALUE_D_X{text}" in f.source
+    assert "extern const ptrdiff_t F_D_VALUE_D_X_INDICES[3];" in f.files["f.h"]
+
+
+def test_check_compares_sparse_matrices_in_full() -> None:
+    x = gs.symbol("x", (4,))
+    f = gs.compile(
+        chain(x), derivatives=("jacobian", "hessian"), sparse="csc", triangle="lower", target="numpy", selftest=False
+    )
+    assert f.check(n=2, against="finite").ok
+
+
+def test_scipy_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = gs.compile(gs.symbol("x", (3,)) ** 2, derivatives="jacobian", sparse="csr", selftest=False)
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    with pytest.raises(gs.MissingExtraError, match=r"pip install 'gradsmith\[sparse\]'"):
+        f.jacobian([1.0, 2.0, 3.0])
+
+
+v, w = gs.symbol("v", (3,)), gs.symbol("w", (3,))
+BAD = [
+    ("format", {"source": v, "derivatives": "jacobian", "sparse": "bsr"}, "choose from 'csr', 'csc', 'coo'"),
+    ("triangle", {"source": gs.sum(v), "derivatives": "hessian", "sparse": "csr", "triangle": "both"}, "lower"),
+    ("a dense triangle", {"source": gs.sum(v), "derivatives": "hessian", "triangle": "lower"}, 'sparse="csr"'),
+    ("no matrix", {"source": gs.sum(v), "sparse": "csr"}, "add 'jacobian' or 'hessian'"),
+    ("a Hessian of a vector", {"source": v, "derivatives": "hessian", "sparse": "csr"}, "scalar result only"),
+    (
+        "half of several blocks",
+        {"source": gs.sum(v * w), "derivatives": "hessian", "sparse": "csr", "triangle": "lower"},
+        "join the arrays",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "message"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_errors_say_the_remedy(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(gs.SpecError, match=message):
+        gs.compile(options.pop("source"), **options)
