@@ -14,6 +14,7 @@ from math import pi as pi
 
 from ._version import __version__ as __version__
 from .api import compile as compile
+from .batching import vmap as vmap
 from .custom import custom_derivative as custom_derivative
 from .errors import *
 from .function import CompiledFunction as CompiledFunction

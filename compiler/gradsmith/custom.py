@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .adjoint import pulled, zeros
+from .batching import vmap
 from .errors import DerivativeError
 from .evaluate import evaluate
 from .graph import Graph
 from .ops import concatenate, reshape
+from .ops._batch import spread
 from .ops._declare import free
 from .passes.retype import retype
 from .pytree import Tree, flatten
-from .registry import lookup
-from .trace import Expr, as_expr, between, op, to_exprs
+from .registry import Op, Params, lookup
+from .trace import Expr, apply, as_expr, between, op, to_exprs, to_graph
 from .types import FLOAT32, FLOAT64, Type
 
 __all__ = ["custom_derivative"]
@@ -168,6 +170,25 @@ def _either(tangents: Sequence[Expr | None], y: Expr, *xs: Expr, rule: _Custom) 
     return pulled([s for s, _ in moving], [t for _, t in moving], [u], [zeros(y.type)])[1][0]
 
 
+def _batch(record: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    """The function for many elements, whose rule is that of one element, mapped as well."""
+    rule: _Custom = params["rule"]
+    whole = [x if m else spread(x, size) for x, m in zip(xs, mapped, strict=True)]
+    symbols = [
+        Expr(lookup("input"), (), rule.body.node(k).params, x.type)
+        for k, x in zip(rule.body.inputs, whole, strict=True)
+    ]
+
+    def outputs(*leaves: Expr) -> list[Expr]:
+        exprs = to_exprs(rule.body, leaves)
+        return [exprs[k] for k in rule.body.outputs]
+
+    body = to_graph(symbols, vmap(outputs)(*symbols))
+    many = replace(rule, body=body, vjp=rule.vjp and vmap(rule.vjp), jvp=rule.jvp and vmap(rule.jvp))
+    parts = _parts(apply(record, whole, {"rule": many}), many.types())
+    return parts[0] if len(parts) == 1 else concatenate([reshape(p, (size, p.size // max(1, size))) for p in parts], 1)
+
+
 _custom = op(
     "custom",
     arity=None,
@@ -176,6 +197,7 @@ _custom = op(
     infer=_infer,
     vjp=_vjp,
     jvp=_either,
+    batch=_batch,
     expand=_expand,
     evaluate=_evaluate,
     cost=free,

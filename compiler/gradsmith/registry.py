@@ -156,6 +156,9 @@ class Op:
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
+    batch: `batch(op, xs, mapped, size, params)`, the op on many elements at once (see ops/_batch.py), where that does
+        not follow from the kind: element-wise ops as they are; layout, assembly, reduction and scan with params that
+        count one axis more. What is differentiated through `expand` is expanded; all else is mapped by a loop.
     cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
     statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
     support: target -> helper code its cell calls, one text or several that other ops may share (lines "import …" go to
@@ -185,6 +188,7 @@ class Op:
     choice: bool = False
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False
+    batch: Callable[..., Any] | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
     support: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape, normalize_axes
+from ._batch import lifted
 from ._declare import Traced, cells, elementwise
 from ._portable import horner
 from .arithmetic import absolute
@@ -367,6 +368,7 @@ _log_softmax: Traced = op(
     infer=_softmax_type,
     evaluate=_log_softmax_numpy,
     vjp=lambda g, y, x, axis: (g - softmax(x, axis) * sum(g, axis, keepdims=True),),
+    batch=lifted,
     expand=_log_softmax_expand,
     torch=lambda torch, x, axis: x - torch.logsumexp(x, dim=axis, keepdim=True),
     symbol="log_softmax",
@@ -411,6 +413,7 @@ masked_softmax: Traced = op(
     infer=_softmax_type,
     evaluate=_masked_softmax_numpy,
     vjp=lambda g, y, x, axis: (y * (g - sum(g * y, axis, keepdims=True)),),
+    batch=lifted,
     expand=_masked_softmax_expand,
     torch=lambda torch, x, axis: torch.exp(x - torch.logsumexp(x, dim=axis, keepdim=True)),
     symbol="softmax",

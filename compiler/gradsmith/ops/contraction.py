@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
 from ..index import Affine, Index
-from ..registry import Contraction
+from ..registry import Contraction, Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import Type, broadcast_shapes, format_shape, static_shape
 from ._declare import Traced
@@ -66,6 +67,23 @@ def _matmul(a, b):
     return total[()]
 '''
 
+
+def _batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    """One product of matrices where one side is the same for all elements, else a stack of products."""
+    (a, b), (left, right) = xs, mapped
+    ranks = [x.ndim - m for x, m in zip(xs, mapped, strict=True)]  # of an element
+    if left and not right and max(ranks) <= 2:
+        if ranks[0] == 1:
+            return _matmul(a, b)
+        rows = _matmul(reshape(a, (size * static_shape(a.shape)[1], a.shape[2])), b)
+        return reshape(rows, (*a.shape[:-1], *rows.shape[1:]))
+    if right and not left and ranks[1] == 1:
+        return _matmul(b, matrix_transpose(a) if ranks[0] == 2 else a)
+    one, two = (expand_dims(x, at) if r == 1 else x for x, r, at in ((a, ranks[0], a.ndim - 1), (b, ranks[1], b.ndim)))
+    product = matmul(one, two)
+    return squeeze(product, [product.ndim - 2 + k for k, r in enumerate(ranks) if r == 1])
+
+
 _matmul: Traced = op(
     "matmul",
     arity=2,
@@ -73,6 +91,7 @@ _matmul: Traced = op(
     takes="number",
     infer=_infer,
     vjp=_vjp,
+    batch=_batch,
     structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]),
     evaluate=np.matmul,
     cells={"numpy": "{0} @ {1}", "numpy.strict": "_matmul({0}, {1})"},

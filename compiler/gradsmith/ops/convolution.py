@@ -15,9 +15,10 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..index import Index
-from ..registry import Assembly, Layout, Params
+from ..registry import Assembly, Layout, Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import Shape, Type, format_shape, static_shape
+from ._batch import lifted, moved
 from ._declare import Traced, free
 from .indexing import getitem, scatter
 from .joining import concatenate
@@ -245,12 +246,33 @@ def _convolve_cost(y: Type, x: Type, w: Type, stride: Sizes, dilation: Sizes) ->
     return {"mul": y.size * terms, "add": y.size * (terms - 1)}
 
 
+def _convolve_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    """Weights that differ are groups, or channels where the input is the same; inputs that differ are a batch."""
+    (x, w), (left, right), rank = xs, mapped, len(params["stride"])
+    grouped = w.ndim - right > rank + 2
+    if not right:  # (size, n, …) -> (size*n, …)
+        y = _convolve(reshape(x, (-1, *x.shape[2:])), w, **params)
+        return reshape(y, (size, x.shape[1], *y.shape[1:]))
+    if not left:  # (size, o, …) -> (size*o, …), in groups (size, g, o, …) -> (g, size*o, …)
+        at = int(grouped)
+        beside = moved(w, 0, at)
+        y = _convolve(x, reshape(beside, (*beside.shape[:at], -1, *beside.shape[at + 2 :])), **params)
+        apart = reshape(y, (*y.shape[: at + 1], size, -1, *y.shape[at + 2 :]))
+        return moved(apart, at + 1, 0)
+    beside = moved(x, 0, 1)  # (n, size, c, …), in groups (n, size*g, c, …)
+    if not grouped:
+        return moved(_convolve(beside, w, **params), 1, 0)
+    y = _convolve(reshape(beside, (x.shape[1], -1, *x.shape[3:])), reshape(w, (-1, *w.shape[2:])), **params)
+    return moved(reshape(y, (x.shape[1], size, -1, *y.shape[2:])), 1, 0)
+
+
 _convolve: Traced = op(
     "convolve",
     arity=2,
     kind="composite",
     infer=_convolve_infer,
     vjp=_convolve_vjp,
+    batch=_convolve_batch,
     expand=_convolve_expand,
     evaluate=_convolve_numpy,
     cells={"numpy": _convolve_cell},
@@ -436,6 +458,7 @@ _max_pool: Traced = op(
     kind="composite",
     infer=_max_pool_infer,
     vjp=_max_pool_vjp,
+    batch=lifted,
     expand=_max_pool_expand,
     evaluate=_max_pool_numpy,
     torch=_max_pool_torch,

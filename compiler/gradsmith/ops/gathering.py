@@ -6,6 +6,7 @@ Indices may be negative, as in NumPy. Python and NumPy raise IndexError for thos
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..index import Affine, Index
-from ..registry import Gather, Params, Scatter
+from ..registry import Gather, Op, Params, Scatter
 from ..trace import Expr, op
 from ..types import Shape, Type, broadcast_shapes, format_shape, static_shape
+from ._batch import lifted, moved, spread
 from ._declare import Traced, dtype_option, free
 from .layout import broadcast_to, reshape
 from .selection import equal, where
@@ -69,6 +71,44 @@ def _no_second(share: Expr) -> tuple[Expr, None]:
     return share, None
 
 
+def _for_each(indices: Expr, before: Shape, after: Shape, size: Any) -> Expr:
+    """Indices of slices of `size` arrays, in one axis, as indices of elements; the other axes are `before` and `after`.
+
+    (One index into the arrays laid side by side would be less to store, but out of range it would read a neighbour.)
+    """
+    count = math.prod(static_shape(indices.shape[1:]))
+    column = reshape(indices, (size, *(1,) * len(before), count, *(1,) * len(after)))
+    return broadcast_to(column, (size, *before, count, *after))
+
+
+def _take_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    (x, indices), axis = xs, params["axis"]
+    if not mapped[1]:
+        return _take(x, indices, axis=axis + 1)
+    if not mapped[0]:
+        return moved(_take(x, indices, axis=axis), axis, 0)
+    before, after = x.shape[1 : axis + 1], x.shape[axis + 2 :]
+    each = _for_each(indices, before, after, size)
+    return reshape(_along(x, each, axis=axis + 1), (size, *before, *indices.shape[1:], *after))
+
+
+def _take_adjoint_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    (g, indices), shape, axis = xs, params["shape"], params["axis"]
+    g = g if mapped[0] else spread(g, size)
+    if not mapped[1]:
+        return _take_adjoint(g, indices, shape=(size, *shape), axis=axis + 1)
+    before, after = shape[:axis], shape[axis + 1 :]
+    each = _for_each(indices, before, after, size)
+    return _along_adjoint(reshape(g, each.shape), each, shape=(size, *shape), axis=axis + 1)
+
+
+def _along_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    (x, indices), (left, _) = xs, mapped
+    if not left and x.ndim == 1:
+        return _take(x, indices, axis=0)
+    return lifted(op, xs, mapped, size, params)
+
+
 _take: Traced = op(
     "take",
     arity=2,
@@ -76,6 +116,7 @@ _take: Traced = op(
     takes=("any", "int"),
     infer=lambda x, indices, axis: Type(_taken(x, indices, axis), x.dtype),
     vjp=lambda g, y, x, indices, axis: _no_second(_take_adjoint(g, indices, shape=x.shape, axis=axis)),
+    batch=_take_batch,
     structure=Gather(_take_source, _take_index),
     evaluate=lambda x, indices, axis: np.take(x, _integers(indices), axis=axis),
     cells={"numpy": lambda a, p, t: f"np.take({a[0]}, {a[1]}, axis={p['axis']})"},
@@ -99,6 +140,7 @@ _take_adjoint: Traced = op(
     takes=("any", "int"),
     infer=lambda g, indices, shape, axis: Type(shape, g.dtype),
     vjp=lambda g, y, x, indices, shape, axis: _no_second(_take(g, indices, axis=axis)),
+    batch=_take_adjoint_batch,
     structure=Scatter(_take_source, _take_index),
     evaluate=lambda g, indices, shape, axis: _add_at(shape, g, (*[slice(None)] * axis, _integers(indices))),
     statements={"numpy": _adjoint_statements(_take_key)},
@@ -149,6 +191,7 @@ _along: Traced = op(
     takes=("any", "int"),
     infer=lambda x, indices, axis: Type(indices.shape, x.dtype),
     vjp=lambda g, y, x, indices, axis: _no_second(_along_adjoint(g, indices, shape=x.shape, axis=axis)),
+    batch=_along_batch,
     structure=Gather(_along_source, lambda index, params, x, indices: index),
     evaluate=lambda x, indices, axis: np.take_along_axis(np.asarray(x), _integers(indices), axis=axis),
     cells={"numpy": lambda a, p, t: f"np.take_along_axis({a[0]}, {a[1]}, axis={p['axis']})"},

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..index import Index, lookup
-from ..registry import Assembly, Layout, Params
+from ..registry import Assembly, Layout, Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import Shape, Type, format_shape, static_shape
+from ._batch import lifted, moved, spread
 from ._declare import Traced, dtype_option, free
 from .layout import expand_dims
 
@@ -79,6 +80,25 @@ def _index_source(index: Index, params: Params, x: Type) -> Index:
     return tuple(found[k] if k in found else next(rest) * e[1] + e[0] for k, e in enumerate(key))
 
 
+def _in_front(key: Key) -> int:
+    """How many axes of the result NumPy puts in front because the arrays of `key` do not stand side by side."""
+    arrays = [k for k, entry in enumerate(key) if not isinstance(entry, tuple)]
+    if not arrays or arrays == list(range(arrays[0], arrays[-1] + 1)):
+        return 0
+    return np.broadcast(*(key[k] for k in arrays)).ndim
+
+
+def _index_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    return moved(lifted(op, xs, mapped, size, params), _in_front(params["key"]), 0)
+
+
+def put_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    """Parts at the static places `keys` of an array, for many arrays at once."""
+    parts = [x if m else spread(x, size) for x, m in zip(xs, mapped, strict=True)]
+    fitting = [moved(part, 0, _in_front(key)) for part, key in zip(parts, params["keys"], strict=True)]
+    return lifted(op, fitting, (True,) * len(parts), size, params)
+
+
 _index: Traced = op(
     "index",
     arity=1,
@@ -86,6 +106,7 @@ _index: Traced = op(
     takes="any",
     infer=_index_infer,
     vjp=lambda g, y, x, key: (scatter(g, shape=x.shape, keys=(key,)),),
+    batch=_index_batch,
     structure=Layout(_index_source),
     evaluate=lambda x, key: np.asarray(x)[_numpy_key(key)],
     cells={"numpy": lambda a, p, t: f"{a[0]}[{_key_text(p['key'], t[0].shape)}]"},
@@ -150,6 +171,7 @@ scatter: Traced = op(
     takes="number",
     infer=lambda *xs, shape, keys: Type(shape, xs[0].dtype),
     vjp=_scatter_vjp,
+    batch=put_batch,
     structure=Assembly(
         _scatter_place, accumulate=True, places=lambda p: [positions(key, p["shape"]) for key in p["keys"]]
     ),
@@ -262,6 +284,7 @@ element = op(
     cost=free,
     symbol="[ ]",
     vjp=lambda g, y, x, place: (scatter(g, shape=x.shape, keys=(place,)),),
+    batch=lambda op, xs, mapped, size, params: _index(xs[0], key=((0, 1, size), *params["place"])),
     torch=lambda torch, x, place: x[place],
     doc="One element of an array argument, in scalar code.",
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..index import Affine, Index
-from ..registry import Layout, Params
+from ..registry import Layout, Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import Shape, Type, broadcast_shapes, format_shape, normalize_axes, normalize_shape, static_shape
 from ._declare import Traced, dtype_option, free
@@ -46,6 +46,12 @@ def _broadcast_cell(args: Sequence[str], params: Params, types: Sequence[Type]) 
     return f"np.broadcast_to({args[0]}, {format_shape(params['shape'])})"
 
 
+def _broadcast_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    (x,), shape = xs, params["shape"]
+    new = len(shape) - (x.ndim - 1)  # axes that the op puts in front of those of an element
+    return broadcast_to(reshape(x, (size, *(1,) * new, *x.shape[1:])) if new else x, (size, *shape))
+
+
 _broadcast_to = op(
     "broadcast_to",
     arity=1,
@@ -53,6 +59,7 @@ _broadcast_to = op(
     takes="any",
     infer=_broadcast_infer,
     vjp=_broadcast_vjp,
+    batch=_broadcast_batch,
     structure=Layout(_broadcast_source),
     evaluate=lambda x, shape: np.broadcast_to(x, static_shape(shape)),
     cells={"numpy": _broadcast_cell},

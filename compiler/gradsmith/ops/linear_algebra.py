@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..trace import Expr, as_expr, op
 from ..types import broadcast_shapes, format_shape, normalize_axes, static_shape
+from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute, square
 from .contraction import matmul
@@ -150,6 +151,7 @@ _euclidean: Traced = op(
     flat=lambda y, x, axis, keepdims: equal(y, 0.0),
     expand=lambda x, axis, keepdims: sqrt(sum(square(x), axis, keepdims)),
     vjp=_euclidean_vjp,
+    batch=lifted,
     evaluate=lambda x, axis, keepdims: np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims)),
     torch=lambda torch, x, axis, keepdims: torch.linalg.vector_norm(x, dim=axis, keepdim=keepdims),
     cost=lambda y, x, **_: {"mul": x.size, "add": x.size - y.size, "sqrt": y.size},

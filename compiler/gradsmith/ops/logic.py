@@ -11,6 +11,7 @@ import numpy as np
 from ..registry import Params
 from ..trace import Expr, as_expr, op
 from ..types import BOOL, INT32, INT64, Type, normalize_axes
+from ._batch import lifted
 from ._declare import Traced, infix, no_gradient
 from .reduction import _count, _infer, _options, sum
 from .selection import equal, logical_and, logical_not, logical_or, logical_xor, not_equal
@@ -31,7 +32,8 @@ def _quantifier(name: str, function: Any, expand: Callable[..., Expr], doc: str)
 
     matrix = np.array([[0.3, 0.0, 2.0], [0.9, 0.0, -0.7]])
     return op(
-        name, arity=1, kind="composite", takes="bool", expand=expand, vjp=no_gradient, cells={"numpy": cell},
+        name, arity=1, kind="composite", takes="bool", expand=expand, vjp=no_gradient, batch=lifted,
+        cells={"numpy": cell},
         infer=lambda x, axis, keepdims: Type(_infer(x, axis, keepdims).shape, BOOL),
         evaluate=lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims),
         torch=lambda torch, x, axis, keepdims: getattr(torch, name)(x, dim=axis, keepdim=keepdims) if axis else x,

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..trace import Expr, as_expr, op
 from ..types import INT64, Shape, broadcast_shapes, format_shape, normalize_axes, normalize_shape, static_shape
+from ._batch import lifted
 from ._declare import free, no_gradient
 from .activation import masked_softmax
 from .arithmetic import square
@@ -39,6 +40,7 @@ stop_gradient = op(
     kind="composite",
     infer=lambda x: x,
     vjp=no_gradient,
+    batch=lifted,
     expand=lambda x: x,  # nothing is left of it once the derivatives are there
     evaluate=np.asarray,
     torch=lambda torch, x: x.detach(),

@@ -12,6 +12,7 @@ from ..errors import ShapeError
 from ..registry import Params, Reduction
 from ..trace import Expr, as_expr, constant, op
 from ..types import INT32, INT64, Type, format_shape, normalize_axes, static_shape
+from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute
 from .conversion import astype
@@ -273,6 +274,7 @@ _softmax: Traced = op(
     infer=_softmax_infer,
     evaluate=_softmax_numpy,
     vjp=_softmax_vjp,
+    batch=lifted,
     expand=_softmax_expand,
     torch=_softmax_torch,
     symbol="softmax",

@@ -15,6 +15,7 @@ from ..registry import Counter, Kernel, Params
 from ..trace import Expr, as_expr, op
 from ..types import INT64, Type, format_shape, normalize_axes, static_shape
 from . import reduction
+from ._batch import lifted
 from ._declare import Traced, free, no_gradient
 from .conversion import astype
 from .layout import expand_dims, permute_dims, reshape
@@ -78,6 +79,7 @@ def _extreme(name: str, extreme: Any, words: str) -> Any:
         takes="number",
         infer=_extreme_infer,
         vjp=no_gradient,
+        batch=lifted,
         expand=_extreme_expand(extreme),
         evaluate=lambda x, axis, keepdims: getattr(np, name)(x, axis=axis, keepdims=keepdims),
         cells={
@@ -225,6 +227,7 @@ _argsort: Traced = op(
     ),
     infer=lambda x, descending: Type(x.shape, INT64),
     vjp=no_gradient,
+    batch=lifted,
     expand=_rank_expand,
     evaluate=_argsort_numpy,
     cells={

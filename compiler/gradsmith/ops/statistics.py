@@ -11,6 +11,7 @@ from ..errors import ShapeError
 from ..registry import Params
 from ..trace import Expr, as_expr, op
 from ..types import Type, normalize_axes
+from ._batch import lifted
 from ._declare import Traced
 from .elementary import sqrt
 from .reduction import _count, _infer_nonempty, _options, _spread, mean, sum
@@ -49,7 +50,7 @@ def _cell(name: str) -> Any:
 def _spreading(name: str, function: Any, **fields: Any) -> Traced:
     matrix = np.array([[0.3, -1.2, 2.0], [0.9, 0.4, -0.7]])
     return op(
-        name, arity=1, kind="composite", infer=_infer, cells={"numpy": _cell(name)},
+        name, arity=1, kind="composite", infer=_infer, cells={"numpy": _cell(name)}, batch=lifted,
         evaluate=lambda x, axis, keepdims, correction: function(x, axis=axis, keepdims=keepdims, ddof=correction),
         torch=lambda torch, x, axis, keepdims, correction: (
             getattr(torch, name)(x, dim=axis, keepdim=keepdims, correction=correction)

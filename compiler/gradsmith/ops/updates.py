@@ -19,7 +19,7 @@ from ..registry import Assembly, Params
 from ..trace import Expr, as_expr, constant, op
 from ..types import Shape, Type, format_shape, static_shape
 from ._declare import Traced, dtype_option, free
-from .indexing import Key, _index, _index_source, _key_text, _numpy_key, _result_shape, positions
+from .indexing import Key, _index, _index_source, _key_text, _numpy_key, _result_shape, positions, put_batch
 from .layout import broadcast_to, reshape, transpose
 
 __all__ = ["assemble", "key_of", "put", "shaped", "taken", "whole"]
@@ -116,6 +116,7 @@ assemble: Traced = op(
     takes="any",
     infer=_infer,
     vjp=_vjp,
+    batch=put_batch,
     structure=Assembly(_place),
     evaluate=_evaluate,
     torch=_torch,
