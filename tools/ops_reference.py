@@ -458,7 +458,7 @@ def composition(name: str, function: Any) -> bool:
     module = getattr(function, "__module__", None) or ""
     if name.startswith("_") or isinstance(function, type) or not callable(function) or hasattr(function, "op"):
         return False
-    return module.startswith("gradsmith.ops.") and name not in OPS
+    return module.startswith("gradsmith.ops.") and (name not in OPS or name in INNER)
 
 
 def signature(function: Callable[..., Any]) -> str:
