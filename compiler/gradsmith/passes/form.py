@@ -26,7 +26,8 @@ def form(target: Target, graph: Graph) -> Target:
     """`target` as it writes `graph`."""
     if target.lowering != "scalar" or not target.loops:
         return target
-    if not has_regions(graph) and statements(graph) <= target.longest:
+    loops = has_regions(graph) or any(lookup(n.op).loops for n in graph.ordered())
+    if not loops and statements(graph) <= target.longest:
         return target
     return replace(target, lowering="loops", syntax=target.loops)
 
