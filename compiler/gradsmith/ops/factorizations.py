@@ -585,7 +585,7 @@ def eigh(x, y, work, batch, n):
                     here = work[p * n + q]
                     left = abs(work[p * n + p])
                     right = abs(work[q * n + q])
-                    if left + abs(here) != left or right + abs(here) != right:
+                    if here != 0.0 and (left + abs(here) != left or right + abs(here) != right):
                         rotated = 1
                         ratio = (work[q * n + q] - work[p * n + p]) / (2.0 * here)
                         tangent = 1.0 / (abs(ratio) + sqrt(ratio * ratio + 1.0))
