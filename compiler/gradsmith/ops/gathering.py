@@ -245,7 +245,7 @@ def traced_add(x: Expr, entries: Sequence[Any], value: Expr) -> Expr:
     wanted = _taken(part.type, flat.type, axis)
     value = value if value.shape == wanted else broadcast_to(value, wanted)
     share = _take_adjoint(value, flat, shape=part.shape, axis=axis)
-    added = x + share if all(e == slice(None) for e in rest) else x.at[rest].add(share)
+    added = x + share if all(e == slice(None) for e in rest) else x.at[rest].add(share)  # type: ignore[attr-defined]
     return added if x.shape == shape else reshape(added, shape)
 
 
