@@ -27,6 +27,7 @@ PAGE = Path(__file__).parents[1] / "docs/ops.md"
 TARGETS = ("python", "numpy", "c")
 INNER = (
     *("input", "constant", "element", "pick", "custom"),  # leaves, how scalar code reads arrays, and a function's rule
+    *("lu", "lu_solve"),  # what solve and its kin are made of
     *("part", "scan", "while_loop", "cond"),  # whose bodies are graphs
 )
 

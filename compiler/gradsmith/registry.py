@@ -109,10 +109,12 @@ class Counter:
 class Kernel:
     """A support function computes the whole result from whole arrays.
 
-    Its cell has the operands, the result and then `arguments(*types, params)` in its places.
+    Its cell has the operands, the result, scratch memory if there is any, and then `arguments(*types, params)` in its
+    places. `scratch(*types, params)` is how many numbers of the result's dtype the function needs for itself.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
+    scratch: Callable[..., int] | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Op:
     flat: `flat(y, *xs, **params)`, a condition: where it holds the slope is 0 by choice, as that of abs is at 0, and
         nothing passes, not even an infinite cotangent.
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
+    loops: whether it takes loops over arrays, itself or what it expands to, so that straight-line code has none of it.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     batch: `batch(op, xs, mapped, size, params)`, the op on many elements at once (see ops/_batch.py), where that does
@@ -186,6 +189,7 @@ class Op:
     tame: bool = False
     flat: Callable[..., Any] | None = None
     choice: bool = False
+    loops: bool = False
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False
     batch: Callable[..., Any] | None = None

@@ -35,6 +35,7 @@ NOT_ALONE = {
     "pick",
     "custom",
     "astype",
+    *("lu", "lu_solve"),  # how `solve` and others are written without a library; no derivative goes through them
     *("scan", "while_loop", "cond", "part"),  # their bodies are graphs: test_control
 }  # leaves, how scalar code reads arrays, see test_dtypes
 NAMES = [name for name, op in OPS.items() if name not in NOT_ALONE and op.takes != "integers"]  # those: test_dtypes

@@ -17,7 +17,7 @@ import numpy as np
 from ..graph import Graph, Node
 from ..index import Affine, flatten
 from ..program import Argument, Line
-from ..registry import Reduction, Scan, lookup
+from ..registry import Kernel, Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
@@ -218,6 +218,12 @@ class Writer:
             self.slots[key] = Slot(n.type.dtype, max(1, n.type.size), name)
         for number, unit in enumerate(self.units.order):
             for n in unit.nodes:
+                structure = lookup(n.op).structure
+                if isinstance(structure, Kernel) and structure.scratch is not None:
+                    size = structure.scratch(*(self.graph.node(a).type for a in n.args), n.params)
+                    name = self.structures.scratch[n.key] = self.names.fresh(None)
+                    self.slots[-1 - len(self.slots)] = Slot(n.type.dtype, max(1, size), name)
+                    lifetimes[-len(self.slots)] = (max(1, size), number, number)
                 if n.bodies:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:

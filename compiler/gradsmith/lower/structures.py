@@ -29,6 +29,7 @@ class Structures:
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
         self._target, self._syntax = elements.target, elements.target.syntax
+        self.scratch: dict[int, str] = {}  # of kernels: the names of their memory
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -199,6 +200,7 @@ class Structures:
     def kernel(self, n: Node, structure: Kernel) -> list[Line]:
         """A call of the support function."""
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
+        arrays += [Text(self.scratch[key]) for key in (n.key,) if key in self.scratch]
         types = [self.graph.node(a).type for a in n.args]
         numbers = [Text(str(int(v))) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])

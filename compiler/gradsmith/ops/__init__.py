@@ -18,6 +18,7 @@ from .elementary import *
 from .floating import *
 from .gathering import *
 from .indexing import *
+from .interpolation import *
 from .inverse_hyperbolic import *
 from .joining import *
 from .layout import *

@@ -276,6 +276,24 @@ def traced_getitem(x: Expr, entries: Sequence[Any]) -> Expr:
 
     Several traced indices broadcast against each other, as in NumPy: they become one index into their axes, flattened.
     """
+    x, rest, flat, axis = _one_index(x, entries)
+    return _take(x[rest], flat, axis=axis)
+
+
+def traced_add(x: Expr, entries: Sequence[Any], value: Expr) -> Expr:
+    """`x` with `value` added at `x[entries]`, whose entries are those of `traced_getitem`; all of equal ones count."""
+    shape = x.shape
+    x, rest, flat, axis = _one_index(x, entries)
+    part = x[rest]
+    wanted = _taken(part.type, flat.type, axis)
+    value = value if value.shape == wanted else broadcast_to(value, wanted)
+    share = _take_adjoint(value, flat, shape=part.shape, axis=axis)
+    added = x + share if all(e == slice(None) for e in rest) else x.at[rest].add(share)  # type: ignore[attr-defined]
+    return added if x.shape == shape else reshape(added, shape)
+
+
+def _one_index(x: Expr, entries: Sequence[Any]) -> tuple[Expr, tuple[Any, ...], Expr, int]:
+    """`x` with the axes of traced indices as one, the static entries, the index, and its axis in `x[static]`."""
     places = [k for k, e in enumerate(entries) if isinstance(e, Expr)]
     first, last = places[0], places[-1]
     if len(entries) != x.ndim or places != list(range(first, last + 1)):
@@ -294,4 +312,4 @@ def traced_getitem(x: Expr, entries: Sequence[Any]) -> Expr:
     if len(places) > 1:
         x = reshape(x, (*x.shape[:first], int(np.prod(sizes)), *x.shape[last + 1 :]))
     rest = (*entries[:first], slice(None), *entries[last + 1 :])
-    return _take(x[rest], flat, axis=builtins.sum(isinstance(e, slice) for e in entries[:first]))
+    return x, rest, flat, builtins.sum(isinstance(e, slice) for e in entries[:first])

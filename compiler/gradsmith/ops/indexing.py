@@ -189,16 +189,7 @@ scatter: Traced = op(
 def getitem(x: Any, key: Any) -> Expr:
     """`x[key]` with ints, slices, None, `...`, integer or boolean arrays and lists, all static; NumPy's rules."""
     x = as_expr(x)
-    entries = key if isinstance(key, tuple) else (key,)
-    entries = tuple(_as_array(e) if isinstance(e, list) else e for e in entries)
-    used = builtins.sum(_consumes(e) for e in entries)
-    if used > x.ndim:
-        raise ShapeError(f"index: {used} indices for shape {format_shape(x.shape)} of {_named(x)!r}")
-    if Ellipsis in [e if e is Ellipsis else None for e in entries]:
-        at = next(i for i, e in enumerate(entries) if e is Ellipsis)
-        entries = entries[:at] + (slice(None),) * (x.ndim - used) + entries[at + 1 :]
-    else:
-        entries += (slice(None),) * (x.ndim - used)
+    entries = each_axis(x, key)
     if builtins.any(isinstance(e, Expr) for e in entries):
         from .gathering import traced_getitem
 
@@ -223,6 +214,21 @@ def getitem(x: Any, key: Any) -> Expr:
     whole = builtins.all(isinstance(k, tuple) and k == (0, 1, d) for k, d in zip(normal, x.shape, strict=True))
     result = x if whole else _index(x, key=tuple(normal))
     return expand_dims(result, new_axes) if new_axes else result
+
+
+def each_axis(x: Expr, key: Any) -> tuple[Any, ...]:
+    """The entries of a key of `x`, one for each axis (and None for new ones), without `...`."""
+    entries = key if isinstance(key, tuple) else (key,)
+    entries = tuple(_as_array(e) if isinstance(e, list) else e for e in entries)
+    used = builtins.sum(_consumes(e) for e in entries)
+    if used > x.ndim:
+        raise ShapeError(f"index: {used} indices for shape {format_shape(x.shape)} of {_named(x)!r}")
+    if Ellipsis in [e if e is Ellipsis else None for e in entries]:
+        at = next(i for i, e in enumerate(entries) if e is Ellipsis)
+        entries = entries[:at] + (slice(None),) * (x.ndim - used) + entries[at + 1 :]
+    else:
+        entries += (slice(None),) * (x.ndim - used)
+    return entries
 
 
 def _as_array(entry: Any) -> np.ndarray:

@@ -15,10 +15,24 @@ from . import contraction, linear_algebra, manipulation
 from .contraction import matmul, matrix_transpose
 from .conversion import astype
 from .linear_algebra import cross, matrix_norm, norm, tensordot, vecdot, vector_norm
+from .solving import (
+    EighResult,
+    SlogdetResult,
+    cholesky,
+    det,
+    eigh,
+    eigvalsh,
+    inv,
+    matrix_power,
+    slogdet,
+    solve,
+    solve_triangular,
+)
 
 __all__ = [
-    "cross", "diagonal", "matmul", "matrix_norm", "matrix_transpose", "norm", "outer", "tensordot", "trace", "vecdot",
-    "vector_norm",
+    "EighResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul",
+    "matrix_norm", "matrix_power", "matrix_transpose", "norm", "outer", "slogdet", "solve", "solve_triangular",
+    "tensordot", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ Which elements views share is asked of NumPy: a view of a block is the same view
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -26,6 +27,7 @@ from ..origin import Origin, caller_origin
 from ..trace import Expr, _describe, _recording, as_expr
 from ..types import DType, Shape, format_shape, static_shape
 from . import arithmetic, indexing, selection
+from .gathering import traced_add
 from .indexing import Key
 from .joining import stack
 from .layout import broadcast_to, reshape
@@ -338,6 +340,7 @@ def setitem(x: Expr, key: Any, value: Any) -> None:
 
     A traced condition as the key chooses element by element.
     """
+    _refuse_traced(key, x)
     block, places = _writable(x)
     if _is_condition(key):
         condition = _condition(key, x)
@@ -355,6 +358,20 @@ def setitem(x: Expr, key: Any, value: Any) -> None:
 
 def _is_condition(key: Any) -> bool:
     return isinstance(key, Expr) and key.type.dtype.kind == "bool"
+
+
+def _has_traced(key: Any) -> bool:
+    """Whether places are known at run time only."""
+    return builtins.any(isinstance(e, Expr) and e.dtype.kind == "int" for e in (key if type(key) is tuple else (key,)))
+
+
+def _refuse_traced(key: Any, x: Any) -> None:
+    """At places that are known at run time only, values can be added; which of several stays is not known."""
+    if _has_traced(key):
+        raise TraceError(
+            f"{_describe(x)} cannot be changed at traced indices but by adding: use x.at[i].add(value) (np.add.at), "
+            "or gs.where(gs.arange(n) == i, value, x)"
+        )
 
 
 def _condition(key: Expr, x: Expr) -> Expr:
@@ -466,15 +483,18 @@ class Places:
 
     def set(self, value: Any) -> Expr:
         """`x` with `value` at the places."""
+        _refuse_traced(self._key, self._x)
         made = copy(self._x)
         made[self._key] = value
         return made
 
     def add(self, value: Any) -> Expr:
         """`x` with `value` added at the places; where one is named twice, both are added, as by `np.add.at`."""
-        if isinstance(self._key, Expr):
+        if _is_condition(self._key):
             return self._combined(arithmetic.add, value)
         x = as_expr(self._x)
+        if _has_traced(self._key):
+            return traced_add(x, indexing.each_axis(x, self._key), stored(as_expr(value), x.type.dtype))
         places = _lying(np.arange(x.size).reshape(static_shape(x.shape)), self._key, x)
         value = _fitting(as_expr(value), places.shape, x)
         if len(np.unique(places)) == places.size:
@@ -511,6 +531,7 @@ class Places:
         return self._combined(lambda old, _: function(old), None)
 
     def _combined(self, function: Callable[[Any, Any], Any], value: Any) -> Expr:
+        _refuse_traced(self._key, self._x)
         made = copy(self._x)
         if not isinstance(self._key, Expr):
             places = _lying(np.arange(made.size).reshape(static_shape(made.shape)), self._key, made)

@@ -506,19 +506,6 @@ def multi_dot(arrays: Any) -> Any:
     return found
 
 
-@_numpy("linalg.matrix_power")
-def matrix_power(a: Any, n: int) -> Any:
-    if n < 0:
-        raise TraceError("np.linalg.matrix_power: a negative power needs an inverse, which gradsmith has not")
-    count = static_shape(as_expr(a).shape)[-1]
-    result, square = None, a
-    while n:
-        if n & 1:
-            result = square if result is None else gs.matmul(result, square)
-        square, n = gs.matmul(square, square) if n > 1 else square, n >> 1
-    return as_expr(np.eye(count)) if result is None else result
-
-
 # --- in place ---------------------------------------------------------------------------------------------------------
 
 

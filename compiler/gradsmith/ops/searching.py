@@ -15,6 +15,7 @@ from ..registry import Counter, Kernel, Params
 from ..trace import Expr, as_expr, op
 from ..types import INT64, Type, format_shape, normalize_axes, static_shape
 from . import reduction
+from ._algorithms import Algorithm
 from ._batch import lifted
 from ._declare import Traced, free, no_gradient
 from .conversion import astype
@@ -284,11 +285,69 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
     return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
 
 
+_SIDES = ('"left"', '"right"')
+_SEARCH = Algorithm('''
+def search(row, values, y: int, n, m, right):
+    """Where each value belongs in a sorted row, by halving: behind equal ones if `right`; NaN at the end."""
+    for i in range(m):
+        low = 0
+        high = n
+        while low < high:
+            middle = (low + high) // 2
+            if row[middle] < values[i] or (right == 1 and row[middle] == values[i]) or values[i] != values[i]:
+                low = middle + 1
+            else:
+                high = middle
+        y[i] = low
+''')
+
+
+def _counted(row: Expr, values: Expr, right: bool) -> Expr:
+    """How many elements of `row` stand before each value."""
+    wanted = expand_dims(values, values.ndim)
+    below = logical_not(less(wanted, row)) if right else less(row, wanted)
+    if row.dtype.kind == values.dtype.kind == "float" and not right:
+        below = logical_or(below, not_equal(wanted, wanted))
+    return reduction.sum(astype(below, INT64), axis=-1)
+
+
+_search: Traced = op(
+    "searchsorted",
+    arity=2,
+    kind="kernel",
+    structure=Kernel(lambda row, values, params: (row.size, values.size, params["right"])),
+    infer=lambda row, values, right: Type(values.shape, INT64),
+    vjp=no_gradient,
+    expand=_counted,
+    evaluate=lambda row, values, right: np.searchsorted(row, values, side="right" if right else "left"),
+    cells={
+        "numpy": lambda a, p, t: f"np.searchsorted({a[0]}, {a[1]}, {_SIDES[p['right']]})",
+        "c": _SEARCH.cells()["c"],
+    },
+    support={k: text for k, text in _SEARCH.support().items() if k != "python"},
+    torch=lambda torch, row, values, right: torch.searchsorted(row.detach(), values.detach(), right=right),
+    cost=lambda y, row, values, right: {"compare": values.size * max(1, math.ceil(math.log2(max(2, row.size))))},
+    symbol="search",
+    slope="none: they are indices",
+    operands="row x",
+    samples=[
+        (np.array([-1.0, 0.3, 0.3, 2.0]), np.array([0.3, -2.0, 5.0, 1.0]), {"right": False}),
+        (np.array([-1.0, 0.3, 0.3, 2.0]), np.array([[0.3, -2.0], [5.0, -1.0]]), {"right": True}),
+    ],
+    edge_notes={"NaN": "it belongs at the end"},
+    doc="Where each element belongs in a sorted vector.",
+)
+
+
 def searchsorted(x1: Any, x2: Any, /, *, side: Literal["left", "right"] = "left", sorter: Any = None) -> Expr:
     """For each element of `x2`, the index (int64) before which it belongs in the sorted vector `x1`.
 
-    `side` says on which side of equal elements. `sorter`: indices that sort `x1`, if it is not sorted. Counted by
-    comparing with every element of `x1`; no gradient flows.
+    `side` says on which side of equal elements. `sorter`: indices that sort `x1`, if it is not sorted. NaN belongs at
+    the end. No gradient flows.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.searchsorted(gs.symbol("x", 3), gs.symbol("v", 2)))([1.0, 2.0, 3.0], [2.0, 9.0])
+    [1, 3]
     """
     row, values = as_expr(x1), as_expr(x2)
     if row.ndim != 1:
@@ -297,6 +356,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: Literal["left", "right"] = "left"
         raise ShapeError(f"searchsorted: side={side!r}; choose 'left' or 'right'")
     if sorter is not None:
         row = take_along_axis(row, sorter, axis=0)
-    wanted = expand_dims(values, values.ndim)
-    below = less(row, wanted) if side == "left" else logical_not(less(wanted, row))
-    return reduction.sum(astype(below, INT64), axis=-1)
+    right = side == "right"
+    if "float" not in (row.dtype.kind, values.dtype.kind):
+        return _counted(row, values, right)
+    return _search(row, values, right=right) if values.ndim else _search(row, reshape(values, (1,)), right=right)[0]

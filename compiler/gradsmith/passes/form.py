@@ -28,9 +28,14 @@ def form(target: Target, graphs: Sequence[Graph]) -> Target:
     """`target` as it writes `graphs`."""
     if target.lowering != "scalar" or not target.loops:
         return target
-    if not any(has_regions(graph) or statements(graph) > target.longest for graph in graphs):
+    if not any(_in_loops(graph) or statements(graph) > target.longest for graph in graphs):
         return target
     return replace(target, lowering="loops", syntax=target.loops)
+
+
+def _in_loops(graph: Graph) -> bool:
+    """Whether there is what only loops write, whatever its size."""
+    return has_regions(graph) or any(lookup(n.op).loops for n in graph.ordered())
 
 
 def statements(graph: Graph) -> int:

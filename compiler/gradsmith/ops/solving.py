@@ -1,0 +1,237 @@
+"""Linear systems and matrix functions, as `numpy.linalg` and the array API's linalg extension have them.
+
+Stacks of matrices in the last two axes broadcast. Where the matrix is singular or not positive definite, the result is
+NaN, and no error is raised.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from ..errors import DTypeError, ShapeError
+from ..trace import Expr, as_expr
+from ..types import broadcast_shapes, format_shape, static_shape
+from . import factorizations
+from .contraction import matmul, matrix_transpose
+from .conversion import astype
+from .layout import broadcast_to, expand_dims, squeeze
+
+__all__ = [
+    "EighResult", "SlogdetResult", "cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_power", "slogdet", "solve",
+    "solve_triangular",
+]  # fmt: skip
+
+
+class SlogdetResult(NamedTuple):
+    """What `slogdet` returns."""
+
+    sign: Expr
+    logabsdet: Expr
+
+
+class EighResult(NamedTuple):
+    """What `eigh` returns."""
+
+    eigenvalues: Expr
+    eigenvectors: Expr
+
+
+def _matrix(x: Any, name: str) -> Expr:
+    """`x` as square matrices of floating-point numbers."""
+    value = _floating(x, name)
+    static_shape(value.shape)
+    if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
+        raise ShapeError(
+            f"{name}: takes square matrices in the last two axes, not shape {format_shape(value.shape)}"
+            + (": for more equations than unknowns, solve x.T @ x" if value.ndim > 1 and name == "solve" else "")
+        )
+    return value
+
+
+def _floating(x: Any, name: str) -> Expr:
+    value = as_expr(x)
+    if value.dtype.kind != "float":
+        if value.op.name == "constant":
+            return astype(value, "float64")
+        raise DTypeError(f"{name}: takes floating-point numbers, not {value.dtype}: use x.astype(float) first")
+    return value
+
+
+def _system(a: Expr, b: Any, name: str) -> tuple[Expr, Expr, bool]:
+    """The matrices and right-hand sides of equal leading axes, and whether `b` was one vector."""
+    right = _floating(b, name)
+    vector = right.ndim == 1
+    if not right.ndim or right.shape[0 if vector else -2] != a.shape[-1]:
+        raise ShapeError(
+            f"{name}: matrices of shape {format_shape(a.shape)} and right-hand sides of shape "
+            f"{format_shape(right.shape)} do not fit: as many rows are needed (one vector, or matrices)"
+        )
+    if vector:
+        right = expand_dims(right, 1)
+    batch = broadcast_shapes(a.shape[:-2], right.shape[:-2])
+    a, right = (x if x.shape[:-2] == batch else broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, right))
+    return a, right, vector
+
+
+def _symmetric(x: Any, name: str, symmetrize_input: bool) -> Expr:
+    value = _matrix(x, name)
+    return 0.5 * (value + matrix_transpose(value)) if symmetrize_input else value
+
+
+def cholesky(x: Any, /, *, upper: bool = False, symmetrize_input: bool = True) -> Expr:
+    """The lower triangular L with `x = L @ L.T` of positive definite matrices; NaN where `x` is not that.
+
+    Parameters
+    ----------
+    upper: give `L.T` instead.
+    symmetrize_input: take `(x + x.T)/2`, as JAX does, so that the gradient is symmetric; or else read the lower
+        triangle alone, as NumPy does, and give it all of the gradient.
+
+    Errors: `ShapeError` for matrices that are not square, `DTypeError` for integers.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.cholesky(gs.symbol("x", (2, 2))))([[4.0, 2.0], [2.0, 5.0]])
+    [[2.0, 0.0], [1.0, 2.0]]
+    """
+    lower = factorizations.cholesky(_symmetric(x, "cholesky", symmetrize_input))
+    return matrix_transpose(lower) if upper else lower
+
+
+def solve_triangular(
+    a: Any, b: Any, /, *, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False
+) -> Expr:
+    """The solution of `a @ x = b` with triangular `a`, whose other triangle is not read; names as SciPy's.
+
+    Parameters
+    ----------
+    trans: 0 or "N" for `a @ x = b`, 1 or "T" for `a.T @ x = b`.
+    lower: whether `a` is a lower triangle.
+    unit_diagonal: take the diagonal to be 1 without reading it.
+
+    Errors: `ShapeError` for matrices that are not square and for other numbers of rows in `b`. A 0 on the diagonal
+    gives NaN.
+
+    >>> import gradsmith as gs
+    >>> f = gs.compile(gs.linalg.solve_triangular(gs.symbol("a", (2, 2)), gs.symbol("b", 2), lower=True))
+    >>> f([[2.0, 0.0], [1.0, 4.0]], [2.0, 9.0])
+    [1.0, 2.0]
+    """
+    ways: dict[Any, bool] = {0: False, "N": False, 1: True, "T": True}
+    if trans not in ways:
+        raise ShapeError(f"solve_triangular: trans={trans!r}; choose 0 or 1 (numbers are real, so 2 is 1)")
+    matrix, right, vector = _system(_matrix(a, "solve_triangular"), b, "solve_triangular")
+    y = factorizations.solve_triangular(matrix, right, lower=bool(lower), trans=ways[trans], unit=bool(unit_diagonal))
+    return squeeze(y, -1) if vector else y
+
+
+def solve(a: Any, b: Any, /) -> Expr:
+    """The solution of `a @ x = b`, by LU factors with partial pivoting; NaN where `a` is singular.
+
+    `b` is a vector where it has one axis, and else matrices.
+
+    Errors: `ShapeError` for matrices that are not square and for other numbers of rows in `b`.
+
+    >>> import gradsmith as gs
+    >>> f = gs.compile(gs.linalg.solve(gs.symbol("a", (2, 2)), gs.symbol("b", 2)))
+    >>> f([[0.0, 2.0], [4.0, 0.0]], [2.0, 8.0])
+    [2.0, 1.0]
+    """
+    matrix, right, vector = _system(_matrix(a, "solve"), b, "solve")
+    y = factorizations.solve(matrix, right, trans=False)
+    return squeeze(y, -1) if vector else y
+
+
+def inv(x: Any, /) -> Expr:
+    """The inverse of matrices; NaN where one is singular. `solve(x, b)` is more exact than `inv(x) @ b`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.inv(gs.symbol("x", (2, 2))))([[0.0, 2.0], [4.0, 0.0]])
+    [[0.0, 0.25], [0.5, 0.0]]
+    """
+    return factorizations.inv(_matrix(x, "inv"))
+
+
+def det(x: Any, /) -> Expr:
+    """The determinant of matrices.
+
+    Up to three rows, it is a polynomial, which has a gradient everywhere; beyond, the gradient of a singular matrix is
+    NaN.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.det(gs.symbol("x", (2, 2))))([[1.0, 2.0], [3.0, 4.0]])
+    -2.0
+    """
+    return factorizations.det(_matrix(x, "det"))
+
+
+def slogdet(x: Any, /) -> SlogdetResult:
+    """The sign of determinants, and the logarithms of their magnitudes (0 and -inf for singular matrices).
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.slogdet(gs.symbol("x", (2, 2))).sign)([[1.0, 2.0], [3.0, 4.0]])
+    -1.0
+    """
+    return SlogdetResult(*factorizations.slogdet(_matrix(x, "slogdet")))
+
+
+def _triangle(UPLO: str, name: str) -> bool:
+    if UPLO not in ("L", "U"):
+        raise ShapeError(f"{name}: UPLO={UPLO!r}; choose 'L' or 'U'")
+    return UPLO == "U"
+
+
+def eigh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_input: bool = True) -> EighResult:
+    """Eigenvalues (ascending) and eigenvectors (columns) of symmetric matrices.
+
+    Of each vector, the first component that is larger than 0.618 times its largest one is positive, in all targets.
+    Where eigenvalues are equal, their vectors are any basis: what depends on which one has no derivative, and what does
+    not (a function of the whole space that they span) has the right first derivative.
+
+    Parameters
+    ----------
+    UPLO: read the lower ("L") or the upper ("U") triangle alone; None: as `symmetrize_input` says.
+    symmetrize_input: as for `cholesky`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.eigh(gs.symbol("x", (2, 2))).eigenvalues)([[2.0, 0.0], [0.0, 1.0]])
+    [1.0, 2.0]
+    """
+    value = _symmetric(x, "eigh", symmetrize_input and UPLO is None)
+    if UPLO is not None and _triangle(UPLO, "eigh"):
+        value = matrix_transpose(value)
+    return EighResult(*factorizations.eigen_parts(value))
+
+
+def eigvalsh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_input: bool = True) -> Expr:
+    """The eigenvalues of `eigh`, ascending.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.eigvalsh(gs.symbol("x", (2, 2))))([[2.0, 0.0], [0.0, 1.0]])
+    [1.0, 2.0]
+    """
+    return eigh(x, UPLO, symmetrize_input=symmetrize_input).eigenvalues
+
+
+def matrix_power(x: Any, n: int, /) -> Expr:
+    """The product of `n` matrices `x`, by repeated squaring; of their inverses for a negative `n`.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.matrix_power(gs.symbol("x", (2, 2)), 5))([[1.0, 1.0], [0.0, 1.0]])
+    [[1.0, 5.0], [0.0, 1.0]]
+    """
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise ShapeError(f"matrix_power: n={n!r} is no int known while tracing")
+    value = as_expr(x)
+    if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
+        raise ShapeError(
+            f"matrix_power: takes square matrices in the last two axes, not shape {format_shape(value.shape)}"
+        )
+    if n < 0:
+        return matrix_power(inv(value), -n)
+    result, power = None, value
+    while n:
+        if n & 1:
+            result = power if result is None else matmul(result, power)
+        n >>= 1
+        power = matmul(power, power) if n else power
+    return factorizations.identity(value) if result is None else result
