@@ -454,7 +454,10 @@ _SMALL = 3  # rows up to which a determinant is a polynomial, with a derivative 
 def _polynomial(x: Expr) -> Expr:
     """The determinant of a matrix of up to three rows, by the first one."""
     n = static_shape(x.shape)[-1]
-    at = lambda i, j: getitem(x, (..., i, j))
+
+    def at(i: int, j: int) -> Expr:
+        return getitem(x, (..., i, j))
+
     if n == 1:
         return at(0, 0)
     if n == 2:
