@@ -42,7 +42,7 @@ def scalarise(graph: Graph, *, in_order: bool = False) -> Graph:
             if math.prod(shape) > _LARGEST:
                 raise TargetError(
                     f"straight-line code for an array of shape {shape} would need {math.prod(shape)} statements "
-                    f'(limit {_LARGEST}): use target="numpy" or target="c"'
+                    f'(limit {_LARGEST}): use target="python", "numpy" or "c", or give the target [loops]'
                 )
             state.origin = n.origin.unnamed()
             if n.op == "input":
