@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmith_runtime"
 
 ORDER = [
-    "_version", "origin", "errors", "types", "index", "pytree", "graph", "registry", "regions", "trace", "verify", "ops",
+    "_version", "origin", "errors", "dims", "types", "index", "pytree", "graph", "registry", "regions", "trace", "verify", "ops",
     "program", "target", "cost", "passes", "adjoint_regions", "adjoint", "tangent", "jacobian", "evaluate", "exact",
     "selftest", "transforms", "frontends", "tracing", "lower", "function",
     "api", "show", "verification", "cli", "__init__", "__main__",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +32,7 @@ from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
 from .trace import Expr
 from .tracing import Traced, trace
-from .types import DTYPES, DType, as_dtype, format_shape, static_shape
+from .types import DTYPES, DType, as_dtype, format_shape
 from .verify import verify
 
 __all__ = ["compile"]
@@ -310,9 +309,7 @@ def _cost(prepared: Graph, primal: Graph, by: Wrt, kinds: tuple[str, ...]) -> Co
     outputs = prepared.outputs
     sizes = [1] * len(primal.outputs)
     if len(outputs) != len(primal.outputs) + (len(by.keys) if kinds != ("value",) else 0):
-        sizes = [
-            math.prod(static_shape(primal.nodes[k]["shape"])) for k in primal.outputs
-        ]  # scalar code has an output for each element
+        sizes = [primal.node(k).type.size for k in primal.outputs]  # scalar code has an output for each element
     values, gradients = outputs[: sum(sizes)], outputs[sum(sizes) :]
     counts = [MappingProxyType(count(prepared, keys)) for keys in (values, gradients, outputs)]
     return Cost(*counts)

@@ -61,7 +61,7 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
             continue
         for kind, number in count_of(graph, n).items():
             counts[kind] = counts.get(kind, 0) + number
-    return {kind: number for kind, number in counts.items() if number}
+    return {kind: number for kind, number in counts.items() if number != 0}
 
 
 def count_of(graph: Graph, n: Node) -> Mapping[str, int]:

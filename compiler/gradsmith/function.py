@@ -22,8 +22,10 @@ import numpy as np
 from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
 
 from .cost import Cost
+from .dims import Dim
 from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
 from .graph import Graph
+from .passes.specialise import needed_sizes, resolved
 from .passes.stabilise import Rewrites
 from .program import Argument, Program
 from .pytree import Tree
@@ -88,6 +90,8 @@ class CompiledFunction:
         self._traced = traced
         self._wrt = wrt
         self._joint = adjoint
+        self._shapes = [traced.graph.node(k).type.shape for k in traced.graph.inputs]
+        self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
 
     # --- the text -----------------------------------------------------------------------------------------------
@@ -197,6 +201,8 @@ class CompiledFunction:
     def _flat(self, kind: str, leaves: Sequence[Any]) -> Sequence[Any]:
         """Call the generated function on flat leaves; a flat sequence of results."""
         function = self._functions[kind]
+        if self._needed or (self._program.sizes and self._target.loader != "c"):  # C code sees by itself what disagrees
+            self._sizes_of(leaves)
         if self._target.loader == "c":
             try:
                 result = function(*leaves)
@@ -217,6 +223,41 @@ class CompiledFunction:
                 for value, argument in zip(checked, self.inputs, strict=True)
             ]
         return _flattened(kind, function(*checked), len(self.graph.outputs), len(self._wrt.keys))
+
+    def _sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
+        """The sizes of the named dimensions in a call, after a look at whether all arguments agree on them."""
+        found: dict[str, int] = {}
+        whose: dict[str, str] = {}
+        later = []
+        for leaf, argument, wanted in zip(leaves, self.inputs, self._shapes, strict=True):
+            seen = np.shape(leaf)
+            fits = len(seen) == len(wanted) and all(
+                isinstance(w, Dim) or w == s for w, s in zip(wanted, seen, strict=True)
+            )
+            if not fits:
+                raise ShapeMismatchError(
+                    f"{self.name}(): argument {argument.name!r} has shape {seen}, expected {format_shape(wanted)}"
+                )
+            for dim, size in zip(wanted, seen, strict=True):
+                if isinstance(dim, Dim) and dim.is_name and dim.name not in found:
+                    found[dim.name], whose[dim.name] = size, argument.name
+                elif isinstance(dim, Dim):
+                    later.append((argument.name, dim, size))
+        for name, dim, size in later:
+            (there,) = resolved((dim,), found)
+            if there != size:
+                first = whose[dim.names[0]]
+                raise ShapeMismatchError(
+                    f"{self.name}(): argument {name!r}: {dim} is {size}, but {first!r} has {dim} = {there}"
+                )
+        for dim, least, origin in self._needed:
+            (there,) = resolved((dim,), found)
+            if there < least:
+                place = f" (at {origin})" if origin.line else ""
+                raise ShapeMismatchError(
+                    f"{self.name}(): {dim} is {there}, and must be {least} or more for an element that is read{place}"
+                )
+        return found
 
     @cached_property
     def module(self) -> ModuleType:
@@ -350,7 +391,7 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
         for worst in (array.min(), array.max()):
             if not limits.min <= worst <= limits.max:
                 raise ArgumentError(f"{name}(): argument {argument.name!r}: {worst} does not fit {argument.dtype}")
-    if array.shape != argument.shape:
+    if argument.is_fixed and array.shape != argument.shape:
         raise ShapeMismatchError(
             f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
         )

@@ -17,8 +17,8 @@ from .index import Affine, Index
 from .types import Type
 
 __all__ = [
-    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Region",
-    "Scan", "Scatter", "lookup", "register",
+    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Length", "Op", "Reduction",
+    "Region", "Scan", "Scatter", "lookup", "register",
 ]  # fmt: skip
 
 Params = Mapping[str, Any]
@@ -72,12 +72,12 @@ class Assembly:
     """The result is put together from parts: where does element `index` of part number `part` go?
 
     With `accumulate`, the result starts as zeros and parts are added to it; `places` gives, for each part, the flat
-    places of its elements.
+    places of its elements, or None where these are not known yet.
     """
 
     place: Callable[[int, Index, Params, Sequence[Type]], Index]
     accumulate: bool = False
-    places: Callable[[Params], Sequence[np.ndarray]] = lambda params: ()
+    places: Callable[[Params], Sequence[np.ndarray] | None] = lambda params: ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Counter:
 
 
 @dataclass(frozen=True)
+class Length:
+    """The result is the size `params["dim"]`."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A support function computes the whole result from whole arrays.
 
@@ -128,7 +133,9 @@ class Region:
     steps: Callable[[Params], int]
 
 
-Structure = Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Kernel | Region | None
+Structure = (
+    Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Length | Kernel | Region | None
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +161,7 @@ class Op:
     flat: `flat(y, *xs, **params)`, a condition: where it holds the slope is 0 by choice, as that of abs is at 0, and
         nothing passes, not even an infinite cotangent.
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
+    needs: `needs(*types, **params)`, pairs (size, least): sizes known by name must be that large at run time.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
@@ -183,6 +191,7 @@ class Op:
     tame: bool = False
     flat: Callable[..., Any] | None = None
     choice: bool = False
+    needs: Callable[..., Sequence[tuple[Any, int]]] = lambda *types, **params: ()
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False
     cells: Mapping[str, Cell] = field(default_factory=dict)

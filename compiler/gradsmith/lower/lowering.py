@@ -13,15 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._version import __version__
+from ..dims import Extent, certainly_at_most
 from ..graph import Graph
 from ..program import Argument, Function, Program, SelfTest, Work
 from ..regions import has_regions, pruned
 from ..registry import Op, lookup
 from ..target import Target
-from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
+from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
+from .sizes import Sizes, named_sizes
 from .statements import Body, Group, support_of, with_inner, working_dtype
 from .straight import Tables, straight
 from .tables import FlatTables
@@ -63,6 +65,8 @@ def lower(
         names.fresh(f"{name.upper()}_{macro}")
     functions_names = {kind: names.fresh(name + _SUFFIX[kind]) if kind != "value" else name for kind in derivatives}
     signature = _legal(signature, names, target)
+    graph, sizes = named_sizes(graph, signature.inputs, names, target)
+    signature = Signature(*(tuple(map(sizes.of, part)) for part in vars(signature).values()))
     groups = dict(zip(("values", "gradients"), _groups(graph, signature), strict=True))
     functions: list[Function] = []
     twins: list[Function] = []
@@ -79,19 +83,21 @@ def lower(
         graph, wanted = _alone(whole, wanted)
         if target.lowering == "loops":
             known = flat_tables if flat_tables.of_file else FlatTables(target)
-            return loops(graph, wanted, inputs, target, names.copy(), known, main, twin=twin)
-        return straight(graph, wanted, inputs, target, names.copy(), tables, twin=twin)
+            return loops(graph, wanted, inputs, sizes, target, names.copy(), known, main, twin=twin)
+        return straight(graph, wanted, inputs, sizes, target, names.copy(), tables, twin=twin)
 
     for kind in derivatives:
         wanted = groups["values"] * (kind != "grad") + groups["gradients"] * (kind != "value")
         body = written(wanted)
-        function = _function(functions_names[kind], kind, body, signature, target, main)
+        function = _function(functions_names[kind], kind, body, signature, sizes, target, main)
         functions.append(function)
         ops.update(body.ops)
         helpers.update(body.helpers)
         if target.twin and body.may_raise:
             twin = written(wanted, twin=True)
-            twins.append(_function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, target, main))
+            twins.append(
+                _function(f"_{functions_names[kind]}_{target.twin}", kind, twin, signature, sizes, target, main)
+            )
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
     more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
@@ -105,19 +111,31 @@ def lower(
         inputs=signature.inputs,
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=("stdint.h",) if any(n.type.dtype.kind == "int" for n in with_inner(graph)) else (),
+        includes=_includes(graph, sizes),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
         twin_support=tuple(twin_support),
         constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
         dtype=main.name,
         strict=target.strict,
-        work=_widest([w for f in functions for w in f.work]),
-        selftest=_selftest(selftest, functions, target) if selftest else None,
+        work=_widest([w for f in functions for w in f.work], name, sizes),
+        selftest=_selftest(selftest, functions, sizes, target) if selftest else None,
+        sizes=sizes.given,
+        agreements=sizes.agreements(signature.inputs),
+        shape_sizes=sizes.definitions(
+            [str(a.size) for a in (*signature.inputs, *signature.values, *signature.gradients)]
+            + [str(w.size) for f in functions for w in f.work]
+        ),
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
     )
+
+
+def _includes(graph: Graph, sizes: Sizes) -> tuple[str, ...]:
+    """The headers that the words of a C header come from."""
+    integers = any(n.type.dtype.kind == "int" for n in with_inner(graph))
+    return (*(("stddef.h",) if sizes.given else ()), *(("stdint.h",) if integers else ()))
 
 
 def _alone(graph: Graph, wanted: Sequence[Group]) -> tuple[Graph, Sequence[Group]]:
@@ -187,15 +205,29 @@ def _works(body: Body, target: Target, main: DType) -> tuple[Work, ...]:
     return tuple(works)
 
 
-def _widest(works: Sequence[Work]) -> tuple[Work, ...]:
-    """Of several functions' workspaces, the largest of each kind."""
-    largest: dict[str, Work] = {}
-    for work in sorted(works, key=lambda w: w.size):
-        largest[work.name] = work
-    return tuple(sorted(largest.values(), key=lambda w: w.name))
+def _widest(works: Sequence[Work], function: str, sizes: Sizes) -> tuple[Work, ...]:
+    """Of several functions' workspaces, the largest of each kind, and how large that is."""
+    kinds: dict[str, list[Work]] = {}
+    for work in works:
+        kinds.setdefault(work.name, []).append(work)
+    found = []
+    for name, same in sorted(kinds.items()):
+        if all(isinstance(w.size, int) for w in same):
+            found.append(max(same, key=lambda w: w.size))
+            continue
+        choices = tuple(dict.fromkeys(str(w.size) for w in same if not any(_contains(v.size, w.size) for v in same)))
+        before = (*sizes.unused(choices), *sizes.definitions(choices))
+        found.append(replace(same[0], choices=choices, before=before, function=f"{function}_{name}_size"))
+    return tuple(found)
 
 
-def _function(name: str, kind: str, body: Body, signature: Signature, target: Target, main: DType) -> Function:
+def _contains(larger: Extent, smaller: Extent) -> bool:
+    return larger != smaller and certainly_at_most(smaller, larger)
+
+
+def _function(
+    name: str, kind: str, body: Body, signature: Signature, sizes: Sizes, target: Target, main: DType
+) -> Function:
     outputs, works = signature.outputs(kind), _works(body, target, main)
     return Function(
         name=name,
@@ -203,7 +235,7 @@ def _function(name: str, kind: str, body: Body, signature: Signature, target: Ta
         doc=_doc(kind, signature),
         inputs=signature.inputs,
         outputs=outputs,
-        signature=_head(name, signature, outputs, works, target),
+        signature=_head(name, signature, sizes, outputs, works, target),
         body=tuple(body.lines),
         result=_result(body, kind, signature, target),
         work=works,
@@ -236,10 +268,18 @@ def _shape(a: Argument) -> str:
     return format_shape(a.shape) if a.shape else "(scalar)"
 
 
-def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: Sequence[Work], target: Target) -> str:
+def _head(
+    name: str,
+    signature: Signature,
+    sizes: Sizes,
+    outputs: Sequence[Argument],
+    works: Sequence[Work],
+    target: Target,
+) -> str:
     """The line that names the function and its parameters, cut where it grows long."""
     syntax = target.syntax
-    texts = [
+    texts = [syntax["size_input"].format(name=s.name) for s in sizes.given if "size_input" in syntax]
+    texts += [
         syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype)
         for a in signature.inputs
     ]
@@ -251,14 +291,18 @@ def _head(name: str, signature: Signature, outputs: Sequence[Argument], works: S
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
 
 
-def _selftest(selftest: SelfTest, functions: Sequence[Function], target: Target) -> SelfTest:
-    calls = {f.kind: _call(f) for f in functions}
-    return replace(selftest, calls=calls, by_place=target.lowering == "scalar")
+def _selftest(selftest: SelfTest, functions: Sequence[Function], sizes: Sizes, target: Target) -> SelfTest:
+    concrete = tuple(sizes.at(selftest.sizes, f) for f in functions)
+    calls = {f.kind: _call(f, tuple(selftest.sizes.values())) for f in functions}
+    return replace(
+        selftest, calls=calls, by_place=target.lowering == "scalar", functions=concrete, inputs=concrete[0].inputs
+    )
 
 
-def _call(f: Function) -> str:
+def _call(f: Function, sizes: Sequence[int]) -> str:
     """The statement by which a C self-test calls `f`."""
-    texts = [f"{'*' if a.is_scalar else ''}gs_in_{a.name}" for a in f.inputs]
+    texts = [*map(str, sizes)]
+    texts += [f"{'*' if a.is_scalar else ''}gs_in_{a.name}" for a in f.inputs]
     texts += [f"gs_out_{a.name}" for a in f.outputs] + [f"gs_{w.name}" for w in f.work]
     return f"{f.name}({', '.join(texts)});"
 
@@ -287,7 +331,7 @@ _FORMATS = {"float64": "d", "float32": "f", "int64": "q", "int32": "i", "bool": 
 
 def argument(name: str, type: Type, about: str, target: Target, *, memory: bool) -> Argument:
     """An `Argument` record: its size, and its element type in the target's words (`memory`: behind a pointer)."""
-    shape, dtype = static_shape(type.shape), type.dtype.name
+    shape, dtype = type.shape, type.dtype.name
     words = target.types.get(dtype, dtype)
     words = target.types.get(f"{dtype}[]", words) if memory else words
-    return Argument(name, shape, math.prod(shape), about, dtype, words, _FORMATS[dtype])
+    return Argument(name, shape, math.prod(shape), about, dtype, words, _FORMATS[dtype], format_shape(shape))

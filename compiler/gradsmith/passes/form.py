@@ -16,6 +16,7 @@ from ..regions import has_regions
 from ..registry import Gather, Kernel, Scatter, lookup
 from ..target import Target
 from ..types import static_shape
+from .specialise import size_names
 
 __all__ = ["form", "statements"]
 
@@ -26,7 +27,7 @@ def form(target: Target, graph: Graph) -> Target:
     """`target` as it writes `graph`."""
     if target.lowering != "scalar" or not target.loops:
         return target
-    if not has_regions(graph) and statements(graph) <= target.longest:
+    if not has_regions(graph) and not size_names(graph) and statements(graph) <= target.longest:
         return target
     return replace(target, lowering="loops", syntax=target.loops)
 
