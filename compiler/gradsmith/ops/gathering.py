@@ -6,6 +6,7 @@ Indices may be negative, as in NumPy. Python and NumPy raise IndexError for thos
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -240,7 +241,7 @@ def traced_getitem(x: Expr, entries: Sequence[Any]) -> Expr:
             "index: traced indices must stand on neighbouring axes, with static slices or ints on the others: use "
             "gs.take or gs.take_along_axis"
         )
-    sizes = static_shape(x.shape)[first : last + 1]
+    sizes = x.shape[first : last + 1]
     flat: Any = 0
     for place, size in zip(places, sizes, strict=True):
         entry = entries[place]
@@ -249,6 +250,6 @@ def traced_getitem(x: Expr, entries: Sequence[Any]) -> Expr:
         wrapped = where(entry < 0, entry + size, entry) if len(places) > 1 else entry
         flat = wrapped if place == first else flat * size + wrapped
     if len(places) > 1:
-        x = reshape(x, (*x.shape[:first], int(np.prod(sizes)), *x.shape[last + 1 :]))
+        x = reshape(x, (*x.shape[:first], math.prod(sizes), *x.shape[last + 1 :]))
     rest = (*entries[:first], slice(None), *entries[last + 1 :])
     return _take(x[rest], flat, axis=builtins.sum(isinstance(e, slice) for e in entries[:first]))

@@ -192,7 +192,7 @@ def _scatter_place(part: int, index: Index, params: Params, types: Sequence[Type
 
 
 def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, int]:
-    return {"add": max(0, sum(x.size for x in xs) - y.size)}
+    return {"add": at_least_zero(sum(x.size for x in xs) - y.size)}
 
 
 scatter: Traced = op(

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..registry import Params, Reduction
 from ..trace import Expr, as_expr, constant, op
-from ..types import INT32, INT64, Dim, Type, format_shape, normalize_axes, static_shape
+from ..types import INT32, INT64, Dim, Type, format_shape, normalize_axes
 from ._declare import Traced
 from .arithmetic import absolute
 from .conversion import astype
@@ -168,7 +168,7 @@ def _product_levels(x: Expr, axis: Axes) -> list[Expr]:
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     moved = _moved(x, rest + axis)
     levels = [reshape(moved, (*(x.shape[i] for i in rest), _count(x, axis)))]
-    while static_shape(levels[-1].shape)[-1] > 1:
+    while levels[-1].shape[-1] > 1:
         a, b, odd = _halves(levels[-1])
         level = a * b
         levels.append(level if odd is None else concatenate([level, odd], axis=-1))
@@ -180,7 +180,7 @@ def _moved(x: Expr, order: Axes) -> Expr:
 
 
 def _halves(x: Expr) -> tuple[Expr, Expr, Expr | None]:
-    n = static_shape(x.shape)[-1]
+    n = x.shape[-1]
     half = n // 2
     odd = getitem(x, (..., slice(2 * half, None))) if n % 2 else None
     return getitem(x, (..., slice(0, 2 * half, 2))), getitem(x, (..., slice(1, 2 * half, 2))), odd
@@ -219,7 +219,7 @@ def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Ex
         a, b, odd = _halves(level)
         paired = getitem(back, (..., slice(0, a.shape[-1])))
         both = concatenate([reshape(p, (*p.shape, 1)) for p in (paired * b, paired * a)], axis=-1)
-        flat = reshape(both, (*a.shape[:-1], 2 * static_shape(a.shape)[-1]))
+        flat = reshape(both, (*a.shape[:-1], 2 * a.shape[-1]))
         back = flat if odd is None else concatenate([flat, getitem(back, (..., slice(a.shape[-1], None)))], axis=-1)
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     order = rest + axis
