@@ -155,11 +155,12 @@ class Dim:
 
     def _compared(self, other: Any, sign: str) -> bool:
         if _terms(other) is None:
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         difference = self - other
-        if lower_bound(difference) is not None and lower_bound(difference) >= (sign in ("<=", ">")):
+        least, most = lower_bound(difference), lower_bound(-difference)
+        if least is not None and least >= (sign in ("<=", ">")):
             return sign[0] == ">"
-        if lower_bound(-difference) is not None and lower_bound(-difference) >= (sign in (">=", "<")):
+        if most is not None and most >= (sign in (">=", "<")):
             return sign[0] == "<"
         self._undecided(f"whether {self} {sign} {other}")
 
@@ -244,8 +245,8 @@ def lower_bound(size: Extent) -> int | None:
     if more or c != -1 or len(factors) != 1 or not isinstance(factors[0], Bound) or factors[0].divisor:
         return None
     rest = size + extent({factors: 1})  # rest - max(b, 0) is the least of rest and rest - b
-    both = lower_bound(rest), lower_bound(rest - factors[0].size)
-    return None if None in both else min(both)
+    one, other = lower_bound(rest), lower_bound(rest - factors[0].size)
+    return None if one is None or other is None else min(one, other)
 
 
 def falls(size: Extent) -> bool:
@@ -302,8 +303,9 @@ def quotient(size: Extent, by: Extent) -> Extent:
     least = lower_bound(size)
     if isinstance(size, Dim) and isinstance(by, int) and by > 1 and least is not None and least >= 0:
         return extent({(Bound(size, by),): 1})
-    whole: Any = size if isinstance(size, Dim) else by
-    whole._undecided(f"what {size} // {by} is")
+    unknown = size if isinstance(size, Dim) else by
+    assert isinstance(unknown, Dim)
+    unknown._undecided(f"what {size} // {by} is")
 
 
 def _factors(factor: Any, value: Callable[[str | Bound], Any]) -> Any:
@@ -326,7 +328,8 @@ def substituted(size: Extent, value: Callable[[str | Bound], Any]) -> Extent:
         for factor in factors:
             product = product * _factors(factor, value)
         total = total + product
-    return total
+    whole: Extent = total
+    return whole
 
 
 def atom(size: Extent) -> str:

@@ -7,11 +7,13 @@ first call. Arguments and gradients keep the pytree structure of the user's func
 from __future__ import annotations
 
 import logging
+import math
 import numbers
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +27,7 @@ from .cost import Cost
 from .dims import Dim
 from .errors import ArgumentError, DerivativeError, GradsmithError, ShapeMismatchError, TargetError
 from .graph import Graph
-from .passes.specialise import needed_sizes, resolved
+from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
 from .program import Argument, Program
 from .pytree import Tree
@@ -224,6 +226,19 @@ class CompiledFunction:
             ]
         return _flattened(kind, function(*checked), len(self.graph.outputs), len(self._wrt.keys))
 
+    def _at(self, sizes: Mapping[str, int]) -> CompiledFunction:
+        """The same function, whose graphs and arguments have these sizes for their named dimensions."""
+        fixed = copy(self)
+        fixed.graph, fixed._joint = specialised(self.graph, sizes), specialised(self._joint, sizes)
+        fixed._traced = replace(self._traced, graph=fixed.graph)
+        keys = [fixed.graph.inputs[self.graph.inputs.index(k)] for k in self._wrt.keys]
+        fixed._wrt = replace(self._wrt, keys=tuple(keys))
+        fixed._shapes = [fixed.graph.node(k).type.shape for k in fixed.graph.inputs]
+        fixed.inputs = tuple(
+            replace(a, shape=shape, size=math.prod(shape)) for a, shape in zip(self.inputs, fixed._shapes, strict=True)
+        )
+        return fixed
+
     def _sizes_of(self, leaves: Sequence[Any]) -> dict[str, int]:
         """The sizes of the named dimensions in a call, after a look at whether all arguments agree on them."""
         found: dict[str, int] = {}
@@ -290,6 +305,7 @@ class CompiledFunction:
         rtol: float | None = None,
         atol: float | None = None,
         max_ulp: int | None = None,
+        sizes: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None,
         raise_on_error: bool = False,
     ) -> Report:
         """Compare value and gradient with an independent reference at random points, at edge points and at yours.
@@ -307,6 +323,7 @@ class CompiledFunction:
         rtol, atol: the tolerance `atol + rtol*|expected|`; 1e-9 and 1e-12 by default, 1e-4 and 1e-6 for float32
             results, and 1e-6 and 1e-8 against differences.
         max_ulp: a limit in units in the last place besides.
+        sizes: sizes of named dimensions, `{"n": 7}` or several such; two sets of small ones by default.
         raise_on_error: raise `MismatchError` with the report unless all is well.
 
         Where the reference itself has lost digits (torch's slope of a saturated tanh, say), mpmath decides and the
@@ -323,7 +340,7 @@ class CompiledFunction:
 
         report = check(
             self, n=n, seed=seed, domain=domain, points=points, against=against, order=order, rtol=rtol, atol=atol,
-            max_ulp=max_ulp,
+            max_ulp=max_ulp, sizes=sizes,
         )  # fmt: skip
         if raise_on_error:
             report.raise_on_mismatch()

@@ -64,7 +64,7 @@ class Contraction:
     """A sum of products over one index `k`: which elements of the two operands meet?"""
 
     sources: Callable[[Index, Affine, Type, Type], tuple[Index, Index]]
-    length: Callable[[Type, Type], int]
+    length: Callable[[Type, Type], Any]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Region:
     """
 
     run: Callable[..., tuple[Any, ...]]
-    steps: Callable[[Params], int]
+    steps: Callable[[Params], Any]
 
 
 Structure = (

@@ -17,7 +17,7 @@ import numpy as np
 from .evaluate import evaluate
 from .exact import DIGITS, digits, mp_outputs, operations, slope
 from .graph import Graph
-from .passes.specialise import size_names, specialised
+from .passes.specialise import fitting_sizes, size_names, specialised
 from .program import Point, SelfTest
 from .types import FLOAT32, FLOAT64, Type, static_shape
 
@@ -48,7 +48,8 @@ _SIZES = (3, 5, 2, 4, 7, 6)
 
 def selftest_sizes(primal: Graph) -> dict[str, int]:
     """The sizes at which the self-test of `primal` runs."""
-    return {name: _SIZES[k % len(_SIZES)] for k, name in enumerate(size_names(primal))}
+    chosen = {name: _SIZES[k % len(_SIZES)] for k, name in enumerate(size_names(primal))}
+    return fitting_sizes(primal, chosen)
 
 
 def selftest(primal: Graph, wrt: Sequence[int], kinds: Sequence[str]) -> SelfTest | None:

@@ -129,7 +129,7 @@ class Expr:
         return len(self.type.shape)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Any:
         return self.type.size
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..dims import Dim, atom
+from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
@@ -47,7 +47,7 @@ class Elements:
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
-        self._places: dict[tuple[int, str, int], tuple[list[Line], str]] = {}
+        self._places: dict[tuple[int, str, Extent], tuple[list[Line], str]] = {}
 
     # --- words --------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Cell, lookup
 from ..target import Target
-from ..types import BOOL, FLOAT64, INT64, DType, format_shape
+from ..types import BOOL, FLOAT64, INT64, DType, Shape, format_shape
 from .branches import Path, Piece, Statement, arranged, paths
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
@@ -276,11 +276,11 @@ def _take_apart(
     return _lines(lines)
 
 
-def _packed(shape: tuple[int, ...], element: Callable[[tuple[int, ...]], str], place: tuple[int, ...] = ()) -> str:
+def _packed(shape: Shape, element: Callable[[tuple[int, ...]], str], place: tuple[int, ...] = ()) -> str:
     """Nested brackets around the elements of an array, as both Python and JavaScript write them."""
     if len(place) == len(shape):
         return element(place)
-    return f"[{', '.join(_packed(shape, element, (*place, i)) for i in range(shape[len(place)]))}]"
+    return f"[{', '.join(_packed(shape, element, (*place, i)) for i in range(int(shape[len(place)])))}]"
 
 
 def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, sizes: Sizes, target: Target) -> list[Line]:

@@ -158,7 +158,7 @@ class Structures:
         exclusive = True
         if structure.accumulate:
             parts = structure.places(n.params)
-            places = np.concatenate([np.ravel(part) for part in parts or [[]]])
+            places = np.concatenate([np.ravel(part) for part in parts or (np.empty(0),)])
             exclusive = parts is not None and len(np.unique(places)) == len(places)
             exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
             if not (exclusive and len(places) == math.prod(shape)):

@@ -191,7 +191,7 @@ def _scatter_place(part: int, index: Index, params: Params, types: Sequence[Type
     return _index_source(index, {"key": params["keys"][part]}, Type(params["shape"]))
 
 
-def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, int]:
+def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, Any]:
     return {"add": at_least_zero(sum(x.size for x in xs) - y.size)}
 
 
@@ -285,7 +285,7 @@ def _entry(entry: Any, x: Expr, axis: int) -> Any:
     if isinstance(entry, slice):
         if entry == slice(None):
             return (0, 1, size)
-        return _named_span(entry, size) if _is_named(size, entry.start, entry.stop) else _span(entry, size)
+        return _named_span(entry, size) if _is_named(size, entry.start, entry.stop) else _span(entry, int(size))
     if isinstance(entry, np.ndarray) and entry.ndim:
         if entry.dtype.kind not in "iu":
             raise ShapeError(f"index: arrays of indices must be integers, not {entry.dtype}")

@@ -202,7 +202,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     return reduce(loss)
 
 
-def as_float(count: Extent) -> Any:
+def as_float(count: Extent) -> float | Expr:
     """A count as a number to divide by."""
     return as_expr(count) if isinstance(count, Dim) else float(count)
 

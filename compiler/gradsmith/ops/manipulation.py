@@ -207,7 +207,7 @@ def roll(x: Any, /, shift: int | Sequence[int], axis: int | Sequence[int] | None
 def _rolled(x: Expr, axis: int, shift: int) -> Expr:
     size = x.shape[axis]
     if isinstance(size, Dim) and abs(shift) > 1:
-        return gs.take(x, (gs.arange(size) - shift) % size, axis=axis)
+        return take(x, (gs.arange(size) - shift) % size, axis=axis)
     start = -shift if isinstance(size, Dim) else -shift % size if size else 0
     if start == 0:
         return x

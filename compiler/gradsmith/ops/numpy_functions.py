@@ -207,7 +207,7 @@ def ndim(a: Any) -> int:
 
 
 @_numpy()
-def size(a: Any, axis: int | None = None) -> int:
+def size(a: Any, axis: int | None = None) -> Any:
     x = as_expr(a)
     return x.size if axis is None else x.shape[axis]
 

@@ -22,7 +22,7 @@ __all__ = ["std", "var"]
 Axes = tuple[int, ...]
 
 
-def _freedom(x: Type | Expr, axis: Axes, correction: float) -> Any:
+def _freedom(x: Type | Expr, axis: Axes, correction: float) -> float | Dim | Expr:
     """What the sum of squares is divided by."""
     count = _count(x, axis)
     if isinstance(count, Dim):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from ..cost import count_of
 from ..graph import Graph, Node
@@ -32,14 +33,14 @@ def form(target: Target, graph: Graph) -> Target:
     return replace(target, lowering="loops", syntax=target.loops)
 
 
-def statements(graph: Graph) -> int:
+def statements(graph: Graph) -> Any:
     """About how many statements the arrays of `graph` take in straight-line code."""
     moved = sum(graph.node(k).type.size for k in (*graph.inputs, *graph.outputs) if graph.nodes[k]["shape"])
     arrays = (n for n in graph.ordered() if n.type.shape or any(graph.nodes[a]["shape"] for a in n.args))
     return sum(_statements(graph, n) for n in arrays) + moved // _IN_A_LINE
 
 
-def _statements(graph: Graph, n: Node) -> int:
+def _statements(graph: Graph, n: Node) -> Any:
     structure = lookup(n.op).structure
     if isinstance(structure, Gather | Scatter):  # each element is picked from all that it can be
         if graph.nodes[n.args[1]]["op"] == "constant":

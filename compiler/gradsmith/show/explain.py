@@ -23,6 +23,7 @@ from ..graph import Graph, Node
 from ..ops import broadcast_to
 from ..passes.expand import expand_underivable
 from ..passes.simplify import simplify
+from ..passes.specialise import sizes_of, specialised
 from ..registry import lookup
 from ..trace import Expr, constant, recording, to_graph
 from ..types import Type, format_shape
@@ -137,6 +138,7 @@ def lesson(primal: Graph, point: Mapping[str, Any], *, name: str = "f") -> Lesso
         shapes = ", ".join(format_shape(primal.nodes[k]["shape"]) for k in primal.outputs)
         raise DerivativeError(f"a gradient needs one scalar result, but the results have shapes {shapes}: reduce first")
     at = place(primal, point)
+    primal = specialised(primal, sizes_of(primal, [x.shape for x in at]))
     graph = expand_underivable(primal)
     values = evaluate(graph, at)
     with np.errstate(all="ignore"):
