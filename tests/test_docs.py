@@ -16,7 +16,7 @@ def _run(path: Path) -> doctest.TestResults:
     return doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/pipeline.md", "docs/numpy.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/pipeline.md", "docs/numpy.md", "docs/named-dimensions.md"])
 def test_every_block_runs_and_prints_what_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     for block in re.findall(r"(?s)```python\n(# model\.py\n.*?)```", (ROOT / name).read_text(encoding="utf-8")):
