@@ -16,7 +16,10 @@ def _run(path: Path) -> doctest.TestResults:
     return doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
 
 
-PAGES = ["README.md", "docs/pipeline.md", "docs/numpy.md", "docs/derivatives.md", "docs/control.md", "docs/vmap.md"]
+PAGES = [
+    "README.md", "docs/pipeline.md", "docs/numpy.md", "docs/derivatives.md", "docs/control.md", "docs/vmap.md",
+    "docs/named-dimensions.md",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -233,15 +233,6 @@ def test_compile(kind: type[Exception], call: Callable[[], object], fragments: l
     refused(kind, call, *fragments)
 
 
-@pytest.mark.parametrize("target", ["python", "numpy", "c"])
-def test_named_dimension_that_no_target_can_write_yet(target: str):
-    refused(
-        gs.ShapeError,
-        lambda: gs.compile(lambda a: gs.sum(a * 2), args=(("n", 3),), target=target),
-        "(n, 3)", "named dimension 'n'", "give an int instead of 'n' in args=",
-    )  # fmt: skip
-
-
 # --- text and SymPy ---------------------------------------------------------------------------------------------------
 
 

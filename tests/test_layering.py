@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmith_runtime"
 
 ORDER = [
-    "_version", "origin", "errors", "types", "index", "pytree", "graph", "registry", "regions", "trace", "verify", "ops",
-    "program", "target", "cost", "passes", "adjoint_regions", "adjoint", "tangent_regions", "tangent", "batched",
+    "_version", "origin", "errors", "dims", "types", "index", "pytree", "graph", "registry", "regions", "trace", "verify",
+    "ops", "program", "target", "cost", "passes", "adjoint_regions", "adjoint", "tangent_regions", "tangent", "batched",
     "batched_regions", "batching", "sparsity", "jacobian", "derivatives", "evaluate", "exact", "selftest", "custom",
     "transforms", "frontends", "tracing", "lower", "function",
     "api", "show", "verification", "cli", "__init__", "__main__",

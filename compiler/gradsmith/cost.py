@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
+from .dims import Dim, substituted
+from .errors import SpecError
 from .graph import Graph, Node
 from .regions import has_regions, pruned
 from .registry import Region, lookup
@@ -20,7 +23,7 @@ __all__ = ["ARITHMETIC", "Cost", "count", "count_of"]
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg"})
 
 
-def _none() -> Mapping[str, int]:
+def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
@@ -28,46 +31,80 @@ def _none() -> Mapping[str, int]:
 class Cost:
     """Operation counts of each kind of function, and the ratio of value and gradient together to the value.
 
-    Empty counts are of kinds that were not asked for.
+    Empty counts are of kinds that were not asked for. With named dimensions, counts are polynomials in their sizes,
+    such as `64*n + 1`.
     """
 
-    value: Mapping[str, int] = field(default_factory=_none)
-    grad: Mapping[str, int] = field(default_factory=_none)
-    value_and_grad: Mapping[str, int] = field(default_factory=_none)
-    jvp: Mapping[str, int] = field(default_factory=_none)
-    vjp: Mapping[str, int] = field(default_factory=_none)
-    jacobian: Mapping[str, int] = field(default_factory=_none)
-    hessian: Mapping[str, int] = field(default_factory=_none)
-    hvp: Mapping[str, int] = field(default_factory=_none)
+    value: Mapping[str, Any] = field(default_factory=_none)
+    grad: Mapping[str, Any] = field(default_factory=_none)
+    value_and_grad: Mapping[str, Any] = field(default_factory=_none)
+    jvp: Mapping[str, Any] = field(default_factory=_none)
+    vjp: Mapping[str, Any] = field(default_factory=_none)
+    jacobian: Mapping[str, Any] = field(default_factory=_none)
+    hessian: Mapping[str, Any] = field(default_factory=_none)
+    hvp: Mapping[str, Any] = field(default_factory=_none)
 
     @property
     def ratio(self) -> float:
-        """All operations of value and gradient over all operations of the value."""
-        return sum(self.value_and_grad.values()) / max(1, sum(self.value.values()))
+        """All operations of value and gradient over all operations of the value.
 
-    def total(self, of: str) -> int:
+        Of counts that depend on named dimensions there is none: say at which sizes (`cost.at(n=100).ratio`).
+        """
+        self._counted("ratio")
+        return float(self.total("value_and_grad") / max(1, self.total("value")))
+
+    def at(self, **sizes: int) -> Cost:
+        """The counts for these sizes of the named dimensions."""
+        missing = sorted({name for dim in self._dims() for name in dim.names} - set(sizes))
+        if missing:
+            raise SpecError(f"cost.at() lacks the size of {', '.join(missing)}")
+
+        def known(factor: Any) -> Any:
+            return sizes[factor] if isinstance(factor, str) else factor
+
+        return Cost(
+            **{
+                f.name: MappingProxyType({kind: substituted(n, known) for kind, n in getattr(self, f.name).items()})
+                for f in fields(self)
+            }
+        )
+
+    def _dims(self, *of: str) -> list[Dim]:
+        counts = (getattr(self, name) for name in of or [f.name for f in fields(self)])
+        return [n for found in counts for n in found.values() if isinstance(n, Dim)]
+
+    def _counted(self, what: str) -> None:
+        names = sorted({name for dim in self._dims("value", "value_and_grad") for name in dim.names})
+        if names:
+            sizes = ", ".join(f"{name}=100" for name in names)
+            raise SpecError(f"cost.{what} depends on {', '.join(names)}: say at which sizes, cost.at({sizes}).{what}")
+
+    def total(self, of: str) -> Any:
         """How many operations `of` takes, of all kinds."""
         return sum(getattr(self, of).values())
 
-    def arithmetic(self, of: str = "grad") -> int:
+    def arithmetic(self, of: str = "grad") -> Any:
         """How many additions, subtractions, multiplications, divisions and negations `of` takes."""
         return sum(n for kind, n in getattr(self, of).items() if kind in ARITHMETIC)
 
     def __str__(self) -> str:
         usual = ("value", "grad", "value_and_grad")
         shown = [f.name for f in fields(self) if f.name in usual or getattr(self, f.name)]
-        widths = [max(8, len(name) + 2) for name in shown]
         kinds = sorted({kind for name in shown for kind in getattr(self, name)})
         rows = [(kind, *(str(getattr(self, name).get(kind, 0)) for name in shown)) for kind in kinds]
         total = ("total", *(str(self.total(name)) for name in shown))
+        table = [("operation", *shown), *rows, total]
+        least = [12, *(max(8, len(name) + 2) for name in shown)]
+        widths = [max(w, *(len(row[k]) + 2 for row in table)) for k, w in enumerate(least)]
         lines = [
-            f"{row[0]:<12}" + "".join(f"{text:>{width}}" for text, width in zip(row[1:], widths, strict=True))
-            for row in [("operation", *shown), *rows, total]
+            f"{row[0]:<{widths[0]}}" + "".join(f"{text:>{w}}" for text, w in zip(row[1:], widths[1:], strict=True))
+            for row in table
         ]
-        return "\n".join([*lines, f"value_and_grad / value = {self.ratio:.2f}"])
+        ratio = [] if self._dims("value", "value_and_grad") else [f"value_and_grad / value = {self.ratio:.2f}"]
+        return "\n".join([*lines, *ratio])
 
 
-def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
+def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
     """Operations needed for `outputs`, by kind, in the order in which they first occur."""
     if has_regions(graph):
         graph = pruned(graph, [*outputs])
@@ -77,20 +114,20 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:
     for n in reversed(nodes):
         if n.key in needed:
             needed.update(n.args)
-    counts: dict[str, int] = {}
+    counts: dict[str, Any] = {}
     for n in nodes:
         if n.key not in needed:
             continue
         for kind, number in count_of(graph, n).items():
             counts[kind] = counts.get(kind, 0) + number
-    return {kind: number for kind, number in counts.items() if number}
+    return {kind: number for kind, number in counts.items() if number != 0}
 
 
-def count_of(graph: Graph, n: Node) -> Mapping[str, int]:
+def count_of(graph: Graph, n: Node) -> Mapping[str, Any]:
     """Operations of one node, by kind; a loop counts as often as its body runs, at most."""
     op = lookup(n.op)
     if isinstance(op.structure, Region):
-        steps, found = op.structure.steps(n.params), dict[str, int]()
+        steps, found = op.structure.steps(n.params), dict[str, Any]()
         for body in n.bodies.values():
             for kind, number in count(body, body.outputs).items():
                 found[kind] = found.get(kind, 0) + number * steps

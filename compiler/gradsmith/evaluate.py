@@ -7,13 +7,14 @@ self-tests, `explain`, drawings and the tests compare generated code with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import MissingExtraError, UnsupportedError
-from .graph import Graph
+from .graph import Graph, Node
+from .passes.specialise import renamed, size_names, sizes_of
 from .registry import Op, Region, lookup
 from .types import Type, static_shape
 
@@ -24,15 +25,16 @@ def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """All values in their own dtypes, by NumPy; inputs in the order of `graph.inputs`."""
     given = dict(zip(graph.inputs, inputs, strict=True))
     values: dict[int, Any] = {}
+    static = _static(graph, inputs)
     with np.errstate(all="ignore"):
         for n in graph.ordered():
             op = lookup(n.op)
             if isinstance(op.structure, Region):
-                values[n.key] = op.structure.run(_outputs(evaluate), _Arrays, [values[a] for a in n.args], n.params)
+                values[n.key] = op.structure.run(_outputs(evaluate), _Arrays, [values[a] for a in n.args], static(n))
                 continue
             value = given.get(n.key, n.params.get("value"))
             if value is None:
-                value = op.evaluate(*(values[a] for a in n.args), **_static(n.params))
+                value = op.evaluate(*(values[a] for a in n.args), **static(n))
             values[n.key] = np.asarray(value, dtype=n.type.dtype.name)
     return values
 
@@ -49,6 +51,7 @@ def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     }
     given = dict(zip(graph.inputs, inputs, strict=True))
     values: dict[int, Any] = {}
+    static = _static(graph, inputs)
     for n in graph.ordered():
         op, args = lookup(n.op), [values[a] for a in n.args]
         if op.kind == "part":
@@ -57,12 +60,12 @@ def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
             value = given[n.key] if n.key in given else n.params["value"]
             values[n.key] = _objects(exact[n.type.dtype.kind](np.asarray(value)))
         elif isinstance(op.structure, Region):
-            values[n.key] = op.structure.run(_outputs(evaluate_mp), _Exact, args, n.params)
+            values[n.key] = op.structure.run(_outputs(evaluate_mp), _Exact, args, static(n))
         elif op.kind == "elementwise":
             values[n.key] = _objects(np.frompyfunc(_scalar_mp(op, mp, n.params), len(args), 1)(*args))
         else:
-            types = [graph.node(a).type for a in n.args]
-            values[n.key] = _objects(_structural(op, args, types, n.params))
+            types = [Type(np.shape(v), graph.node(a).type.dtype) for a, v in zip(n.args, args, strict=True)]
+            values[n.key] = _objects(_structural(op, args, types, static(n)))
     return values
 
 
@@ -151,13 +154,14 @@ def _structural(op: Op, args: Sequence[Any], types: Sequence[Type], params: Any)
 
         inner = expanded(op, types, params)
         return evaluate_mp(inner, args)[inner.outputs[0]]
-    return op.evaluate(*args, **_static(params))
+    return op.evaluate(*args, **params)
 
 
 def evaluate_torch(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """All values as torch tensors, so that torch can differentiate; inputs are tensors of its dtypes."""
     torch = import_torch()
     values: dict[int, Any] = dict(zip(graph.inputs, inputs, strict=True))
+    static = _static(graph, inputs)
     for n in graph.ordered():
         if n.key in values:
             continue
@@ -165,11 +169,11 @@ def evaluate_torch(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
         if op.kind == "leaf":
             values[n.key] = torch.as_tensor(np.array(n.params["value"], dtype=n.type.dtype.name))
         elif isinstance(op.structure, Region):
-            values[n.key] = op.structure.run(_outputs(evaluate_torch), _Tensors, args, n.params)
+            values[n.key] = op.structure.run(_outputs(evaluate_torch), _Tensors, args, static(n))
         elif isinstance(op.torch, str):
-            values[n.key] = getattr(torch, op.torch)(*args, **n.params)
+            values[n.key] = getattr(torch, op.torch)(*args, **static(n))
         elif op.torch is not None:
-            values[n.key] = op.torch(torch, *args, **n.params)
+            values[n.key] = op.torch(torch, *args, **static(n))
         else:
             raise UnsupportedError(f"op {op.name!r} has no torch= reference")
     return values
@@ -184,5 +188,9 @@ def import_torch() -> Any:
     return torch
 
 
-def _static(params: Any) -> dict[str, Any]:
-    return {k: static_shape(v) if k == "shape" else v for k, v in params.items()}
+def _static(graph: Graph, inputs: Sequence[Any]) -> Callable[[Node], Mapping[str, Any]]:
+    """The params of a node with ints for named dimensions, whose sizes the inputs tell."""
+    if not size_names(graph):
+        return lambda n: n.params
+    sizes = sizes_of(graph, [tuple(np.shape(x)) for x in inputs])
+    return lambda n: {k: renamed(v, lambda f: sizes[f] if isinstance(f, str) else f) for k, v in n.params.items()}

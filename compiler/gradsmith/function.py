@@ -11,6 +11,7 @@ import numbers
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from gradsmith_runtime import Report, as_torch_function, build_extension, load_p
 
 from .cost import Cost
 from .derivatives import KINDS
+from .dims import Dim
 from .errors import (
     ArgumentError,
     DerivativeError,
@@ -33,12 +35,13 @@ from .errors import (
 )
 from .graph import Graph
 from .jacobian import Entries, Storage
+from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
 from .program import Argument, Function, Program
 from .pytree import Tree
 from .target import Target, render_template
 from .tracing import Traced
-from .types import format_shape, refuse_narrow, static_shape
+from .types import Shape, format_shape, refuse_narrow
 
 if TYPE_CHECKING:
     from .verification.debug import DebugTwin
@@ -102,6 +105,8 @@ class CompiledFunction:
         self._derived = derived
         self._entries = entries
         self._storage = storage
+        self._shapes = _shapes(self.graph, derived)
+        self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
 
     # --- the text -----------------------------------------------------------------------------------------------
@@ -206,7 +211,8 @@ class CompiledFunction:
             packed = replace(self._wrt, bare=False).pack(found(leaves)[count:])
             return packed  # type: ignore[no-any-return]
 
-        value = found([np.zeros(static_shape(n.type.shape)) for n in nodes])[:count]
+        sizes = self._sizes_of(self._leaves(self._bound(primals, named))) if self._program.sizes else {}
+        value = found([np.zeros(resolved(n.type.shape, sizes)) for n in nodes])[:count]
         return outputs.unflatten(value), back
 
     def jacobian(self, /, *args: Any, **named: Any) -> Any:
@@ -345,6 +351,8 @@ class CompiledFunction:
     def _flat(self, kind: str, leaves: Sequence[Any]) -> Sequence[Any]:
         """Call the generated function on flat leaves; a flat sequence of results."""
         function = self._functions[kind]
+        if self._needed or (self._program.sizes and self._target.loader != "c"):  # C code sees by itself what disagrees
+            self._sizes_of(leaves, kind)
         if self._target.loader == "c":
             try:
                 result = function(*leaves)
@@ -366,6 +374,60 @@ class CompiledFunction:
                 for value, argument in zip(checked, inputs, strict=True)
             ]
         return _flattened(function(*checked), self._emitted[kind].groups)
+
+    def _at(self, sizes: Mapping[str, int]) -> CompiledFunction:
+        """The same function, whose graphs and arguments have these sizes for their named dimensions."""
+        fixed = copy(self)
+        fixed.graph = specialised(self.graph, sizes)
+        fixed._derived = {kind: specialised(graph, sizes) for kind, graph in self._derived.items()}
+        fixed._traced = replace(self._traced, graph=fixed.graph)
+        keys = [fixed.graph.inputs[self.graph.inputs.index(k)] for k in self._wrt.keys]
+        fixed._wrt = replace(self._wrt, keys=tuple(keys))
+        fixed._shapes = _shapes(fixed.graph, fixed._derived)
+        types = [fixed.graph.node(k).type for k in fixed.graph.inputs]
+        fixed.inputs = tuple(
+            replace(a, shape=type.shape, size=type.size) for a, type in zip(self.inputs, types, strict=True)
+        )
+        return fixed
+
+    def _sizes_of(self, leaves: Sequence[Any], kind: str = "") -> dict[str, int]:
+        """The sizes of the named dimensions in a call, after a look at whether all arguments agree on them.
+
+        `leaves` are arguments, and behind them the seeds of that kind of function.
+        """
+        inputs = self._emitted[kind].inputs if kind else self.inputs
+        found: dict[str, int] = {}
+        whose: dict[str, str] = {}
+        later = []
+        for leaf, argument, wanted in zip(leaves, inputs, self._shapes[kind], strict=True):
+            seen = np.shape(leaf)
+            fits = len(seen) == len(wanted) and all(
+                isinstance(w, Dim) or w == s for w, s in zip(wanted, seen, strict=True)
+            )
+            if not fits:
+                raise ShapeMismatchError(
+                    f"{self.name}(): argument {argument.name!r} has shape {seen}, expected {format_shape(wanted)}"
+                )
+            for dim, size in zip(wanted, seen, strict=True):
+                if isinstance(dim, Dim) and dim.is_name and dim.name not in found:
+                    found[dim.name], whose[dim.name] = size, argument.name
+                elif isinstance(dim, Dim):
+                    later.append((argument.name, dim, size))
+        for name, dim, size in later:
+            (there,) = resolved((dim,), found)
+            if there != size:
+                first = whose[dim.names[0]]
+                raise ShapeMismatchError(
+                    f"{self.name}(): argument {name!r}: {dim} is {size}, but {first!r} has {dim} = {there}"
+                )
+        for dim, least, origin in self._needed:
+            (there,) = resolved((dim,), found)
+            if there < least:
+                place = f" (at {origin})" if origin.line else ""
+                raise ShapeMismatchError(
+                    f"{self.name}(): {dim} is {there}, and must be {least} or more for an element that is read{place}"
+                )
+        return found
 
     @cached_property
     def module(self) -> ModuleType:
@@ -402,6 +464,7 @@ class CompiledFunction:
         rtol: float | None = None,
         atol: float | None = None,
         max_ulp: int | None = None,
+        sizes: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None,
         raise_on_error: bool = False,
     ) -> Report:
         """Compare value and gradient with an independent reference at random points, at edge points and at yours.
@@ -419,6 +482,7 @@ class CompiledFunction:
         rtol, atol: the tolerance `atol + rtol*|expected|`; 1e-9 and 1e-12 by default, 1e-4 and 1e-6 for float32
             results, and 1e-6 and 1e-8 against differences.
         max_ulp: a limit in units in the last place besides.
+        sizes: sizes of named dimensions, `{"n": 7}` or several such; two sets of small ones by default.
         raise_on_error: raise `MismatchError` with the report unless all is well.
 
         Where the reference itself has lost digits (torch's slope of a saturated tanh, say), mpmath decides and the
@@ -435,7 +499,7 @@ class CompiledFunction:
 
         report = check(
             self, n=n, seed=seed, domain=domain, points=points, against=against, order=order, rtol=rtol, atol=atol,
-            max_ulp=max_ulp,
+            max_ulp=max_ulp, sizes=sizes,
         )  # fmt: skip
         if raise_on_error:
             report.raise_on_mismatch()
@@ -479,6 +543,11 @@ class CompiledFunction:
         return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
 
 
+def _shapes(graph: Graph, derived: Mapping[str, Graph]) -> dict[str, list[Shape]]:
+    """What shapes the inputs of each kind of function have, in the user's names; those of the arguments alone at ""."""
+    return {kind: [g.node(k).type.shape for k in g.inputs] for kind, g in {"": graph, **derived}.items()}
+
+
 # kinds of NumPy's dtypes that an argument may have
 _FITTING = {"float64": "fiub", "float32": "fiub", "int64": "iub", "int32": "iub", "bool": "b"}
 
@@ -503,7 +572,7 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
         for worst in (array.min(), array.max()):
             if not limits.min <= worst <= limits.max:
                 raise ArgumentError(f"{name}(): argument {argument.name!r}: {worst} does not fit {argument.dtype}")
-    if array.shape != argument.shape:
+    if argument.is_fixed and array.shape != argument.shape:
         raise ShapeMismatchError(
             f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
         )

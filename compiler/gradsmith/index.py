@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .dims import Dim, Extent
+
 __all__ = ["Affine", "Index", "Lookup", "flatten", "lookup", "variable"]
 
 
@@ -33,20 +35,20 @@ class Affine:
     Affine(const=2, terms=(('i', 3), ('j', 1)))
     """
 
-    const: int = 0
-    terms: tuple[tuple[str | Lookup, int], ...] = ()
+    const: Extent = 0
+    terms: tuple[tuple[str | Lookup, Extent], ...] = ()
 
-    def __add__(self, other: Affine | int) -> Affine:
+    def __add__(self, other: Affine | Extent) -> Affine:
         other = _affine(other)
         sums = dict(self.terms)
         for term, coefficient in other.terms:
             sums[term] = sums.get(term, 0) + coefficient
-        return Affine(self.const + other.const, tuple((t, c) for t, c in sums.items() if c))
+        return Affine(self.const + other.const, tuple((t, c) for t, c in sums.items() if c != 0))
 
     __radd__ = __add__
 
-    def __mul__(self, factor: int) -> Affine:
-        return Affine(self.const * factor, tuple((t, c * factor) for t, c in self.terms if factor))
+    def __mul__(self, factor: Extent) -> Affine:
+        return Affine(self.const * factor, tuple((t, c * factor) for t, c in self.terms if factor != 0))
 
     __rmul__ = __mul__
 
@@ -54,8 +56,8 @@ class Affine:
 Index = tuple[Affine, ...]
 
 
-def _affine(value: Affine | int) -> Affine:
-    return value if isinstance(value, Affine) else Affine(int(value))
+def _affine(value: Affine | Extent) -> Affine:
+    return value if isinstance(value, Affine) else Affine(value if isinstance(value, Dim) else int(value))
 
 
 def variable(name: str) -> Affine:
@@ -70,13 +72,14 @@ def lookup(table: np.ndarray, index: Sequence[Affine]) -> Affine:
     return Affine(0, ((Lookup(tuple(int(v) for v in table.ravel()), table.shape, tuple(index)), 1),))
 
 
-def flatten(index: Sequence[Affine], shape: Sequence[int]) -> Affine:
+def flatten(index: Sequence[Affine], shape: Sequence[Extent]) -> Affine:
     """The row-major offset of `index` in an array of `shape`.
 
     >>> flatten((variable("i"), variable("j")), (3, 4))
     Affine(const=0, terms=(('i', 4), ('j', 1)))
     """
-    offset, stride = Affine(), 1
+    offset = Affine()
+    stride: Extent = 1
     for i, size in zip(reversed(index), reversed(shape), strict=True):
         offset, stride = (i * stride + offset) if size != 1 else offset, stride * size
     return offset

@@ -22,6 +22,8 @@ import numpy as np
 
 from .adjoint import derivable, pulled, zeros
 from .cost import count
+from .dims import dims_in
+from .errors import DerivativeError
 from .ops import concatenate, reshape, scatter
 from .ops.indexing import getitem
 from .sparsity import dependencies
@@ -243,6 +245,7 @@ def nonzeros(
     outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
 ) -> list[list[tuple[Expr | None, Entries]]]:
     """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any."""
+    _refuse_named([*outputs, *wrt])
     rows = pattern(outputs, wrt)
     plan = _plan(rows, outputs, wrt, mode)
     sweeps, like = _swept(plan, outputs, wrt, at)
@@ -277,6 +280,17 @@ def nonzeros(
             line.append((data, places))
         result.append(line)
     return result
+
+
+def _refuse_named(exprs: Sequence[Expr]) -> None:
+    """A pattern counts elements, of all arrays on the way, so none of their sizes may be a name."""
+    found = (x.shape for x in input_symbols(exprs))
+    names = dict.fromkeys(name for shape in found for dim in dims_in(shape) for name in dim.names)
+    if names:
+        raise DerivativeError(
+            f"a Jacobian or a Hessian needs sizes that are known, and {', '.join(map(repr, names))} is known at run "
+            "time only: give ints in args=, or use jvp, vjp or hvp, which take any size"
+        )
 
 
 def _span(places: np.ndarray) -> slice | np.ndarray:

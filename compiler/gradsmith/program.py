@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Argument", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Table", "Work"]
+from .dims import Extent
+
+__all__ = [
+    "Agreement", "Argument", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Size", "Table", "Work",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,13 @@ class Argument:
     """An input or an output: its name, shape, and what it is in the user's terms."""
 
     name: str
-    shape: tuple[int, ...]
-    size: int
+    shape: tuple[Extent, ...]
+    size: Extent
     about: str
     dtype: str = "float64"
     ctype: str = "double"
     format: str = "d"  # of the struct module
+    wanted: str = ""  # its shape as the user writes it
 
     @property
     def is_scalar(self) -> bool:
@@ -36,22 +41,68 @@ class Argument:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its shape is known before run time."""
+        return all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The shape, with -1 for what is known at run time only."""
+        return tuple(d if isinstance(d, int) else -1 for d in self.shape)
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a named dimension: its name in the code, and the argument (name, number) and axis that it is of."""
+
+    name: str
+    array: str
+    input: int
+    axis: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An axis whose size must agree with what the first argument with that name has.
+
+    It is axis `axis` of input number `input`; `size` is what the code writes, `user` what the user calls it.
+    """
+
+    input: int
+    axis: int
+    size: str
+    user: str
+    first: int  # the input that the size is read off
+
 
 @dataclass(frozen=True)
 class Work:
-    """Workspace of one element type: the parameter's name, the end of the macro's, and how many elements it has."""
+    """Workspace of one element type: the parameter's name, the end of the macro's, and how many elements it has.
+
+    Where that depends on named dimensions, `choices` are sizes of which the largest is needed, behind `before`.
+    """
 
     name: str
     macro: str
     ctype: str
-    size: int
+    size: Extent
+    choices: tuple[str, ...] = ()  # the first of them and the others
+    before: tuple[str, ...] = ()
+    function: str = ""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its size is known before run time."""
+        return isinstance(self.size, int)
 
 
 @dataclass(frozen=True)
 class Function:
     """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs.
 
-    `groups` counts the outputs that belong together, such as values and gradients.
+    `groups` counts the outputs that belong together, such as values and gradients. With named dimensions, `agreements`
+    are the sizes that its inputs must share, and `shape_sizes` define the sizes that shapes and workspaces name.
     """
 
     name: str
@@ -65,6 +116,8 @@ class Function:
     work: tuple[Work, ...] = ()
     returns_tuple: bool = False
     groups: tuple[int, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    shape_sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +141,8 @@ class SelfTest:
     `values` and `slopes` count arguments, values and gradient entries; `gradients` says whether points store them.
     `step` and `slack` are the step and the tolerance of central differences, taken at each place if `by_place`
     (straight-line code), else along a few directions. `calls` holds for each kind of function
-    the statement that calls it (C).
+    the statement that calls it (C). `sizes` are the sizes of named dimensions in the test, and `functions` and `inputs`
+    what the file has, with the shapes of these sizes.
     """
 
     reference: str
@@ -108,6 +162,9 @@ class SelfTest:
     gradients: bool
     calls: Mapping[str, str] = field(default_factory=dict)
     by_place: bool = True
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    functions: tuple[Function, ...] = ()
+    inputs: tuple[Argument, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +209,7 @@ class Program:
     selftest: SelfTest | None
     patterns: tuple[Table, ...]
     tested: tuple[Function, ...]
+    sizes: tuple[Size, ...]
     value: Function | None
     grad: Function | None
     value_and_grad: Function | None

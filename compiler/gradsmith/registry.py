@@ -17,8 +17,8 @@ from .index import Affine, Index
 from .types import Type
 
 __all__ = [
-    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Op", "Reduction", "Region",
-    "Scan", "Scatter", "lookup", "register",
+    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Length", "Op", "Reduction",
+    "Region", "Scan", "Scatter", "lookup", "register",
 ]  # fmt: skip
 
 Params = Mapping[str, Any]
@@ -64,7 +64,7 @@ class Contraction:
     """A sum of products over one index `k`: which elements of the two operands meet?"""
 
     sources: Callable[[Index, Affine, Type, Type], tuple[Index, Index]]
-    length: Callable[[Type, Type], int]
+    length: Callable[[Type, Type], Any]
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Assembly:
     """The result is put together from parts: where does element `index` of part number `part` go?
 
     With `accumulate`, the result starts as zeros and parts are added to it; `places` gives, for each part, the flat
-    places of its elements.
+    places of its elements, or None where these are not known yet.
     """
 
     place: Callable[[int, Index, Params, Sequence[Type]], Index]
     accumulate: bool = False
-    places: Callable[[Params], Sequence[np.ndarray]] = lambda params: ()
+    places: Callable[[Params], Sequence[np.ndarray] | None] = lambda params: ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Counter:
 
 
 @dataclass(frozen=True)
+class Length:
+    """The result is the size `params["dim"]`."""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A support function computes the whole result from whole arrays.
 
@@ -127,10 +132,12 @@ class Region:
     """
 
     run: Callable[..., tuple[Any, ...]]
-    steps: Callable[[Params], int]
+    steps: Callable[[Params], Any]
 
 
-Structure = Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Kernel | Region | None
+Structure = (
+    Layout | Reduction | Scan | Contraction | Assembly | Gather | Scatter | Counter | Length | Kernel | Region | None
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +164,7 @@ class Op:
         nothing passes, not even an infinite cotangent.
     choice: whether the result is operand 1 where operand 0 holds, and operand 2 elsewhere.
     loops: whether it takes loops over arrays, itself or what it expands to, so that straight-line code has none of it.
+    needs: `needs(*types, **params)`, pairs (size, least): sizes known by name must be that large at run time.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     batch: `batch(op, xs, mapped, size, params)`, the op on many elements at once (see ops/_batch.py), where that does
@@ -190,6 +198,7 @@ class Op:
     flat: Callable[..., Any] | None = None
     choice: bool = False
     loops: bool = False
+    needs: Callable[..., Sequence[tuple[Any, int]]] = lambda *types, **params: ()
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False
     batch: Callable[..., Any] | None = None

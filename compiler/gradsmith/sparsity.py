@@ -86,7 +86,7 @@ def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Set
         whole = np.broadcast_to(_joined(filled[0], (axis,), True), filled[0].shape)
         return op.evaluate(whole, np.zeros(static_shape(types[1].shape), dtype=np.int64), **params)
     if isinstance(structure, Assembly) and structure.accumulate:
-        return _accumulated(n, filled, structure.places(n.params))
+        return _accumulated(n, filled, structure.places(n.params) or ())
     if isinstance(structure, Layout | Assembly) or (op.kind == "layout" and structure is None):
         return op.evaluate(*filled, **params)
     if op.kind == "reduction":

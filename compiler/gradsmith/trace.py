@@ -129,7 +129,7 @@ class Expr:
         return len(self.type.shape)
 
     @property
-    def size(self) -> int:
+    def size(self) -> Any:
         return self.type.size
 
     @property
@@ -188,7 +188,10 @@ class Expr:
             raise TraceError(f"{_describe(self)} is a scalar and has no len()")
         first = self.shape[0]
         if isinstance(first, Dim):
-            raise TraceError(f"{_describe(self)} has the named length {first.name!r}, unknown while tracing")
+            raise TraceError(
+                f"{_describe(self)} has the named length {first.name!r}, unknown while tracing: x.shape[0] is it as a "
+                "size, and gs.scan and gs.map go along it"
+            )
         return first
 
     def __iter__(self) -> Iterator[Expr]:
@@ -273,7 +276,7 @@ def _strength(given: Any, operand: Expr) -> int:
 
     Python's own numbers say nothing, and constants only to each other: `x * 2.0` and `x * c` are as wide as `x`.
     """
-    if isinstance(given, bool | int | float) and not isinstance(given, np.generic):
+    if isinstance(given, bool | int | float | Dim) and not isinstance(given, np.generic):
         return 0
     return 1 if operand.op.name == "constant" and operand.shape == () else 2
 
@@ -335,6 +338,9 @@ def constant(value: Any, dtype: Any = None) -> Expr:
     numbers, strings and ragged sequences; `DTypeError` for an element type that is not supported.
     """
     wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(value, Dim):
+        size = registry_function("size")(dim=value)
+        return size if wanted is None else _astype(size, wanted)
     if isinstance(value, bool | int | float) and wanted is None:
         return _scalar(value)
     if isinstance(value, numbers.Real) and not isinstance(value, np.generic | int):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .dims import Dim, Extent
 from .errors import DTypeError, ShapeError
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Bundle",
     "DType",
     "Dim",
+    "Extent",
     "Shape",
     "Type",
     "as_dtype",
@@ -115,25 +117,7 @@ def promote(*dtypes: DType) -> DType:
     return max(dtypes, key=lambda d: (order.index(d.kind), d.bits))
 
 
-@dataclass(frozen=True)
-class Dim:
-    """A dimension known by name only, such as a batch size.
-
-    >>> Dim("n")
-    Dim(name='n')
-    """
-
-    name: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise ShapeError(f"a named dimension must be an identifier, not {self.name!r}", place="")
-
-    def __str__(self) -> str:
-        return self.name
-
-
-Shape = tuple["int | Dim", ...]
+Shape = tuple[Extent, ...]
 
 
 @dataclass(frozen=True)
@@ -152,9 +136,9 @@ class Type:
         return len(self.shape)
 
     @property
-    def size(self) -> int:
-        """Number of elements; a named dimension has none yet and is a `ShapeError`."""
-        return math.prod(static_shape(self.shape))
+    def size(self) -> Any:
+        """The number of elements: an int, or a `Dim` where there are named dimensions."""
+        return math.prod(self.shape)
 
     def __str__(self) -> str:
         return self.dtype.short + (f"[{', '.join(map(str, self.shape))}]" if self.shape else "")
@@ -204,7 +188,7 @@ def static_shape(shape: Shape) -> tuple[int, ...]:
         if isinstance(dim, Dim):
             raise ShapeError(
                 f"shape {format_shape(shape)} has the named dimension {dim.name!r}, whose size is needed here: "
-                f"give an int instead of {dim.name!r} in args="
+                f"give an int instead of {' and '.join(map(repr, dim.names))} in args="
             )
         sizes.append(dim)
     return tuple(sizes)
@@ -223,7 +207,7 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape NumPy's broadcasting gives; a named dimension fits itself and 1.
 
     >>> broadcast_shapes((3, 1), (Dim("n"),))
-    (3, Dim(name='n'))
+    (3, Dim('n'))
     """
     ndim = max((len(s) for s in shapes), default=0)
     result: list[int | Dim] = []

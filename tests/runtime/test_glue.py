@@ -34,6 +34,16 @@ class Leaf:
     shape: tuple[int, ...] = ()
     ctype: str = "double"
     format: str = "d"
+    is_fixed: bool = True
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    @property
+    def wanted(self) -> str:
+        return str(self.shape)
+
     dtype: str = "float64"
 
     @property
@@ -56,6 +66,7 @@ class Work:
     name: str
     size: int
     ctype: str = "double"
+    is_fixed: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ def glue():
         return {
             f"{name}.h": header,
             f"{name}.c": f'#include "{name}.h"\n{code}',
-            f"_gs_{name}.c": template.render(name=name, functions=functions),
+            f"_gs_{name}.c": template.render(name=name, functions=functions, sizes=(), shape_sizes=(), agreements=()),
         }
 
     return render

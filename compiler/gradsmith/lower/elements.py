@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
-from ..registry import Counter, Gather, Layout, Scatter, lookup
+from ..registry import Counter, Gather, Layout, Length, Scatter, lookup
 from ..target import Target
-from ..types import DType, Type, static_shape
+from ..types import DType, Type
 from .fusion import shape_of
 from .naming import Names
 from .nests import lines_of
@@ -46,7 +47,7 @@ class Elements:
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
-        self._places: dict[tuple[int, str, int], tuple[list[Line], str]] = {}
+        self._places: dict[tuple[int, str, Extent], tuple[list[Line], str]] = {}
 
     # --- words --------------------------------------------------------------------------------------------------
 
@@ -132,6 +133,9 @@ class Elements:
         if isinstance(op.structure, Counter):
             cell = self.target.syntax["counter"].format(type=self.type(n))
             return self.fill(cell, [Text(self.subscripts.text(index[0]))], n.type.dtype, lines, depth)
+        if isinstance(op.structure, Length):
+            cell = self.target.syntax["counter"].format(type=self.type(n))
+            return self.fill(cell, [Text(atom(n.params["dim"]))], n.type.dtype, lines, depth)
         if op.kind == "layout":
             a = n.args[0]
             if isinstance(op.structure, Gather):
@@ -149,10 +153,12 @@ class Elements:
         x = Type(n.params["shape"]) if isinstance(structure, Scatter) else self.graph.node(n.args[0]).type
         indices = self.graph.node(n.args[1])
         read = self.element(indices.key, structure.where(index, n.params, x, indices.type), False, lines, depth)
-        size = static_shape(x.shape)[n.params["axis"]]
+        size = x.shape[n.params["axis"]]
         key = (id(lines), read.text, size)
         if key not in self._places:
-            cell = self.target.syntax["place"].format(size=size)
+            word = self.target.types.get(indices.type.dtype.name, "")
+            text = self.target.syntax["size_as"].format(type=word, size=atom(size)) if isinstance(size, Dim) else size
+            cell = self.target.syntax["place"].format(size=text)
             counted = self.fill(cell, [read], indices.type.dtype, lines, depth)
             self._places[key] = lines, self.names.fresh(None, "at_")
             lines += lines_of(self.assign(indices, self._places[key][1], counted.text), depth)

@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..dims import certainly_at_most
 from ..graph import Graph, Node
 from ..registry import Contraction, Kernel, Layout, Reduction, Region, lookup
-from ..types import static_shape
+from ..types import Shape
 from .statements import Plan
 
 __all__ = ["Unit", "Units", "fuse", "shape_of"]
@@ -26,7 +27,7 @@ class Unit:
     """Nodes computed together: one scalar, one reduction or assembly, or element-wise results sharing a loop."""
 
     nodes: tuple[Node, ...]
-    shape: tuple[int, ...]  # of the shared loop
+    shape: Shape  # of the shared loop
     shared: bool  # whether the nodes share a loop over `shape`
 
 
@@ -40,9 +41,10 @@ class Units:
     virtual: frozenset[int]
 
 
-def shape_of(graph: Graph, key: int) -> tuple[int, ...]:
-    """The shape of a node, in ints."""
-    return static_shape(graph.nodes[key]["shape"])
+def shape_of(graph: Graph, key: int) -> Shape:
+    """The shape of a node."""
+    shape: Shape = graph.nodes[key]["shape"]
+    return shape
 
 
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
@@ -91,7 +93,7 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
 
 
 def _grows(graph: Graph, n: Node) -> bool:
-    return math.prod(shape_of(graph, n.key)) > math.prod(shape_of(graph, n.args[0]))
+    return not certainly_at_most(math.prod(shape_of(graph, n.key)), math.prod(shape_of(graph, n.args[0])))
 
 
 def _virtual(
@@ -138,7 +140,7 @@ def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict
 def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]]) -> list[Unit]:
     done: list[Unit] = []
     open_nodes: list[Node] = []
-    open_shape: tuple[int, ...] = ()
+    open_shape: Shape = ()
 
     def close() -> None:
         if open_nodes:
@@ -164,11 +166,11 @@ def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int,
     return done
 
 
-def _loop_shape(graph: Graph, n: Node) -> tuple[int, ...] | None:
+def _loop_shape(graph: Graph, n: Node) -> Shape | None:
     """The shape of the loop that `n` can share with others, or None."""
     op = lookup(n.op)
     if op.kind in ("elementwise", "layout") and n.type.shape:
-        return static_shape(n.type.shape)
+        return n.type.shape
     if isinstance(op.structure, Reduction) and len(n.params["axis"]) == len(graph.nodes[n.args[0]]["shape"]) > 0:
         return shape_of(graph, n.args[0]) if not n.params["keepdims"] else None
     return None

@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..dims import Extent
 from ..graph import Graph, Node
 from ..index import Affine, Index, variable
 from ..program import Line
-from ..types import BOOL, INT64, Bundle, DType, static_shape
+from ..types import BOOL, INT64, Bundle, DType, Shape
+from .memory import larger, room
 from .nests import Nest, lines_of
 from .printing import Text
 
@@ -34,7 +36,7 @@ class End:
 
     key: int
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     base: Affine | None = None  # in a buffer that is not its own
     pattern: str = "set"
     carried: int | None = None
@@ -45,7 +47,7 @@ class Slot:
     """Memory of a function: of a value that has a name, or of all that a body needs inside (`inner`)."""
 
     dtype: DType
-    size: int
+    size: Extent
     name: str
     inner: bool = False
 
@@ -61,11 +63,11 @@ class WrittenRegion:
         self.names = writer.names
         self._syntax, self._elements = writer.target.syntax, writer.elements
         self._kind = _KINDS[n.op](self)
-        sizes: dict[DType, int] = {}
+        sizes: dict[DType, Extent] = {}
         for child in self._kind.writers:
             child.schedule()
             for dtype, size in child.sizes.items():
-                sizes[dtype] = max(size, sizes.get(dtype, 0))
+                sizes[dtype] = larger(size, sizes.get(dtype, 0))
         self.inner = [Slot(dtype, size, "", True) for dtype, size in sizes.items()]
         self.slots += self.inner
 
@@ -92,15 +94,15 @@ class WrittenRegion:
             return End(key, self.names.fresh(wish), (), carried=carried)
         if m is None:
             name = self.names.fresh(wish)
-            self.slots.append(Slot(type.dtype, max(1, type.size), name))
-            return End(key, name, static_shape(type.shape), carried=carried)
+            self.slots.append(Slot(type.dtype, room(type), name))
+            return End(key, name, type.shape, carried=carried)
         base = self._elements.bases.get(m.key)
-        return End(key, self._elements.buffers[m.key], static_shape(type.shape), base, carried=carried)
+        return End(key, self._elements.buffers[m.key], type.shape, base, carried=carried)
 
     def stacked(self, k: int, body: Graph, output: int, step: str) -> End:
         """Where one step's part of the stacked result `k` is."""
         m = self.parts[k]
-        shape = static_shape(m.type.shape)[1:]
+        shape = m.type.shape[1:]
         base = self._elements.bases.get(m.key, Affine()) + variable(step) * math.prod(shape)
         return End(body.outputs[output], self._elements.buffers[m.key], shape, base)
 

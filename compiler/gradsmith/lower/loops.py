@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..dims import Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, flatten
 from ..program import Argument, Line
@@ -23,10 +24,11 @@ from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
 from .loop_regions import End, Slot, WrittenRegion
-from .memory import Lifetime, place_buffers
+from .memory import Lifetime, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
+from .sizes import Sizes
 from .statements import Body, Group, annotated, may_raise, plan, working_dtype
 from .structures import STRUCTURES, Structures, is_sum
 from .subscripts import Subscripts
@@ -43,6 +45,7 @@ def loops(
     graph: Graph,
     groups: Sequence[Group],
     inputs: Sequence[Argument],
+    sizes: Sizes,
     target: Target,
     names: Names,
     tables: FlatTables,
@@ -56,7 +59,7 @@ def loops(
     """
     ends = [End(g.keys[0], g.argument.name, g.argument.shape, pattern="store") for g in groups]
     writer = Writer(graph, ends, target, names, tables, main, twin)
-    return writer.function(groups, inputs)
+    return writer.function(groups, inputs, sizes)
 
 
 class Writer:
@@ -86,8 +89,8 @@ class Writer:
         self.stored: set[int] = set()  # scalar ends already written
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
-        self.offsets: dict[int, int] = {}
-        self.sizes: dict[DType, int] = {}
+        self.offsets: dict[int, Extent] = {}
+        self.sizes: dict[DType, Extent] = {}
 
     def within(self, body: Graph, ends: Sequence[End]) -> Writer:
         """The writer of a body in this function."""
@@ -95,7 +98,7 @@ class Writer:
 
     # --- the whole body -----------------------------------------------------------------------------------------
 
-    def function(self, groups: Sequence[Group], inputs: Sequence[Argument]) -> Body:
+    def function(self, groups: Sequence[Group], inputs: Sequence[Argument], sizes: Sizes) -> Body:
         """The whole function."""
         for key, a in zip(self.graph.inputs, inputs, strict=True):
             if a.is_scalar:
@@ -109,8 +112,8 @@ class Writer:
         self.result.work.update(self.sizes if not self.target.returns else {})
         lines = self.lines()
         tables = [] if self.tables.of_file else self.tables.lines
-        self.result.lines = [*entry, *tables, *declared, *lines]
         self.result.result = self._results(groups)
+        self.result.lines = sizes.before([*entry, *tables, *declared, *lines], self.result)
         return self.result
 
     def lines(self) -> list[Line]:
@@ -211,11 +214,11 @@ class Writer:
                 if not m.type.shape or m.key in self.elements.buffers:
                     continue
                 if last.get(m.key, i) > i or not unit.shared:
-                    lifetimes[m.key] = (max(1, m.type.size), i, last.get(m.key, i))
+                    lifetimes[m.key] = (room(m.type), i, last.get(m.key, i))
         for key in sorted(lifetimes, key=lambda key: self.graph.nodes[key]["dtype"]):
             n = self.graph.node(key)
             name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
-            self.slots[key] = Slot(n.type.dtype, max(1, n.type.size), name)
+            self.slots[key] = Slot(n.type.dtype, room(n.type), name)
         for number, unit in enumerate(self.units.order):
             for n in unit.nodes:
                 structure = lookup(n.op).structure
@@ -229,14 +232,14 @@ class Writer:
                     for slot in region.slots:
                         key = region.keys[slot] = -1 - len(self.slots)
                         self.slots[key] = slot
-                        lifetimes[key] = (max(1, slot.size), number, number)
+                        lifetimes[key] = (slot.size, number, number)
         for e in self.ends:
             if e.carried is not None and e.shape and self._needs_copy(e):
                 key = self.copies[e.carried] = -1 - len(self.slots)
                 type = self.graph.node(e.key).type
                 name = self.elements.buffers[key] = self.names.fresh(None)
-                self.slots[key] = Slot(type.dtype, max(1, type.size), name)
-                lifetimes[key] = (max(1, type.size), len(self.units.order), len(self.units.order))
+                self.slots[key] = Slot(type.dtype, room(type), name)
+                lifetimes[key] = (room(type), len(self.units.order), len(self.units.order))
         for dtype in sorted({slot.dtype for slot in self.slots.values()}):
             placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
             offsets, self.sizes[dtype] = place_buffers(placed)
@@ -254,7 +257,7 @@ class Writer:
         if e.base is not None:
             self.elements.bases[key] = e.base
 
-    def declared(self, bases: Mapping[DType, int]) -> list[Line]:
+    def declared(self, bases: Mapping[DType, Extent]) -> list[Line]:
         """The statements that name the memory of all slots, given where the workspace of this body begins."""
         lines: list[Line] = []
         for key, slot in sorted(self.slots.items(), key=lambda item: item[1].dtype):
@@ -270,18 +273,18 @@ class Writer:
             lines += region.declared(inner)
         return lines
 
-    def _placed(self, slot: Slot, offset: int) -> list[Line]:
+    def _placed(self, slot: Slot, offset: Extent) -> list[Line]:
         """A pointer into the workspace, or a buffer of the function's own."""
         if self.target.returns:
             return self._new(slot.dtype, slot.name, slot.size)
         work = "work" if slot.dtype == self.main else f"work_{slot.dtype.short}"
-        place = f"{work} + {offset}" if offset else work
+        place = f"{work} + {offset}" if offset != 0 else work
         type = self.target.types[slot.dtype.name]
         return lines_of(self.target.syntax["buffer"].format(type=type, name=slot.name, place=place))
 
-    def _new(self, dtype: DType, name: str, size: int) -> list[Line]:
+    def _new(self, dtype: DType, name: str, size: Extent) -> list[Line]:
         zero = self.elements.printer.number(0, dtype).text
-        return lines_of(self.target.syntax["buffer"].format(name=name, value=zero, size=size))
+        return lines_of(self.target.syntax["buffer"].format(name=name, value=zero, size=atom(size)))
 
     # --- what a loop carries ------------------------------------------------------------------------------------
 

@@ -15,15 +15,17 @@ from dataclasses import dataclass, replace
 
 from .._version import __version__
 from ..derivatives import GROUPS, KINDS, Kind
+from ..dims import Extent, certainly_at_most
 from ..graph import Graph
 from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work
 from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
-from ..types import FLOAT32, FLOAT64, DType, Type, format_shape, static_shape
+from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
 from .loops import loops
 from .naming import Names
 from .printing import WIDTH, wrapped
+from .sizes import Sizes, named_sizes
 from .statements import Body, Group, support_of, working_dtype
 from .straight import Tables, straight
 from .tables import FlatTables
@@ -72,7 +74,7 @@ def lower(
     for macro in ("H", "WORK", "SELFTEST"):  # of a C header
         names.fresh(f"{name.upper()}_{macro}")
     functions_names = {k.name: names.fresh(name + k.suffix) if k.suffix else name for part in parts for k in part.kinds}
-    parts = _legal(parts, arguments, names, target)
+    parts, sizes = _sized(_legal(parts, arguments, names, target), arguments, names, target)
     functions: list[Function] = []
     twins: list[Function] = []
     ops: dict[tuple[str, DType], Op] = {}
@@ -86,19 +88,20 @@ def lower(
         graph, wanted = _alone(part.graph, wanted)
         if target.lowering == "loops":
             known = flat_tables if flat_tables.of_file else FlatTables(target)
-            return loops(graph, wanted, part.inputs, target, names.copy(), known, main, twin=twin)
-        return straight(graph, wanted, part.inputs, target, names.copy(), tables, twin=twin)
+            return loops(graph, wanted, part.inputs, sizes, target, names.copy(), known, main, twin=twin)
+        return straight(graph, wanted, part.inputs, sizes, target, names.copy(), tables, twin=twin)
 
     for part, kind in [(each, kind) for each in parts for kind in each.kinds]:
         groups = part.keys()
         wanted = [g for group in kind.groups for g in groups[group]]
         body = written(part, wanted)
-        functions.append(_function(functions_names[kind.name], kind, body, part, target, main))
+        functions.append(_function(functions_names[kind.name], kind, body, part, sizes, target, main))
         ops.update(body.ops)
         helpers.update(body.helpers)
         if target.twin and body.may_raise:
             twin = written(part, wanted, twin=True)
-            twins.append(_function(f"_{functions_names[kind.name]}_{target.twin}", kind, twin, part, target, main))
+            twin_name = f"_{functions_names[kind.name]}_{target.twin}"
+            twins.append(_function(twin_name, kind, twin, part, sizes, target, main))
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
     more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
@@ -113,18 +116,18 @@ def lower(
         inputs=parts[0].inputs[:arguments],
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=("stdint.h",) * any(n.type.dtype.kind == "int" for p in parts for n in with_inner(p.graph))
-        + ("stddef.h",) * any(part.patterns for part in parts),
+        includes=_includes(parts, sizes),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
         twin_support=tuple(twin_support),
         constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
         dtype=main.name,
         strict=target.strict,
-        work=_widest([w for f in functions for w in f.work]),
-        selftest=_selftest(selftest, tested, target) if selftest else None,
+        work=_widest([w for f in functions for w in f.work], name, sizes),
+        selftest=_selftest(selftest, tested, sizes, target) if selftest else None,
         patterns=tuple(_tables(name, [p for part in parts for p in part.patterns], names, target)),
         tested=tested,
+        sizes=sizes.given,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
@@ -140,6 +143,13 @@ def _tables(name: str, patterns: Sequence[Pattern], names: Names, target: Target
                 name=label, size=max(1, len(values)), values=", ".join(values) or "0"
             )
             yield Table(label, max(1, len(values)), "\n".join(wrapped(text, WIDTH, 0)))
+
+
+def _includes(parts: Sequence[Part], sizes: Sizes) -> tuple[str, ...]:
+    """The headers that the words of a C header come from."""
+    integers = any(n.type.dtype.kind == "int" for part in parts for n in with_inner(part.graph))
+    lengths = bool(sizes.given) or any(part.patterns for part in parts)
+    return ("stdint.h",) * integers + ("stddef.h",) * lengths
 
 
 def _alone(graph: Graph, wanted: Sequence[Group]) -> tuple[Graph, Sequence[Group]]:
@@ -180,6 +190,21 @@ def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) 
     ]
 
 
+def _sized(parts: Sequence[Part], arguments: int, names: Names, target: Target) -> tuple[list[Part], Sizes]:
+    """The parts in the code's names for sizes, which are the same in all functions of a file."""
+    graphs, sizes = named_sizes([part.graph for part in parts], parts[0].inputs[:arguments], names, target)
+    found = [
+        replace(
+            part,
+            graph=graph,
+            inputs=tuple(map(sizes.of, part.inputs)),
+            groups={group: tuple(map(sizes.of, same)) for group, same in part.groups.items()},
+        )
+        for part, graph in zip(parts, graphs, strict=True)
+    ]
+    return found, sizes
+
+
 def _renamed(output: Argument, renamed: Mapping[str, str]) -> Argument:
     prefix, _, of = output.name.partition("_")
     return replace(output, name=f"{prefix}_{renamed.get(of, of)}")
@@ -211,29 +236,44 @@ def _works(body: Body, target: Target, main: DType) -> tuple[Work, ...]:
     return tuple(works)
 
 
-def _widest(works: Sequence[Work]) -> tuple[Work, ...]:
-    """Of several functions' workspaces, the largest of each kind."""
-    largest: dict[str, Work] = {}
-    for work in sorted(works, key=lambda w: w.size):
-        largest[work.name] = work
-    return tuple(sorted(largest.values(), key=lambda w: w.name))
+def _widest(works: Sequence[Work], function: str, sizes: Sizes) -> tuple[Work, ...]:
+    """Of several functions' workspaces, the largest of each kind, and how large that is."""
+    kinds: dict[str, list[Work]] = {}
+    for work in works:
+        kinds.setdefault(work.name, []).append(work)
+    found = []
+    for name, same in sorted(kinds.items()):
+        if all(isinstance(w.size, int) for w in same):
+            found.append(max(same, key=lambda w: w.size))
+            continue
+        choices = tuple(dict.fromkeys(str(w.size) for w in same if not any(_contains(v.size, w.size) for v in same)))
+        before = (*sizes.unused(choices), *sizes.definitions(choices))
+        found.append(replace(same[0], choices=choices, before=before, function=f"{function}_{name}_size"))
+    return tuple(found)
 
 
-def _function(name: str, kind: Kind, body: Body, part: Part, target: Target, main: DType) -> Function:
+def _contains(larger: Extent, smaller: Extent) -> bool:
+    return larger != smaller and certainly_at_most(smaller, larger)
+
+
+def _function(name: str, kind: Kind, body: Body, part: Part, sizes: Sizes, target: Target, main: DType) -> Function:
     groups = [part.groups[group] for group in kind.groups]
     outputs, works = [a for group in groups for a in group], _works(body, target, main)
+    lengths = [str(d) for a in (*part.inputs, *outputs) for d in (*a.shape, a.size)] + [str(w.size) for w in works]
     return Function(
         name=name,
         kind=kind.name,
         doc=_doc(kind, part),
         inputs=part.inputs,
         outputs=tuple(outputs),
-        signature=_head(name, part.inputs, outputs, works, target),
+        signature=_head(name, part.inputs, sizes, outputs, works, target),
         body=tuple(body.lines),
         result=_result(body, [len(group) for group in groups], target),
         work=works,
         returns_tuple=len(outputs) > 1,
         groups=tuple(len(group) for group in groups),
+        agreements=sizes.agreements(part.inputs),
+        shape_sizes=sizes.definitions(lengths),
     )
 
 
@@ -261,11 +301,19 @@ def _shape(a: Argument) -> str:
 
 
 def _head(
-    name: str, inputs: Sequence[Argument], outputs: Sequence[Argument], works: Sequence[Work], target: Target
+    name: str,
+    inputs: Sequence[Argument],
+    sizes: Sizes,
+    outputs: Sequence[Argument],
+    works: Sequence[Work],
+    target: Target,
 ) -> str:
     """The line that names the function and its parameters, cut where it grows long."""
     syntax = target.syntax
-    texts = [syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype) for a in inputs]
+    texts = [syntax["size_input"].format(name=s.name) for s in sizes.given if "size_input" in syntax]
+    texts += [
+        syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype) for a in inputs
+    ]
     if not target.returns:
         texts += [syntax["output"].format(name=a.name, type=a.ctype) for a in outputs]
         texts += [syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
@@ -274,14 +322,18 @@ def _head(
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
 
 
-def _selftest(selftest: SelfTest, functions: Sequence[Function], target: Target) -> SelfTest:
-    calls = {f.kind: _call(f) for f in functions}
-    return replace(selftest, calls=calls, by_place=target.lowering == "scalar")
+def _selftest(selftest: SelfTest, functions: Sequence[Function], sizes: Sizes, target: Target) -> SelfTest:
+    concrete = tuple(sizes.at(selftest.sizes, f) for f in functions)
+    calls = {f.kind: _call(f, tuple(selftest.sizes.values())) for f in functions}
+    return replace(
+        selftest, calls=calls, by_place=target.lowering == "scalar", functions=concrete, inputs=concrete[0].inputs
+    )
 
 
-def _call(f: Function) -> str:
+def _call(f: Function, sizes: Sequence[int]) -> str:
     """The statement by which a C self-test calls `f`."""
-    texts = [f"{'*' if a.is_scalar else ''}gs_in_{a.name}" for a in f.inputs]
+    texts = [*map(str, sizes)]
+    texts += [f"{'*' if a.is_scalar else ''}gs_in_{a.name}" for a in f.inputs]
     texts += [f"gs_out_{a.name}" for a in f.outputs] + [f"gs_{w.name}" for w in f.work]
     return f"{f.name}({', '.join(texts)});"
 
@@ -309,7 +361,7 @@ _FORMATS = {"float64": "d", "float32": "f", "int64": "q", "int32": "i", "bool": 
 
 def argument(name: str, type: Type, about: str, target: Target, *, memory: bool) -> Argument:
     """An `Argument` record: its size, and its element type in the target's words (`memory`: behind a pointer)."""
-    shape, dtype = static_shape(type.shape), type.dtype.name
+    shape, dtype = type.shape, type.dtype.name
     words = target.types.get(dtype, dtype)
     words = target.types.get(f"{dtype}[]", words) if memory else words
-    return Argument(name, shape, math.prod(shape), about, dtype, words, _FORMATS[dtype])
+    return Argument(name, shape, math.prod(shape), about, dtype, words, _FORMATS[dtype], format_shape(shape))

@@ -7,29 +7,54 @@ buffers in order of birth; the same input always gives the same plan.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cmp_to_key
 
-__all__ = ["Lifetime", "place_buffers"]
+from ..dims import Dim, Extent, certainly_at_most, extent
+from ..types import Type
 
-Lifetime = tuple[int, int, int]  # size, first unit, last unit
+__all__ = ["Lifetime", "larger", "place_buffers", "room"]
+
+_Entry = tuple[Extent, Extent, int]
+Lifetime = tuple[Extent, int, int]  # size, first unit, last unit
 
 
-def place_buffers(lifetimes: Mapping[int, Lifetime]) -> tuple[dict[int, int], int]:
+def place_buffers(lifetimes: Mapping[int, Lifetime]) -> tuple[dict[int, Extent], Extent]:
     """Offsets by key, and the size of the workspace.
 
     >>> place_buffers({1: (8, 0, 1), 2: (4, 1, 2), 3: (8, 2, 3)})
     ({1: 0, 2: 8, 3: 0}, 12)
     """
-    offsets: dict[int, int] = {}
-    alive: list[tuple[int, int, int]] = []  # offset, size, last unit; sorted by offset
-    total = 0
+    offsets: dict[int, Extent] = {}
+    alive: list[_Entry] = []  # offset, size, last unit
+    total: Extent = 0
     for key, (size, first, last) in sorted(lifetimes.items(), key=lambda item: (item[1][1], item[0])):
         alive = [entry for entry in alive if entry[2] >= first]
-        offset = 0
-        for start, length, _ in alive:
-            if offset + size <= start:
+        offset: Extent = 0
+        for number, (start, length, _) in enumerate(alive):
+            if all(certainly_at_most(offset + size, other) for other, _, _ in alive[number:]):
                 break
-            offset = max(offset, start + length)
+            offset = larger(offset, start + length)
         offsets[key] = offset
-        alive = sorted([*alive, (offset, size, last)])
-        total = max(total, offset + size)
+        alive = sorted([*alive, (offset, size, last)], key=cmp_to_key(_earlier))
+        total = larger(total, offset + size)
     return offsets, total
+
+
+def _earlier(one: _Entry, other: _Entry) -> int:
+    """By offset; where that is not known, in any order."""
+    return -int(certainly_at_most(one[0], other[0])) or int(certainly_at_most(other[0], one[0]))
+
+
+def room(type: Type) -> Extent:
+    """The elements of a buffer for values of `type`: at least one, as C has no arrays of none."""
+    return type.size if isinstance(type.size, Dim) else max(1, type.size)
+
+
+def larger(one: Extent, other: Extent) -> Extent:
+    """The larger of two sizes; where that is not known, the least size that is certainly as large as both."""
+    if certainly_at_most(one, other):
+        return other
+    if certainly_at_most(other, one):
+        return one
+    pair = [dict(size.terms) if isinstance(size, Dim) else {(): size} for size in (one, other)]
+    return extent({factors: max(terms.get(factors, 0) for terms in pair) for factors in pair[0] | pair[1]})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from ..dims import Extent
 from ..index import Affine, Index, variable
 from ..program import Line
 from ..target import Target
@@ -34,7 +35,7 @@ class Nests:
         self._syntax, self._strict, self._names = target.syntax, target.strict, names
         self._variables: list[str] = []
 
-    def over(self, shape: Sequence[int], inside: Write, depth: int = 0) -> list[Line]:
+    def over(self, shape: Sequence[Extent], inside: Write, depth: int = 0) -> list[Line]:
         """A nest of loops over `shape`; axes of size 1 need none."""
         lines: list[Line] = []
         index: list[Affine] = []
@@ -60,7 +61,7 @@ class Nests:
     def rows(
         self,
         nest: list[Line],
-        shape: Sequence[int],
+        shape: Sequence[Extent],
         sums: Mapping[str, Mapping[str, str]],
         out_of_order: AbstractSet[str],
     ) -> list[Line]:

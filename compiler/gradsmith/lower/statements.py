@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Extent
 from ..graph import Graph, Node
 from ..origin import Origin, statement_text
 from ..program import Argument, Line
 from ..registry import Op, lookup
 from ..target import Target
-from ..types import DType
+from ..types import DType, broadcast_shapes
 from .printing import WIDTH
 
 __all__ = [
@@ -36,7 +37,7 @@ class Body:
 
     lines: list[Line]
     result: str = ""
-    work: dict[DType, int] = field(default_factory=dict)
+    work: dict[DType, Extent] = field(default_factory=dict)
     ops: dict[tuple[str, DType], Op] = field(default_factory=dict)
     may_raise: bool = False
     helpers: dict[str, None] = field(default_factory=dict)  # patterns in use that have helper code, in order
@@ -113,7 +114,7 @@ def _printed(graph: Graph, n: Node) -> tuple[int, ...]:
         return n.args
     for skipped in range(len(n.args) + 1):  # keep explicit as few of the first broadcasts as the shape needs
         candidate = n.args[:skipped] + short[skipped:]
-        if np.broadcast_shapes(*(graph.nodes[a]["shape"] for a in candidate)) == n.type.shape:
+        if broadcast_shapes(*(graph.nodes[a]["shape"] for a in candidate)) == n.type.shape:
             return candidate
     return n.args
 

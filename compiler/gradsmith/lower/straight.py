@@ -20,10 +20,11 @@ from ..program import Argument, Line
 from ..regions import with_inner
 from ..registry import Cell, lookup
 from ..target import Target
-from ..types import BOOL, FLOAT64, INT64, DType, format_shape
+from ..types import BOOL, FLOAT64, INT64, DType, Shape, format_shape
 from .branches import Path, Piece, Statement, arranged, paths
 from .naming import Names
 from .printing import WIDTH, Printer, Text, wrapped
+from .sizes import Sizes
 from .statements import (
     Body,
     Group,
@@ -88,6 +89,7 @@ def straight(
     graph: Graph,
     groups: Sequence[Group],
     inputs: Sequence[Argument],
+    sizes: Sizes,
     target: Target,
     names: Names,
     tables: Tables | None,
@@ -110,8 +112,9 @@ def straight(
         return [target.syntax["if"].format(condition=condition.text), target.syntax["else"]][: then + otherwise]
 
     steps = arranged(statements, conditions, heads, lambda steps, before: annotated(steps, target, before))
-    body.lines = _entry(inputs, planned, graph, target) + annotated([(Origin(), taken_apart), *steps], target)
     body.result = _result(graph, groups, texts, target)
+    inside = sizes.before(annotated([(Origin(), taken_apart), *steps], target), body)
+    body.lines = _entry(inputs, planned, graph, sizes, target) + inside
     return body
 
 
@@ -273,16 +276,16 @@ def _take_apart(
     return _lines(lines)
 
 
-def _packed(shape: tuple[int, ...], element: Callable[[tuple[int, ...]], str], place: tuple[int, ...] = ()) -> str:
+def _packed(shape: Shape, element: Callable[[tuple[int, ...]], str], place: tuple[int, ...] = ()) -> str:
     """Nested brackets around the elements of an array, as both Python and JavaScript write them."""
     if len(place) == len(shape):
         return element(place)
-    return f"[{', '.join(_packed(shape, element, (*place, i)) for i in range(shape[len(place)]))}]"
+    return f"[{', '.join(_packed(shape, element, (*place, i)) for i in range(int(shape[len(place)])))}]"
 
 
-def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, target: Target) -> list[Line]:
+def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, sizes: Sizes, target: Target) -> list[Line]:
     """Conversions of the arguments at the top of the function, where the target's manifest asks for them."""
-    read = {n.key for n in planned.nodes}
+    read = {n.key for n in planned.nodes} | {graph.inputs[size.input] for size in sizes.given}
     lines = []
     for key, a in zip(graph.inputs, inputs, strict=True):
         pattern = target.syntax.get("scalar_entry" if a.is_scalar else "array_entry", "")

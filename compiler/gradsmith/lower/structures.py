@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import atom
 from ..graph import Graph, Node
 from ..index import Index
 from ..program import Line
 from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter
+from ..types import Shape
 from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
@@ -83,7 +85,7 @@ class Structures:
         self,
         n: Node,
         structure: Reduction,
-        shape: tuple[int, ...],
+        shape: Shape,
         value: Callable[[Index, list[Line], int], Text],
         nest: Nest,
         lines: list[Line],
@@ -156,8 +158,10 @@ class Structures:
         lines: list[Line] = []
         exclusive = True
         if structure.accumulate:
-            places = np.concatenate([np.ravel(part) for part in structure.places(n.params)])
-            exclusive = len(np.unique(places)) == len(places) and not self._target.strict  # 0.0 + -0.0 is 0.0
+            parts = structure.places(n.params)
+            places = np.concatenate([np.ravel(part) for part in parts or (np.empty(0),)])
+            exclusive = parts is not None and len(np.unique(places)) == len(places)
+            exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
             if not (exclusive and len(places) == math.prod(shape)):
                 lines += self._cleared(n)
         types = [self.graph.node(a).type for a in n.args]
@@ -190,7 +194,7 @@ class Structures:
         buffer, size = self.elements.buffers[n.key], math.prod(shape_of(self.graph, n.key))
         zero = self.elements.printer.number(0, n.type.dtype)
         if "clear" in self._syntax and n.key not in self.elements.bases:
-            return lines_of(self._syntax["clear"].format(name=buffer, value=zero.text, size=size))
+            return lines_of(self._syntax["clear"].format(name=buffer, value=zero.text, size=atom(size)))
 
         def clear(nest: Nest, body: list[Line]) -> None:
             self.elements.set(self.elements.at(n.key, nest.index[0]), zero, body, nest.depth)
@@ -202,7 +206,7 @@ class Structures:
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
         arrays += [Text(self.scratch[key]) for key in (n.key,) if key in self.scratch]
         types = [self.graph.node(a).type for a in n.args]
-        numbers = [Text(str(int(v))) for v in structure.arguments(*types, n.params)]
+        numbers = [Text(str(v)) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
         return lines_of(self._syntax["call"].format(value=call.text))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..errors import ShapeError
 from ..index import Affine, Index
 from ..registry import Contraction, Op, Params
 from ..trace import Expr, as_expr, op
-from ..types import Type, broadcast_shapes, format_shape, static_shape
+from ..types import Type, broadcast_shapes, format_shape
 from ._declare import Traced
 from .layout import broadcast_to, expand_dims, permute_dims, ravel, reshape, squeeze
 
@@ -75,7 +74,7 @@ def _batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params
     if left and not right and max(ranks) <= 2:
         if ranks[0] == 1:
             return _matmul(a, b)
-        rows = _matmul(reshape(a, (size * static_shape(a.shape)[1], a.shape[2])), b)
+        rows = _matmul(reshape(a, (size * a.shape[1], a.shape[2])), b)
         return reshape(rows, (*a.shape[:-1], *rows.shape[1:]))
     if right and not left and ranks[1] == 1:
         return _matmul(b, matrix_transpose(a) if ranks[0] == 2 else a)
@@ -92,14 +91,14 @@ _matmul: Traced = op(
     infer=_infer,
     vjp=_vjp,
     batch=_batch,
-    structure=Contraction(_sources, lambda a, b: static_shape(a.shape)[-1]),
+    structure=Contraction(_sources, lambda a, b: a.shape[-1]),
     evaluate=np.matmul,
     cells={"numpy": "{0} @ {1}", "numpy.strict": "_matmul({0}, {1})"},
     support={"numpy.strict": _NUMPY_MATMUL},
     torch="matmul",
     symbol="@",
     slope="g @ Bᵀ and Aᵀ @ g",
-    cost=lambda y, a, b: {"mul": y.size * int(a.shape[-1]), "add": y.size * (int(a.shape[-1]) - 1)},
+    cost=lambda y, a, b: {"mul": y.size * a.shape[-1], "add": y.size * (a.shape[-1] - 1)},
     samples=[
         (np.array([0.3, 1.0, -2.0]), np.array([0.5, -0.1, 0.7])),
         (np.array([[0.3, 1.0, -2.0], [0.4, 0.2, 0.9]]), np.array([0.5, -0.1, 0.7])),
@@ -141,9 +140,9 @@ def _dot_infer(a: Type, b: Type) -> Type:
 
 
 def _dot_expand(a: Expr, b: Expr) -> Expr:
-    k = static_shape(a.shape)[-1]
+    k = a.shape[-1]
     order = (b.ndim - 2, *range(b.ndim - 2), b.ndim - 1)
-    flat = matmul(reshape(a, (-1, k)) if k else a, reshape(permute_dims(b, order), (k, -1)))
+    flat = matmul(reshape(a, (-1, k)) if k != 0 else a, reshape(permute_dims(b, order), (k, -1)))
     return reshape(flat, _dot_infer(a.type, b.type).shape)
 
 
@@ -159,7 +158,7 @@ _dot: Traced = op(
     torch=lambda torch, a, b: torch.tensordot(a, b, dims=([-1], [-2])),
     symbol="dot",
     slope="as matmul",
-    cost=lambda y, a, b: {"mul": y.size * int(a.shape[-1]), "add": y.size * (int(a.shape[-1]) - 1)},
+    cost=lambda y, a, b: {"mul": y.size * a.shape[-1], "add": y.size * (a.shape[-1] - 1)},
     samples=[(np.linspace(-1.0, 1.0, 6).reshape(2, 3), np.linspace(0.1, 0.9, 12).reshape(2, 3, 2))],
     doc="Sum of products over the last axis of `a` and the second-to-last of `b`.",
 )
@@ -188,7 +187,7 @@ _outer: Traced = op(
     torch="outer",
     symbol="⊗",
     slope="g @ b and a @ g",
-    cost=lambda y, *_: {"mul": math.prod(static_shape(y.shape))},
+    cost=lambda y, *_: {"mul": y.size},
     samples=[(np.array([0.3, 1.0, -2.0]), np.array([0.5, -0.1]))],
     doc="All products of an element of `a` and one of `b`, as a matrix.",
 )

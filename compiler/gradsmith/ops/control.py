@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 
 from .. import trace
+from ..dims import Dim, Extent, at_least_zero, falls
 from ..errors import DTypeError, GraphError, ShapeError, SpecError
 from ..graph import Graph
 from ..pytree import Tree, flatten, leaf_names
 from ..registry import Params, Region
 from ..trace import Expr, as_expr, closed, op, registry_function, symbol
-from ..types import BOOL, INT64, Bundle, DType, Type, promote, static_shape
+from ..types import BOOL, INT64, Bundle, DType, Type, promote
 from ._declare import Traced, free
 from .conversion import astype
+from .indexing import section
 from .joining import concatenate
 from .layout import reshape
 
@@ -168,7 +170,7 @@ _scan: Traced = op(
     takes="any",
     infer=_scan_infer,
     evaluate=_inside,
-    structure=Region(_scan_run, lambda params: int(params["length"])),
+    structure=Region(_scan_run, lambda params: params["length"]),
     symbol="for",
     slope="the body's derivatives, from the last step to the first",
     doc="A loop over the first axis of arrays, with carried state.",
@@ -341,22 +343,27 @@ def _counted(x: Expr) -> Expr:
     return astype(counted, x.dtype)
 
 
-def _length(arrays: Sequence[Expr], paths: Sequence[str], length: int | None) -> int:
+def _length(arrays: Sequence[Expr], paths: Sequence[str], length: int | None) -> Extent:
     if length is not None and (isinstance(length, bool) or not hasattr(length, "__index__")):
-        raise SpecError(f"scan: length={length!r} is no int: it must be known while tracing")
-    found = [] if length is None else [("length", int(length.__index__()))]
+        raise SpecError(f"scan: length={length!r} is no int and no size: it must be known while tracing")
+    found: list[tuple[str, Extent]] = [] if length is None else [("length", _whole(length))]
     for x, path in zip(arrays, paths, strict=True):
         if not x.shape:
             raise ShapeError(f"scan: {path} is a scalar ({x.type}), and a scan goes along the first axis of arrays")
-        found.append((path, static_shape(x.shape)[0]))
+        found.append((path, x.shape[0]))
     if not found:
         raise SpecError("scan: there are no xs, so the number of steps is needed: length=")
     if any(size != found[0][1] for _, size in found):
         sizes = ", ".join(f"{path} {size}" for path, size in found)
         raise ShapeError(f"scan: the lengths differ: {sizes}; all xs need the same first axis")
-    if found[0][1] < 0:
+    if falls(found[0][1]):
         raise SpecError(f"scan: length={length!r} is negative")
     return found[0][1]
+
+
+def _whole(value: Any) -> Extent:
+    """An int, or a size."""
+    return value if isinstance(value, Dim) else int(value.__index__())
 
 
 def _traced_scan(
@@ -365,7 +372,7 @@ def _traced_scan(
     tree: Tree,
     arrays: Sequence[Expr],
     paths: Sequence[str],
-    steps: int,
+    steps: Extent,
     reverse: bool,
     checkpoint: bool,
 ) -> tuple[Any, Any]:
@@ -395,25 +402,27 @@ def _kind(value: Any) -> str:
     return f"{len(value)} values" if isinstance(value, tuple | list) else f"{value!r}"
 
 
-def _segment(checkpoint: str | int | None, steps: int) -> int | None:
+def _segment(checkpoint: str | int | None, steps: Extent) -> int | None:
     """How many steps go from one stored state to the next; None for one."""
     if checkpoint is None:
         return None
+    if checkpoint == "sqrt" and isinstance(steps, Dim):
+        raise SpecError(f'checkpoint="sqrt" needs a number of steps, and {steps} is none yet: give an int')
     if checkpoint == "sqrt":
         return max(1, math.isqrt(steps)) if steps > 3 else None
     if isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1:
         raise SpecError(f'checkpoint={checkpoint!r}: give "sqrt", or the number of steps between two stored states')
-    return checkpoint if 1 < checkpoint < steps else None
+    return checkpoint if checkpoint > 1 and (isinstance(steps, Dim) or checkpoint < steps) else None
 
 
 def _checkpointed(
-    f: Any, init: Any, tree: Tree, arrays: Sequence[Expr], steps: int, reverse: bool, segment: int
+    f: Any, init: Any, tree: Tree, arrays: Sequence[Expr], steps: Extent, reverse: bool, segment: int
 ) -> tuple[Any, Any]:
     """A scan over segments, whose body is a scan: reverse mode keeps the states between segments only."""
-    count, rest = divmod(steps, segment)
-    main, tail = ([x[rest:] for x in arrays], [x[:rest] for x in arrays]) if reverse else (
-        [x[: count * segment] for x in arrays], [x[count * segment :] for x in arrays]
-    )  # fmt: skip
+    count = steps // segment
+    whole, rest = count * segment, steps - count * segment
+    places_of = ((rest, whole), (0, rest)) if reverse else ((0, whole), (whole, rest))
+    main, tail = ([section(x, 0, start, size) for x in arrays] for start, size in places_of)
     folded = [reshape(x, (count, segment, *x.shape[1:])) for x in main]
     places = [f"xs[{k}]" for k in range(len(arrays))] if tree.kind is not None else ["xs"]
 
@@ -428,7 +437,7 @@ def _checkpointed(
     state, ys = _traced_scan(outer, init, each, folded, inner_paths, count, reverse, True)
     leaves, _, results = flatten(ys, _is_leaf)
     stacked = [reshape(y, (count * segment, *y.shape[2:])) for y in leaves]
-    if rest:
+    if rest != 0:
         state, more = run(state, tail, rest)
         others, _, _ = flatten(more, _is_leaf)
         pairs = zip(others, stacked, strict=True) if reverse else zip(stacked, others, strict=True)
@@ -482,13 +491,13 @@ def fori_loop(
     for bound in (lower, upper):
         if isinstance(bound, bool) or not hasattr(bound, "__index__"):
             raise SpecError(f"fori_loop: the bound {bound!r} is neither an int nor a traced integer")
-    first, last = int(lower.__index__()), int(upper.__index__())
+    first, last = _whole(lower), _whole(upper)
 
     def step(state: Any, i: Expr) -> tuple[Any, None]:
-        return body_fun(i + first if first else i, state), None
+        return body_fun(i + first if first != 0 else i, state), None
 
     step.__signature__ = inspect.Signature(order)  # type: ignore[attr-defined]
-    return scan(step, init_val, registry_function("iota")(size=max(0, last - first)), checkpoint=checkpoint)[0]
+    return scan(step, init_val, registry_function("iota")(size=at_least_zero(last - first)), checkpoint=checkpoint)[0]
 
 
 def while_loop(

@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..dims import Dim, at_least_zero, quotient
 from ..errors import ShapeError, TraceError
-from ..trace import Expr, as_expr
-from ..types import normalize_shape, static_shape
+from ..trace import Expr, as_expr, registry_function
+from ..types import FLOAT64, normalize_shape
 from .conversion import astype
 from .layout import broadcast_to, reshape
+from .lazy import gs
 
 __all__ = [
     "arange", "asarray", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros",
@@ -150,7 +152,19 @@ def arange(
     if step == 0:
         raise ShapeError("arange: step cannot be 0")
     first, last = (0, start) if stop is None else (start, stop)
+    if isinstance(first, Dim) or isinstance(last, Dim):
+        return _made(_counted(first, last, step), dtype, device, "arange")
     return _made(np.arange(first, last, step), dtype, device, "arange")
+
+
+def _counted(first: Any, last: Any, step: Any) -> Expr:
+    """`arange` between ends that are known by name."""
+    if not all(isinstance(v, int | Dim) for v in (first, last)) or not isinstance(step, int):
+        raise ShapeError(f"arange: beside a named size, ends and step are integers, not {first}, {last}, {step}")
+    span = at_least_zero(last - first if step > 0 else first - last)
+    numbers = registry_function("iota")(size=quotient(span + abs(step) - 1, abs(step)))
+    scaled = numbers if step == 1 else numbers * step
+    return scaled if first == 0 else scaled + first
 
 
 def linspace(
@@ -170,6 +184,8 @@ def linspace(
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     _static("linspace", num)
+    if isinstance(num, Dim):
+        return _made(_spaced(as_expr(start), as_expr(stop), num, endpoint), dtype, device, "linspace")
     if num < 0:
         raise ShapeError(f"linspace: num cannot be negative: {num}")
     if not isinstance(start, Expr) and not isinstance(stop, Expr):
@@ -181,6 +197,14 @@ def linspace(
     return _made(first * weights[0] + last * weights[1], dtype, device, "linspace")  # exact at both ends
 
 
+def _spaced(start: Expr, stop: Expr, num: Dim, endpoint: bool) -> Expr:
+    """`linspace` of a length known by name: exact at both ends, and the start alone where there is one number."""
+    numbers = astype(registry_function("iota")(size=num), FLOAT64)
+    steps = as_expr(num - 1 if endpoint else num)
+    there = reshape(numbers / astype(gs.maximum(steps, 1), FLOAT64), (num, *[1] * max(start.ndim, stop.ndim)))
+    return start * (1.0 - there) + stop * there
+
+
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Expr:
     """A matrix with ones on its `k`-th diagonal and zeros elsewhere.
 
@@ -189,5 +213,8 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
     [[3.0, 0.0], [0.0, 3.0]]
     """
     _static("eye", n_rows, n_cols, k)
-    rows, columns = static_shape(normalize_shape((n_rows, n_rows if n_cols is None else n_cols)))
+    rows, columns = normalize_shape((n_rows, n_rows if n_cols is None else n_cols))
+    if isinstance(rows, Dim) or isinstance(columns, Dim):
+        here = [reshape(registry_function("iota")(size=d), s) for d, s in ((rows, (rows, 1)), (columns, (1, columns)))]
+        return _made(gs.where(gs.equal(here[0] + k, here[1]), 1.0, 0.0), dtype, device, "eye")
     return _made(np.eye(rows, columns, k), dtype, device, "eye")

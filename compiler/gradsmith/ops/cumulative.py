@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import ShapeError
 from ..registry import Params, Scan
 from ..trace import Expr, as_expr, op
-from ..types import INT32, INT64, Type, format_shape, normalize_axes, static_shape
+from ..types import INT32, INT64, Dim, Type, format_shape, normalize_axes
 from ._declare import Traced
 from .conversion import astype
 from .creation import full
-from .indexing import getitem
+from .indexing import getitem, section
 from .joining import concatenate
 from .layout import ravel
 
@@ -77,6 +77,9 @@ def _previous(x: Expr, axis: int, reverse: bool, first: float) -> Expr:
     if x.shape[axis] == 0:
         return x
     start = _edge(x, axis, first)
+    if isinstance(x.shape[axis], Dim):  # which may be 0
+        parts = [x, start] if reverse else [start, x]
+        return section(concatenate(parts, axis), axis, int(reverse), x.shape[axis])
     whole = (slice(None),) * axis
     if reverse:
         return concatenate([getitem(x, (*whole, slice(1, None))), start], axis)
@@ -167,6 +170,12 @@ _prod: Traced = _scan(
 )  # fmt: skip
 
 
+def products_before(x: Expr, reverse: bool) -> Expr:
+    """At each place of the last axis the product of all elements before it, or behind it (`reverse`)."""
+    axis = x.ndim - 1
+    return _previous(_prod(x, axis=axis, reverse=reverse), axis, reverse, 1.0)
+
+
 def _cumulative(record: Traced, x: Any, axis: int | None, dtype: Any, include_initial: bool, first: float) -> Expr:
     name = record.op.name  # type: ignore[attr-defined]
     x = as_expr(x) if dtype is None else astype(x, dtype)
@@ -176,7 +185,6 @@ def _cumulative(record: Traced, x: Any, axis: int | None, dtype: Any, include_in
     if axis is None and x.ndim > 1:
         raise ShapeError(f"{name}: shape {format_shape(x.shape)} has several axes: say which, axis=")
     (k,) = normalize_axes(0 if axis is None else axis, x.ndim, name)
-    static_shape(x.shape[k : k + 1])
     y = record(x, axis=k, reverse=False)
     if not include_initial:
         return y

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Extent
 from ..errors import ShapeError
 from ..trace import Expr, as_expr
-from ..types import format_shape, static_shape
+from ..types import format_shape
 from .contraction import matmul
 from .indexing import getitem
 from .layout import permute_dims, reshape, squeeze
@@ -83,17 +84,17 @@ def _free(c: str, every: str) -> bool:
     return not c.isalpha() or every.count(c) == 1
 
 
-def _sizes(subscripts: str, inputs: Sequence[str], xs: Sequence[Expr]) -> dict[str, int]:
-    sizes: dict[str, int] = {}
+def _sizes(subscripts: str, inputs: Sequence[str], xs: Sequence[Expr]) -> dict[str, Extent]:
+    sizes: dict[str, Extent] = {}
     for letters, x in zip(inputs, xs, strict=True):
-        for c, size in zip(letters, static_shape(x.shape), strict=True):
+        for c, size in zip(letters, x.shape, strict=True):
             if sizes.setdefault(c, size) != size and 1 not in (size, sizes[c]):
                 raise ShapeError(f"einsum: {c!r} of {subscripts!r} has size {sizes[c]} and also {size}")
             sizes[c] = size if sizes[c] == 1 else sizes[c]
     return sizes
 
 
-def _once(letters: str, x: Expr, sizes: dict[str, int]) -> tuple[str, Expr]:
+def _once(letters: str, x: Expr, sizes: dict[str, Extent]) -> tuple[str, Expr]:
     """The operand without axes of size 1 that stand beside longer ones, and with the diagonal of repeated letters."""
     single = [k for k, c in enumerate(letters) if x.shape[k] == 1 and sizes[c] != 1]
     if single:
@@ -119,7 +120,7 @@ def _product(a: str, x: Expr, b: str, y: Expr, later: str) -> tuple[str, Expr]:
     both = [c for c in a if c in b]
     batch, inner = [c for c in both if c in later], [c for c in both if c not in later]
     rows, columns = [c for c in a if c not in both], [c for c in b if c not in both]
-    sizes = dict(zip(a, static_shape(x.shape), strict=True)) | dict(zip(b, static_shape(y.shape), strict=True))
+    sizes = dict(zip(a, x.shape, strict=True)) | dict(zip(b, y.shape, strict=True))
     shape = {name: [sizes[c] for c in part] for name, part in (("batch", batch), ("rows", rows), ("columns", columns))}
     r, k, n = (math.prod(sizes[c] for c in part) for part in (rows, inner, columns))
     left = reshape(permute_dims(x, [a.index(c) for c in (*batch, *rows, *inner)]), (*shape["batch"], r, k))

@@ -301,7 +301,7 @@ def _one_index(x: Expr, entries: Sequence[Any]) -> tuple[Expr, tuple[Any, ...], 
             "index: traced indices must stand on neighbouring axes, with static slices or ints on the others: use "
             "gs.take or gs.take_along_axis"
         )
-    sizes = static_shape(x.shape)[first : last + 1]
+    sizes = x.shape[first : last + 1]
     flat: Any = 0
     for place, size in zip(places, sizes, strict=True):
         entry = entries[place]
@@ -310,6 +310,6 @@ def _one_index(x: Expr, entries: Sequence[Any]) -> tuple[Expr, tuple[Any, ...], 
         wrapped = where(entry < 0, entry + size, entry) if len(places) > 1 else entry
         flat = wrapped if place == first else flat * size + wrapped
     if len(places) > 1:
-        x = reshape(x, (*x.shape[:first], int(np.prod(sizes)), *x.shape[last + 1 :]))
+        x = reshape(x, (*x.shape[:first], math.prod(sizes), *x.shape[last + 1 :]))
     rest = (*entries[:first], slice(None), *entries[last + 1 :])
     return x, rest, flat, builtins.sum(isinstance(e, slice) for e in entries[:first])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim, Extent, at_least_zero, dims_in, lower_bound, quotient
 from ..errors import ShapeError
 from ..index import Index, lookup
 from ..registry import Assembly, Layout, Op, Params
@@ -16,9 +17,11 @@ from ..trace import Expr, as_expr, op
 from ..types import Shape, Type, format_shape, static_shape
 from ._batch import lifted, moved, spread
 from ._declare import Traced, dtype_option, free
-from .layout import expand_dims
+from .layout import expand_dims, squeeze
 
 __all__ = ["getitem", "scatter"]
+
+_SHORTEST = 9  # elements left out at the end that are written as -8, not as n - 8
 
 Key = tuple[Any, ...]  # one entry an axis: int, (start, step, count), or an array of ints
 
@@ -46,10 +49,27 @@ def _entry_text(entry: Any, size: Any) -> str:
     if isinstance(entry, np.ndarray):
         return str(entry.tolist())
     start, step, count = entry
+    if any(isinstance(v, Dim) for v in (start, count)):
+        return _named_text(start, step, count, size)
     stop = start + step * count
     first = "" if start == (0 if step > 0 else size - 1) else str(start)
     last = "" if stop < 0 or (step > 0 and stop == size) else str(stop)  # backwards past the start: no bound
     return f"{first}:{last}" + (f":{step}" if step != 1 else "")
+
+
+def _named_text(start: Any, step: int, count: Any, size: Any) -> str:
+    """A slice along an axis that is known by name."""
+    if step < 0:
+        return f"::{step}"
+    first = "" if start == 0 else str(start)
+    last = str(start + step * count)
+    if step != 1:
+        return f"{first}::{step}"
+    for short in range(_SHORTEST):
+        if count == at_least_zero(size - start - short):
+            last = f"-{short}" if short else ""
+            break
+    return f"{first}:{last}"
 
 
 def positions(key: Key, shape: Shape) -> np.ndarray:
@@ -63,9 +83,18 @@ def _index_infer(x: Type, key: Key) -> Type:
 
 
 def _result_shape(key: Key, shape: Shape) -> Shape:
+    rest = tuple(k[2] for k in key if isinstance(k, tuple))
     if not builtins.any(isinstance(k, np.ndarray) for k in key):
-        return tuple(k[2] for k in key if isinstance(k, tuple))
-    return tuple(np.broadcast_to(False, static_shape(shape))[_numpy_key(key)].shape)  # a view: needs no memory
+        return rest
+    arrays = [k for k, entry in enumerate(key) if not isinstance(entry, tuple)]
+    start = _gathered_axis(arrays)
+    return (*rest[:start], *np.broadcast_shapes(*(np.shape(key[k]) for k in arrays)), *rest[start:])
+
+
+def _gathered_axis(arrays: Sequence[int]) -> int:
+    """Where the axes of arrays of indices stand: first when the arrays are not adjacent, as in NumPy."""
+    adjacent = [*arrays] == list(range(arrays[0], arrays[-1] + 1)) if arrays else False
+    return arrays[0] if adjacent else 0
 
 
 def _index_source(index: Index, params: Params, x: Type) -> Index:
@@ -73,8 +102,7 @@ def _index_source(index: Index, params: Params, x: Type) -> Index:
     arrays = [k for k, entry in enumerate(key) if not isinstance(entry, tuple)]
     tables = np.broadcast_arrays(*(np.asarray(key[k]) for k in arrays)) if arrays else []
     depth = tables[0].ndim if tables else 0
-    adjacent = arrays == list(range(arrays[0], arrays[-1] + 1)) if arrays else True
-    start = arrays[0] if adjacent and arrays else 0  # NumPy puts the gathered axes first when they are not adjacent
+    start = _gathered_axis(arrays)
     gathered, rest = index[start : start + depth], iter(index[:start] + index[start + depth :])
     found = dict(zip(arrays, (lookup(t, gathered) for t in tables), strict=True))
     return tuple(found[k] if k in found else next(rest) * e[1] + e[0] for k, e in enumerate(key))
@@ -99,6 +127,18 @@ def put_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, par
     return lifted(op, fitting, (True,) * len(parts), size, params)
 
 
+def _needs(entry: Any, size: Extent) -> list[tuple[Extent, int]]:
+    """What must hold of a named size for an entry to lie within its axis."""
+    if isinstance(entry, int):
+        return [(size, entry + 1)]
+    if isinstance(entry, np.ndarray):
+        return [(size, int(entry.max(initial=-1)) + 1)]
+    start, step, count = entry
+    if not isinstance(count, int) or count == 0:
+        return []  # a slice, which fits by its making
+    return [(start, 0), (size - start - step * (count - 1), 1)]
+
+
 _index: Traced = op(
     "index",
     arity=1,
@@ -108,6 +148,7 @@ _index: Traced = op(
     vjp=lambda g, y, x, key: (scatter(g, shape=x.shape, keys=(key,)),),
     batch=_index_batch,
     structure=Layout(_index_source),
+    needs=lambda x, key: [pair for entry, size in zip(key, x.shape, strict=True) for pair in _needs(entry, size)],
     evaluate=lambda x, key: np.asarray(x)[_numpy_key(key)],
     cells={"numpy": lambda a, p, t: f"{a[0]}[{_key_text(p['key'], t[0].shape)}]"},
     torch=lambda torch, x, key: x.reshape(-1)[torch.as_tensor(positions(key, tuple(x.shape)))],
@@ -135,13 +176,24 @@ def _scatter_evaluate(*gs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
 def _scatter_statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
     shape, lines = params["shape"], [f"{name} = np.zeros({format_shape(params['shape'])}{dtype_option(types[0])})"]
     for text, key in zip(args, params["keys"], strict=True):
-        once = len(np.unique(positions(key, shape))) == positions(key, shape).size
+        once = _once(key) or len(np.unique(positions(key, shape))) == positions(key, shape).size
         lines.append(
             f"{name}[{_key_text(key, shape)}] += {text}"
             if once
             else f"np.add.at({name}, np.s_[{_key_text(key, shape)}], {text})"
         )
     return lines
+
+
+def _once(key: Key) -> bool:
+    """Whether a key certainly names no place twice."""
+    return not builtins.any(isinstance(k, np.ndarray) for k in key)
+
+
+def _places(params: Params) -> list[np.ndarray] | None:
+    if builtins.any(True for _ in dims_in((params["shape"], *params["keys"]))):
+        return None
+    return [positions(key, params["shape"]) for key in params["keys"]]
 
 
 def _scatter_vjp(g: Expr, y: Expr, *xs: Expr, shape: Shape, keys: Sequence[Key]) -> tuple[Expr, ...]:
@@ -160,8 +212,8 @@ def _scatter_place(part: int, index: Index, params: Params, types: Sequence[Type
     return _index_source(index, {"key": params["keys"][part]}, Type(params["shape"]))
 
 
-def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, int]:
-    return {"add": max(0, sum(x.size for x in xs) - y.size)}
+def _scatter_cost(y: Type, *xs: Type, **_: Any) -> dict[str, Any]:
+    return {"add": at_least_zero(sum(x.size for x in xs) - y.size)}
 
 
 scatter: Traced = op(
@@ -172,9 +224,7 @@ scatter: Traced = op(
     infer=lambda *xs, shape, keys: Type(shape, xs[0].dtype),
     vjp=_scatter_vjp,
     batch=put_batch,
-    structure=Assembly(
-        _scatter_place, accumulate=True, places=lambda p: [positions(key, p["shape"]) for key in p["keys"]]
-    ),
+    structure=Assembly(_scatter_place, accumulate=True, places=_places),
     evaluate=_scatter_evaluate,
     torch=_scatter_torch,
     statements={"numpy": _scatter_statements},
@@ -194,7 +244,10 @@ def getitem(x: Any, key: Any) -> Expr:
         from .gathering import traced_getitem
 
         return traced_getitem(x, entries)
-    new_axes, normal, place, axis = [], [], 0, 0
+    new_axes: list[int] = []
+    single: list[int] = []
+    normal: list[Any] = []
+    place, axis = 0, 0
     gathered = builtins.any(isinstance(e, np.ndarray) for e in entries)
     for e in entries:
         if e is None:
@@ -210,9 +263,18 @@ def getitem(x: Any, key: Any) -> Expr:
             continue
         normal.append(_entry(e, x, axis))
         place += not isinstance(normal[-1], int)
+        if isinstance(normal[-1], Dim):  # one element at a place that is known by name
+            if gathered:
+                raise ShapeError(
+                    "index: a place counted from the end of a named axis does not go with arrays of indices"
+                )
+            single.append(axis - builtins.sum(isinstance(k, int) for k in normal))
+            normal[-1] = (normal[-1], 1, 1)
+            place -= 1
         axis += 1
     whole = builtins.all(isinstance(k, tuple) and k == (0, 1, d) for k, d in zip(normal, x.shape, strict=True))
     result = x if whole else _index(x, key=tuple(normal))
+    result = squeeze(result, single) if single else result
     return expand_dims(result, new_axes) if new_axes else result
 
 
@@ -251,25 +313,80 @@ def _entry(entry: Any, x: Expr, axis: int) -> Any:
     if isinstance(entry, slice):
         if entry == slice(None):
             return (0, 1, size)
-        return _span(entry, static_shape((size,))[0])
-    size = static_shape((size,))[0]
+        return _named_span(entry, size) if _is_named(size, entry.start, entry.stop) else _span(entry, int(size))
     if isinstance(entry, np.ndarray) and entry.ndim:
         if entry.dtype.kind not in "iu":
             raise ShapeError(f"index: arrays of indices must be integers, not {entry.dtype}")
+        if isinstance(size, Dim):
+            if (entry < 0).any():
+                raise ShapeError(
+                    f"index: places counted from the end of axis {axis}, whose size {size} has no number yet"
+                )
+            return _frozen(entry.astype(np.int64))
         places = np.where(entry < 0, entry + size, entry).astype(np.int64)
         if places.size and not (places.min() >= 0 and places.max() < size):
             raise ShapeError(f"index: places {entry.tolist()} go beyond axis {axis} of size {size}")
-        places.setflags(write=False)
-        return places
+        return _frozen(places)
+    if isinstance(entry, Dim):
+        return entry
     if isinstance(entry, bool | Expr) or not hasattr(entry, "__index__"):
         raise ShapeError(f"index: {entry!r} is not an index; ints, slices, None, ... and integer arrays are")
     place = int(entry.__index__())
+    if isinstance(size, Dim):
+        return place if place >= 0 else size + place
     if not -size <= place < size:
         raise ShapeError(
             f"index: {place} is out of bounds for axis {axis}, which has size {size}, of {_named(x)!r} with shape "
             f"{format_shape(x.shape)}"
         )
     return place % size
+
+
+def _frozen(places: np.ndarray) -> np.ndarray:
+    places.setflags(write=False)
+    return places
+
+
+def _is_named(*sizes: Any) -> bool:
+    return builtins.any(isinstance(s, Dim) for s in sizes)
+
+
+def section(x: Expr, axis: int, start: Extent, count: Extent) -> Expr:
+    """`count` elements from `start` on along an axis, which must be there."""
+    key = tuple((start, 1, count) if k == axis else (0, 1, d) for k, d in enumerate(x.shape))
+    return x if (start, count) == (0, x.shape[axis]) else _index(x, key=key)
+
+
+def _named_span(entry: slice, size: Extent) -> tuple[Extent, int, Extent]:
+    """Start, step and count of a slice where not all is known by number: Python's rules for every size."""
+    step = 1 if entry.step is None else int(entry.step)
+    if step == 0:
+        raise ShapeError(f"index: a slice cannot have step 0 ({entry})")
+    if step < 0:
+        if entry.start is not None or entry.stop is not None:
+            raise ShapeError(
+                f"index: a slice that goes backwards along a named axis takes all of it (x[::{step}]): slice first"
+            )
+        return size - 1, step, quotient(size - step - 1, -step)
+    start, stop = 0 if entry.start is None else entry.start, size if entry.stop is None else entry.stop
+    if isinstance(start, int) and start >= 0 and (stop == size or (isinstance(stop, int) and stop < 0)):
+        count = at_least_zero((stop if stop == size else size + stop) - start)
+    else:
+        begin, end = _clamped(start, size), _clamped(stop, size)
+        count = end if begin == 0 else at_least_zero(end - begin)
+        start = begin
+    return start, step, quotient(count + step - 1, step)
+
+
+def _clamped(place: Extent, size: Extent) -> Extent:
+    """What a bound of a slice means: counted from the end if negative, and nowhere beyond an end."""
+    least = lower_bound(place)
+    if least is not None and least >= 0:
+        room = lower_bound(size - place)
+        return place if room is not None and room >= 0 else size - at_least_zero(size - place)
+    if isinstance(place, int):
+        return at_least_zero(size + place)
+    return at_least_zero(place)  # n - 3: what is below 0 for small n alone
 
 
 def _span(entry: slice, size: int) -> tuple[int, int, int]:

@@ -12,9 +12,9 @@ from ..errors import ShapeError
 from ..index import Affine, Index
 from ..registry import Assembly, Params
 from ..trace import Expr, as_expr, op
-from ..types import Type, format_shape, normalize_axes, static_shape
+from ..types import Type, format_shape, normalize_axes
 from ._declare import free
-from .indexing import getitem
+from .indexing import getitem, section
 from .layout import ravel
 
 __all__ = ["concat", "concatenate", "stack"]
@@ -26,22 +26,22 @@ def _concatenate_infer(*types: Type, axis: int) -> Type:
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in types]
     if builtins.any(r != rest[0] for r in rest) or builtins.any(t.ndim != types[0].ndim for t in types):
         raise ShapeError(f"shapes {', '.join(format_shape(t.shape) for t in types)} do not join along axis {axis}")
-    total = sum(static_shape(t.shape)[axis] for t in types)
+    total = sum(t.shape[axis] for t in types)
     return Type((*types[0].shape[:axis], total, *types[0].shape[axis + 1 :]), types[0].dtype)
 
 
 def _concatenate_vjp(g: Expr, y: Expr, *xs: Expr, axis: int) -> tuple[Expr, ...]:
-    parts, start = [], 0
+    parts: list[Expr] = []
+    start: Any = 0
     for x in xs:
-        stop = start + static_shape(x.shape)[axis]
-        parts.append(getitem(g, (*[slice(None)] * axis, slice(start, stop))))
-        start = stop
+        parts.append(section(g, axis, start, x.shape[axis]))
+        start = start + x.shape[axis]
     return tuple(parts)
 
 
 def _concatenate_place(part: int, index: Index, params: Params, types: Sequence[Type]) -> Index:
     axis = params["axis"]
-    before = sum(static_shape(t.shape)[axis] for t in types[:part])
+    before = sum(t.shape[axis] for t in types[:part])
     return (*index[:axis], index[axis] + before, *index[axis + 1 :])
 
 

@@ -81,7 +81,7 @@ def broadcast_to(x: Any, shape: Any) -> Expr:
 
 
 def _reshape_infer(x: Type, shape: Shape) -> Type:
-    if x.shape != shape and math.prod(static_shape(x.shape)) != math.prod(static_shape(shape)):
+    if x.shape != shape and math.prod(x.shape) != math.prod(shape):
         raise ShapeError(f"shape {format_shape(x.shape)} has {x.size} elements and cannot become {format_shape(shape)}")
     return Type(shape, x.dtype)
 
@@ -120,10 +120,11 @@ def reshape(x: Any, shape: Any, *, copy: bool | None = None) -> Expr:
     (3, 4)
     """
     x = as_expr(x)
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    several = isinstance(shape, Sequence) and not isinstance(shape, str)
+    wanted = tuple(shape) if several else (shape,)
     if builtins.any(isinstance(d, int) and d == -1 for d in wanted):
-        rest = math.prod(d for d in wanted if d != -1)
-        if wanted.count(-1) > 1 or rest == 0 or x.size % rest:
+        rest = math.prod(d for d in normalize_shape([d for d in wanted if d != -1]))
+        if wanted.count(-1) > 1 or rest == 0 or x.size % rest != 0:
             raise ShapeError(f"reshape: {format_shape(x.shape)} cannot become {wanted!r}")
         wanted = tuple(x.size // rest if d == -1 else d for d in wanted)
     return _reshape(x, shape=normalize_shape(wanted))

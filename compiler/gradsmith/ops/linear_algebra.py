@@ -52,8 +52,8 @@ def tensordot(x1: Any, x2: Any, /, axes: int | Sequence[Any] = 2) -> Expr:
     a, b = as_expr(x1), as_expr(x2)
     summed = _meeting_axes(a, b, axes)
     free = [[k for k in range(x.ndim) if k not in ks] for x, ks in zip((a, b), summed, strict=True)]
-    inner = math.prod(static_shape(a.shape)[k] for k in summed[0])
-    outer = [[static_shape(x.shape)[k] for k in ks] for x, ks in zip((a, b), free, strict=True)]
+    inner = math.prod(a.shape[k] for k in summed[0])
+    outer = [[x.shape[k] for k in ks] for x, ks in zip((a, b), free, strict=True)]
     left = reshape(permute_dims(a, [*free[0], *summed[0]]), (math.prod(outer[0]), inner))
     right = reshape(permute_dims(b, [*summed[1], *free[1]]), (inner, math.prod(outer[1])))
     return reshape(matmul(left, right), (*outer[0], *outer[1]))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim, Extent
 from ..errors import ShapeError
 from ..trace import Expr, as_expr
 from ..types import Shape, format_shape, static_shape
@@ -197,8 +198,13 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         loss = exp(t) * (t - x)
     else:
         loss = where(equal(t, 0.0), 0.0, t * log(t)) - _weighted(t, x)
-    reduce = _reduction(reduction, "kl_div", batchmean=lambda y: sum(y) / float(static_shape(y.shape[:1] or (1,))[0]))
+    reduce = _reduction(reduction, "kl_div", batchmean=lambda y: sum(y) / as_float((y.shape or (1,))[0]))
     return reduce(loss)
+
+
+def as_float(count: Extent) -> float | Expr:
+    """A count as a number to divide by."""
+    return as_expr(count) if isinstance(count, Dim) else float(count)
 
 
 def _class_axis(x: Expr) -> int:
@@ -275,7 +281,7 @@ def _nll_at_run_time(
     losses = -picked * factors
     if label_smoothing:
         spread = sum(logp if weight is None else logp * _along_classes(as_expr(weight), logp), axis)
-        losses = (1.0 - label_smoothing) * losses - spread * (label_smoothing / static_shape(logp.shape)[axis])
+        losses = (1.0 - label_smoothing) * losses - spread * (label_smoothing / as_float(logp.shape[axis]))
     losses = where(counted, losses, 0.0)
     if reduction != "mean":
         return losses if reduction == "none" else sum(losses)
@@ -346,7 +352,7 @@ def cross_entropy(
     if reduction == "mean":
         safe = classes[counted] if classes.ndim else int(classes)
         soft = soft / (float(counted.sum()) if weight is None else sum(getitem(as_expr(weight), safe)))
-    return (1.0 - label_smoothing) * hard + soft * (label_smoothing / static_shape(x.shape)[axis])
+    return (1.0 - label_smoothing) * hard + soft * (label_smoothing / as_float(x.shape[axis]))
 
 
 def _cross_entropy_of_probabilities(logp: Expr, p: Expr, weight: Any, reduction: str, label_smoothing: float) -> Expr:
@@ -356,11 +362,12 @@ def _cross_entropy_of_probabilities(logp: Expr, p: Expr, weight: Any, reduction:
             f"{format_shape(p.shape)}; classes are ints"
         )
     axis = _class_axis(logp)
-    classes = static_shape(logp.shape)[axis]
+    classes = logp.shape[axis]
     if label_smoothing:
-        p = p * (1.0 - label_smoothing) + label_smoothing / classes
+        p = p * (1.0 - label_smoothing) + label_smoothing / as_float(classes)
     if weight is not None:
         p = p * _along_classes(_class_weights(weight, logp, "cross_entropy"), logp)
     losses = -sum(_weighted(p, logp), axis)
-    samples = builtins.max(1, logp.size // classes)
-    return _reduction(reduction, "cross_entropy", mean=lambda y: sum(y) / float(samples))(losses)
+    samples = math.prod(d for k, d in enumerate(logp.shape) if k != axis)
+    samples = samples if isinstance(samples, Dim) else builtins.max(1, samples)
+    return _reduction(reduction, "cross_entropy", mean=lambda y: sum(y) / as_float(samples))(losses)

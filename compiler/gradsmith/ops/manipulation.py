@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim
 from ..errors import ShapeError
 from ..trace import Expr, as_expr
 from ..types import broadcast_shapes, format_shape, normalize_axes, static_shape
@@ -21,7 +22,8 @@ from .arithmetic import subtract
 from .creation import asarray
 from .indexing import getitem, scatter
 from .joining import concatenate
-from .layout import broadcast_to, expand_dims, permute_dims, ravel, reshape
+from .layout import broadcast_to, expand_dims, permute_dims, ravel, reshape, squeeze
+from .lazy import gs
 from .selection import where
 
 __all__ = [
@@ -203,8 +205,10 @@ def roll(x: Any, /, shift: int | Sequence[int], axis: int | Sequence[int] | None
 
 
 def _rolled(x: Expr, axis: int, shift: int) -> Expr:
-    size = static_shape(x.shape)[axis]
-    start = -shift % size if size else 0
+    size = x.shape[axis]
+    if isinstance(size, Dim) and abs(shift) > 1:
+        return take(x, (gs.arange(size) - shift) % size, axis=axis)
+    start = -shift if isinstance(size, Dim) else -shift % size if size else 0
     if start == 0:
         return x
     return concatenate([getitem(x, _at(axis, slice(start, None))), getitem(x, _at(axis, slice(0, start)))], axis)
@@ -228,7 +232,7 @@ def repeat(x: Any, /, repeats: Indices, axis: int | None = None) -> Expr:
     if axis is None:
         x, axis = ravel(x), 0
     k = _axis(axis, x, "repeat")
-    shape = static_shape(x.shape)
+    shape = x.shape
     counts = _static(repeats, "repeat")
     if counts.ndim > 1 or counts.size not in (1, shape[k]) or (counts < 0).any():
         raise ShapeError(f"repeat: repeats is one count, or {shape[k]} of them for axis {k}, not {counts.tolist()}")
@@ -252,7 +256,7 @@ def tile(x: Any, /, repetitions: int | Sequence[int]) -> Expr:
         raise ShapeError(f"tile: repetitions cannot be negative: {repetitions!r}")
     ndim = max(x.ndim, len(counts))
     counts = [1] * (ndim - len(counts)) + counts
-    shape = (1,) * (ndim - x.ndim) + static_shape(x.shape)
+    shape = (1,) * (ndim - x.ndim) + x.shape
     if all(r == 1 for r in counts):
         return reshape(x, shape) if shape != x.shape else x
     pairs = list(zip(counts, shape, strict=True))
@@ -369,7 +373,10 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Expr
     if i == j:
         raise ShapeError(f"diagonal: axis1 and axis2 are one axis, {axis1!r}")
     x = moveaxis(x, (i, j), (-2, -1))
-    rows, columns = static_shape(x.shape)[-2:]
+    rows, columns = x.shape[-2:]
+    if isinstance(rows, Dim) and rows == columns and k == 0:
+        return squeeze(gathering.take_along_axis(x, expand_dims(gs.arange(rows), 1), x.ndim - 1), -1)
+    rows, columns = static_shape((rows, columns))
     places = np.arange(max(0, -k), max(max(0, -k), min(rows, columns - k)))
     return getitem(x, (..., places, places + k))
 
@@ -387,6 +394,8 @@ def diag(x: Any, /, k: int = 0) -> Expr:
     if x.ndim != 1:
         raise ShapeError(f"diag: takes a vector or a matrix, not shape {format_shape(x.shape)}")
     k = _int(k, "diag", "k")
+    if isinstance(x.shape[0], Dim) and k == 0:
+        return where(gs.eye(x.shape[0], dtype="bool"), x, False)
     (size,) = static_shape(x.shape)
     rows = np.arange(size) + max(0, -k)
     columns = np.arange(size) + max(0, k)
@@ -399,7 +408,10 @@ def _triangle(x: Any, keep: np.ufunc, k: int, op: str) -> Expr:
     x = as_expr(x)
     if x.ndim < 2:
         raise ShapeError(f"{op}: needs at least two axes, not shape {format_shape(x.shape)}")
-    rows, columns = static_shape(x.shape)[-2:]
+    rows, columns = x.shape[-2:]
+    if isinstance(rows, Dim) or isinstance(columns, Dim):
+        apart = expand_dims(gs.arange(columns), 0) - expand_dims(gs.arange(rows), 1)
+        return where((gs.less_equal if keep is np.less_equal else gs.greater_equal)(apart, _int(k, op, "k")), x, False)
     mask = keep(np.arange(columns) - np.arange(rows)[:, None], _int(k, op, "k"))
     return where(mask, x, False)  # a zero of any dtype
 

@@ -207,9 +207,9 @@ def ndim(a: Any) -> int:
 
 
 @_numpy()
-def size(a: Any, axis: int | None = None) -> int:
+def size(a: Any, axis: int | None = None) -> Any:
     x = as_expr(a)
-    return x.size if axis is None else static_shape(x.shape)[axis]
+    return x.size if axis is None else x.shape[axis]
 
 
 @_numpy()

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..registry import Params, Reduction
 from ..trace import Expr, as_expr, constant, op
-from ..types import INT32, INT64, Type, format_shape, normalize_axes, static_shape
+from ..types import INT32, INT64, Dim, Type, format_shape, normalize_axes
 from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute
@@ -39,14 +39,25 @@ def _infer_nonempty(x: Type, axis: Axes, keepdims: bool) -> Type:
     return _infer(x, axis, keepdims)
 
 
+def _an_element(x: Type, axis: Axes, keepdims: bool) -> list[tuple[Any, int]]:
+    return [(x.shape[i], 1) for i in axis]
+
+
 def _spread(g: Expr, x: Expr, axis: Axes) -> Expr:
     """A reduced value or cotangent, put back beside every element it stands for."""
     kept = tuple(1 if i in axis else d for i, d in enumerate(x.shape))
     return broadcast_to(reshape(g, kept) if g.shape != kept else g, x.shape)
 
 
-def _count(x: Type | Expr, axis: Axes) -> int:
-    return math.prod(static_shape(tuple(x.shape[i] for i in axis)))
+def _count(x: Type | Expr, axis: Axes) -> Any:
+    """How many elements are reduced to one: an int, or a size known by name."""
+    return math.prod(x.shape[i] for i in axis)
+
+
+def _divisor(x: Type | Expr, axis: Axes) -> Any:
+    """The same as a number to divide by."""
+    count = _count(x, axis)
+    return count if isinstance(count, Dim) else float(count)
 
 
 def _cell(name: str) -> Any:
@@ -124,8 +135,8 @@ sum = _reduction(
 )  # fmt: skip
 mean = _reduction(
     "mean", np.mean, "mean", infer=_infer_nonempty, tame=True, linear=True,
-    vjp=lambda g, y, x, axis, keepdims: (_spread(g / float(_count(x, axis)), x, axis),),
-    expand=lambda x, axis, keepdims: sum(x, axis, keepdims) / float(_count(x, axis)),
+    vjp=lambda g, y, x, axis, keepdims: (_spread(g / _divisor(x, axis), x, axis),),
+    expand=lambda x, axis, keepdims: sum(x, axis, keepdims) / _divisor(x, axis),
     cost=lambda y, x, **_: {"add": x.size - y.size, "div": y.size}, symbol="mean", slope="1/n for every element",
     doc="Arithmetic mean over axes.",
 )  # fmt: skip
@@ -138,13 +149,15 @@ def _extremum_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tupl
 
 
 max = _reduction(
-    "max", np.max, "amax", infer=_infer_nonempty, takes="number", structure=Reduction("maximum", -math.inf),
+    "max", np.max, "amax", infer=_infer_nonempty, needs=_an_element, takes="number",
+    structure=Reduction("maximum", -math.inf),
     vjp=_extremum_vjp, cost=_combining("select"), symbol="max", slope="1 for the largest, shared evenly at ties",
     doc="Largest element over axes; NaN if any is NaN.",
     edge_notes={"ties": "they share the gradient evenly, as torch.amax"},
 )  # fmt: skip
 min = _reduction(
-    "min", np.min, "amin", infer=_infer_nonempty, takes="number", structure=Reduction("minimum", math.inf),
+    "min", np.min, "amin", infer=_infer_nonempty, needs=_an_element, takes="number",
+    structure=Reduction("minimum", math.inf),
     vjp=_extremum_vjp, cost=_combining("select"), symbol="min", slope="1 for the smallest, shared evenly at ties",
     doc="Smallest element over axes; NaN if any is NaN.",
     edge_notes={"ties": "they share the gradient evenly, as torch.amin"},
@@ -156,7 +169,7 @@ def _product_levels(x: Expr, axis: Axes) -> list[Expr]:
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     moved = _moved(x, rest + axis)
     levels = [reshape(moved, (*(x.shape[i] for i in rest), _count(x, axis)))]
-    while static_shape(levels[-1].shape)[-1] > 1:
+    while levels[-1].shape[-1] > 1:
         a, b, odd = _halves(levels[-1])
         level = a * b
         levels.append(level if odd is None else concatenate([level, odd], axis=-1))
@@ -168,19 +181,36 @@ def _moved(x: Expr, order: Axes) -> Expr:
 
 
 def _halves(x: Expr) -> tuple[Expr, Expr, Expr | None]:
-    n = static_shape(x.shape)[-1]
+    n = x.shape[-1]
     half = n // 2
     odd = getitem(x, (..., slice(2 * half, None))) if n % 2 else None
     return getitem(x, (..., slice(0, 2 * half, 2))), getitem(x, (..., slice(1, 2 * half, 2))), odd
 
 
-def _prod_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr:
+def _prod_expand(x: Expr, axis: Axes, keepdims: bool) -> Expr | None:
+    if isinstance(_count(x, axis), Dim):
+        return None  # no tree of unknown depth
     if _count(x, axis) == 0:
         return broadcast_to(constant(1.0, x.dtype), _infer(x.type, axis, keepdims).shape)
     return reshape(_product_levels(x, axis)[-1], _infer(x.type, axis, keepdims).shape)
 
 
+def _prod_of_others(g: Expr, x: Expr, axis: Axes) -> Expr:
+    """For an unknown number of elements: the product of those before each times the product of those behind it."""
+    from .cumulative import products_before
+
+    rest = tuple(i for i in range(x.ndim) if i not in axis)
+    order = rest + axis
+    shape = tuple(x.shape[i] for i in rest)
+    rows = reshape(_moved(x, order), (*shape, _count(x, axis)))
+    others = products_before(rows, reverse=False) * products_before(rows, reverse=True)
+    slopes = broadcast_to(reshape(g, (*shape, 1)), rows.shape) * others
+    return _moved(reshape(slopes, tuple(x.shape[i] for i in order)), tuple(order.index(i) for i in range(x.ndim)))
+
+
 def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Expr | None]:
+    if isinstance(_count(x, axis), Dim):
+        return (_prod_of_others(g, x, axis),)
     if _count(x, axis) == 0:
         return (None,)
     # the adjoint of the tree of products: exact where elements are 0, which y/x is not, to every order
@@ -190,7 +220,7 @@ def _prod_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tuple[Ex
         a, b, odd = _halves(level)
         paired = getitem(back, (..., slice(0, a.shape[-1])))
         both = concatenate([reshape(p, (*p.shape, 1)) for p in (paired * b, paired * a)], axis=-1)
-        flat = reshape(both, (*a.shape[:-1], 2 * static_shape(a.shape)[-1]))
+        flat = reshape(both, (*a.shape[:-1], 2 * a.shape[-1]))
         back = flat if odd is None else concatenate([flat, getitem(back, (..., slice(a.shape[-1], None)))], axis=-1)
     rest = tuple(i for i in range(x.ndim) if i not in axis)
     order = rest + axis
@@ -236,7 +266,7 @@ def _logsumexp_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool) -> tup
 
 
 logsumexp = _reduction(
-    "logsumexp", _logsumexp_numpy, "logsumexp", infer=_infer_nonempty, expand=_logsumexp_expand,
+    "logsumexp", _logsumexp_numpy, "logsumexp", infer=_infer_nonempty, needs=_an_element, expand=_logsumexp_expand,
     vjp=_logsumexp_vjp,
     cost=_transcendental("log"), symbol="logsumexp", slope="softmax(x)",
     doc="`log(sum(exp(x)))` over axes, without overflow.",
@@ -272,6 +302,7 @@ _softmax: Traced = op(
     arity=1,
     kind="composite",
     infer=_softmax_infer,
+    needs=lambda x, axis: _an_element(x, axis, True),
     evaluate=_softmax_numpy,
     vjp=_softmax_vjp,
     batch=lifted,

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import dims
 from ..errors import ShapeError
-from ..registry import Counter, Kernel, Params
+from ..registry import Counter, Kernel, Length
 from ..trace import Expr, as_expr, op
 from ..types import INT64, Type, format_shape, normalize_axes, static_shape
 from . import reduction
@@ -45,12 +46,34 @@ _iota: Traced = op(
 )
 
 
+op(
+    "size",
+    arity=0,
+    kind="layout",
+    structure=Length(),
+    infer=lambda dim: Type((), INT64),
+    vjp=no_gradient,
+    evaluate=lambda dim: np.asarray(dim.__index__()),
+    cells={"numpy": lambda a, p, t: dims.atom(p["dim"])},
+    torch=lambda torch, dim: torch.as_tensor(dim),
+    cost=free,
+    symbol="n",
+    slope="none",
+    samples=[({"dim": 5},)],
+    doc="The size of an axis, as a number.",
+)
+
+
 def along(size: Any, axis: int, ndim: int) -> Expr:
     """The position along an axis, with size 1 along the others."""
     return reshape(_iota(size=size), tuple(size if k == axis else 1 for k in range(ndim)))
 
 
 # --- argmax, argmin -------------------------------------------------------------------------------------------------
+
+
+def _an_element(x: Type, axis: int, keepdims: bool) -> list[tuple[Any, int]]:
+    return [(x.shape[axis], 1)]
 
 
 def _extreme_infer(x: Type, axis: int, keepdims: bool) -> Type:
@@ -212,9 +235,9 @@ def _argsort_numpy(x: Any, descending: bool) -> Any:
     return np.argsort(-np.asarray(x), axis=-1, kind="stable")
 
 
-def _heap_sort_arguments(x: Type, params: Params) -> tuple[int, int, bool]:
-    size = static_shape(x.shape)[-1]
-    return x.size // max(1, size), size, params["descending"]
+def _levels(size: Any) -> int:
+    """How often a row is halved; of a size known by name it is counted as 16 times, as for 65,536 elements."""
+    return 16 if isinstance(size, dims.Dim) else max(1, math.ceil(math.log2(max(2, size))))
 
 
 _CELL = "{0}, {1}, {2}, {3}, {4}"
@@ -223,9 +246,7 @@ _argsort: Traced = op(
     arity=1,
     kind="kernel",
     takes="number",
-    structure=Kernel(
-        lambda x, params: (x.size // max(1, static_shape(x.shape)[-1]), x.shape[-1], params["descending"])
-    ),
+    structure=Kernel(lambda x, params: (math.prod(x.shape[:-1]), x.shape[-1], int(params["descending"]))),
     infer=lambda x, descending: Type(x.shape, INT64),
     vjp=no_gradient,
     batch=lifted,
@@ -246,7 +267,7 @@ _argsort: Traced = op(
         "c.int32": _heap_sort("gs_argsort_int32", "int32_t"),
     },
     torch=lambda torch, x, descending: torch.argsort(x, dim=-1, descending=descending, stable=True),
-    cost=lambda y, x, **_: {"compare": x.size * max(1, math.ceil(math.log2(max(2, static_shape(x.shape)[-1]))))},
+    cost=lambda y, x, **_: {"compare": x.size * _levels(x.shape[-1])},
     symbol="argsort",
     slope="none: they are indices",
     samples=[

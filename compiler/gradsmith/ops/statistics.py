@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import Dim
 from ..errors import ShapeError
 from ..registry import Params
 from ..trace import Expr, as_expr, op
@@ -22,9 +23,12 @@ __all__ = ["std", "var"]
 Axes = tuple[int, ...]
 
 
-def _freedom(x: Type | Expr, axis: Axes, correction: float) -> float:
+def _freedom(x: Type | Expr, axis: Axes, correction: float) -> float | Dim | Expr:
     """What the sum of squares is divided by."""
-    freedom = _count(x, axis) - correction
+    count = _count(x, axis)
+    if isinstance(count, Dim):
+        return count - int(correction) if correction == int(correction) else as_expr(count) - correction
+    freedom = count - correction
     if not freedom > 0:
         raise ShapeError(f"{_count(x, axis)} elements less correction={correction} leave nothing to divide by")
     return float(freedom)
@@ -67,7 +71,9 @@ def _spreading(name: str, function: Any, **fields: Any) -> Traced:
 
 def _var_vjp(g: Expr, y: Expr, x: Expr, axis: Axes, keepdims: bool, correction: float) -> tuple[Expr]:
     # deviations add up to 0, so that what flows through the mean is 0 as well
-    return (_spread(g * (2.0 / _freedom(x, axis, correction)), x, axis) * _deviation(x, axis),)
+    freedom = _freedom(x, axis, correction)
+    scaled = g * (2.0 / freedom) if isinstance(freedom, float) else g * 2.0 / freedom
+    return (_spread(scaled, x, axis) * _deviation(x, axis),)
 
 
 def _var_expand(x: Expr, axis: Axes, keepdims: bool, correction: float) -> Expr:

@@ -15,7 +15,7 @@ from typing import Any
 from ..ops import broadcast_to, expand_dims, matmul, outer, reshape, stack, transpose
 from ..ops import sum as sum_
 from ..trace import Expr
-from ..types import broadcast_shapes, static_shape
+from ..types import broadcast_shapes
 
 __all__ = ["ARRAY_LAWS", "of_broadcasts", "of_filled"]
 
@@ -29,10 +29,6 @@ def filling(e: Expr) -> Expr | None:
 
 def _ours(e: Expr) -> bool:
     return e.origin.derived
-
-
-def _static(e: Expr) -> bool:
-    return all(isinstance(d, int) for d in e.shape)
 
 
 # --- broadcasting ---------------------------------------------------------------------------------------------------
@@ -59,13 +55,13 @@ def of_filled(e: Expr, *args: Expr) -> Expr | None:
 
 def _sum_of_broadcast(e: Expr, x: Expr) -> Expr | None:
     """The sum of n copies -> n times the value, where the sum runs over copies only."""
-    if x.op.name != "broadcast_to" or not _static(x):
+    if x.op.name != "broadcast_to":
         return None
     inner, axes = x.args[0], e.params["axis"]
     aligned = (1,) * (x.ndim - inner.ndim) + inner.shape
     if any(aligned[i] != 1 for i in axes):
         return None
-    copies = math.prod(static_shape(tuple(x.shape[i] for i in axes)))
+    copies = math.prod(x.shape[i] for i in axes)
     scaled = inner if copies == 1 else inner * copies
     shape = tuple(d for i, d in enumerate(aligned) if i not in axes or e.params["keepdims"])
     return broadcast_to(reshape(scaled, shape) if inner.shape else scaled, e.shape) if e.shape else reshape(scaled, ())

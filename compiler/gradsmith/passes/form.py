@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..cost import count_of
 from ..graph import Graph, Node
@@ -18,6 +19,7 @@ from ..regions import has_regions
 from ..registry import Gather, Kernel, Scatter, lookup
 from ..target import Target
 from ..types import static_shape
+from .specialise import size_names
 
 __all__ = ["form", "statements"]
 
@@ -35,17 +37,17 @@ def form(target: Target, graphs: Sequence[Graph]) -> Target:
 
 def _in_loops(graph: Graph) -> bool:
     """Whether there is what only loops write, whatever its size."""
-    return has_regions(graph) or any(lookup(n.op).loops for n in graph.ordered())
+    return has_regions(graph) or bool(size_names(graph)) or any(lookup(n.op).loops for n in graph.ordered())
 
 
-def statements(graph: Graph) -> int:
+def statements(graph: Graph) -> Any:
     """About how many statements the arrays of `graph` take in straight-line code."""
     moved = sum(graph.node(k).type.size for k in (*graph.inputs, *graph.outputs) if graph.nodes[k]["shape"])
     arrays = (n for n in graph.ordered() if n.type.shape or any(graph.nodes[a]["shape"] for a in n.args))
     return sum(_statements(graph, n) for n in arrays) + moved // _IN_A_LINE
 
 
-def _statements(graph: Graph, n: Node) -> int:
+def _statements(graph: Graph, n: Node) -> Any:
     structure = lookup(n.op).structure
     if isinstance(structure, Gather | Scatter):  # each element is picked from all that it can be
         if graph.nodes[n.args[1]]["op"] == "constant":

@@ -90,7 +90,7 @@ def _compute(graph: Graph, n: Node, args: Sequence[Any], in_order: bool) -> Any:
     if isinstance(op.structure, Scan):
         return _scan(op.structure, args, n.params["axis"], n.params["reverse"], n.type.dtype)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
-        return _accumulate(args, op.structure.places(n.params), n.type, in_order)
+        return _accumulate(args, op.structure.places(n.params) or (), n.type, in_order)
     if isinstance(op.structure, Gather):
         return _gather(n, op.structure, *args)
     if isinstance(op.structure, Scatter):
@@ -195,7 +195,7 @@ def _candidates(
     index = tuple(Affine(i) for i in at)
     types = Type(shape), Type(indices.shape)
     spoken = indices[tuple(a.const for a in structure.where(index, n.params, *types))]
-    sources = (structure.source(index, Affine(k), n.params, *types) for k in range(shape[n.params["axis"]]))
+    sources = (structure.source(index, Affine(k), n.params, *types) for k in range(int(shape[n.params["axis"]])))
     return spoken, [tuple(a.const for a in source) for source in sources]
 
 

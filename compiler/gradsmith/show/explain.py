@@ -23,6 +23,7 @@ from ..graph import Graph, Node
 from ..ops import broadcast_to
 from ..passes.expand import expand_underivable
 from ..passes.simplify import simplify
+from ..passes.specialise import sizes_of, specialised
 from ..regions import has_regions
 from ..registry import lookup
 from ..trace import Expr, constant, recording, to_graph
@@ -143,6 +144,7 @@ def lesson(primal: Graph, point: Mapping[str, Any], *, name: str = "f") -> Lesso
             "function that is its body, or read the generated loops (f.source)"
         )
     at = place(primal, point)
+    primal = specialised(primal, sizes_of(primal, [x.shape for x in at]))
     graph = expand_underivable(primal)
     values = evaluate(graph, at)
     with np.errstate(all="ignore"):

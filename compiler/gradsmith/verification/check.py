@@ -11,7 +11,7 @@ import functools
 import itertools
 import logging
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,9 @@ from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph
 from ..ops import sum as total
+from ..passes.specialise import fitting_sizes, size_names, sizes_of
 from ..registry import lookup
+from ..selftest import selftest_sizes
 from ..trace import Expr, to_exprs
 from ..types import FLOAT32, FLOAT64, Type, static_shape
 from .blame import Fault, disagreements, faults
@@ -61,8 +63,68 @@ def check(
     rtol: float | None = None,
     atol: float | None = None,
     max_ulp: int | None = None,
+    sizes: Sizes = None,
 ) -> Report:
     """What `CompiledFunction.check` does; see there."""
+    options: dict[str, Any] = {
+        "n": n, "seed": seed, "domain": domain, "points": points, "against": against, "order": order, "rtol": rtol,
+        "atol": atol, "max_ulp": max_ulp,
+    }  # fmt: skip
+    named = size_names(function.graph)
+    if not named:
+        if sizes:
+            raise SpecError(f"sizes={sizes!r}: {function.name} has no named dimensions")
+        return _checked(function, function, "", **options)
+    reports = []
+    for chosen in _chosen(function, named, sizes, points):
+        label = f" at {', '.join(f'{name} = {size}' for name, size in chosen.items())}"
+        fitting = [p for p in points if function._sizes_of(_leaves(function, p)) == chosen]
+        reports.append(_checked(function, function._at(chosen), label, **{**options, "points": fitting}))
+    entries = tuple(entry for report in reports for entry in report.entries)
+    return replace(reports[0], entries=entries, causes=tuple(dict.fromkeys(c for r in reports for c in r.causes)))
+
+
+Sizes = Mapping[str, int] | Sequence[Mapping[str, int]] | None
+
+
+def _chosen(function: CompiledFunction, named: Sequence[str], sizes: Sizes, points: Sequence[Any]) -> list[Any]:
+    """The sizes at which to check: those that are asked for, or two sets of small ones; and those of the points."""
+    given = [sizes] if isinstance(sizes, Mapping) else [*sizes] if sizes else []
+    for one in given:
+        wrong = [name for name in one if name not in named]
+        if not isinstance(one, Mapping) or wrong or set(one) != set(named):
+            raise SpecError(f"sizes={one!r}: give each of {', '.join(map(repr, named))} an int")
+        for name, size in one.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+                raise SpecError(f"sizes={one!r}: {name!r} is {size!r}, and a size is an int, 0 or more")
+    if not given:
+        first = selftest_sizes(function.graph)
+        given = [first, fitting_sizes(function.graph, {name: size + 4 for name, size in first.items()})]
+    given += [function._sizes_of(_leaves(function, point)) for point in points]
+    found = [{name: one[name] for name in named} for one in given]
+    return [one for k, one in enumerate(found) if one not in found[:k]]
+
+
+def _leaves(function: CompiledFunction, point: Any) -> list[Any]:
+    return [*point_leaves(function, point)]
+
+
+def _checked(
+    whole: CompiledFunction,
+    function: CompiledFunction,
+    label: str,
+    *,
+    n: int,
+    seed: int,
+    domain: Domain | None,
+    points: Sequence[Any],
+    against: str | None,
+    order: int,
+    rtol: float | None,
+    atol: float | None,
+    max_ulp: int | None,
+) -> Report:
+    """The report on `function`, which is `whole` at some sizes of its named dimensions."""
     for name, number in (("n", n), ("seed", seed)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
             raise SpecError(f"{name}={number!r} is no count: give an int, 0 or more")
@@ -96,16 +158,17 @@ def check(
 
     _log.debug("loading %s", function.name)
     _ = function._functions  # what stands in the way of any call is an error, not a mismatch at every point
-    further = _further(function, flat, choose(against, graph), seed, relative, absolute, max_ulp)
+    further = _further(function, label, flat, choose(against, graph), seed, relative, absolute, max_ulp)
     names = [a.name for a in function.inputs]
-    outputs = [a.name for f in function._program.functions if f.kind == subject.kind for a in f.outputs]
+    outputs = [a.name + label for f in function._program.functions if f.kind == subject.kind for a in f.outputs]
     if not any(KINDS[f.kind].tested for f in function._program.functions):
         return functools.reduce(_joined, further)
     report = compared(_Case(subject, _call(function, subject.kind), names, outputs, graph, subject.joint), flat)
     report = functools.reduce(_joined, further, report)
     if order == 1:
         return report
-    product, directions = hessian_product(function)
+    product, directions = hessian_product(whole)
+    product = product._at(whole_sizes) if (whole_sizes := _sizes_at(whole, function)) else product
     chosen = [function.inputs[i] for i in subject.by]
     generator = np.random.default_rng([seed, order])
     dtypes = graph_dtypes(product.graph)[len(names) :]
@@ -118,7 +181,7 @@ def check(
             replace(subject, kind="hvp"),
             _call(product, "grad"),
             [*names, *directions],
-            [f"d2_{a.name}" for a in chosen],
+            [f"d2_{a.name}{label}" for a in chosen],
             product.graph,
             product.adjoint,
         ),
@@ -134,6 +197,7 @@ def _joined(report: Report, more: Report) -> Report:
 
 def _further(
     function: CompiledFunction,
+    label: str,
     points: Sequence[Sequence[Any]],
     route: str,
     seed: int,
@@ -148,8 +212,9 @@ def _further(
     for f in function._program.functions:
         if KINDS[f.kind].tested:
             continue
-        seeds = f.inputs[len(function.inputs) :]
-        at = [(*p, *(typed(a.dtype, generator.normal(size=a.shape)) for a in seeds)) for p in points]
+        derived = function._derived[f.kind]
+        seeds = [derived.node(k).type for k in derived.inputs[len(function.inputs) :]]
+        at = [(*p, *(typed(t.dtype.name, generator.normal(size=static_shape(t.shape))) for t in seeds)) for p in points]
         loose = _LOOSE if route == "finite" else 1.0
         dtypes = [a.dtype for a in f.inputs]
         found.append(
@@ -158,7 +223,7 @@ def _further(
                     function, kind, function._flat(kind, list(map(typed, dtypes, leaves)))
                 ),
                 reference(route, function.graph, by, KINDS[f.kind], len(points)),
-                at, [a.name for a in f.inputs], [f"{f.name}: {a.name}" for a in f.outputs],
+                at, [a.name for a in f.inputs], [f"{f.name}: {a.name}{label}" for a in f.outputs],
                 rtol=loose * rtol, atol=loose * atol, max_ulp=max_ulp, against=REFERENCES[route].title,
             )
         )  # fmt: skip
@@ -238,6 +303,10 @@ def _fresh(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _sizes_at(whole: CompiledFunction, function: CompiledFunction) -> dict[str, int]:
+    return sizes_of(whole.graph, [function.graph.node(k).type.shape for k in function.graph.inputs])  # type: ignore[misc]
 
 
 def _subject(function: CompiledFunction) -> Subject:

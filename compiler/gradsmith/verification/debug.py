@@ -41,6 +41,9 @@ class DebugTwin:
         values_only = function._program.grad is None and function._program.value_and_grad is None
         graph = function.graph if values_only else function.adjoint
         leaves = checked_leaves(function, args, named)
+        if function._program.sizes:
+            function = function._at(function._sizes_of(leaves))
+            graph = function.graph if values_only else function.adjoint
         found = birth(graph, leaves, stop=self.stop)
         if found is not None:
             raise NonFiniteError(function.name, found)
