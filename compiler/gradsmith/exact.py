@@ -24,7 +24,7 @@ _MOST_DIGITS = 2000
 
 def operations(graph: Graph) -> int:
     """How many operations one evaluation takes, roughly."""
-    return sum(count(graph, graph.outputs).values()) + len(graph)
+    return int(sum(count(graph, graph.outputs).values())) + len(graph)
 
 
 def mp_outputs(graph: Graph, leaves: Sequence[Any]) -> list[Any]:

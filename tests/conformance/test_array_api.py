@@ -413,7 +413,6 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "einsum result": (lambda: gs.einsum("ij->ik", A), "'ik' must each occur once"),
     "einsum text": (lambda: gs.einsum("i1", A), "letters"),
     "einsum no text": (lambda: gs.einsum(A, [0, 1]), "such as 'ij,jk->ik'"),
-    "eye": (lambda: gs.eye("n"), "named dimension 'n'"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..dims import Extent
 from ..errors import ShapeError
 from ..trace import Expr, as_expr
-from ..types import format_shape
+from ..types import format_shape, static_shape
 from .contraction import matmul
 from .indexing import getitem
 from .layout import permute_dims, reshape, squeeze
@@ -103,7 +103,7 @@ def _once(letters: str, x: Expr, sizes: dict[str, Extent]) -> tuple[str, Expr]:
     distinct = "".join(dict.fromkeys(letters))
     if len(distinct) == len(letters):
         return letters, x
-    grid = np.indices([sizes[c] for c in distinct])
+    grid = np.indices(static_shape(tuple(sizes[c] for c in distinct)))
     return distinct, getitem(x, tuple(np.array(grid[distinct.index(c)]) for c in letters))
 
 

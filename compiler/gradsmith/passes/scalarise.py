@@ -196,7 +196,7 @@ def _candidates(
     types = Type(shape), Type(indices.shape)
     spoken = indices[tuple(a.const for a in structure.where(index, n.params, *types))]
     sources = (structure.source(index, Affine(k), n.params, *types) for k in range(int(shape[n.params["axis"]])))
-    return spoken, [tuple(a.const for a in source) for source in sources]
+    return spoken, [tuple(int(a.const) for a in source) for source in sources]
 
 
 def _name(elements: Any, n: Node) -> None:
