@@ -62,7 +62,7 @@ def _fewer(denominator: Node, quotients: Sequence[Node]) -> bool:
     shapes = [n.type.shape for n in (denominator, *quotients)]
     if any(not isinstance(d, int) for shape in shapes for d in shape):
         return any(shape != shapes[0] for shape in shapes[1:]) or len(quotients) >= _FEWEST
-    return int(sum(n.type.size for n in quotients)) >= _FEWEST * denominator.type.size
+    return bool(sum(n.type.size for n in quotients) >= _FEWEST * denominator.type.size)
 
 
 def _never_tiny(graph: Graph, n: Node) -> bool:
