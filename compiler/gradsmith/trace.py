@@ -220,7 +220,8 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
     state = _recording.get()
     origin = caller_origin() if state is None else state.origin
     try:
-        operands = tuple(as_expr(a) for a in args)
+        # what a body has closed over is what its reader saw, whatever the body then changed in place
+        operands = tuple(args) if op.kind == "region" else tuple(as_expr(a) for a in args)
         if op.arity is not None and len(operands) != op.arity:
             raise ShapeError(f"takes {op.arity} operands, not {len(operands)}")
         operands = _convert(op, operands, [_strength(given, a) for given, a in zip(args, operands, strict=True)])
