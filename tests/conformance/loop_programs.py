@@ -101,6 +101,26 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     ),
     "map": (lambda x: gs.sum(gs.map(lambda e: gs.exp(e) * e, x)), ((5, 2),)),
     "gathered": (lambda x, t: gs.fori_loop(2, 8, lambda i, c: c * 0.5 + t[i] * x, 0.0), ((), (10,))),
+    "gathered at computed places": (
+        lambda x, t: gs.fori_loop(0, 9, lambda i, c: gs.sin(c) + t[(i * 7 + 2) % 23] * t[i] * x + t[-1], 0.0),
+        ((), (23,)),
+    ),
+    "rows of a table": (
+        lambda E, W: gs.sum(
+            gs.scan(lambda c, i: (gs.tanh(W[0] * c + E[i % 5]) + W[1, 2], None), W[2], gs.arange(7))[0]
+        ),
+        ((30, 3), (3, 3)),
+    ),
+    "rows of a table, second order": (
+        lambda E, W: gs.sum(
+            gs.grad(lambda E: gs.sum(gs.fori_loop(0, 4, lambda i, c: gs.sin(c) * E[3 * i] + W[1], W[0])))(E) ** 2
+        ),
+        ((30, 3), (3, 3)),
+    ),
+    "columns of a table, checkpoint": (
+        lambda E, W: gs.sum(gs.fori_loop(0, 7, lambda i, c: gs.sin(c) * E[:, i] + W[1], W[0], checkpoint=2)),
+        ((3, 30), (3, 3)),
+    ),
     "table": (
         lambda x: gs.fori_loop(0, 6, lambda i, c: c * 0.5 + gs.constant(np.arange(6.0) ** 2)[i] * x, 0.0),
         ((),),

@@ -17,7 +17,7 @@ from gradsmith.passes.retype import retype
 from gradsmith.verify import verify
 
 from .harness import LOOPS, Runners
-from .loop_programs import PROGRAMS, RNN, branches, compiled, nested, newton, point, reference, rnn, wanted
+from .loop_programs import PROGRAMS, RNN, branches, compiled, newton, point, reference, rnn, wanted
 
 TARGETS = ("python", "numpy", "c")
 
@@ -103,47 +103,6 @@ def test_traced_bounds_and_the_bound_of_a_loop(target: str) -> None:
     )
     assert float(g(1.0)) == 8.0  # it ends after `bound` steps
     assert float(g.grad(1.0)) == 8.0
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("program", ["rnn", "nested", "while"])
-def test_lines_do_not_depend_on_the_length(target: str, program: str) -> None:
-    def text(steps: int) -> list[str]:
-        def f(h: Any, us: Any, W: Any) -> Any:
-            if program == "rnn":
-                return rnn(h, us, W)
-            if program == "nested":
-                return gs.scan(lambda c, i: (nested(c, W) + us[i, 0], None), h[0], gs.arange(steps))[0]
-            return gs.while_loop(lambda y: y < 3.0, lambda y: y * 1.5 + us[0, 0] ** 2, h[0], bound=steps)
-
-        return gs.compile(f, args=((3,), (steps, 3), (4, 3)[:2] if program != "rnn" else (3, 3)), target=target,
-                          selftest=False).source.splitlines()  # fmt: skip
-
-    short, long = text(10), text(10_000)
-    assert len(short) == len(long)
-
-
-def test_memory_grows_with_the_square_root_of_the_length_under_checkpoints() -> None:
-    def work(checkpoint: Any, steps: int) -> int:
-        f = gs.compile(
-            lambda h, us, W: rnn(h, us, W, checkpoint=checkpoint),
-            args=((3,), (steps, 3), (3, 3)), target="c", derivatives=("grad",), wrt="W", selftest=False,
-        )  # fmt: skip
-        return sum(w.size for w in f._program.work)
-
-    whole = [work(None, n) for n in (400, 1600)]
-    root = [work("sqrt", n) for n in (400, 1600)]
-    assert whole[1] > 3.9 * whole[0]
-    # ys and their cotangents, one number a step each, are results of all steps
-    states = [a - b * n for a, b, n in zip(root, (2, 2), (400, 1600), strict=True)]
-    assert states[1] < 2.2 * states[0]
-    assert root[1] < whole[1] / 2.0
-
-
-def test_what_only_a_gradient_reads_is_stored_by_its_function_alone() -> None:
-    f = gs.compile(rnn, args=RNN, target="c", selftest=False)
-    by_kind = {g.kind: sum(w.size for w in g.work) for g in f._program.functions}
-    assert by_kind["value"] < 20 < by_kind["grad"]
 
 
 def test_text_digest_and_retype_see_the_bodies() -> None:
