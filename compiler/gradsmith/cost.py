@@ -55,7 +55,9 @@ class Cost:
 
     def __str__(self) -> str:
         usual = ("value", "grad", "value_and_grad")
-        shown = [f.name for f in fields(self) if f.name in usual or getattr(self, f.name)]
+        asked = [f.name for f in fields(self) if getattr(self, f.name)]
+        gradient = bool(self.grad or self.value_and_grad) or all(name in usual for name in asked)
+        shown = [f.name for f in fields(self) if f.name in asked or (gradient and f.name in usual)]
         widths = [max(8, len(name) + 2) for name in shown]
         kinds = sorted({kind for name in shown for kind in getattr(self, name)})
         rows = [(kind, *(str(getattr(self, name).get(kind, 0)) for name in shown)) for kind in kinds]
@@ -64,7 +66,7 @@ class Cost:
             f"{row[0]:<12}" + "".join(f"{text:>{width}}" for text, width in zip(row[1:], widths, strict=True))
             for row in [("operation", *shown), *rows, total]
         ]
-        return "\n".join([*lines, f"value_and_grad / value = {self.ratio:.2f}"])
+        return "\n".join([*lines, f"value_and_grad / value = {self.ratio:.2f}"] if gradient else lines)
 
 
 def count(graph: Graph, outputs: Iterable[int]) -> dict[str, int]:

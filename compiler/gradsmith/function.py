@@ -112,6 +112,18 @@ class CompiledFunction:
         return list(self.files.values())[-1]
 
     @property
+    def workspace(self) -> dict[str, int]:
+        """The bytes of workspace that each C function takes from its caller, by kind (0 on other targets).
+
+        >>> import gradsmith as gs
+        >>> f = gs.compile(lambda x: gs.sum(gs.exp(gs.exp(x))), args=((1000,),), target="c")
+        >>> f.workspace
+        {'value': 0, 'grad': 0, 'value_and_grad': 0}
+        """
+        width = {ctype: np.dtype(name).itemsize for name, ctype in self._target.types.items() if name[-1] != "]"}
+        return {f.kind: sum(w.size * width[w.ctype] for w in f.work) for f in self._program.functions}
+
+    @property
     def adjoint(self) -> Graph:
         """The joint graph of value and gradient, as derived (before simplification)."""
         for kind in ("value_and_grad", "grad"):
