@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .adjoint import pulled, zeros
-from .errors import DerivativeError
+from .errors import ArgumentError, DerivativeError, ShapeMismatchError
 from .flatness import slopes
 from .jacobian import Mode, dense, second
 from .pytree import Tree, flatten
@@ -184,14 +184,14 @@ def _seeds(transform: str, what: str, tree: Tree, value: Any, like: Sequence[Exp
     try:
         leaves = tree.flatten(value, what)
     except ValueError as error:
-        raise DerivativeError(f"{transform}: {error}: give it the structure of what it belongs to") from None
+        raise ArgumentError(f"{transform}: {error}: give it the structure of what it belongs to") from None
     found = []
     for leaf, x in zip(leaves, like, strict=True):
         seed = as_expr(leaf) if not isinstance(leaf, int | float) else constant(float(leaf), x.dtype)
         if seed.op.name == "constant" and seed.dtype != x.dtype:
             seed = constant(np.asarray(seed.params["value"]), x.dtype)
         if seed.type != x.type:
-            raise DerivativeError(
+            raise ShapeMismatchError(
                 f"{transform}: {what} has a leaf of type {seed.type} for a value of type {x.type}: shapes and element "
                 f"types must be equal; broadcast it by gs.broadcast_to(…, {format_shape(x.shape)}) or convert it by "
                 "gs.astype"
@@ -303,12 +303,12 @@ def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
 def _along(transform: str, fun: Any, primals: Any, tangents: Any, has_aux: bool) -> tuple[_Call, list[Expr]]:
     for what, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, tuple | list):
-            raise DerivativeError(
+            raise ArgumentError(
                 f"{transform}: {what} is a tuple of one entry an argument, not {type(given).__name__}: write "
                 f"{transform}(f, (x,), (v,)) for one"
             )
     if len(primals) != len(tangents):
-        raise DerivativeError(f"{transform}: {len(primals)} primals and {len(tangents)} tangents: give one for each")
+        raise ArgumentError(f"{transform}: {len(primals)} primals and {len(tangents)} tangents: give one for each")
     call = _expression(transform, fun, tuple(primals))
     if call is None:
         call = _call(transform, fun, tuple(range(len(primals))), primals, {}, has_aux)
