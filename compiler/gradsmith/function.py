@@ -72,7 +72,8 @@ class CompiledFunction:
     its derivatives, as far as it was compiled with them, in the structure of arguments and results.
     `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
     graphs of the value and of value and gradient, `f.cost` counts operations, `f.report` lists what was rewritten for
-    stability, and `f.check()` compares with torch.
+    stability, `f.zeros` says which gradients are zero because only piecewise constant ops read an argument, and
+    `f.check()` compares with torch.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class CompiledFunction:
         storage: Storage | None,
         cost: Cost,
         report: Rewrites,
+        zeros: Sequence[str] = (),
     ) -> None:
         self.name = program.name
         self.target = target.name
@@ -94,6 +96,7 @@ class CompiledFunction:
         self.graph = traced.graph
         self.cost = cost
         self.report = report
+        self.zeros = tuple(zeros)
         self.inputs = program.inputs
         self._program = program
         self._target = target
