@@ -358,8 +358,8 @@ def _loop_back(
     for each in plan.consts:
         at = first + len(plan.sums) + len(plan.xs) if each.collector.stacked else first
         values_of = [body[k] if k < 0 else part(back, index=at + k) for k in each.places]
-        share, k = each.collector.finish(values_of), loop.before + each.const
-        shares[k] = share if (sofar := shares[k]) is None else sofar + share
+        share, place = each.collector.finish(values_of), loop.before + each.const
+        shares[place] = share if (sofar := shares[place]) is None else sofar + share
     return shares
 
 
