@@ -104,11 +104,21 @@ def test_user_ops_have_a_tangent() -> None:
 x, v = gs.symbol("x"), gs.symbol("v", (3,))
 wrong_count = gs.custom_derivative(lambda x: x * 2.0, vjp=lambda g, y, x: g)
 wrong_shape = gs.custom_derivative(lambda x: x * 2.0, vjp=lambda g, y, x: (gs.sum(g),))
+closing = gs.custom_derivative(lambda x: x * v[0], vjp=lambda g, y, x: (g * v[0],))
+closing_tangent = gs.custom_derivative(lambda x: x * v[0], jvp=lambda t, y, x: t[0] * v[0])
 integers = gs.custom_derivative(lambda x: gs.argmax(x), vjp=lambda g, y, x: (g,))
 BAD = [
     ("no rule", lambda: gs.custom_derivative(lambda x: x), "give the rule"),
     ("a bare cotangent", lambda: gs.compile(wrong_count(x)), "a tuple of one cotangent an argument"),
     ("another shape", lambda: gs.compile(gs.sum(wrong_shape(v))), "sum or broadcast it"),
+    (
+        "a closure",
+        lambda: gs.compile(closing(x), args=[x, v]),
+        "vjp of '<lambda>' closes over the traced value 'v'.*pass",
+    ),
+    ("a closure of a tangent", lambda: gs.compile(closing_tangent(x), args=[x, v], derivatives="jvp"), "closes over"),
+    ("a closure in a transform", lambda: gs.grad(closing)(x), "closes over the traced value 'v'"),
+    ("a closure in a loop", lambda: gs.compile(gs.map(closing, v).sum()), "closes over the traced value 'v'"),
     ("an integer result", lambda: integers(v), "floating-point values of one width"),
 ]
 

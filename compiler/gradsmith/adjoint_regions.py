@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .adjoint_sums import Collector, collectors
 from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import broadcast_to
@@ -38,20 +39,33 @@ class Reverse:
     """The way back through one region, before its cotangents are known.
 
     `body` takes a step back. Its inputs are `outside` (expressions of the body's constants, the first `consts` of its
-    symbols), the cotangents of the carries `state`, sums of the cotangents of the constants `summed`, what is stored
-    of the step, its elements, and the cotangents of its stacked results `ys`. `stored` are the numbers of results of
-    the region that hold what is stored.
+    symbols), the cotangents of the carries `state`, the `sums` of what constants receive, what is stored of the step,
+    its elements, and the cotangents of its stacked results `ys`. `stored` are the numbers of results of the region that
+    hold what is stored. `consts` say how the cotangents of constants are made of the sums and of what steps put out.
     """
 
     body: Graph
     symbols: tuple[Expr, ...]
     outside: tuple[Expr, ...]
     state: tuple[int, ...]
-    summed: tuple[int, ...]
+    sums: tuple[Type, ...]
     stored: tuple[int, ...]
     elements: tuple[int, ...]
     ys: tuple[int, ...]
     xs: tuple[int, ...]  # the elements that receive something
+    consts: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the cotangent of constant `const`.
+
+    It is `finish` of sums, or of what steps put out, by number; a negative one is an element, counted from the last.
+    """
+
+    const: int
+    collector: Collector
+    places: tuple[int, ...]
 
 
 # --- before differentiation -------------------------------------------------------------------------------------------
@@ -131,14 +145,21 @@ def _extended(
         given = [seeds.get(k) for k in range(len(body.outputs))]
         found = dict(zip(wrt, pull_with(pull, extended, values, given, wrt, recorded, inner), strict=True))
         outputs = [_or_zeros(found.get(consts + k), symbols[consts + k]) for k in state]
-        summed = tuple(k for k in wrt if k < consts and found[k] is not None)
-        sums = [Expr(lookup("input"), (), {"name": _cotangent_name(symbols[k])}, symbols[k].type) for k in summed]
-        outputs += [total + found[k] for k, total in zip(summed, sums, strict=True)]
+        kept = None if loop.checkpoint else sum(symbols[consts + k].size for k in state)
+        collecting = [
+            (k, each)
+            for k in wrt
+            if k < consts and (g := found[k]) is not None
+            for each in collectors(g, loop.length, kept)
+        ]
+        sums, put, shares = _collected_by(collecting, symbols, len(symbols) - consts - carries)
+        outputs += [total + x for total, x in sums]
         xs = tuple(k for k in wrt if k >= consts + carries and found[k] is not None)
         outputs += [g for k in xs if (g := found[k]) is not None]
+        outputs += put
         elements = tuple(k for k in range(consts + carries, len(symbols)))
-        stored = _to_store(outputs, symbols, [*seeds.values(), *sums], loop)
-        given_back = [*(seeds[k] for k in state), *sums]
+        stored = _to_store(outputs, symbols, [*seeds.values(), *(total for total, _ in sums)], loop)
+        given_back = [*(seeds[k] for k in state), *(total for total, _ in sums)]
         at_step = [*stored, *(symbols[k] for k in elements), *(seeds[k] for k in ys)]
         back, outside = closed([*given_back, *at_step], outputs)
         longer = to_graph(symbols, [*(values[k] for k in extended.outputs), *stored])
@@ -146,10 +167,34 @@ def _extended(
     results = len(n.type.types)
     more = [Type((loop.length, *x.type.shape), x.type.dtype) for x in stored]
     plan = Reverse(
-        back, tuple(symbols[:consts]), tuple(outside), state, summed,
-        tuple(range(results, results + len(stored))), elements, ys, xs,
+        back, tuple(symbols[:consts]), tuple(outside), state, tuple(total.type for total, _ in sums),
+        tuple(range(results, results + len(stored))), elements, ys, xs, tuple(shares),
     )  # fmt: skip
     return {**n.params, "body": longer}, Bundle(types=(*n.type.types, *more)), plan
+
+
+def _collected_by(
+    collecting: Sequence[tuple[int, Collector]], symbols: Sequence[Expr], elements: int
+) -> tuple[list[tuple[Expr, Expr]], list[Expr], list[Share]]:
+    """The sums that a loop carries (symbol and summand), what its steps put out, and how all is put together."""
+    sums: list[tuple[Expr, Expr]] = []
+    put: list[Expr] = []
+    shares: list[Share] = []
+    own = {x.serial: k - len(symbols) for k, x in enumerate(symbols)}
+    for const, collector in collecting:
+        places: list[int] = []
+        for x in collector.values:
+            if not collector.stacked:
+                total = Expr(lookup("input"), (), {"name": _cotangent_name(symbols[const])}, x.type)
+                places.append(len(sums))
+                sums.append((total, x))
+            elif x.serial in own and x.dtype.kind == "int" and own[x.serial] >= -elements:
+                places.append(own[x.serial])
+            else:
+                places.append(len(put))
+                put.append(x)
+        shares.append(Share(const, collector, tuple(places)))
+    return sums, put, shares
 
 
 def _prepared(body: Graph, wrt: set[int], pull: Pull) -> tuple[Graph, dict[int, Reverse]]:
@@ -295,7 +340,7 @@ def _loop_back(
     outside = _substituted(plan.outside, plan.symbols, operands[loop.before : loop.before + loop.consts])
     body = operands[loop.before :]
     init = [found[k] if k in found else zeros(types[k]) for k in plan.state]
-    init += [zeros(body[k].type) for k in plan.summed]
+    init += [zeros(t) for t in plan.sums]
     xs = [part(region, index=k) for k in plan.stored] + [body[k] for k in plan.elements]
     for k in plan.ys:
         number = k + loop.between
@@ -306,9 +351,15 @@ def _loop_back(
         counted=loop.counted, reverse=loop.backwards, checkpoint=loop.checkpoint,
     )  # fmt: skip
     shares: list[Expr | None] = [None] * len(operands)
-    receivers = [*(loop.consts + k for k in plan.state), *plan.summed, *plan.xs]
-    for number, k in enumerate(receivers):
-        shares[loop.before + k] = part(back, index=number)
+    for number, at in enumerate([*(loop.consts + k for k in plan.state), *(None for _ in plan.sums), *plan.xs]):
+        if at is not None:
+            shares[loop.before + at] = part(back, index=number)
+    first = len(plan.state)
+    for each in plan.consts:
+        at = first + len(plan.sums) + len(plan.xs) if each.collector.stacked else first
+        values_of = [body[k] if k < 0 else part(back, index=at + k) for k in each.places]
+        share, place = each.collector.finish(values_of), loop.before + each.const
+        shares[place] = share if (sofar := shares[place]) is None else sofar + share
     return shares
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .derivatives import KINDS, Derived, Kind, Names, derive, families
 from .errors import DerivativeError, SpecError, TargetError
+from .flatness import slopes
 from .function import CompiledFunction, Wrt
 from .graph import Graph
 from .jacobian import Storage
@@ -147,6 +151,9 @@ def _compile(
     kinds = _kinds(derivatives, primal, by)
     if storage is not None:
         _storable(storage, kinds, primal, by, chosen)
+    zeros = (
+        _flat(primal, by, traced, named=wrt is not None, asked=derivatives is not None) if kinds != ("value",) else ()
+    )
     _log.debug("differentiating %d nodes", len(primal))
     stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
     names = Names(traced.leaves, traced.output_names)
@@ -181,7 +188,7 @@ def _compile(
         for found, family in zip(derived, families(kinds).values(), strict=True)
         for kind in family
     }
-    return CompiledFunction(program, chosen, files, traced, by, graphs, entries, storage, cost(parts), report)
+    return CompiledFunction(program, chosen, files, traced, by, graphs, entries, storage, cost(parts), report, zeros)
 
 
 _FORMATS = ("csr", "csc", "coo")
@@ -330,6 +337,19 @@ def _differentiable(traced: Traced) -> list[str]:
         if all(traced.graph.node(k).type.dtype.kind == "float" for k in keys):
             found.append(p.name)
     return found
+
+
+def _flat(primal: Graph, by: Wrt, traced: Traced, named: bool, asked: bool) -> tuple[str, ...]:
+    """What is zero because no result has a slope by it, in words; an error where the user asked for just that.
+
+    That is: for each argument that `wrt` names, and for all together where `derivatives` was given.
+    """
+    found, names = slopes(primal, by.keys), dict(zip(primal.inputs, traced.leaves, strict=True))
+    ends = np.cumsum([0, *(tree.size for tree in by.trees)])
+    arguments = [by.keys[a:b] for a, b in itertools.pairwise(ends)]
+    for text in found.told(names, arguments if named else [by.keys] if asked else []):
+        raise DerivativeError(f"{text}; or leave it out of wrt=" if named and len(arguments) > 1 else text)
+    return tuple(found.told(names, [[k] for k in by.keys]))
 
 
 def _part(

@@ -89,7 +89,9 @@ class Cost:
 
     def __str__(self) -> str:
         usual = ("value", "grad", "value_and_grad")
-        shown = [f.name for f in fields(self) if f.name in usual or getattr(self, f.name)]
+        asked = [f.name for f in fields(self) if getattr(self, f.name)]
+        gradient = bool(self.grad or self.value_and_grad) or all(name in usual for name in asked)
+        shown = [f.name for f in fields(self) if f.name in asked or (gradient and f.name in usual)]
         kinds = sorted({kind for name in shown for kind in getattr(self, name)})
         rows = [(kind, *(str(getattr(self, name).get(kind, 0)) for name in shown)) for kind in kinds]
         total = ("total", *(str(self.total(name)) for name in shown))
@@ -100,8 +102,9 @@ class Cost:
             f"{row[0]:<{widths[0]}}" + "".join(f"{text:>{w}}" for text, w in zip(row[1:], widths[1:], strict=True))
             for row in table
         ]
-        ratio = [] if self._dims("value", "value_and_grad") else [f"value_and_grad / value = {self.ratio:.2f}"]
-        return "\n".join([*lines, *ratio])
+        if gradient and not self._dims("value", "value_and_grad"):
+            lines.append(f"value_and_grad / value = {self.ratio:.2f}")
+        return "\n".join(lines)
 
 
 def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:

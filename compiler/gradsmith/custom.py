@@ -26,7 +26,7 @@ from .ops._declare import free
 from .passes.retype import retype
 from .pytree import Tree, flatten
 from .registry import Op, Params, lookup
-from .trace import Expr, apply, as_expr, between, op, to_exprs, to_graph
+from .trace import Expr, apply, as_expr, between, input_symbols, op, to_exprs, to_graph
 from .types import FLOAT32, FLOAT64, Type
 
 __all__ = ["custom_derivative"]
@@ -135,6 +135,7 @@ def _vjp(g: Expr, y: Expr, *xs: Expr, rule: _Custom) -> tuple[Expr | None, ...]:
     for number, (tree, share) in enumerate(zip(rule.arguments, answer, strict=True)):
         leaves = [None] * tree.size if share is None else tree.flatten(share, f"cotangent {number} of {rule.name}")
         found += [None if v is None else as_expr(v) for v in leaves]
+    _from_arguments(rule, "vjp", found, [g, y, *own])
     return (*(_checked(rule, "vjp", s, x) for s, x in zip(found, own, strict=True)), *rest)
 
 
@@ -149,12 +150,25 @@ def _checked(rule: _Custom, what: str, seen: Expr | None, x: Expr) -> Expr | Non
     return seen
 
 
+def _from_arguments(rule: _Custom, what: str, answer: Sequence[Expr | None], given: Sequence[Expr]) -> None:
+    """Refuse a rule that reads traced values other than those `given` to it."""
+    _, around = between([v for v in answer if v is not None], given)
+    names = dict.fromkeys(str(s.name) for s in input_symbols(around))
+    if names:
+        raise DerivativeError(
+            f"the {what} of {rule.name!r} closes over the traced {'values' if len(names) > 1 else 'value'} "
+            f"{', '.join(map(repr, names))}, which no compiled derivative can reach: pass to {rule.name}() as "
+            "arguments what the rule reads, and let it return a share (or None) for each"
+        )
+
+
 def _jvp(tangents: Sequence[Expr | None], y: Expr, *xs: Expr, rule: _Custom) -> Expr:
     own = xs[: rule.leaves]
     filled = [zeros(x.type) if t is None else t for t, x in zip(tangents[: rule.leaves], own, strict=True)]
     types = rule.types()
     answer = rule.jvp(tuple(rule.given(filled)), rule.result.unflatten(_parts(y, types)), *rule.given(own))  # type: ignore[misc]
     leaves = [as_expr(v) for v in rule.result.flatten(answer, f"the tangent of {rule.name}")]
+    _from_arguments(rule, "jvp", leaves, [y, *own, *filled])
     for leaf, part in zip(leaves, _parts(y, types), strict=True):
         _checked(rule, "jvp", leaf, part)
     return _joined(leaves)

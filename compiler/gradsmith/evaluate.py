@@ -15,10 +15,10 @@ import numpy as np
 from .errors import MissingExtraError, UnsupportedError
 from .graph import Graph, Node
 from .passes.specialise import renamed, size_names, sizes_of
-from .registry import Op, Region, lookup
+from .registry import Op, Params, Region, lookup
 from .types import Type, static_shape
 
-__all__ = ["evaluate", "evaluate_mp", "evaluate_torch"]
+__all__ = ["evaluate", "evaluate_mp", "evaluate_region", "evaluate_torch"]
 
 
 def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
@@ -30,13 +30,18 @@ def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
         for n in graph.ordered():
             op = lookup(n.op)
             if isinstance(op.structure, Region):
-                values[n.key] = op.structure.run(_outputs(evaluate), _Arrays, [values[a] for a in n.args], static(n))
+                values[n.key] = evaluate_region(op.structure, [values[a] for a in n.args], static(n))
                 continue
             value = given.get(n.key, n.params.get("value"))
             if value is None:
                 value = op.evaluate(*(values[a] for a in n.args), **static(n))
             values[n.key] = np.asarray(value, dtype=n.type.dtype.name)
     return values
+
+
+def evaluate_region(region: Region, args: Sequence[Any], params: Params) -> tuple[Any, ...]:
+    """The results of a loop or a branch, by NumPy."""
+    return region.run(_outputs(evaluate), _Arrays, args, params)
 
 
 def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:

@@ -75,7 +75,8 @@ class CompiledFunction:
     its derivatives, as far as it was compiled with them, in the structure of arguments and results.
     `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
     graphs of the value and of value and gradient, `f.cost` counts operations, `f.report` lists what was rewritten for
-    stability, and `f.check()` compares with torch.
+    stability, `f.zeros` says which gradients are zero because only piecewise constant ops read an argument, and
+    `f.check()` compares with torch.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class CompiledFunction:
         storage: Storage | None,
         cost: Cost,
         report: Rewrites,
+        zeros: Sequence[str] = (),
     ) -> None:
         self.name = program.name
         self.target = target.name
@@ -97,6 +99,7 @@ class CompiledFunction:
         self.graph = traced.graph
         self.cost = cost
         self.report = report
+        self.zeros = tuple(zeros)
         self.inputs = program.inputs
         self._program = program
         self._target = target
@@ -115,6 +118,20 @@ class CompiledFunction:
     def source(self) -> str:
         """The main generated file (for C the `.c` file; its header is in `files`)."""
         return list(self.files.values())[-1]
+
+    @property
+    def workspace(self) -> dict[str, Any]:
+        """The bytes of workspace that each C function takes from its caller, by kind (0 on other targets).
+
+        With named dimensions, these are polynomials in the sizes as the code names them.
+
+        >>> import gradsmith as gs
+        >>> f = gs.compile(lambda x: gs.sum(gs.exp(gs.exp(x))), args=((1000,),), target="c")
+        >>> f.workspace
+        {'value': 0, 'grad': 0, 'value_and_grad': 0}
+        """
+        width = {ctype: np.dtype(name).itemsize for name, ctype in self._target.types.items() if name[-1] != "]"}
+        return {f.kind: sum(w.size * width[w.ctype] for w in f.work) for f in self._program.functions}
 
     @property
     def adjoint(self) -> Graph:

@@ -223,7 +223,8 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
     state = _recording.get()
     origin = caller_origin() if state is None else state.origin
     try:
-        operands = tuple(as_expr(a) for a in args)
+        # what a body has closed over is what its reader saw, whatever the body then changed in place
+        operands = tuple(args) if op.kind == "region" else tuple(as_expr(a) for a in args)
         if op.arity is not None and len(operands) != op.arity:
             raise ShapeError(f"takes {op.arity} operands, not {len(operands)}")
         operands = _convert(op, operands, [_strength(given, a) for given, a in zip(args, operands, strict=True)])
@@ -518,7 +519,7 @@ def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = 
             return False  # a scalar is shorter to pass
         if e.serial in inner or (e.op.name == "constant" and e.shape == ()):
             return False
-        return since is None or e.serial < since
+        return since is None or e.serial < since or e.op.name == "input"  # a symbol stands for something outside
 
     found: dict[int, Expr] = {}
     stack = [*outputs]

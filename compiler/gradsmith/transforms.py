@@ -11,6 +11,7 @@ nothing special, and a value that the function only closes over is a constant to
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from .adjoint import pulled, zeros
-from .errors import DerivativeError
+from .errors import ArgumentError, DerivativeError, ShapeMismatchError
+from .flatness import slopes
 from .jacobian import Mode, dense, second
 from .pytree import Tree, flatten
 from .registry import lookup
@@ -53,6 +55,15 @@ class _Call:
             packed.append(tree.unflatten(leaves[at : at + tree.size]))
             at += tree.size
         return packed[0] if self.bare else tuple(packed)
+
+    def sloped(self, together: bool = False) -> None:
+        """Refuse to be silent where no result has a slope by an argument (by any, if `together`), but some reads it."""
+        ends = np.cumsum([0, *([len(self.symbols)] if together else [tree.size for tree in self.trees])])
+        graph, _ = graph_between(self.outputs, self.symbols)
+        keys = graph.inputs[: len(self.symbols)]
+        names = {k: str(x.name) for k, x in zip(keys, self.symbols, strict=True)}
+        for text in slopes(graph, keys).told(names, [keys[a:b] for a, b in itertools.pairwise(ends)]):
+            raise DerivativeError(f"{self.transform}: {text}")
 
     def scalar(self) -> None:
         """Refuse results other than one real number."""
@@ -173,14 +184,14 @@ def _seeds(transform: str, what: str, tree: Tree, value: Any, like: Sequence[Exp
     try:
         leaves = tree.flatten(value, what)
     except ValueError as error:
-        raise DerivativeError(f"{transform}: {error}: give it the structure of what it belongs to") from None
+        raise ArgumentError(f"{transform}: {error}: give it the structure of what it belongs to") from None
     found = []
     for leaf, x in zip(leaves, like, strict=True):
         seed = as_expr(leaf) if not isinstance(leaf, int | float) else constant(float(leaf), x.dtype)
         if seed.op.name == "constant" and seed.dtype != x.dtype:
             seed = constant(np.asarray(seed.params["value"]), x.dtype)
         if seed.type != x.type:
-            raise DerivativeError(
+            raise ShapeMismatchError(
                 f"{transform}: {what} has a leaf of type {seed.type} for a value of type {x.type}: shapes and element "
                 f"types must be equal; broadcast it by gs.broadcast_to(…, {format_shape(x.shape)}) or convert it by "
                 "gs.astype"
@@ -215,9 +226,10 @@ def value_and_grad(fun: Any, argnums: Any = None, has_aux: bool = False) -> Any:
     def of(call: _Call) -> Any:
         call.scalar()
         seed = constant(1.0, call.outputs[0].dtype)
-        values, slopes = pulled(call.outputs, [seed], call.symbols, call.points, stabilize=True)
+        values, found = pulled(call.outputs, [seed], call.symbols, call.points, stabilize=True)
+        call.sloped()
         value = (values[0], call.aux) if has_aux else values[0]
-        return value, call.pack(_filled(slopes, call.points))
+        return value, call.pack(_filled(found, call.points))
 
     return _applied("value_and_grad", fun, argnums, has_aux, of)
 
@@ -238,8 +250,9 @@ def grad(fun: Any, argnums: Any = None, has_aux: bool = False) -> Any:
     def of(call: _Call) -> Any:
         call.scalar()
         seed = constant(1.0, call.outputs[0].dtype)
-        _, slopes = pulled(call.outputs, [seed], call.symbols, call.points, stabilize=True)
-        gradient = call.pack(_filled(slopes, call.points))
+        _, found = pulled(call.outputs, [seed], call.symbols, call.points, stabilize=True)
+        call.sloped()
+        gradient = call.pack(_filled(found, call.points))
         return (gradient, call.aux) if has_aux else gradient
 
     return _applied("grad", fun, argnums, has_aux, of)
@@ -282,6 +295,7 @@ def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
     """
     call, directions = _along("jvp", fun, primals, tangents, has_aux)
     values, found = pushed(call.outputs, call.symbols, directions, call.points, stabilize=True)
+    call.sloped(together=True)
     both = call.tree.unflatten(values), call.tree.unflatten(_filled(found, call.outputs))
     return (*both, call.aux) if has_aux else both
 
@@ -289,12 +303,12 @@ def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
 def _along(transform: str, fun: Any, primals: Any, tangents: Any, has_aux: bool) -> tuple[_Call, list[Expr]]:
     for what, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, tuple | list):
-            raise DerivativeError(
+            raise ArgumentError(
                 f"{transform}: {what} is a tuple of one entry an argument, not {type(given).__name__}: write "
                 f"{transform}(f, (x,), (v,)) for one"
             )
     if len(primals) != len(tangents):
-        raise DerivativeError(f"{transform}: {len(primals)} primals and {len(tangents)} tangents: give one for each")
+        raise ArgumentError(f"{transform}: {len(primals)} primals and {len(tangents)} tangents: give one for each")
     call = _expression(transform, fun, tuple(primals))
     if call is None:
         call = _call(transform, fun, tuple(range(len(primals))), primals, {}, has_aux)
@@ -326,6 +340,7 @@ def vjp(fun: Any, *primals: Any, has_aux: bool = False) -> Any:
     def back(cotangent: Any) -> Any:
         seeds = _seeds("vjp", "the cotangent", settled.tree, cotangent, settled.outputs)
         _, found = pulled(settled.outputs, seeds, settled.symbols, settled.points, stabilize=True)
+        settled.sloped(together=True)
         return settled.pack(_filled(found, settled.points))
 
     result = call.tree.unflatten(values)
@@ -337,6 +352,7 @@ def vjp(fun: Any, *primals: Any, has_aux: bool = False) -> Any:
 
 def _jacobian(transform: str, mode: Mode, fun: Any, argnums: Any, has_aux: bool) -> Any:
     def of(call: _Call) -> Any:
+        call.sloped()
         rows = dense(call.outputs, call.symbols, call.points, mode)
         found = call.tree.unflatten([call.pack(row) for row in rows])
         return (found, call.aux) if has_aux else found
@@ -379,6 +395,7 @@ def hessian(fun: Any, argnums: Any = None, has_aux: bool = False) -> Any:
     """
 
     def of(call: _Call) -> Any:
+        call.sloped()
         rows = []
         for output in call.outputs:
             blocks = second(output, call.symbols, call.points)
@@ -404,8 +421,9 @@ def hvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
     call, directions = _along("hvp", fun, primals, tangents, has_aux)
     call.scalar()
     seed = constant(1.0, call.outputs[0].dtype)
-    _, slopes = pulled(call.outputs, [seed], call.symbols, stabilize=True)
-    _, found = pushed(_filled(slopes, call.symbols), call.symbols, directions, call.points, stabilize=True)
+    _, gradient = pulled(call.outputs, [seed], call.symbols, stabilize=True)
+    call.sloped(together=True)
+    _, found = pushed(_filled(gradient, call.symbols), call.symbols, directions, call.points, stabilize=True)
     leaves = _filled(found, call.points)
     product = leaves[0] if len(call.trees) == 1 and call.trees[0].kind is None else call.pack(leaves)
     if len(call.trees) == 1 and call.trees[0].kind is not None:

@@ -33,6 +33,7 @@ import gradsmith as gs
 from gradsmith.evaluate import evaluate_torch
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
+from gradsmith.regions import with_inner
 from gradsmith.registry import OPS
 from gradsmith.trace import Expr, to_graph
 from gradsmith.verification.differences import widened
@@ -106,7 +107,8 @@ class Batch:
 
 
 def batch_of(number: int) -> Batch:
-    return Batch.of([random_sample(f"{number}:{k}", f"x{k}") for k in range(TOGETHER)], number)
+    """Every fourth batch is one of programs with loops and branches."""
+    return Batch.of([random_sample(f"{number}:{k}", f"x{k}", number % 4 == 3) for k in range(TOGETHER)], number)
 
 
 def way_of(number: int, only: str | None) -> Way:
@@ -250,7 +252,7 @@ def shrunk(
 
 
 def reductions(sample: Sample, leaves: Sequence[np.ndarray]) -> Iterator[tuple[Sample, Sequence[np.ndarray]]]:
-    from .random_programs import evaluated
+    from .random_draw import evaluated
 
     order = topological(sample.result)
     values: dict[int, Any] = {}
@@ -338,7 +340,7 @@ def fuzz(batches: range, only: str | None, compilers: Sequence[tuple[str, str]],
         batch, way = batch_of(number), way_of(number, only)
         for s in batch.samples:
             tally.steps.update(s.steps)
-        tally.ops.update(n.op for n in to_graph(batch.inputs, [batch.result]).ordered())
+        tally.ops.update(n.op for n in with_inner(to_graph(batch.inputs, [batch.result])))
         try:
             f = way.compile(batch.result, batch.inputs, f"f{number}")
         except Exception as error:
@@ -397,6 +399,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--graphs", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="number of the first batch (of eight graphs)")
+    parser.add_argument("--loops", action="store_true", help="only batches of programs with loops")
     parser.add_argument("--only", choices=["python", "numpy", "c"])
     parser.add_argument("--level", default="", help="flags for gcc, instead of gcc -O1 and clang -O2 in turns")
     parser.add_argument("--log", type=Path, default=Path("fuzz.log"))
@@ -420,7 +423,10 @@ def main() -> None:
                 seconds = time.monotonic() - started
                 report(f"--- batch {number}, {seconds:.0f} s\n{tally.summary()}")
 
-        tally = fuzz(range(options.first, options.first + count), options.only, compilers, report, beat)
+        batches = range(options.first, options.first + count)
+        if options.loops:
+            batches = range(options.first // 4 * 4 + 3, options.first // 4 * 4 + 3 + 4 * count, 4)
+        tally = fuzz(batches, options.only, compilers, report, beat)
         report(f"--- done in {time.monotonic() - started:.0f} s\n{tally.summary()}")
     print(tally.summary())
 

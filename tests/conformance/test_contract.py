@@ -84,7 +84,7 @@ def of_records(names: Sequence[str], **options: Any) -> tuple[dict[str, Program]
                 [
                     x
                     if x.dtype.kind == "i" or (k == 0 and name in harness.ORDERED)
-                    else x * generator.uniform(0.6, 1.4, x.shape)
+                    else x * generator.uniform(0.6, 1.4, () if name == "searchsorted" else x.shape)  # stays sorted
                     for k, x in enumerate(point)
                 ]
                 for point in case.points[: len(OPS[name].samples)]

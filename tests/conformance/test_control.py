@@ -6,124 +6,60 @@ Python loops say what the values are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.evaluate import evaluate_torch
 from gradsmith.passes.retype import retype
 from gradsmith.verify import verify
 
-torch = pytest.importorskip("torch")
+from .harness import LOOPS, Runners
+from .loop_programs import PROGRAMS, RNN, branches, compiled, newton, point, reference, rnn, wanted
 
 TARGETS = ("python", "numpy", "c")
-RNN = ((3,), (11, 3), (3, 3))
 
 
-def rnn(h: Any, us: Any, W: Any, **options: Any) -> Any:
-    def step(h: Any, u: Any) -> Any:
-        new = gs.tanh(W @ h + u)
-        return new, gs.sum(new**2)
-
-    last, ys = gs.scan(step, h, us, **options)
-    return gs.sum(ys * ys) + gs.sum(last)
-
-
-def newton(x: Any, bound: int | None = 30) -> Any:
-    return gs.while_loop(lambda y: gs.abs(y * y - x) > 1e-3, lambda y: 0.5 * (y + x / y), x, bound=bound)
+def far(got: Sequence[np.ndarray], expected: Sequence[np.ndarray], relative: float) -> list[int]:
+    """Which results are not near what is expected, counted from the value."""
+    scale = max(1.0, *(float(np.max(np.abs(e), initial=0.0)) for e in expected))
+    return [
+        k
+        for k, (a, b) in enumerate(zip(got, expected, strict=True))
+        if not np.allclose(np.reshape(a, b.shape), b, rtol=relative, atol=relative * scale)
+    ]
 
 
-def nested(x: Any, W: Any) -> Any:
-    def row(c: Any, i: Any) -> Any:
-        last, _ = gs.scan(lambda d, j: (gs.sin(d) * 1.1 + W[i, j], d * d), c, gs.arange(3))
-        return last, c
-
-    return gs.sum(gs.scan(row, x, gs.arange(4))[1])
-
-
-def branch(x: Any, w: Any) -> Any:
-    return gs.cond(x > 0.0, lambda: gs.sum(gs.sqrt(x) * w), lambda: gs.sum(w * w) * x * x)
-
-
-def branches(x: Any, us: Any) -> Any:
-    def step(c: Any, u: Any) -> Any:
-        return gs.cond(u > 0.0, lambda: gs.sin(c) * u, lambda: c * c + u), c
-
-    return gs.scan(step, x, us)[0]
+@pytest.fixture(scope="module", params=["float64", "float32", "strict"])
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Runners]:
+    """All programs, compiled in one way for all targets, and built by all compilers."""
+    options: dict[str, Any] = {"float64": {}, "float32": {"dtype": "float32"}, "strict": {"strict": True}}[
+        request.param
+    ]
+    targets = ("numpy", "c") if request.param == "float32" else ("python", LOOPS, "numpy", "c")
+    if request.param == "strict":
+        targets = ("python", "numpy", "c")
+    programs = {name: compiled(name, targets, **options) for name in PROGRAMS}
+    return request.param, Runners(programs, tmp_path_factory.mktemp(request.param))
 
 
-def shifted(a: Any, b: Any, us: Any) -> Any:
-    """The state changes places, so no new one may be written over the old too early."""
-    return gs.sum(gs.scan(lambda s, u: ((s[1], s[0] * u), gs.sum(s[0] + s[1])), (a, b), us)[1])
-
-
-PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
-    "rnn": (rnn, RNN),
-    "backwards": (lambda *x: rnn(*x, reverse=True), RNN),
-    "checkpoint 3": (lambda *x: rnn(*x, checkpoint=3), RNN),
-    "checkpoint 3 backwards": (lambda *x: rnn(*x, checkpoint=3, reverse=True), RNN),
-    "checkpoint sqrt": (lambda *x: rnn(*x, checkpoint="sqrt"), RNN),
-    "nested": (nested, ((), (4, 3))),
-    "second order": (lambda h, us, W: gs.sum(gs.grad(lambda W: rnn(h, us, W))(W) ** 2), RNN),
-    "second order, checkpoint": (
-        lambda h, us, W: gs.sum(gs.grad(lambda h: rnn(h, us, W, checkpoint=4))(h) ** 2),
-        RNN,
-    ),
-    "forward": (lambda h, us, W: gs.jvp(lambda h, W: rnn(h, us, W), (h, W), (h * 0.3, W * W))[1], RNN),
-    "forward over reverse": (
-        lambda h, us, W: gs.sum(gs.jvp(gs.grad(lambda W: rnn(h, us, W)), (W,), (W * W,))[1] ** 2),
-        RNN,
-    ),
-    "forward nested": (lambda x, W: gs.jvp(lambda x: nested(x, W), (x,), (1.0,))[1], ((), (4, 3))),
-    "forward branch": (lambda x, w: gs.jvp(lambda x: branch(x, w), (x,), (1.0,))[1], ((), (3,))),
-    "gradient inside": (
-        lambda x, us: gs.scan(lambda x, u: (x - 0.1 * gs.grad(lambda z: gs.exp(-z * u) * z)(x), None), x, us)[0],
-        ((), (5,)),
-    ),
-    "while": (lambda x: newton(x * x + 1.0), ((),)),
-    "while, second order": (lambda x: gs.grad(lambda x: newton(x * x + 1.0))(x), ((),)),
-    "branch": (branch, ((), (3,))),
-    "branches in a loop": (branches, ((), (9,))),
-    "shifted scalars": (shifted, ((), (), (5,))),
-    "shifted arrays": (shifted, ((3,), (3,), (5,))),
-    "product": (lambda x, W: gs.sum(gs.fori_loop(0, 4, lambda i, x: W @ x, x)), ((3,), (3, 3))),
-    "transposed": (
-        lambda x, W: gs.sum(gs.fori_loop(0, 3, lambda i, c: c.T * 0.9 + W, W) ** 2) * x,
-        ((), (3, 3)),
-    ),
-    "map": (lambda x: gs.sum(gs.map(lambda e: gs.exp(e) * e, x)), ((5, 2),)),
-    "gathered": (lambda x, t: gs.fori_loop(2, 8, lambda i, c: c * 0.5 + t[i] * x, 0.0), ((), (10,))),
-    "table": (
-        lambda x: gs.fori_loop(0, 6, lambda i, c: c * 0.5 + gs.constant(np.arange(6.0) ** 2)[i] * x, 0.0),
-        ((),),
-    ),
-    "no steps": (lambda x, us: gs.scan(lambda c, u: (c * u, c), x, us)[0] * 2.0, ((), (0,))),
-}
-
-
-def point(shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    return [np.asarray(generator.normal(size=s)) for s in shapes]
-
-
-@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_values_and_gradients_are_those_of_torch(name: str, target: str) -> None:
-    program, shapes = PROGRAMS[name]
-    f = gs.compile(program, args=shapes, target=target, selftest=False)
-    at = point(shapes)
-    tensors = [torch.tensor(x, requires_grad=True) for x in at]
-    value = evaluate_torch(f.graph, tensors)[f.graph.outputs[0]]
-    expected = torch.autograd.grad(value, tensors, allow_unused=True)
-    got, gradient = f.value_and_grad(*at)
-    np.testing.assert_allclose(got, value.item(), rtol=1e-11)
-    for ours, theirs, x in zip(gradient if len(at) > 1 else [gradient], expected, at, strict=True):
-        np.testing.assert_allclose(
-            np.reshape(ours, x.shape), np.zeros(x.shape) if theirs is None else theirs.numpy(), rtol=1e-9, atol=1e-11
-        )
+def test_values_and_gradients_are_those_of_torch(name: str, way: tuple[str, Runners]) -> None:
+    kind, runners = way
+    at = point(PROGRAMS[name][1])
+    expected = wanted(reference(name), at)
+    found = {}
+    for target, run in runners.all(name):
+        found[target] = run("value_and_grad", at)
+        assert not far(found[target], expected, 2e-4 if kind == "float32" else 1e-10), target
+        alone = [*run("value", at), *run("grad", at)]
+        assert not far(alone, found[target], 1e-5 if kind == "float32" else 1e-13), target
+    if kind == "strict":
+        first, *others = found.values()
+        for other in others:
+            assert [np.ravel(a).tobytes() for a in first] == [np.ravel(b).tobytes() for b in other]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -167,47 +103,6 @@ def test_traced_bounds_and_the_bound_of_a_loop(target: str) -> None:
     )
     assert float(g(1.0)) == 8.0  # it ends after `bound` steps
     assert float(g.grad(1.0)) == 8.0
-
-
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("program", ["rnn", "nested", "while"])
-def test_lines_do_not_depend_on_the_length(target: str, program: str) -> None:
-    def text(steps: int) -> list[str]:
-        def f(h: Any, us: Any, W: Any) -> Any:
-            if program == "rnn":
-                return rnn(h, us, W)
-            if program == "nested":
-                return gs.scan(lambda c, i: (nested(c, W) + us[i, 0], None), h[0], gs.arange(steps))[0]
-            return gs.while_loop(lambda y: y < 3.0, lambda y: y * 1.5 + us[0, 0] ** 2, h[0], bound=steps)
-
-        return gs.compile(f, args=((3,), (steps, 3), (4, 3)[:2] if program != "rnn" else (3, 3)), target=target,
-                          selftest=False).source.splitlines()  # fmt: skip
-
-    short, long = text(10), text(10_000)
-    assert len(short) == len(long)
-
-
-def test_memory_grows_with_the_square_root_of_the_length_under_checkpoints() -> None:
-    def work(checkpoint: Any, steps: int) -> int:
-        f = gs.compile(
-            lambda h, us, W: rnn(h, us, W, checkpoint=checkpoint),
-            args=((3,), (steps, 3), (3, 3)), target="c", derivatives=("grad",), wrt="W", selftest=False,
-        )  # fmt: skip
-        return sum(w.size for w in f._program.work)
-
-    whole = [work(None, n) for n in (400, 1600)]
-    root = [work("sqrt", n) for n in (400, 1600)]
-    assert whole[1] > 3.9 * whole[0]
-    # ys and their cotangents, one number a step each, are results of all steps
-    states = [a - b * n for a, b, n in zip(root, (2, 2), (400, 1600), strict=True)]
-    assert states[1] < 2.2 * states[0]
-    assert root[1] < whole[1] / 2.0
-
-
-def test_what_only_a_gradient_reads_is_stored_by_its_function_alone() -> None:
-    f = gs.compile(rnn, args=RNN, target="c", selftest=False)
-    by_kind = {g.kind: sum(w.size for w in g.work) for g in f._program.functions}
-    assert by_kind["value"] < 20 < by_kind["grad"]
 
 
 def test_text_digest_and_retype_see_the_bodies() -> None:

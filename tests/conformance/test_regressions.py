@@ -283,3 +283,27 @@ def test_the_beta_function_overflows_to_infinity() -> None:
         assert f(5e-324, 5e-324) == np.inf
         assert f.grad(5e-324, 5e-324) == (-np.inf, -np.inf)
         assert np.isnan(f(-np.inf, 0.5))
+
+
+def test_a_loop_may_change_its_own_copy_of_an_array_from_outside() -> None:
+    """The loop took in the changed copy, which exists in its body alone."""
+    t, us = gs.symbol("t", (3,)), gs.symbol("us", (4,))
+
+    def step(state: gs.Expr, u: gs.Expr) -> tuple[gs.Expr, None]:
+        own = gs.copy(t)
+        own[:] = own[::-1] * u
+        return 0.5 * state + own, None
+
+    everywhere(gs.sum(gs.scan(step, t, us)[0] ** 2), [t, us], X, np.array([0.4, -1.0, 2.0, 0.1]))
+
+
+def test_a_branch_may_read_a_symbol_made_in_it() -> None:
+    """It was taken for a value of the branch itself."""
+    x, found = gs.symbol("x"), []
+
+    def yes() -> gs.Expr:
+        found.append(gs.symbol("y"))
+        return x * found[0]
+
+    result = gs.cond(x > 0.0, yes, lambda: x)
+    everywhere(result, [x, *found], 0.5, -1.25)

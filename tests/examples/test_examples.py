@@ -171,3 +171,72 @@ def test_micrograd(run) -> None:
         row = numbers(line_with(f"step {step:>2}", output))
         assert row[1] == pytest.approx(loss, abs=1e-12)
         assert row[2:] == [accuracy, loss]
+
+
+def test_rosenbrock(run) -> None:
+    output = run("09_rosenbrock.py")
+    assert numbers(line_with("The lower half of the Hessian", output))[0] == 1.0  # 1,999
+    steps, to, worst = numbers(line_with("Newton's method:", output))
+    assert steps < 20
+    assert to == 1.0
+    assert worst < 1e-8
+    assert numbers(line_with("gradients only:", output))[0] > 3 * steps
+
+
+def test_gaussian_mixture(run) -> None:
+    output = run("10_gaussian_mixture.py")
+    start, fitted, _ = numbers(line_with("mean log-likelihood", output))
+    assert fitted > start + 1
+    rows = [numbers(line) for line in output.splitlines() if re.match(r" +0\.\d\d ", line)]
+    assert len(rows) == 3
+    for weight, found, x, y, found_x, found_y in rows:
+        assert found == pytest.approx(weight, abs=0.1)
+        assert (found_x, found_y) == pytest.approx((x, y), abs=0.2)
+
+
+def test_bundle_adjustment(run) -> None:
+    output = run("11_bundle_adjustment.py")
+    rows, columns, nonzeros, _ = numbers(line_with("Jacobian:", output))
+    assert (rows, columns) == (480, 234)
+    assert nonzeros == 12 * rows  # nine of a camera and three of a point
+    assert numbers(line_with("root mean square", output))[0] > 5
+    rest, jacobians, noise = numbers(line_with("the noise is", output))
+    assert rest < noise
+    assert jacobians < 20
+
+
+def test_lstm(run) -> None:
+    output = run("12_lstm.py")
+    assert numbers(line_with("after   0 updates", output))[1] > 0.3
+    assert numbers(line_with("new sequences", output))[0] < 0.02
+    rows = [numbers(line) for line in output.splitlines() if re.fullmatch(r" +10+ +\d+ +[\d.]+ +[\d.]+", line)]
+    assert [steps for steps, *_ in rows] == [10, 100, 1000]
+    assert len({lines for _, lines, *_ in rows}) == 1  # whatever the steps
+    assert rows[-1][2] > 10 * rows[-1][3]  # the workspace, without and with checkpoints
+
+
+def test_van_der_pol(run) -> None:
+    output = run("13_van_der_pol.py")
+    assert numbers(line_with("found", output))[:3] == pytest.approx([5.0, 1.0, 2.0], abs=0.1)
+    assert numbers(line_with("found", output))[3] <= numbers(line_with("true", output))[3]  # the noise is fitted, too
+    assert numbers(line_with("a gradient takes", output))[-1] < 4
+    full, sqrt = (numbers(line)[-1] for line in output.splitlines() if line.startswith("checkpoint="))
+    assert sqrt < full / 5
+
+
+def test_kmeans(run) -> None:
+    output = run("14_kmeans.py")
+    costs = [numbers(line)[1] for line in output.splitlines() if re.fullmatch(r" +\d+ +\d+\.\d+", line)]
+    assert len(costs) > 2
+    assert costs == sorted(costs, reverse=True)
+    assert sum(numbers(line_with("Diagonal of the Hessian", output))[:8]) == 2 * 2 * 300
+
+
+def test_quadrotor(run) -> None:
+    output = run("15_quadrotor.py")
+    assert numbers(line_with("unknowns", output)) == [208, 156, 1452]
+    rows = [numbers(line) for line in output.splitlines() if re.match(r" +\d\.\d  ", line)]
+    assert len(rows) == 16
+    assert max(row[5] for row in rows) < 50  # iterations of one plan
+    assert rows[-1][6] < rows[0][6] / 100  # the plan's cost
+    assert numbers(line_with("from the goal", output))[0] < 0.15

@@ -6,6 +6,7 @@ import pytest
 import gradsmith as gs
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.expand import expand, expand_underivable, expanded
+from gradsmith.passes.form import form
 from gradsmith.passes.pipeline import prepare
 from gradsmith.registry import OPS, Op
 from gradsmith.target import load_target
@@ -60,4 +61,5 @@ def test_every_target_can_write_every_op(target: str) -> None:
             from gradsmith.trace import apply
 
             y = apply(op, xs, params)
-            verify(prepare(to_graph(xs, [gs.where(y, 1.0, 0.0) if y.dtype == "bool" else y]), chosen))
+            graph = to_graph(xs, [gs.where(y, 1.0, 0.0) if y.dtype == "bool" else y])
+            verify(prepare(graph, form(chosen, [graph])))

@@ -49,7 +49,8 @@ def compile_command(
         bool, typer.Option("--strict", help="Python, NumPy and C agree to the last bit; NumPy code becomes slow by it.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability.")
+        bool,
+        typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -67,7 +68,7 @@ def compile_command(
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict,
     )  # fmt: skip
     if verbose:
-        print(function.report, file=sys.stderr)
+        print(function.report, *function.zeros, sep="\n", file=sys.stderr)
     if output is not None:
         for path in function.save(output):
             print(path)
