@@ -249,6 +249,65 @@ def test_debug_and_explain_take_the_sizes_of_the_point() -> None:
 # --- errors -----------------------------------------------------------------------------------------------------------------
 
 
+def _residuals(x: Any, w: Any) -> Any:
+    return {"all": gs.tanh(x @ w), "steps": gs.cumsum(x[1:, 0] * w[0])}
+
+
+def _misfit(x: Any, w: Any) -> Any:
+    r = gs.tanh(x @ w)
+    return gs.sum(r[1:] * r[:-1]) / x.shape[0]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_seeds_and_products_take_any_size(target: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    def residuals(x: Any, w: Any) -> Any:
+        return torch.tanh(x @ w), torch.cumsum(x[1:, 0] * w[0], 0)
+
+    def misfit(x: Any, w: Any) -> Any:
+        r = torch.tanh(x @ w)
+        return torch.sum(r[1:] * r[:-1]) / x.shape[0]
+
+    f = gs.compile(_residuals, args=(("n", 2), (2,)), target=target, derivatives=("jvp", "vjp"))
+    h = gs.compile(_misfit, args=(("n", 2), (2,)), target=target, derivatives="hvp")
+    for n in (1, 2, 7):
+        generator = np.random.default_rng(n)
+        primals, tangents = ([generator.normal(size=shape) for shape in ((n, 2), (2,))] for _ in range(2))
+        given, along = (tuple(map(torch.tensor, arrays)) for arrays in (primals, tangents))
+        values, slopes = torch.func.jvp(residuals, given, along)
+        got, moved = f.jvp(primals, tangents)
+        for name, value, slope in zip(("all", "steps"), values, slopes, strict=True):
+            np.testing.assert_allclose(got[name], value.numpy(), rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(moved[name], slope.numpy(), rtol=1e-12, atol=1e-14)
+        got, back = f.vjp(*primals)
+        want = torch.func.vjp(residuals, *given)[1](values)
+        for g, expected in zip(back(got), want, strict=True):
+            np.testing.assert_allclose(g, expected.numpy(), rtol=1e-12, atol=1e-14)
+        want = torch.func.jvp(torch.func.grad(misfit, argnums=(0, 1)), given, along)[1]
+        for g, expected in zip(h.hvp(primals, tangents), want, strict=True):
+            np.testing.assert_allclose(g, expected.numpy(), rtol=1e-11, atol=1e-13)
+    assert f.check(n=2).ok
+    assert h.check(n=2, sizes={"n": 4}).ok
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_seeds_that_disagree(target: str) -> None:
+    f = gs.compile(_residuals, args=(("n", 2), (2,)), target=target, derivatives=("jvp", "vjp"))
+    x, w = np.ones((5, 2)), np.ones(2)
+    with pytest.raises(gs.ShapeMismatchError, match="argument 't_x': n is 4, but 'x' has n = 5"):
+        f.jvp((x, w), (x[:4], w))
+    _, back = f.vjp(x, w)
+    with pytest.raises(gs.ShapeMismatchError, match=r"max\(n - 1, 0\) is 5, but 'x' has max\(n - 1, 0\) = 4"):
+        back({"all": np.ones(5), "steps": np.ones(5)})
+
+
+@pytest.mark.parametrize("kind", ["jacobian", "hessian"])
+def test_whole_matrices_need_numbers(kind: str) -> None:
+    with pytest.raises(gs.DerivativeError, match="'n' is known at run time only: give ints in args=, or use jvp"):
+        gs.compile(_misfit, args=(("n", 2), (2,)), derivatives=kind)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_arguments_that_disagree(target: str) -> None:
     f = gs.compile(lambda x, y: gs.sum(x) * gs.sum(y), args=(("n",), ("n", 3)), target=target, selftest=False)
