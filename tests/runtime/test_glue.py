@@ -79,6 +79,8 @@ class Function:
     work: tuple[Work, ...] = ()
     returns_tuple: bool = True
     doc: str = "A function under test."
+    agreements: tuple[str, ...] = ()
+    shape_sizes: tuple[str, ...] = ()
 
 
 HEADER = """\
@@ -162,7 +164,7 @@ def glue():
         return {
             f"{name}.h": header,
             f"{name}.c": f'#include "{name}.h"\n{code}',
-            f"_gs_{name}.c": template.render(name=name, functions=functions, sizes=(), shape_sizes=(), agreements=()),
+            f"_gs_{name}.c": template.render(name=name, functions=functions, sizes=()),
         }
 
     return render
