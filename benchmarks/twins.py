@@ -178,3 +178,62 @@ def van_der_pol_jax(p: Any, measured: Any, steps: int, h: float) -> Any:
 
     _, positions = jax.lax.scan(sample, jnp.stack([x, 0.0]), None, length=len(measured))
     return ((positions - measured) ** 2).mean()
+
+
+# --- CasADi -----------------------------------------------------------------------------------------------------------
+
+
+def rosenbrock_casadi(n: int) -> Any:
+    """Its symbols, and the value."""
+    import casadi as ca
+
+    x = ca.SX.sym("x", n)
+    return x, ca.sumsqr(10.0 * (x[1:] - x[:-1] ** 2)) + ca.sumsqr(1.0 - x[:-1])
+
+
+def bundle_adjustment_casadi(cameras: int, points: int, which_camera: Any, which_point: Any) -> Any:
+    """The symbols to differentiate by, the other ones, and the residuals."""
+    import casadi as ca
+
+    camera, point = ca.SX.sym("cameras", 9, cameras), ca.SX.sym("points", 3, points)
+    observed = ca.SX.sym("observed", 2, len(which_camera))
+    residuals = []
+    for k, (i, j) in enumerate(zip(map(int, which_camera), map(int, which_point), strict=True)):
+        r, x = camera[:3, i], point[:, j]
+        angle = ca.sqrt(ca.sumsqr(r))
+        axis = r / angle
+        c = ca.cos(angle)
+        turned = c * x + ca.sin(angle) * ca.cross(axis, x) + (1.0 - c) * ca.dot(axis, x) * axis + camera[3:6, i]
+        plane = -turned[:2] / turned[2]
+        square = ca.sumsqr(plane)
+        focal, k1, k2 = camera[6, i], camera[7, i], camera[8, i]
+        residuals.append(focal * (1.0 + square * (k1 + k2 * square)) * plane - observed[:, k])
+    return ca.vertcat(ca.vec(camera), ca.vec(point)), ca.vec(observed), ca.vertcat(*residuals)
+
+
+def defects_casadi(horizon: int) -> Any:
+    """The symbols to differentiate by, the present state, and the equations."""
+    import casadi as ca
+
+    m = example("15_quadrotor")
+    x, u, now = ca.SX.sym("x", 12, horizon + 1), ca.SX.sym("u", 4, horizon + 1), ca.SX.sym("now", 12)
+
+    def dynamics(x: Any, u: Any) -> Any:
+        roll, pitch, yaw, vx, vy, vz, p, q, r = (x[k] for k in range(3, 12))
+        sr, cr, sp, cp = ca.sin(roll), ca.cos(roll), ca.sin(pitch), ca.cos(pitch)
+        sy, cy = ca.sin(yaw), ca.cos(yaw)
+        front, left, back, right = (u[k] for k in range(4))
+        lift = (front + left + back + right) / m.MASS
+        turn = (sr * q + cr * r) / cp
+        I1, I2, I3 = m.INERTIA
+        return ca.vertcat(
+            *(vx, vy, vz, p + sp * turn, cr * q - sr * r, turn),
+            *(lift * (cr * sp * cy + sr * sy), lift * (cr * sp * sy - sr * cy), lift * cr * cp - m.GRAVITY),
+            (m.ARM * (left - right) + (I2 - I3) * q * r) / I1,
+            (m.ARM * (back - front) + (I3 - I1) * p * r) / I2,
+            (m.DRAG * (left + right - front - back) + (I1 - I2) * p * q) / I3,
+        )
+
+    change = [dynamics(x[:, k], u[:, k]) for k in range(horizon + 1)]
+    steps = [x[:, k + 1] - x[:, k] - m.H / 2 * (change[k] + change[k + 1]) for k in range(horizon)]
+    return ca.vertcat(ca.vec(x), ca.vec(u)), now, ca.vertcat(x[:, 0] - now, *steps)

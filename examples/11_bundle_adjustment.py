@@ -94,9 +94,8 @@ def main():
     print(f"{CAMERAS} cameras, {POINTS} points, {2 * len(observed)} residuals, {len(found.x)} unknowns")
     print(f"Jacobian: {jacobian.shape[0]} by {jacobian.shape[1]}, {jacobian.nnz} entries that are not 0")
     rms = lambda r: np.sqrt(np.mean(r**2))
-    print(
-        f"\nroot mean square of the residuals: {rms(np.ravel(f(cameras, points, observed))):.2f} pixels at the start,"
-    )
+    begin = rms(np.ravel(f(cameras, points, observed)))
+    print(f"\nroot mean square of the residuals: {begin:.2f} pixels at the start,")
     print(f"{rms(found.fun):.3f} after {found.njev} Jacobians; the noise is 0.5")
     assert rms(found.fun) < 0.5
     print(f"\n{f.cost}")

@@ -141,11 +141,8 @@ def main():
     unknowns = x.size + u.size
     jacobian = hstack(functions[1].jacobian(x, u, now))
     hessian = block_array(functions[2].hessian(x, u, x))
-    print(
-        f"{unknowns} unknowns, {x.size} equations; of the Jacobian {jacobian.nnz} entries of {x.size * unknowns} ",
-        end="",
-    )
-    print(f"are computed,\nof the Hessian of the Lagrangian {hessian.nnz} of {unknowns**2}\n")
+    print(f"{unknowns} unknowns, {x.size} equations. Computed are {jacobian.nnz} entries of the Jacobian")
+    print(f"(of {x.size * unknowns}) and {hessian.nnz} of the Hessian of the Lagrangian (of {unknowns**2}).\n")
 
     print(" time   position             tilt   iterations   plan's cost")
     for k in range(STEPS):

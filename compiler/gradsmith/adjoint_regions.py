@@ -351,9 +351,10 @@ def _loop_back(
         counted=loop.counted, reverse=loop.backwards, checkpoint=loop.checkpoint,
     )  # fmt: skip
     shares: list[Expr | None] = [None] * len(operands)
-    for number, at in enumerate([*(loop.consts + k for k in plan.state), *(None for _ in plan.sums), *plan.xs]):
-        if at is not None:
-            shares[loop.before + at] = part(back, index=number)
+    receivers = [*(loop.consts + k for k in plan.state), *(None for _ in plan.sums), *plan.xs]
+    for number, receiver in enumerate(receivers):
+        if receiver is not None:
+            shares[loop.before + receiver] = part(back, index=number)
     first = len(plan.state)
     for each in plan.consts:
         at = first + len(plan.sums) + len(plan.xs) if each.collector.stacked else first

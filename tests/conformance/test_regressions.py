@@ -307,3 +307,24 @@ def test_a_branch_may_read_a_symbol_made_in_it() -> None:
 
     result = gs.cond(x > 0.0, yes, lambda: x)
     everywhere(result, [x, *found], 0.5, -1.25)
+
+
+VIEWED = {
+    "itself": lambda xs: xs,
+    "turned": lambda xs: gs.reshape(gs.moveaxis(gs.reshape(xs, (6, 4)), 1, 0), (4, 1, 2, 3)),
+    "transposed": lambda xs: gs.moveaxis(gs.reshape(xs, (1, 2, 3, 4)), 3, 0),
+    "backwards": lambda xs: xs[::-1],
+    "repeated": lambda xs: gs.broadcast_to(xs[:1], (4, 1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("view", VIEWED)
+def test_a_loop_reads_an_element_in_another_shape(view: str) -> None:
+    """In loop code it read the first number again and again: a reshape is another name for memory, which has to be."""
+    xs, state = gs.symbol("xs", (4, 1, 2, 3)), gs.symbol("state", (3, 3))
+
+    def step(s: gs.Expr, x: gs.Expr) -> tuple[gs.Expr, None]:
+        return s * gs.concatenate([gs.reshape(x, (2, 3)), s[:1]]), None
+
+    result = gs.sum(gs.scan(step, state, VIEWED[view](xs))[0])
+    everywhere(result, [xs, state], np.arange(24.0).reshape(4, 1, 2, 3) / 10 - 1, np.arange(9.0).reshape(3, 3) / 5 - 1)

@@ -1,7 +1,6 @@
 """The models of the examples equal their twins in torch: values, gradients, Jacobians and Hessians."""
 
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +125,3 @@ def test_quadrotor(rng) -> None:
     for row, wanted in zip(force.hessian(x, u, multipliers), second, strict=True):
         for block, want in zip(row, wanted, strict=True):
             close(block.toarray(), want.reshape(block.shape), atol=1e-11)
-
-
-def test_sparse_results_need_scipy_and_say_so(monkeypatch) -> None:
-    f = gs.compile("x*x", derivatives=("jacobian",), sparse="csr", selftest=False)
-    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
-    with pytest.raises(gs.MissingExtraError, match=r"gradsmith\[sparse\]"):
-        f.jacobian(2.0)

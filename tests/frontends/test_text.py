@@ -134,7 +134,7 @@ def test_every_function_can_be_called():
         "bitwise_invert": "x < y", "cross": "stack([x, y, 1]), stack([y, x, 2])",
         "cumulative_prod": "A, axis=0", "cumulative_sum": "A, axis=0",
         "arange": "3", "empty": "3", "eye": "2", "full": "3, x", "full_like": "A, x", "linspace": "x, y, 3", "ones": "3", "zeros": "3",
-        "polygamma": "2, A",
+        "polygamma": "2, A", "interp": "x, v, v",
     }  # fmt: skip
     for name, function in FUNCTIONS.items():
         required = [p for p in function.signature.parameters.values() if p.default is p.empty]

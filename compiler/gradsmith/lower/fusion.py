@@ -83,13 +83,24 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
     contiguous: set[int] = set()
     for n in reversed(planned.nodes):
         op = lookup(n.op)
-        if isinstance(op.structure, Contraction | Region):
-            compact.update(n.args)
-        elif (op.kind == "layout" and op.structure is None) or isinstance(op.structure, Kernel):
-            contiguous.update(n.args)
-        elif isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n)):
+        contiguous.update(_blocks(n))
+        if isinstance(op.structure, Contraction | Region) or (
+            isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n))
+        ):
             compact.update(n.args)
     return compact, contiguous
+
+
+def _blocks(n: Node) -> set[int]:
+    """The operands of `n` that must be one block of memory: to be read in another shape, or by a support function."""
+    op = lookup(n.op)
+    if (op.kind == "layout" and op.structure is None) or isinstance(op.structure, Kernel):
+        return {*n.args}
+    found = set[int]()
+    for body in n.bodies.values():
+        inside = set[int]().union(*(_blocks(m) for m in body.ordered()))
+        found.update(a for key, a in zip(reversed(body.inputs), reversed(n.args), strict=False) if key in inside)
+    return found
 
 
 def _grows(graph: Graph, n: Node) -> bool:

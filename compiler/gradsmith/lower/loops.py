@@ -122,6 +122,7 @@ class Writer:
 
     def units_only(self) -> list[Line]:
         """The statements of all units."""
+        self._named_again()  # the inputs of a body are known by now
         return annotated([(unit.nodes[0].origin, self._unit(unit)) for unit in self.units.order], self.target)
 
     def _entry(self, inputs: Sequence[Argument]) -> list[Line]:
@@ -263,15 +264,19 @@ class Writer:
         for key, slot in sorted(self.slots.items(), key=lambda item: item[1].dtype):
             if not slot.inner:
                 lines += self._placed(slot, bases.get(slot.dtype, 0) + self.offsets[key])
+        self._named_again()
+        for region in self.regions.values():
+            inner = {slot.dtype: bases.get(slot.dtype, 0) + self.offsets[region.keys[slot]] for slot in region.inner}
+            lines += region.declared(inner)
+        return lines
+
+    def _named_again(self) -> None:
+        """The names of arrays in another shape."""
         for alias, base in self.units.aliases.items():
             if base in self.elements.buffers:
                 self.elements.buffers[alias] = self.elements.buffers[base]
                 if base in self.elements.bases:
                     self.elements.bases[alias] = self.elements.bases[base]
-        for region in self.regions.values():
-            inner = {slot.dtype: bases.get(slot.dtype, 0) + self.offsets[region.keys[slot]] for slot in region.inner}
-            lines += region.declared(inner)
-        return lines
 
     def _placed(self, slot: Slot, offset: Extent) -> list[Line]:
         """A pointer into the workspace, or a buffer of the function's own."""

@@ -21,6 +21,7 @@ from ..registry import Kernel
 from ..trace import Expr, constant, op
 from ..types import Type, format_shape, static_shape
 from ._algorithms import Algorithm
+from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute, sign
 from .contraction import matmul, matrix_transpose
@@ -86,6 +87,7 @@ def _factorization(
         kind="kernel",
         infer=infer,
         loops=True,
+        batch=lifted,
         structure=Kernel(arguments, scratch),
         evaluate=algorithm.evaluate(infer, arguments, scratch),
         cells=algorithm.cells(**cells),
@@ -388,6 +390,7 @@ solve: Traced = op(
     arity=2,
     kind="composite",
     loops=True,
+    batch=lifted,
     infer=lambda a, b, trans: _square(a) and _system(a, b),
     expand=lambda a, b, trans: lu_solve(lu(a), b, trans=trans),
     vjp=_solve_vjp,
@@ -431,6 +434,7 @@ inv: Traced = op(
     arity=1,
     kind="composite",
     loops=True,
+    batch=lifted,
     infer=_square,
     expand=lambda x: lu_solve(lu(x), identity(x), trans=False),
     vjp=_inv_vjp,
@@ -512,6 +516,7 @@ def _determinant(name: str, **fields: Any) -> Traced:
         arity=1,
         kind="composite",
         loops=True,
+        batch=lifted,
         infer=lambda x: Type(_square(x).shape[:-2], x.dtype),
         samples=[(_D,), (np.stack([_D[[1, 0, 3, 2]], np.diag([1.0, 2.0, -3.0, 1.5]) + 0.1]),)],
         cost=lambda y, x: _cost(lu, None, x),
