@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,13 +40,22 @@ PROGRAMS = {
     + gs.symbol("i"),
     "broadcasts": gs.sum((gs.reshape(v, (4, 1)) + gs.reshape(v, (1, 4))) ** 2) + gs.sum(x + v) + gs.sum(gs.outer(v, v)),
     "infinities": gs.where(x > 0.0, x, gs.log(0.0 * y)) + gs.clip(y, min=0.0) + gs.maximum(z, -np.inf),
+    "kinds": gs.sum(gs.tanh(W @ gs.sin(v)) ** 2) * gs.sum(v * v),
+    "nonzeros": gs.sum((v[1:] - v[:-1] ** 2) ** 2),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 
 
+ALL = ("value", "grad", "value_and_grad", "jvp", "vjp", "jacobian", "hessian", "hvp")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "infinities": {"args": [x, y, z]},
+    "kinds": {"derivatives": ALL},
+    "nonzeros": {"derivatives": ALL, "sparse": "csc", "triangle": "lower"},
+}
+
+
 def emitted(name: str) -> gs.CompiledFunction:
-    extra = {"args": [x, y, z]} if name == "infinities" else {}
-    return gs.compile(PROGRAMS[name], target="c", name=name, **extra)
+    return gs.compile(PROGRAMS[name], target="c", name=name, **OPTIONS.get(name, {}))
 
 
 def build(command: list[str], folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -96,7 +106,9 @@ def test_no_dependency_no_heap_no_globals(name: str) -> None:
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
     assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"'}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
-    assert not re.search(r"(?m)^(?!static|extern|void|\}|\{|#|//|/\*| |\t)\w", code), "a definition at file level"
+    assert not re.search(r"(?m)^(?!static|extern|const ptrdiff_t|void|\}|\{|#|//|/\*| |\t)\w", code), (
+        "a definition at file level"
+    )
     assert not re.search(r"\bstatic (?!const)", code)
 
 

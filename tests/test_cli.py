@@ -517,3 +517,13 @@ def test_closed_pipe_is_no_traceback():
     process.stderr.close()
     process.wait(timeout=60)
     assert b"Traceback" not in err
+
+
+def test_sparse_matrices(run: Run):
+    words = ("sum((x[1:] - x[:-1]**2)**2)", "--args", "x=5", "-d", "hessian", "--sparse", "csc", "--triangle", "upper")
+    done = run("compile", *words, "--no-selftest", "-t", "c")
+    assert done.status == 0
+    assert "_INDPTR[6] = { 0, 1, 3, 5, 7, 9 };" in done.out
+    assert run("check", *words, "-n", "2").status == 0
+    assert "choose from 'csr', 'csc', 'coo'" in run("compile", "x*y", "-d", "jacobian", "--sparse", "bsr").err
+    assert "zero everywhere" in run("compile", "floor(x) + y", "-v").err

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import gradsmith as gs
 from gradsmith.jacobian import pattern
@@ -174,3 +175,57 @@ BAD = [
 def test_errors_say_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises(gs.SpecError, match=message):
         gs.compile(options.pop("source"), **options)
+
+
+# --- many sweeps ------------------------------------------------------------------------------------------------------
+
+
+def dense_layer(x: Any) -> Any:
+    return gs.tanh(gs.constant(np.linspace(-1.0, 1.0, 4 * x.size).reshape(4, x.size)) @ gs.sin(x)) * gs.sum(x * x)
+
+
+def long_loop(x: Any) -> Any:
+    return gs.sum(gs.scan(lambda h, _: (gs.tanh(h * gs.sum(x) + gs.sin(x)), h), x, None, 20)[1] ** 2)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+@pytest.mark.parametrize(
+    ("model", "kind"), [(dense_layer, "jacobian"), (long_loop, "hessian"), (dense_layer, "hessian")]
+)
+def test_lines_do_not_grow_with_the_number_of_sweeps(model: Any, kind: str, target: str) -> None:
+    lines = []
+    for n in (12, 24):
+        f = gs.compile(model, args=((n,),), derivatives=kind, target=target, selftest=False)
+        code = [line for line in f.source.splitlines() if not line.lstrip(" -{").startswith(tuple("0123456789"))]
+        lines.append(len([line for line in code if "," not in line]))  # without tables of the constant
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("n", [5, 9])
+def test_many_sweeps_equal_torch(target: str, n: int) -> None:
+    weights = np.cos(np.arange(4.0 * n)).reshape(4, n)
+
+    def layer(xp: Any, x: Any, w: Any) -> Any:
+        return xp.tanh(w @ xp.sin(x)) * xp.sum(x * x)
+
+    at = np.linspace(-0.7, 0.9, n)
+    f = gs.compile(
+        lambda x: {"h": layer(gs, x, weights), "s": gs.sum(layer(gs, x, weights)) * x}, args=((n,),),
+        derivatives=("jacobian", "hessian"), target=target, selftest=False,
+    )  # fmt: skip
+    for transform in ("jacobian", "hessian"):
+        theirs = {"jacobian": torch.func.jacrev, "hessian": torch.func.hessian}[transform]
+        got = getattr(f, transform)(at)
+        want = theirs(lambda x: layer(torch, x, torch.tensor(weights)))(torch.tensor(at))
+        np.testing.assert_allclose(got["h"], want, rtol=1e-11, atol=1e-12)
+        want = theirs(lambda x: layer(torch, x, torch.tensor(weights)).sum() * x)(torch.tensor(at))
+        np.testing.assert_allclose(got["s"], want, rtol=1e-11, atol=1e-12)
+
+
+def test_a_full_jacobian_of_a_layer_costs_no_product_of_matrices() -> None:
+    w, x = gs.symbol("w", (30, 20)), gs.symbol("x", (20,))
+    f = gs.compile(gs.jacobian(gs.tanh(w @ gs.sin(x)), x), args=[w, x], target="numpy", selftest=False)
+    assert f.cost.total("value") < 6 * 30 * 20
+    assert "w.T *" in f.source
+    assert "@ w.T" not in f.source

@@ -9,11 +9,14 @@ share a row are neighbours. Rows and reverse sweeps are the same, transposed. A 
 neighbours, so they go by reverse sweeps and the rest forwards, or the other way round, whichever takes the fewest
 operations. A symmetric matrix takes fewer sweeps: a star colouring, in which either of two symmetric entries must stand
 alone (T. F. Coleman, J. J. Moré, "Estimation of sparse Hessian matrices and graph coloring problems", 1984).
+
+Sweeps that move the same arrays are one sweep, mapped by vmap over a table of seeds, so that the code is as long for a
+thousand as for four.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,20 +24,24 @@ import networkx as nx
 import numpy as np
 
 from .adjoint import derivable, pulled, zeros
+from .batching import vmap
 from .cost import count
 from .dims import dims_in
 from .errors import DerivativeError
-from .ops import concatenate, reshape, scatter
+from .ops import concatenate, equal, reshape, scatter, transpose, where
 from .ops.indexing import getitem
 from .sparsity import dependencies
 from .tangent import pushed
-from .trace import Expr, constant, input_symbols, symbol, to_graph
-from .types import DType, Type, static_shape
+from .trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
+from .types import INT64, DType, Type, static_shape
 
 __all__ = ["Entries", "Mode", "Storage", "dense", "nonzeros", "pattern", "second", "slopes", "sparse"]
 
 Mode = Literal["auto", "forward", "reverse", "symmetric"]
 _MIXED = (1, 2, 4, 8, 16)  # how many full rows or columns are set apart
+_TOGETHER = 4  # sweeps that are written as one
+_WRITTEN_OUT = 64  # elements of a table of seeds that stands in the code
+_iota = registry_function("iota")
 
 
 @dataclass(frozen=True)
@@ -112,10 +119,11 @@ def _star_coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
 
 
 def _classes(colours: dict[int, int]) -> list[list[int]]:
+    """The members of each colour, in the order of the first: of a full matrix, the columns from left to right."""
     found: dict[int, list[int]] = {}
     for member, colour in sorted(colours.items()):
         found.setdefault(colour, []).append(member)
-    return [found[c] for c in sorted(found)]
+    return sorted(found.values())
 
 
 def _one_way(rows: Sequence[Sequence[int]]) -> _Plan:
@@ -214,31 +222,83 @@ def _operations(exprs: Sequence[Expr]) -> int:
 # --- sweeps -----------------------------------------------------------------------------------------------------------
 
 
-def _seeds(members: Sequence[int], like: Sequence[Expr]) -> list[Expr | None]:
-    """1 at the members, which count through all elements; None for an array without any."""
-    found: list[Expr | None] = []
-    start = 0
-    for x in like:
-        places = [m - start for m in members if start <= m < start + x.size]
-        flat = np.zeros(x.size)
-        flat[places] = 1.0
-        found.append(constant(flat.reshape(static_shape(x.shape)), x.dtype) if places else None)
-        start += x.size
-    return found
+@dataclass(frozen=True)
+class _Seen:
+    """What sweeps show of output or symbol `k`: a row of `rows` for each of the sweeps (by number)."""
+
+    sweeps: Sequence[int]
+    k: int
+    rows: Expr
 
 
-def _swept(
-    plan: _Plan, outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]
-) -> tuple[list[list[Expr | None]], list[Sequence[Expr]]]:
-    """What each sweep gives, by output or by symbol, and which of both."""
-    found, like = [], []
-    for members in plan.forward:
-        found.append(pushed(outputs, wrt, _seeds(members, wrt), at, stabilize=True)[1])
-        like.append(outputs)
-    for members in plan.reverse:
-        found.append(pulled(outputs, _seeds(members, outputs), wrt, at, stabilize=True)[1])
-        like.append(wrt)
-    return found, like
+def _seeds(classes: Sequence[Sequence[int]], like: Sequence[Expr]) -> list[np.ndarray]:
+    """For each array the number of the sweep that moves each element, -1 for none; members count through all."""
+    whole = np.full(sum(x.size for x in like), -1)
+    for number, members in enumerate(classes):
+        whole[list(members)] = number
+    return np.split(whole, np.cumsum([x.size for x in like])[:-1])
+
+
+def _one(moved: np.ndarray, x: Expr) -> Expr | None:
+    """1 where an element is moved; None for an array without any."""
+    return constant(np.where(moved == 0, 1.0, 0.0).reshape(static_shape(x.shape)), x.dtype) if 0 in moved else None
+
+
+def _table(moved: np.ndarray, x: Expr, count: int) -> Expr:
+    """The seeds of `count` sweeps, one after the other: a small table as numbers, a large one computed."""
+    if moved.size * count <= _WRITTEN_OUT:
+        ones = np.equal.outer(np.arange(count), moved.reshape(static_shape(x.shape)))
+        return constant(np.where(ones, 1.0, 0.0), x.dtype)
+    same = np.array_equal(moved, np.arange(x.size))
+    numbers = _iota(size=x.size) if same else constant(moved, INT64)
+    steps = reshape(_iota(size=count), (count, *(1,) * x.ndim))
+    at = reshape(numbers, x.shape) if x.ndim != 1 else numbers
+    return where(equal(at, steps), constant(1.0, x.dtype), constant(0.0, x.dtype))
+
+
+def _swept(plan: _Plan, outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]) -> list[_Seen]:
+    """All sweeps. Those that move the same arrays are one, mapped over its seeds: many take no more lines than two."""
+
+    def ahead(seeds: Sequence[Expr | None]) -> list[Expr | None]:
+        return pushed(outputs, wrt, seeds, at, stabilize=True)[1]
+
+    def back(seeds: Sequence[Expr | None]) -> list[Expr | None]:
+        return pulled(outputs, seeds, wrt, at, stabilize=True)[1]
+
+    seen: list[_Seen] = []
+    for sweep, classes, first, like in (
+        (ahead, plan.forward, 0, wrt),
+        (back, plan.reverse, len(plan.forward), outputs),
+    ):
+        alike: dict[tuple[bool, ...], list[int]] = {}
+        for number, members in enumerate(classes):
+            alike.setdefault(tuple(0 in m for m in _seeds([members], like)), []).append(number)
+        for moves, numbers in alike.items():
+            if len(numbers) >= _TOGETHER:
+                seen += _mapped(sweep, [classes[i] for i in numbers], like, moves, [first + i for i in numbers])
+                continue
+            for i in numbers:
+                parts = sweep([_one(m, x) for m, x in zip(_seeds([classes[i]], like), like, strict=True)])
+                seen += [_Seen([first + i], k, part) for k, part in enumerate(parts) if part is not None]
+    return seen
+
+
+def _mapped(
+    sweep: Callable[[Sequence[Expr | None]], list[Expr | None]], classes: Sequence[Sequence[int]],
+    like: Sequence[Expr], moves: Sequence[bool], numbers: Sequence[int],
+) -> list[_Seen]:  # fmt: skip
+    """Sweeps that move the arrays `moves`, as one."""
+    shown: list[int] = []
+
+    def one(*seeds: Expr) -> list[Expr]:
+        given = iter(seeds)
+        parts = sweep([next(given) if m else None for m in moves])
+        shown.extend(k for k, part in enumerate(parts) if part is not None)
+        return [part for part in parts if part is not None]
+
+    moved = zip(_seeds(classes, like), like, moves, strict=True)
+    rows = vmap(one)(*(_table(m, x, len(classes)) for m, x, moves in moved if moves))
+    return [_Seen(numbers, k, part) for k, part in zip(shown, rows, strict=True)]
 
 
 def nonzeros(
@@ -248,27 +308,25 @@ def nonzeros(
     _refuse_named([*outputs, *wrt])
     rows = pattern(outputs, wrt)
     plan = _plan(rows, outputs, wrt, mode)
-    sweeps, like = _swept(plan, outputs, wrt, at)
-    ends = {id(shapes): np.cumsum([0, *(x.size for x in shapes)]) for shapes in (outputs, wrt)}
-    read = {(n, int(np.searchsorted(ends[id(like[n])], place, "right")) - 1) for n, place in plan.found.values()}
+    row_ends, column_ends = (np.cumsum([0, *(x.size for x in shapes)]) for shapes in (outputs, wrt))
+    shown = [row_ends] * len(plan.forward) + [column_ends] * len(plan.reverse)  # what each sweep gives
+    read = {(n, _part(shown[n], place)) for n, place in plan.found.values()}
     vectors: list[Expr] = []
     offsets: dict[tuple[int, int], int] = {}
     start = 0
-    for number, (parts, shapes) in enumerate(zip(sweeps, like, strict=True)):
-        for k, (part, x) in enumerate(zip(parts, shapes, strict=True)):
-            if part is not None and (number, k) in read:
-                offsets[number, k] = start
-                vectors.append(reshape(part, (x.size,)) if part.ndim != 1 else part)
-                start += x.size
+    for seen in _swept(plan, outputs, wrt, at):
+        if any((number, seen.k) in read for number in seen.sweeps):
+            ends = shown[seen.sweeps[0]]
+            size = int(ends[seen.k + 1] - ends[seen.k])
+            offsets.update({(number, seen.k): start + i * size for i, number in enumerate(seen.sweeps)})
+            vectors.append(seen.rows if seen.rows.ndim == 1 else reshape(seen.rows, (seen.rows.size,)))
+            start += seen.rows.size
     whole = vectors[0] if len(vectors) == 1 else concatenate(vectors) if vectors else None
     blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    row_ends, column_ends = ends[id(outputs)], ends[id(wrt)]
     for (r, c), (number, place) in sorted(plan.found.items()):
-        o, i = int(np.searchsorted(row_ends, r, "right")) - 1, int(np.searchsorted(column_ends, c, "right")) - 1
-        shown = ends[id(like[number])]
-        k = int(np.searchsorted(shown, place, "right")) - 1
+        o, i, k = _part(row_ends, r), _part(column_ends, c), _part(shown[number], place)
         if (number, k) in offsets:
-            entry = (r - int(row_ends[o]), c - int(column_ends[i]), offsets[number, k] + place - int(shown[k]))
+            entry = (r - int(row_ends[o]), c - int(column_ends[i]), offsets[number, k] + place - int(shown[number][k]))
             blocks.setdefault((o, i), []).append(entry)
     result = []
     for o, y in enumerate(outputs):
@@ -276,7 +334,7 @@ def nonzeros(
         for i, x in enumerate(wrt):
             entries = np.array(blocks.get((o, i), []), dtype=np.int64).reshape(-1, 3)
             places = Entries(entries[:, 0], entries[:, 1], (y.size, x.size))
-            data = getitem(whole, _span(entries[:, 2])) if whole is not None and len(entries) else None
+            data = _taken(whole, entries[:, 2], y.size) if whole is not None and len(entries) else None
             line.append((data, places))
         result.append(line)
     return result
@@ -291,6 +349,23 @@ def _refuse_named(exprs: Sequence[Expr]) -> None:
             f"a Jacobian or a Hessian needs sizes that are known, and {', '.join(map(repr, names))} is known at run "
             "time only: give ints in args=, or use jvp, vjp or hvp, which take any size"
         )
+
+
+def _part(ends: np.ndarray, place: int) -> int:
+    """In which array an element is, which are counted through all."""
+    return int(np.searchsorted(ends, place, "right")) - 1
+
+
+def _taken(whole: Expr, places: np.ndarray, rows: int) -> Expr:
+    """The elements at `places`: a transposed matrix where they are the columns of one, which needs no table."""
+    first, columns = int(places[0]), len(places) // rows
+    if min(rows, columns) > 1 and np.array_equal(
+        places, first + np.add.outer(np.arange(rows), np.arange(columns) * rows).ravel()
+    ):
+        block = reshape(getitem(whole, slice(first, first + len(places))), (columns, rows))
+        return reshape(transpose(block), (len(places),))
+    found: Expr = getitem(whole, _span(places))
+    return found
 
 
 def _span(places: np.ndarray) -> slice | np.ndarray:

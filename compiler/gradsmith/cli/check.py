@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .app import MISMATCH, app
-from .options import Args, Debug, Derivatives, Name, Source, TargetName, Wrt
+from .options import Args, Debug, Derivatives, Name, Source, Sparse, TargetName, Triangle, Wrt
 from .source import compiled
 from .terminal import progress
 
@@ -33,6 +33,8 @@ def check(
     args: Args = None,
     name: Name = None,
     derivatives: Derivatives = None,
+    sparse: Sparse = None,
+    triangle: Triangle = None,
     n: Annotated[int, typer.Option("--n", "-n", "--points", min=0, help="Random points, beside the edge points.")] = 12,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random points.")] = 0,
     domain: Annotated[
@@ -75,7 +77,17 @@ def check(
       gradsmith check model.py:loss --args W=3x4,x=4 --target c -n 100 || echo wrong
     """
     limits = _domain(domain or [])
-    function = compiled(source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=False)
+    function = compiled(
+        source,
+        args,
+        target=target,
+        wrt=wrt,
+        name=name,
+        derivatives=derivatives,
+        selftest=False,
+        sparse=sparse,
+        triangle=triangle,
+    )
     with progress():
         report = function.check(
             n=n, seed=seed, domain=limits, against=against and against.value, order=order, rtol=rtol, atol=atol,

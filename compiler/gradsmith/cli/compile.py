@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Args, Debug, Derivatives, Name, Source, TargetName, Wrt
+from .options import Args, Debug, Derivatives, Name, Source, Sparse, TargetName, Triangle, Wrt
 from .source import compiled
 from .terminal import coloured, highlighted
 
@@ -24,6 +24,8 @@ def compile_command(
     args: Args = None,
     name: Name = None,
     derivatives: Derivatives = None,
+    sparse: Sparse = None,
+    triangle: Triangle = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -61,11 +63,12 @@ def compile_command(
       gradsmith compile "x*y + y + tanh(x)"
       gradsmith compile "sum((W @ x - t)**2)" --args W=3x4,x=4,t=3 --wrt W --target numpy
       gradsmith compile model.py:loss --args params.W1=64x32,params.b1=32,x=64 --wrt params -t c -o out
+      gradsmith compile "sum((x[1:] - x[:-1]**2)**2)" --args x=9 -d hessian --sparse csr --triangle lower -t numpy
       gradsmith compile "a*b + c" -t templates/julia > f.jl
     """
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
-        stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict,
+        stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, sparse=sparse, triangle=triangle,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)

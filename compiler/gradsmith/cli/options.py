@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Args", "At", "Debug", "Derivatives", "Name", "Source", "TargetName", "Wrt"]
+__all__ = ["Args", "At", "Debug", "Derivatives", "Name", "Source", "Sparse", "TargetName", "Triangle", "Wrt"]
 
 
 Source = Annotated[
@@ -57,6 +57,19 @@ Derivatives = Annotated[
         "make sense if left out.",
         show_default=False,
     ),
+]
+Sparse = Annotated[
+    str | None,
+    typer.Option(
+        "--sparse",
+        metavar="FORMAT",
+        help="csr, csc or coo: Jacobians and Hessians by their nonzeros alone.",
+        show_default=False,
+    ),
+]
+Triangle = Annotated[
+    str | None,
+    typer.Option("--triangle", metavar="HALF", help="lower or upper half of a sparse Hessian.", show_default=False),
 ]
 At = Annotated[
     list[str] | None,

@@ -117,6 +117,44 @@ def _matmul_with_outer(e: Expr, a: Expr, b: Expr) -> Expr | None:
     return None
 
 
+def _iota_along(e: Expr, axis: int) -> bool:
+    """Whether a matrix holds the number of its row (axis 0) or column (axis 1)."""
+    inner = e.args[0] if e.op.name == "broadcast_to" else e
+    if inner.op.name == "reshape" and axis == 0:
+        return inner.shape == (e.shape[0], 1) and inner.args[0].op.name == "iota"
+    return inner.op.name == "iota" and axis == 1
+
+
+def _diagonal(e: Expr) -> Expr | float | None:
+    """The diagonal of a matrix that is written as seeds of all elements are: `where(j == i, 1, 0)`, times columns."""
+    if e.ndim != 2 or e.shape[0] != e.shape[1]:
+        return None
+    if e.op.name == "mul":
+        for table, factor in (e.args, e.args[::-1]):
+            if factor.op.name == "broadcast_to" and factor.args[0].shape == e.shape[1:]:
+                inner = _diagonal(table)
+                return (
+                    None
+                    if inner is None
+                    else factor.args[0] * inner
+                    if not isinstance(inner, float)
+                    else factor.args[0]
+                )
+        return None
+    if e.op.name != "where" or e.args[0].op.name != "equal":
+        return None
+    filled = [x.args[0] if x.op.name == "broadcast_to" else x for x in e.args[1:]]
+    if [x.op.name == "constant" and x.shape == () and float(x.params["value"]) for x in filled] != [1.0, 0.0]:
+        return None
+    return 1.0 if all(_iota_along(x, axis) for x, axis in zip(e.args[0].args, (1, 0), strict=True)) else None
+
+
+def _matmul_with_diagonal(e: Expr, a: Expr, b: Expr) -> Expr | None:
+    """diag(v) @ B -> v*B, row by row: the first product of all sweeps of a full Jacobian."""
+    v = _diagonal(a) if _ours(e) and b.ndim == 2 and _static(e) else None
+    return None if v is None else b if isinstance(v, float) else expand_dims(v, 1) * b
+
+
 def _matmul_with_transpose(e: Expr, a: Expr, b: Expr) -> Expr | None:
     """With a vector on the left, v @ A.T -> A @ v."""
     return matmul(b.args[0], a) if a.ndim == 1 and b.ndim == 2 and b.op.name == "transpose" else None
@@ -202,6 +240,7 @@ ARRAY_LAWS: dict[str, tuple[Law, ...]] = {
     "matmul": (
         _matmul_with_filled,  # A @ (s*ones) -> s*sum(A, -1)
         _matmul_with_outer,  # A @ outer(u, w) -> outer(A @ u, w)
+        _matmul_with_diagonal,  # diag(v) @ B -> v*B
         _matmul_with_transpose,  # v @ A.T -> A @ v
     ),
     "outer": (_outer_with_filled,),  # outer(s*ones, b) -> s*b, repeated
