@@ -151,7 +151,7 @@ def _diagonal(e: Expr) -> Expr | float | None:
 
 def _matmul_with_diagonal(e: Expr, a: Expr, b: Expr) -> Expr | None:
     """diag(v) @ B -> v*B, row by row: the first product of all sweeps of a full Jacobian."""
-    v = _diagonal(a) if _ours(e) and b.ndim == 2 and _static(e) else None
+    v = _diagonal(a) if _ours(e) and b.ndim == 2 and e.shape == b.shape else None
     return None if v is None else b if isinstance(v, float) else expand_dims(v, 1) * b
 
 
