@@ -32,6 +32,7 @@ NOT_ALONE = {
     "constant",
     "element",
     "iota",
+    "size",
     "pick",
     "custom",
     "astype",

@@ -264,7 +264,7 @@ def _hand(derivative: Any, at: Mapping[Any, float], ours: float) -> Hand:
 
 
 def _number(derivative: Any, at: Mapping[Any, float]) -> float | None:
-    """SymPy's expression as a number, to 30 digits on the way; None at a pole or for an unevaluated `Derivative`."""
+    """SymPy's expression as a number, to 30 digits on the way; None at a pole or for an unevaluated `Derivative` or integral."""
     import mpmath
     import sympy
 
@@ -274,6 +274,8 @@ def _number(derivative: Any, at: Mapping[Any, float]) -> float | None:
             return float(function(*map(mpmath.mpf, at.values())))
     except (TypeError, ValueError, ArithmeticError, NameError, NotImplementedError):
         pass  # a function that mpmath does not know; SymPy may
+    if derivative.has(sympy.Integral):
+        return None  # SymPy's quadrature takes minutes
     try:
         return float(derivative.evalf(30, subs={symbol: sympy.Float(v, 30) for symbol, v in at.items()}))
     except (TypeError, ValueError, ArithmeticError):
