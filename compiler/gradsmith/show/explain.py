@@ -264,7 +264,7 @@ def _hand(derivative: Any, at: Mapping[Any, float], ours: float) -> Hand:
 
 
 def _number(derivative: Any, at: Mapping[Any, float]) -> float | None:
-    """SymPy's expression as a number, to 30 digits on the way; None at a pole or for an unevaluated `Derivative` or integral."""
+    """SymPy's expression as a number, to 30 digits on the way; None at a pole and for what stays unevaluated."""
     import mpmath
     import sympy
 
