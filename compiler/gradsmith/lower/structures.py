@@ -31,7 +31,7 @@ class Structures:
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
         self._target, self._syntax = elements.target, elements.target.syntax
-        self.scratch: dict[int, str] = {}  # of kernels: the names of their memory
+        self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Structures:
     def kernel(self, n: Node, structure: Kernel) -> list[Line]:
         """A call of the support function."""
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
-        arrays += [Text(self.scratch[key]) for key in (n.key,) if key in self.scratch]
+        arrays += [Text(name) for name in self.scratch.get(n.key, ())]
         types = [self.graph.node(a).type for a in n.args]
         numbers = [Text(str(v if isinstance(v, Dim) else int(v))) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
