@@ -22,6 +22,7 @@ COMPILERS = {
 x, y, z = gs.symbols("x y z")
 double, exp_, work = gs.symbols("double exp work")
 v, W, T = gs.symbol("v", (4,)), gs.symbol("W", (3, 4)), gs.symbol("T", (2, 3, 4))
+M = gs.symbol("M", (33, 33)) + np.diag(np.arange(33.0))
 table = np.linspace(-1.0, 1.0, 12).reshape(3, 4)
 
 PROGRAMS = {
@@ -42,6 +43,10 @@ PROGRAMS = {
     "infinities": gs.where(x > 0.0, x, gs.log(0.0 * y)) + gs.clip(y, min=0.0) + gs.maximum(z, -np.inf),
     "kinds": gs.sum(gs.tanh(W @ gs.sin(v)) ** 2) * gs.sum(v * v),
     "nonzeros": gs.sum((v[1:] - v[:-1] ** 2) ** 2),
+    "lapack": gs.sum(gs.linalg.solve(M, M[:2].T) ** 2)
+    + gs.sum(gs.linalg.cholesky(M @ M.T + 9.0 * gs.eye(33)) ** 3)
+    + gs.sum(gs.linalg.eigvalsh(M) ** 2)
+    + gs.linalg.norm(M[:20], "nuc"),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 
@@ -50,6 +55,7 @@ ALL = ("value", "grad", "value_and_grad", "jvp", "vjp", "jacobian", "hessian", "
 OPTIONS: dict[str, dict[str, Any]] = {
     "infinities": {"args": [x, y, z]},
     "kinds": {"derivatives": ALL},
+    "lapack": {"lapack": True},
     "nonzeros": {"derivatives": ALL, "sparse": "csc", "triangle": "lower"},
 }
 
@@ -78,9 +84,13 @@ def test_no_compiler_warns(name: str, tmp_path: Path) -> None:
 def test_the_self_test_runs_clean_under_sanitizers(name: str, compiler: str, tmp_path: Path) -> None:
     if not shutil.which(compiler):
         pytest.skip(f"{compiler} is not installed")
-    emitted(name).save(tmp_path)
+    f = emitted(name)
+    f.save(tmp_path)
+    linked = [f"-l{library}" for library in f.libraries]
     sanitize = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-D{name.upper()}_SELFTEST"]
-    result = build(COMPILERS[compiler], tmp_path, name, *sanitize, "-o", "program", "-lm")
+    result = build(COMPILERS[compiler], tmp_path, name, *sanitize, "-o", "program", *linked, "-lm")
+    if linked and "-llapack" in result.stderr:
+        pytest.skip("no LAPACK to link with: install liblapack-dev")
     assert result.returncode == 0, result.stderr
     run = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -104,7 +114,8 @@ def test_a_self_test_sees_a_wrong_number(tmp_path: Path) -> None:
 def test_no_dependency_no_heap_no_globals(name: str) -> None:
     f = emitted(name)
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
-    assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"'}
+    integers = {"<stdint.h>"} if f.libraries else set()  # LAPACK's
+    assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"', *integers}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
     assert not re.search(r"(?m)^(?!static|extern|const ptrdiff_t|void|\}|\{|#|//|/\*| |\t)\w", code), (
         "a definition at file level"

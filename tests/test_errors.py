@@ -131,7 +131,7 @@ def _add_in_place() -> None:
     ("named length", gs.TraceError, lambda: len(gs.symbol("a", "n")), "'n'"),
     ("set item", gs.TraceError, _set_item, "'A' (f64[2, 3]) cannot be changed in place", "A.copy()", "A[0] = 1.0"),
     ("array of", gs.TraceError, lambda: np.array([x, y]), "gs.stack"),
-    ("numpy function", gs.TraceError, lambda: np.linalg.svd(A), "np.linalg.svd", "gs.* functions"),
+    ("numpy function", gs.TraceError, lambda: np.linalg.qr(A), "np.linalg.qr", "gs.* functions"),
     ("numpy ufunc", gs.TraceError, lambda: np.spacing(x), "np.spacing", "gs.* functions"),
     ("numpy option", gs.TraceError, lambda: np.tanh(v, casting="no"), "np.tanh(casting='no')", "leave casting= out"),
     ("numpy argument", gs.TraceError, lambda: np.matmul(v, v, axes=[0, 0, ()]), "'axes'", "gs.matmul(a, b)"),

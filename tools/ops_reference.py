@@ -19,6 +19,7 @@ import numpy as np
 import sympy as sp
 
 import gradsmith as gs
+from gradsmith.ops.lapack import LAPACK
 from gradsmith.registry import OPS, Op
 from gradsmith.trace import registry_function
 from gradsmith.types import Type
@@ -28,6 +29,7 @@ TARGETS = ("python", "numpy", "c")
 INNER = (
     *("input", "constant", "element", "pick", "custom"),  # leaves, how scalar code reads arrays, and a function's rule
     *("lu", "lu_solve"),  # what solve and its kin are made of
+    *(row.call.op.name for row in LAPACK.values()),  # the same by a library
     *("part", "scan", "while_loop", "cond"),  # whose bodies are graphs
 )
 

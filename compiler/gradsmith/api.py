@@ -23,6 +23,7 @@ from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
 from .lower.patterns import pattern
 from .passes.form import form
+from .passes.libraries import with_lapack
 from .passes.pipeline import prepare
 from .passes.retype import retype
 from .passes.stabilise import Rewrites, stabilise
@@ -57,6 +58,7 @@ def compile(
     fast_math: bool = False,
     summation: Summation = "default",
     strict: bool = False,
+    lapack: bool = False,
     sparse: str | None = None,
     triangle: str | None = None,
 ) -> CompiledFunction:
@@ -86,6 +88,8 @@ def compile(
 
     strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and
         the functions of the C library for all (see docs/contract.md). NumPy code becomes slow by it.
+    lapack: whether C code leaves the factorizations of larger matrices to LAPACK, for which it has loops of its own
+        otherwise. Link it with what `f.libraries` names, as its first lines say. (NumPy code calls LAPACK anyway.)
     sparse: "csr", "csc" or "coo": the code for "jacobian" and "hessian" computes their structural nonzeros only, and
         `f.jacobian` and `f.hessian` give scipy's sparse arrays of that format, one for each pair of leaves, with a row
         for each element of the first and a column for each of the second.
@@ -119,6 +123,7 @@ def compile(
             fast_math,
             summation,
             strict,
+            lapack,
             _storage(sparse, triangle),
         )
 
@@ -136,10 +141,13 @@ def _compile(
     fast_math: bool,
     summation: Summation,
     strict: bool,
+    lapack: bool,
     storage: Storage | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = in_common(load_target(target)) if strict else load_target(target)
+    if lapack:
+        chosen = with_lapack(chosen)
     _log.debug("tracing")
     traced = trace(source, args)
     traced = replace(traced, graph=retype(traced.graph, dtype))

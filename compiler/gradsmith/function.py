@@ -134,6 +134,17 @@ class CompiledFunction:
         return {f.kind: sum(w.size * width[w.ctype] for w in f.work) for f in self._program.functions}
 
     @property
+    def libraries(self) -> tuple[str, ...]:
+        """What C code is linked with besides `m`, in this order: names as the linker's -l takes them.
+
+        >>> import gradsmith as gs
+        >>> f = gs.compile(gs.linalg.det(gs.symbol("a", (64, 64))), target="c", lapack=True)
+        >>> f.libraries
+        ('lapack', 'blas')
+        """
+        return self._program.libraries
+
+    @property
     def adjoint(self) -> Graph:
         """The joint graph of value and gradient, as derived (before simplification)."""
         for kind in ("value_and_grad", "grad"):
@@ -453,7 +464,9 @@ class CompiledFunction:
             return load_python(self.source, self.name)
         if self._target.loader == "c":
             glue = render_template(self._target, "module.c.j2", vars(self._program))
-            return build_extension({**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}")
+            return build_extension(
+                {**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", libraries=self.libraries
+            )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'

@@ -202,6 +202,7 @@ class Program:
     includes: tuple[str, ...]
     support: tuple[str, ...]
     twin_support: tuple[str, ...]
+    libraries: tuple[str, ...]
     constants: tuple[str, ...]
     dtype: str
     strict: bool

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import TargetError
 from .index import Affine, Index
-from .types import Type
+from .types import INT32, DType, Type
 
 __all__ = [
     "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Length", "Op", "Reduction",
@@ -115,11 +115,18 @@ class Kernel:
     """A support function computes the whole result from whole arrays.
 
     Its cell has the operands, the result, scratch memory if there is any, and then `arguments(*types, params)` in its
-    places. `scratch(*types, params)` is how many numbers of the result's dtype the function needs for itself.
+    places. `scratch(*types, params)` is how many numbers of the result's dtype the function needs for itself, and
+    `integers(*types, params)` how many of int32, which stand behind them.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
     scratch: Callable[..., int] | None = None
+    integers: Callable[..., int] | None = None
+
+    def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, int]]:
+        """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""
+        both = ((dtype, self.scratch), (INT32, self.integers))
+        return [(each, max(1, size(*operands))) for each, size in both if size is not None]
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,7 @@ class Op:
     statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
     support: target -> helper code its cell calls, one text or several that other ops may share (lines "import …" go to
         the file's top); `target.float32` as in cells.
+    libraries: what C code is linked with, for the functions that its cell calls: names as the linker's -l takes them.
     raises: whether Python's cell may raise, given the operands that are constants (None for the others).
     torch: dotted name under `torch` (or a function of the module, operands and params): the reference of the tests.
     mp: the op on mpmath numbers (element-wise ops). sympy: the op on SymPy expressions.
@@ -205,6 +213,7 @@ class Op:
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
     support: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    libraries: Sequence[str] = ()
     raises: Callable[..., bool] = lambda *constants: True
     torch: str | Callable[..., Any] | None = None
     mp: str | Callable[..., Any] | None = None

@@ -89,6 +89,7 @@ class Target:
     helpers: Mapping[str, str] = field(default_factory=dict)  # code that statements of a pattern of this name call
     loops: Mapping[str, str] = field(default_factory=dict)  # the syntax of loops, if it has both: see `form`
     longest: int = 0  # statements of straight-line code, beyond which loops are written
+    lapack: bool = False  # whether its code may call LAPACK
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
 
     def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:

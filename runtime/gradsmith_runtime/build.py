@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .cache import cache_key, cached
-from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError
+from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
 
 _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
@@ -75,24 +75,30 @@ def build_extension(
     name: str,
     *,
     flags: Sequence[str] = DEFAULT_FLAGS,
+    libraries: Sequence[str] = (),
     compiler: Compiler | None = None,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
-    state.
+    state. It is linked with `libraries`, in that order.
 
-    Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `CompilerFailedError`
-    with the compiler's own words; `CacheError`; ImportError if the result has no ``PyInit_<name>``.
+    Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
+    `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
+    ``PyInit_<name>``.
     """
     _check_names(sources, name)
     compiler = find_compiler() if compiler is None else compiler
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
     host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
-    key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(flags)), *flags, *texts])
-    return _import(name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, compiler)))
+    linked = [f"-l{library}" for library in libraries]
+    options = [*flags, *linked]
+    key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
+    return _import(
+        name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler))
+    )
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:
@@ -105,7 +111,14 @@ def _check_names(sources: Mapping[str, str], name: str) -> None:
             raise ArgumentError(f"module {name}: {file!r} is not a plain .c or .h file name")
 
 
-def _compile(folder: Path, sources: Mapping[str, str], name: str, flags: Sequence[str], compiler: Compiler) -> None:
+def _compile(
+    folder: Path,
+    sources: Mapping[str, str],
+    name: str,
+    flags: Sequence[str],
+    linked: Sequence[str],
+    compiler: Compiler,
+) -> None:
     """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
     for file, text in sources.items():
         (folder / file).write_text(text, encoding="utf-8", newline="\n")
@@ -113,14 +126,23 @@ def _compile(folder: Path, sources: Mapping[str, str], name: str, flags: Sequenc
     arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
     arguments += [word for path in includes for word in ("-isystem", path)]
     arguments += [file for file in sorted(sources) if file.endswith(".c")]
-    arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), "-lm"]
+    arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), *linked, "-lm"]
     _log.debug("building %s with %s", name, compiler.shown[0])
     status, output = _run([*compiler.command, *arguments], folder)
     if status != 0:
+        missing = [word for word in linked if not _links(compiler, word, folder)]
+        if missing:
+            raise LibraryNotFoundError(name, missing)
         for path, label in {str(folder) + os.sep: "", **includes}.items():
             output = output.replace(path, label)
         shown = [*compiler.shown, *(includes.get(word, word) for word in arguments)]
         raise CompilerFailedError(name, shown, output or f"exit status {status}, no output")
+
+
+def _links(compiler: Compiler, library: str, folder: Path) -> bool:
+    """Whether a program can be linked with `library`, a word such as -lblas."""
+    (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
+    return _run([*compiler.command, "empty.c", "-o", "empty", library], folder)[0] == 0
 
 
 def _run(command: Sequence[str], folder: Path | None = None) -> tuple[int, str]:

@@ -81,6 +81,27 @@ class CompilerFailedError(GradsmithError):
         return type(self), (self.name, self.command, self.output)
 
 
+class LibraryNotFoundError(GradsmithError):
+    """A library that generated C calls cannot be linked; `libraries` are the linker's words for what is missing.
+
+    >>> print(LibraryNotFoundError("_gs_f", ["-llapack", "-lblas"]))
+    _gs_f calls functions of -llapack -lblas, which the linker does not find. Install them (Debian, Ubuntu: \
+liblapack-dev or libopenblas-dev; Fedora: lapack-devel), name their folder in LIBRARY_PATH, or compile without \
+lapack=True
+    """
+
+    def __init__(self, name: str, libraries: Sequence[str]) -> None:
+        super().__init__(
+            f"{name} calls functions of {' '.join(libraries)}, which the linker does not find. Install them (Debian, "
+            "Ubuntu: liblapack-dev or libopenblas-dev; Fedora: lapack-devel), name their folder in LIBRARY_PATH, or "
+            "compile without lapack=True"
+        )
+        self.name, self.libraries = name, tuple(libraries)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.libraries)
+
+
 class CacheError(GradsmithError, OSError):
     """The cache directory cannot be used: not writable, not ours, or open to others.
 

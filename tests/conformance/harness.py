@@ -94,8 +94,9 @@ class Library:
         unit = folder / "all.c"
         unit.write_text("".join(map(one_text, self._functions.values())))  # a file each took longer than the compiler
         library = folder / f"all_{compiler}.so"
+        linked = dict.fromkeys(f"-l{name}" for f in self._functions.values() for name in f.libraries)
         done = subprocess.run(
-            [compiler, *FLAGS, *level.split(), str(unit), "-o", str(library), "-lm"],
+            [compiler, *FLAGS, *level.split(), str(unit), "-o", str(library), *linked, "-lm"],
             capture_output=True,
             text=True,
             check=False,

@@ -545,7 +545,7 @@ NOT_OFFERED: dict[str, str] = {
     **dict.fromkeys(["nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"], "shapes depend on values"),
     "from_dlpack": "values come into being when the generated code runs; there is no memory to share",
     **dict.fromkeys(["int8", "int16", "uint8", "uint16", "uint32", "uint64"], "no use in gradients"),
-    **dict.fromkeys(["matrix_rank", "pinv", "qr", "svd", "svdvals"], "there is no singular value decomposition"),
+    "qr": "no op of its own: of a matrix of full rank, R is cholesky(A.T @ A).T, and least squares are pinv(A) @ b",
 }  # fmt: skip
 
 

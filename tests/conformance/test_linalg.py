@@ -28,6 +28,13 @@ STACK = GENERATOR.normal(size=(2, 1, 4, 4)) + 2.0 * np.eye(4)
 MANY = GENERATOR.normal(size=(3, 4, 2))
 la = gs.linalg
 
+
+def _root(x: Any) -> Any:
+    """The square root of a symmetric matrix."""
+    w, v = torch.linalg.eigh(x)
+    return v @ torch.diag(w.sqrt()) @ v.mT
+
+
 CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "cholesky_upper": (
         lambda x: la.cholesky(x, upper=True),
@@ -59,6 +66,30 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[np.ndarray,
     "power": (lambda x: la.matrix_power(x, 5), lambda x: torch.linalg.matrix_power(x, 5), (P[:3, :3] / 4.0,)),
     "negative_power": (lambda x: la.matrix_power(x, -2), lambda x: torch.linalg.matrix_power(x, -2), (A,)),
     "spectral_norm": (lambda x: la.norm(x, 2), lambda x: torch.linalg.norm(x, 2), (A[:, :3],)),
+    "spectral_norm_least": (lambda x: la.norm(x, -2), lambda x: torch.linalg.norm(x, -2), (A[:3],)),
+    "nuclear_norm": (
+        lambda x: la.norm(x, "nuc", axis=(0, 2)),
+        lambda x: torch.linalg.matrix_norm(x.permute(1, 0, 2), "nuc"),
+        (MANY[:, :2],),
+    ),
+    "svdvals": (la.svdvals, torch.linalg.svdvals, (B.T,)),
+    "singular_vectors": (
+        lambda x: gs.concat([p**2 for p in la.svd(x, full_matrices=False)[::2]], axis=0),  # of any sign
+        lambda x: torch.cat([p**2 for p in torch.linalg.svd(x, full_matrices=False)[::2]]),
+        (A[:4, :3],),
+    ),
+    "polar": (  # of the whole spaces alone; beside this, torch has NaN where two singular values are equal
+        lambda x: la.svd(x, full_matrices=False).U @ la.svd(x, full_matrices=False).Vh,
+        lambda x: x @ torch.linalg.inv(_root(x.mT @ x)),
+        (A[:, :3],),
+    ),
+    "pinv": (la.pinv, lambda x: torch.linalg.inv(x.mT @ x) @ x.mT, (A[:, :3],)),
+    "pinv_wide": (la.pinv, torch.linalg.pinv, (B.T,)),
+    "norm_of_minus_3": (
+        lambda x: la.norm(x, -3, axis=0),
+        lambda x: torch.linalg.vector_norm(x, -3, dim=0),
+        (P[:, :2],),
+    ),
     "norm_of_3": (lambda x: la.norm(x, 3), lambda x: torch.linalg.norm(x, 3), (B[:, 0],)),
     "norm_of_half": (lambda x: la.norm(x, 0.5), lambda x: torch.linalg.norm(x, 0.5), (B[:, 0],)),
 }
@@ -103,6 +134,7 @@ FAILING: dict[str, tuple[Callable[[gs.Expr], Any], np.ndarray]] = {
     "cholesky_nan": (lambda x: gs.sum(la.cholesky(x)), SINGULAR * np.nan),
     "triangular": (lambda x: la.solve_triangular(x, np.ones(2), lower=True), np.array([[1.0, 0.0], [1.0, 0.0]])),
     "eigh": (la.eigvalsh, SINGULAR * np.nan),
+    "svd": (lambda x: gs.concat(la.svd(x)[::2]), np.array([[np.inf, 1.0], [2.0, 3.0]])),
 }
 
 
@@ -166,9 +198,85 @@ def test_eigh_of_larger_matrices(target: str) -> None:
         assert distance(v.T @ v, np.eye(20), 1.0) < 60
 
 
+# --- singular values --------------------------------------------------------------------------------------------------
+
+MATRICES = {
+    "zero": np.zeros((3, 2)),
+    "one": np.array([[-2.0]]),
+    "rank 1": np.outer([1.0, 2.0, -2.0], [0.6, 0.8]),
+    "wide, a row of zeros": np.array([[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]]),
+    "all equal": 2.0 * np.eye(3)[::-1],
+    "far apart": np.diag([1e50, 1.0, 1e-50]),
+    "huge": 1e300 * A[:3, :2],
+    "tiny": 1e-300 * A[:3, :2],
+    "larger": GENERATOR.normal(size=(12, 9)),
+}
+
+
+def test_svd_of_special_matrices(tmp_path: Path) -> None:
+    """U and V have orthonormal columns even where the matrix lacks rank, and U S V' is the matrix."""
+    programs = {}
+    for number, (name, x) in enumerate(MATRICES.items()):
+        symbol = gs.symbol("x", x.shape)
+        parts = la.svd(symbol, full_matrices=False)
+        programs[name] = gs.compile(
+            parts, args=[symbol], name=f"f{number}", target="c", derivatives="value", selftest=False
+        )
+    library = harness.Library(programs, harness.COMPILERS[0], tmp_path)
+    for name, x in MATRICES.items():
+        symbol = gs.symbol("x", x.shape)
+        python = gs.compile(la.svd(symbol, full_matrices=False), args=[symbol], derivatives="value", selftest=False)
+        for found in (library[name]("value", [x]), [np.array(part) for part in python(x.tolist())]):
+            u, s, vt = found
+            wanted = np.linalg.svd(x, compute_uv=False)
+            k, largest = len(wanted), max(wanted[0], 1e-320)
+            assert (np.diff(s) <= 0).all(), name
+            assert np.abs(s / largest - wanted / largest).max() < 1e-15 * max(x.shape), name
+            assert distance(u.T @ u, np.eye(k), 1.0) < 30, name
+            assert distance(vt @ vt.T, np.eye(k), 1.0) < 30, name
+            assert np.abs((u * (s / largest)) @ vt - x / largest).max() < 1e-14, name
+            if name == "far apart":  # Jacobi's rotations find each to its last digits
+                assert distance(s / wanted, np.ones(3), 1.0) < 4
+
+
+def test_slopes_at_special_matrices(tmp_path: Path) -> None:
+    """0 for a singular value of 0; equal largest ones share; the polar factor has its derivative where they are equal."""
+    x, weights = gs.symbol("x", (3, 3)), harness.weights((3, 3))
+    u, _, vt = la.svd(x)
+    programs = {
+        "nuc": harness.compiled(la.norm(x, "nuc"), [x], "nuc"),
+        "two": harness.compiled(la.norm(x, 2), [x], "two"),
+        "polar": harness.compiled(gs.sum((u @ vt) * weights), [x], "polar"),
+        "pinv": harness.compiled(gs.sum(la.pinv(x) * weights), [x], "pinv"),
+    }
+    flat = np.outer([1.0, 0.0, 0.0], [0.0, 2.0, 0.0])
+    skew = weights - weights.T  # of the polar factor of a*I, the slope is that of its skew part, by 2a
+    runners = Runners(programs, tmp_path)
+    for name, point, want in [
+        ("nuc", np.zeros((3, 3)), np.zeros((3, 3))),
+        ("two", np.zeros((3, 3)), np.zeros((3, 3))),
+        ("nuc", flat, flat / 2.0),
+        ("two", 2.0 * np.eye(3), np.eye(3) / 3.0),
+        ("polar", 2.0 * np.eye(3), skew / 4.0),
+        ("pinv", 2.0 * np.eye(3), -weights / 4.0),
+    ]:
+        for target, run in runners.all(name):
+            assert distance(run("grad", [point])[0], want, 1.0) < 16, (name, target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_ranks(target: str) -> None:
+    x = gs.symbol("x", (4, 3))
+    f = gs.compile([la.matrix_rank(x), la.matrix_rank(x, rtol=0.5)], args=[x], target=target, derivatives="value")
+    for matrix, wanted in ((A[:4, :3], 3), (np.outer(A[:4, 0], A[0, :3]), 1), (np.zeros((4, 3)), 0)):
+        assert f(matrix.tolist())[0] == wanted
+    assert f(np.diag([4.0, 3.0, 1.0, 1.0])[:, :3].tolist()) == [3, 2]
+
+
 def test_strict_code_is_equal_at_size(tmp_path: Path) -> None:
     x, b = gs.symbol("x", (6, 6)), gs.symbol("b", 6)
     value = gs.sum(la.solve(x, b)) + la.slogdet(x).logabsdet + gs.sum(la.eigh(x @ x.T).eigenvectors[0] ** 3)
+    value = value + gs.sum(la.svd(x).Vh[0] ** 3)
     program = harness.compiled(value, [x, b], "f", strict=True)
     (_, python), *others = Runners({"f": program}, tmp_path, level="-O2").all("f")
     wanted = python("value_and_grad", [A, B[:, 0]])
@@ -254,8 +362,12 @@ def test_order_has_no_slope() -> None:
         (lambda x, i: la.solve_triangular(x.T @ x, np.ones(2), trans="H"), gs.ShapeError, "choose 0 or 1"),
         (lambda x, i: la.eigh(x.T @ x, UPLO="X"), gs.ShapeError, "choose 'L' or 'U'"),
         (lambda x, i: la.matrix_power(x.T @ x, 0.5), gs.ShapeError, "no int known while tracing"),
-        (lambda x, i: la.norm(x, "nuc"), gs.ShapeError, "singular value decomposition"),
-        (lambda x, i: la.norm(x, -2), gs.ShapeError, "singular value decomposition"),
+        (lambda x, i: la.norm(x, 3), gs.ShapeError, 'choose "fro", "nuc"'),
+        (lambda x, i: la.norm(x[0], "nuc"), gs.ShapeError, "say which, axis="),
+        (lambda x, i: la.svd(x), gs.ShapeError, "give full_matrices=False"),
+        (lambda x, i: la.svdvals(x[0]), gs.ShapeError, "takes matrices in the last two axes"),
+        (lambda x, i: la.pinv(i), gs.DTypeError, "astype"),
+        (lambda x, i: la.pinv(x, rtol=x[0, 0]), gs.ShapeError, "known while tracing"),
         (lambda x, i: gs.interp(x, [0.0, 1.0], [1.0]), gs.ShapeError, "one length"),
         (lambda x, i: x.at[i[0]].set(1.0), gs.TraceError, r"x\.at\[i\]\.add"),
     ],

@@ -50,6 +50,9 @@ def compile_command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Python, NumPy and C agree to the last bit; NumPy code becomes slow by it.")
     ] = False,
+    lapack: Annotated[
+        bool, typer.Option("--lapack", help="C code calls LAPACK for larger matrices: link it with -llapack -lblas.")
+    ] = False,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
@@ -68,7 +71,8 @@ def compile_command(
     """
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
-        stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, sparse=sparse, triangle=triangle,
+        stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
+        triangle=triangle,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)

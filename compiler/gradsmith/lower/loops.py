@@ -223,11 +223,13 @@ class Writer:
         for number, unit in enumerate(self.units.order):
             for n in unit.nodes:
                 structure = lookup(n.op).structure
-                if isinstance(structure, Kernel) and structure.scratch is not None:
-                    size = structure.scratch(*(self.graph.node(a).type for a in n.args), n.params)
-                    name = self.structures.scratch[n.key] = self.names.fresh(None)
-                    self.slots[-1 - len(self.slots)] = Slot(n.type.dtype, max(1, size), name)
-                    lifetimes[-len(self.slots)] = (max(1, size), number, number)
+                if isinstance(structure, Kernel):
+                    types = (self.graph.node(a).type for a in n.args)
+                    for dtype, size in structure.memory(n.type.dtype, *types, n.params):
+                        name = self.names.fresh(None)
+                        self.structures.scratch.setdefault(n.key, []).append(name)
+                        self.slots[-1 - len(self.slots)] = Slot(dtype, size, name)
+                        lifetimes[-len(self.slots)] = (size, number, number)
                 if n.bodies:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:

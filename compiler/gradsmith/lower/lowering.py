@@ -116,10 +116,11 @@ def lower(
         inputs=parts[0].inputs[:arguments],
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=_includes(parts, sizes),
+        includes=_includes(parts, functions, sizes),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
         twin_support=tuple(twin_support),
+        libraries=_in_link_order([op.libraries for op in ops.values()]),
         constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
         dtype=main.name,
         strict=target.strict,
@@ -145,9 +146,16 @@ def _tables(name: str, patterns: Sequence[Pattern], names: Names, target: Target
             yield Table(label, max(1, len(values)), "\n".join(wrapped(text, WIDTH, 0)))
 
 
-def _includes(parts: Sequence[Part], sizes: Sizes) -> tuple[str, ...]:
+def _in_link_order(needs: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """All libraries, each before those that it calls, which stand behind it wherever both are named."""
+    longest_first = sorted(needs, key=len, reverse=True)
+    return tuple(dict.fromkeys(name for names in longest_first for name in names))
+
+
+def _includes(parts: Sequence[Part], functions: Sequence[Function], sizes: Sizes) -> tuple[str, ...]:
     """The headers that the words of a C header come from."""
     integers = any(n.type.dtype.kind == "int" for part in parts for n in with_inner(part.graph))
+    integers = integers or any(w.ctype.startswith("int") for f in functions for w in f.work)
     lengths = bool(sizes.given) or any(part.patterns for part in parts)
     return ("stdint.h",) * integers + ("stddef.h",) * lengths
 

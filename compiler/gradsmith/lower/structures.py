@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import atom
+from ..dims import Dim, atom
 from ..graph import Graph, Node
 from ..index import Index
 from ..program import Line
@@ -31,7 +31,7 @@ class Structures:
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
         self._target, self._syntax = elements.target, elements.target.syntax
-        self.scratch: dict[int, str] = {}  # of kernels: the names of their memory
+        self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -204,9 +204,9 @@ class Structures:
     def kernel(self, n: Node, structure: Kernel) -> list[Line]:
         """A call of the support function."""
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
-        arrays += [Text(self.scratch[key]) for key in (n.key,) if key in self.scratch]
+        arrays += [Text(name) for name in self.scratch.get(n.key, ())]
         types = [self.graph.node(a).type for a in n.args]
-        numbers = [Text(str(int(v) if isinstance(v, bool) else v)) for v in structure.arguments(*types, n.params)]
+        numbers = [Text(str(v if isinstance(v, Dim) else int(v))) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
         return lines_of(self._syntax["call"].format(value=call.text))
 

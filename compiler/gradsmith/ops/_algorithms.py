@@ -5,9 +5,10 @@ record for Python and C (double and float), and the op on NumPy arrays, of numbe
 by which NumPy code calls the Python text. Guarantee: all of them do the same operations in the same order.
 
 The subset: assignments, also to elements; `for i in range(…)` (a third argument is -1), `while`, `if`; arithmetic,
-comparisons, `and`, `or`; `abs`, `sqrt`, `nan`. What is subscripted is an array; other parameters, loop variables and
-what is made of them alone are whole numbers; all else are real numbers, and so are arrays, unless the annotation is
-`int`. The result is the parameter `y`, scratch memory `work`. No division may be by 0, because Python raises there.
+comparisons, `and`, `or`; `abs`, `sqrt`, `float`, `int`, `nan`. What is subscripted is an array; other parameters, loop
+variables and what is made of them alone are whole numbers; all else are real numbers, and so are arrays, unless the
+annotation is `int`. The result is the parameter `y`, scratch memory `work`. No division may be by 0, because Python
+raises there.
 """
 
 from __future__ import annotations
@@ -267,6 +268,8 @@ class _C:
                 return "{} ? {} : {}".format(*parts), 1
             case ast.Call(func=ast.Name(id="int"), args=[x]):
                 return f"({_WHOLE}){self._at(x, 8)}", 8
+            case ast.Call(func=ast.Name(id="float"), args=[x]):
+                return f"({self.real}){self._at(x, 8)}", 8
             case ast.Call(func=ast.Name(id="abs"), args=[x]):
                 return f"fabs{self.f}({self._of(x)[0]})", 9
             case ast.Call(func=ast.Name(id="sqrt"), args=[x]):

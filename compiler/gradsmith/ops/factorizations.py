@@ -48,12 +48,12 @@ def _system(a: Type, b: Type) -> Type:
     return b
 
 
-def _cost(record: Traced, *types: Any, **params: Any) -> dict[str, int]:
+def cost(record: Traced, *types: Any, **params: Any) -> dict[str, int]:
     """What another op of this module takes."""
     return dict(record.op.cost(*types, **params))  # type: ignore[attr-defined]
 
 
-def _count(x: Type) -> int:
+def count(x: Type) -> int:
     """How many matrices there are in the stack."""
     return math.prod(static_shape(x.shape[:-2]))
 
@@ -68,7 +68,7 @@ def _lower_share(x: Expr) -> Expr:
     return _halved(x + matrix_transpose(x))
 
 
-def _factorization(
+def factorization(
     name: str,
     algorithm: Algorithm,
     infer: Any,
@@ -150,13 +150,13 @@ _A = np.array([[2.0, 0.3, -0.4], [0.5, 1.7, 0.6], [-0.3, 0.8, 2.4]])
 _B = np.array([[0.3, -1.2], [2.0, 0.9], [0.4, -0.7]])
 _STACK = np.stack([_A[:2, :2], _A[1:, 1:], _A[::2, ::2] + 1.0])
 _STACK_B = np.stack([_B[:2], _B[1:], _B[::2]])
-solve_triangular: Traced = _factorization(
+solve_triangular: Traced = factorization(
     "solve_triangular",
     _TRIANGULAR,
     arity=2,
     infer=lambda a, b, lower, trans, unit: _square(a) and _system(a, b),
     arguments=lambda a, b, params: (
-        _count(a),
+        count(a),
         *b.shape[-2:],
         params["lower"],
         params["trans"],
@@ -242,12 +242,12 @@ def _cholesky_vjp(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
 
 
 _P = _A @ _A.T
-cholesky: Traced = _factorization(
+cholesky: Traced = factorization(
     "cholesky",
     _CHOLESKY,
     arity=1,
     infer=_square,
-    arguments=lambda x, params: (_count(x), x.shape[-1]),
+    arguments=lambda x, params: (count(x), x.shape[-1]),
     numpy="_or_nan(np.linalg.cholesky, {0})",
     support=_OR_NAN,
     vjp=_cholesky_vjp,
@@ -349,12 +349,12 @@ def _packed(x: Type) -> Type:
 
 # `lu` and `lu_solve` are how `solve` and its kin are written where there is no library: no derivative goes through
 # them, because the rules below stand one level higher, and share the factors by being the same computation.
-lu: Traced = _factorization(
+lu: Traced = factorization(
     "lu",
     _LU,
     arity=1,
     infer=_packed,
-    arguments=lambda x, params: (_count(x), x.shape[-1]),
+    arguments=lambda x, params: (count(x), x.shape[-1]),
     numpy=None,
     support="",
     cost=lambda y, x: {
@@ -365,12 +365,12 @@ lu: Traced = _factorization(
     symbol="LU",
     doc="The triangular factors of a matrix by partial pivoting, in one matrix, and the pivots in a row below it.",
 )
-lu_solve: Traced = _factorization(
+lu_solve: Traced = factorization(
     "lu_solve",
     _LU_SOLVE,
     arity=2,
     infer=lambda a, b, trans: b,
-    arguments=lambda a, b, params: (_count(a), *b.shape[-2:], params["trans"]),
+    arguments=lambda a, b, params: (count(a), *b.shape[-2:], params["trans"]),
     numpy=None,
     support="",
     cost=lambda y, a, b, trans: {"mul": y.size * int(a.shape[-1]), "add": y.size * int(a.shape[-1]), "div": y.size},
@@ -403,7 +403,7 @@ solve: Traced = op(
     support={"numpy": _OR_NAN},
     torch=lambda torch, a, b, trans: torch.linalg.solve(a.mT if trans else a, b),
     cost=lambda y, a, b, trans: {
-        k: _cost(lu, None, a).get(k, 0) + v for k, v in _cost(lu_solve, y, a, b, trans=trans).items()
+        k: cost(lu, None, a).get(k, 0) + v for k, v in cost(lu_solve, y, a, b, trans=trans).items()
     },
     symbol="A\\",
     slope="A⁻ᵀg, and -A⁻ᵀg yᵀ",
@@ -442,7 +442,7 @@ inv: Traced = op(
     cells={"numpy": "_or_nan(np.linalg.inv, {0})"},
     support={"numpy": _OR_NAN},
     torch=lambda torch, x: torch.linalg.inv(x),
-    cost=lambda y, x: _cost(solve, y, x, y, trans=False),
+    cost=lambda y, x: cost(solve, y, x, y, trans=False),
     symbol="A⁻¹",
     slope="-A⁻ᵀ g A⁻ᵀ",
     samples=[(_A[[2, 1, 0]],), (_STACK,)],
@@ -519,7 +519,7 @@ def _determinant(name: str, **fields: Any) -> Traced:
         batch=lifted,
         infer=lambda x: Type(_square(x).shape[:-2], x.dtype),
         samples=[(_D,), (np.stack([_D[[1, 0, 3, 2]], np.diag([1.0, 2.0, -3.0, 1.5]) + 0.1]),)],
-        cost=lambda y, x: _cost(lu, None, x),
+        cost=lambda y, x: cost(lu, None, x),
         **fields,
     )
 
@@ -683,12 +683,12 @@ def _eigh_vjp(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
 
 
 _S = np.array([[2.0, 0.3, -0.4], [0.3, 0.7, 0.6], [-0.4, 0.6, -1.4]])
-eigh: Traced = _factorization(
+eigh: Traced = factorization(
     "eigh",
     _EIGH,
     arity=1,
     infer=_packed,
-    arguments=lambda x, params: (_count(x), x.shape[-1]),
+    arguments=lambda x, params: (count(x), x.shape[-1]),
     scratch=lambda x, params: static_shape(x.shape)[-1] ** 2,
     numpy="_eigh({0})",
     support=_EIGH_NUMPY,
@@ -703,9 +703,34 @@ eigh: Traced = _factorization(
 )
 
 
+def _eigvalsh_vjp(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    _, vectors = _parts(eigh(x))
+    return (_lower_share(matmul(vectors * expand_dims(g, -2), matrix_transpose(vectors))),)
+
+
+# An op of its own, because in the rule of `eigh` no zeros of the vectors' cotangents would be seen as such.
+eigvalsh: Traced = op(
+    "eigvalsh",
+    arity=1,
+    kind="composite",
+    loops=True,
+    batch=lifted,
+    infer=lambda x: Type(_square(x).shape[:-1], x.dtype),
+    expand=lambda x: _parts(eigh(x))[0],
+    vjp=_eigvalsh_vjp,
+    evaluate=lambda x: eigh.op.evaluate(x)[..., 0, :],  # type: ignore[attr-defined]
+    torch=lambda torch, x: torch.linalg.eigvalsh(x.tril() + x.tril(-1).mT),
+    cost=lambda y, x: cost(eigh, None, x),
+    symbol="λ",
+    slope="V diag(g) Vᵀ",
+    samples=[(_S,), (np.stack([_S[:2, :2], _S[1:, 1:]]),)],
+    doc="Eigenvalues of a symmetric matrix, whose lower triangle is read, ascending.",
+)
+
+
 def eigen_parts(x: Expr) -> tuple[Expr, Expr]:
     """Eigenvalues and eigenvectors (columns) of symmetric matrices."""
-    return _parts(eigh(x))
+    return eigvalsh(x), _parts(eigh(x))[1]
 
 
 def _quietly(function: Callable[..., Any], x: Any) -> Any:

@@ -18,21 +18,26 @@ from .linear_algebra import cross, matrix_norm, norm, tensordot, vecdot, vector_
 from .solving import (
     EighResult,
     SlogdetResult,
+    SVDResult,
     cholesky,
     det,
     eigh,
     eigvalsh,
     inv,
     matrix_power,
+    matrix_rank,
+    pinv,
     slogdet,
     solve,
     solve_triangular,
+    svd,
+    svdvals,
 )
 
 __all__ = [
-    "EighResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul",
-    "matrix_norm", "matrix_power", "matrix_transpose", "norm", "outer", "slogdet", "solve", "solve_triangular",
-    "tensordot", "trace", "vecdot", "vector_norm",
+    "EighResult", "SVDResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv",
+    "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "norm", "outer", "pinv", "slogdet",
+    "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 

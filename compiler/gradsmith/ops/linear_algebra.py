@@ -15,20 +15,19 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..trace import Expr, as_expr, op
-from ..types import broadcast_shapes, format_shape, normalize_axes, static_shape
+from ..types import broadcast_shapes, format_shape, normalize_axes
 from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute, square
-from .contraction import matmul, matrix_transpose
+from .contraction import matmul
 from .conversion import astype
 from .elementary import sqrt
-from .factorizations import eigen_parts
-from .indexing import getitem
 from .joining import stack
 from .layout import expand_dims, permute_dims, reshape
 from .manipulation import broadcast_arrays, diagonal, moveaxis, unstack
 from .reduction import _infer, _spread, max, min, sum
 from .selection import equal, not_equal, where
+from .solving import svdvals
 
 __all__ = ["cdist", "cross", "matrix_norm", "norm", "tensordot", "trace", "vecdot", "vector_norm"]
 
@@ -208,6 +207,9 @@ def vector_norm(x: Any, /, axis: int | Sequence[int] | None = None, keepdims: bo
 #: ord -> which sums of magnitudes, and which of them
 _MATRIX_NORMS: dict[Any, tuple[int, Traced]] = {1: (-2, max), -1: (-2, min), math.inf: (-1, max), -math.inf: (-1, min)}
 
+#: ord -> what of the singular values
+_SPECTRAL_NORMS: dict[Any, Traced] = {2: max, -2: min, "nuc": sum}
+
 
 def matrix_norm(x: Any, /, keepdims: bool = False, ord: float | str = "fro") -> Expr:
     """Norms of the matrices in the last two axes.
@@ -215,11 +217,11 @@ def matrix_norm(x: Any, /, keepdims: bool = False, ord: float | str = "fro") -> 
     Parameters
     ----------
     keepdims: keep the last two axes with size 1.
-    ord: "fro" for the square root of the sum of squares; 1 and -1 for the largest and the smallest sum of magnitudes
-        of a column; inf and -inf the same of a row; 2 for the largest singular value, whose gradient is 0 where the
-        norm is 0, and which squares its elements as "fro" does.
+    ord: "fro" for the square root of the sum of squares; "nuc" for the sum of the singular values; 2 and -2 for the
+        largest and the smallest of them; 1 and -1 for the largest and the smallest sum of magnitudes of a column; inf
+        and -inf the same of a row. A singular value of 0 has the slope 0, and equal largest ones share theirs.
 
-    Errors: `ShapeError` for norms of small singular values (-2, "nuc"): there is no singular value decomposition.
+    Errors: `ShapeError` for another `ord`, and for less than two axes.
 
     >>> import gradsmith as gs
     >>> gs.compile(gs.matrix_norm(gs.symbol("A", (2, 2)), ord=1))([[1.0, 2.0], [3.0, -4.0]])
@@ -230,26 +232,13 @@ def matrix_norm(x: Any, /, keepdims: bool = False, ord: float | str = "fro") -> 
         raise ShapeError(f"matrix_norm: needs at least two axes, not shape {format_shape(x.shape)}")
     if ord == "fro":
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
-    if ord == 2:
-        return _spectral(x, keepdims)
+    if ord in _SPECTRAL_NORMS:
+        found = _SPECTRAL_NORMS[ord](svdvals(x), -1)
+        return expand_dims(expand_dims(found, -1), -1) if keepdims else found
     if ord not in _MATRIX_NORMS:
-        raise ShapeError(
-            f"matrix_norm: ord={ord!r} needs a singular value decomposition, which is not offered: "
-            'choose "fro", 1, -1, 2, inf or -inf'
-        )
+        raise ShapeError(f'matrix_norm: ord={ord!r}: choose "fro", "nuc", 1, -1, 2, -2, inf or -inf')
     axis, extreme = _MATRIX_NORMS[ord]
     return extreme(sum(absolute(x), axis, True), (-2, -1), keepdims)
-
-
-def _spectral(x: Expr, keepdims: bool) -> Expr:
-    """The largest singular value, from the smaller one of the two matrices of inner products."""
-    rows, columns = static_shape(x.shape)[-2:]
-    turned = matrix_transpose(x)
-    inner = matmul(x, turned) if rows < columns else matmul(turned, x)
-    largest = getitem(eigen_parts(inner)[0], (..., -1))
-    none = equal(largest, 0.0)
-    found = where(none, 0.0, sqrt(where(none, 1.0, largest)))  # the root's slope is infinite at 0
-    return expand_dims(expand_dims(found, -1), -1) if keepdims else found
 
 
 def norm(

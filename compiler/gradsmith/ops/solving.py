@@ -11,14 +11,14 @@ from typing import Any, Literal, NamedTuple
 from ..errors import DTypeError, ShapeError
 from ..trace import Expr, as_expr
 from ..types import broadcast_shapes, format_shape, static_shape
-from . import factorizations
+from . import factorizations, singular
 from .contraction import matmul, matrix_transpose
 from .conversion import astype
 from .layout import broadcast_to, expand_dims, squeeze
 
 __all__ = [
-    "EighResult", "SlogdetResult", "cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_power", "slogdet", "solve",
-    "solve_triangular",
+    "EighResult", "SVDResult", "SlogdetResult", "cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_power",
+    "matrix_rank", "pinv", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
 ]  # fmt: skip
 
 
@@ -34,6 +34,14 @@ class EighResult(NamedTuple):
 
     eigenvalues: Expr
     eigenvectors: Expr
+
+
+class SVDResult(NamedTuple):
+    """What `svd` returns."""
+
+    U: Expr
+    S: Expr
+    Vh: Expr
 
 
 def _matrix(x: Any, name: str) -> Expr:
@@ -210,6 +218,92 @@ def eigvalsh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_inp
     [1.0, 2.0]
     """
     return eigh(x, UPLO, symmetrize_input=symmetrize_input).eigenvalues
+
+
+def _any_shape(x: Any, name: str) -> Expr:
+    """`x` as matrices of floating-point numbers, of any shape."""
+    value = _floating(x, name)
+    static_shape(value.shape)
+    if value.ndim < 2:
+        raise ShapeError(f"{name}: takes matrices in the last two axes, not shape {format_shape(value.shape)}")
+    return value
+
+
+def svd(x: Any, /, full_matrices: bool = True) -> SVDResult:
+    """Singular values and vectors of matrices (…, m, n): `x = U @ diag(S) @ Vh`, S (…, k) descending, k = min(m, n).
+
+    Of each row of Vh, the first component that is larger than 0.618 times its largest one is positive if m >= n; else
+    this holds for the columns of U. Where singular values are equal, their vectors are any basis: what depends on which
+    one has no derivative, and what does not has the right first one. A singular value of 0 has the slope 0. A matrix
+    with a NaN or an infinity gives NaN.
+
+    Parameters
+    ----------
+    full_matrices: whether U and Vh are square. That of a matrix that is not square is not offered, because the vectors
+        that are added have no derivative: give `full_matrices=False` for shapes (…, m, k) and (…, k, n).
+
+    Errors: `ShapeError` for less than two axes, and for `full_matrices=True` of matrices that are not square.
+
+    >>> import gradsmith as gs
+    >>> U, S, Vh = gs.linalg.svd(gs.symbol("x", (3, 2)), full_matrices=False)
+    >>> U.shape, S.shape, Vh.shape
+    ((3, 2), (2,), (2, 2))
+    """
+    value = _any_shape(x, "svd")
+    if full_matrices and value.shape[-1] != value.shape[-2]:
+        raise ShapeError(
+            f"svd: square U and Vh of matrices of shape {format_shape(value.shape)} hold vectors that have no "
+            "derivative: give full_matrices=False"
+        )
+    return SVDResult(*singular.singular_parts(value))
+
+
+def svdvals(x: Any, /) -> Expr:
+    """The singular values of `svd`, descending.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.svdvals(gs.symbol("x", (2, 2))))([[0.0, 1.0], [-2.0, 0.0]])
+    [2.0, 1.0]
+    """
+    return singular.svdvals(_any_shape(x, "svdvals"))
+
+
+def pinv(x: Any, /, *, rtol: float | None = None) -> Expr:
+    """The pseudo-inverse (…, n, m) of matrices (…, m, n): `pinv(x) @ b` is the shortest of the best solutions.
+
+    Where the matrix lacks rank, the derivative is along changes that keep its rank: others make it jump.
+
+    Parameters
+    ----------
+    rtol: singular values up to `rtol` times the largest one count as 0; `max(m, n)*eps` by default.
+
+    Errors: `ShapeError` for less than two axes, `DTypeError` for integers.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.pinv(gs.symbol("x", (2, 1))))([[2.0], [0.0]])
+    [[0.5, 0.0]]
+    """
+    return singular.pinv(_any_shape(x, "pinv"), rtol=_tolerance(rtol, "pinv"))
+
+
+def matrix_rank(x: Any, /, *, rtol: float | None = None) -> Expr:
+    """How many singular values are larger than `rtol` times the largest one: an integer, without a derivative.
+
+    `rtol` is `max(m, n)*eps` by default.
+
+    >>> import gradsmith as gs
+    >>> gs.compile(gs.linalg.matrix_rank(gs.symbol("x", (2, 2))))([[1.0, 2.0], [2.0, 4.0]])
+    1
+    """
+    return singular.matrix_rank(_any_shape(x, "matrix_rank"), rtol=_tolerance(rtol, "matrix_rank"))
+
+
+def _tolerance(rtol: Any, name: str) -> float | None:
+    if rtol is None:
+        return None
+    if isinstance(rtol, Expr):
+        raise ShapeError(f"{name}: rtol={rtol!r} is no number known while tracing")
+    return float(rtol)
 
 
 def matrix_power(x: Any, n: int, /) -> Expr:

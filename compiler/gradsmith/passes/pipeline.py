@@ -14,6 +14,7 @@ from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
+from .libraries import by_libraries
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
@@ -48,7 +49,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
         graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
-    graph = rewritten(graph, *laws, *summing(summation), expansion(spelled_out), sharing())
+    graph = rewritten(graph, *laws, *summing(summation), expansion(spelled_out), *by_libraries(target), sharing())
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
     if target.strict:
         graph = share_reciprocals(regroup(graph))
