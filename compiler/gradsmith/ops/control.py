@@ -343,7 +343,7 @@ def _counted(x: Expr) -> Expr:
     return astype(counted, x.dtype)
 
 
-def _length(arrays: Sequence[Expr], paths: Sequence[str], length: int | None) -> Extent:
+def _length(arrays: Sequence[Expr], paths: Sequence[str], length: Extent | None) -> Extent:
     if length is not None and (isinstance(length, bool) or not hasattr(length, "__index__")):
         raise SpecError(f"scan: length={length!r} is no int and no size: it must be known while tracing")
     found: list[tuple[str, Extent]] = [] if length is None else [("length", _whole(length))]
