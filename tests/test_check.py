@@ -37,3 +37,19 @@ def test_values_alone_and_unused_inputs(target: str) -> None:
 def test_builtin_sum_adds_no_zero() -> None:
     x, y = gs.symbols("x y")
     assert "constant" not in gs.compile(sum([x, y, x * y])).graph.text()
+
+
+def test_indices_are_drawn_within_what_a_loop_reads_with_them():
+    """Also where the table comes from outside of the loop, and the index is a part of the state or goes through it."""
+
+    def picked(table, places, first):
+        def step(s, i):
+            return (s[0] * 0.5 + table[i] * table[s[1]], gs.where(i > 0, i, s[1])), None
+
+        return gs.scan(step, (1.0, first), places)[0][0]
+
+    f = gs.compile(
+        picked, args=((3,), gs.spec((40,), "int64"), gs.spec((), "int64")), wrt="table", target="numpy"
+    )  # fmt: skip
+    assert f.check(n=3).ok
+    assert f.check(against="finite", n=3).ok

@@ -8,9 +8,8 @@ outputs get cotangents; what is structurally zero is None, and a constant of zer
 The walk is backpropagation as on the blackboard: start with the cotangents of the outputs, go back through the nodes,
 ask each op's rule what its operands receive, and add up what arrives at each value.
 
-A `where` passes its cotangent whole to both branches, and remembers with it under which condition it counts. The choice
-is made where a branch joins the rest of the function: `where(c, share, 0)` there is 0 also when the rules of the branch
-gave inf or NaN on the way, as the slope of sqrt does at 0; a choice made at the `where` itself would be 0 times that.
+A `where` passes its cotangent whole to both branches, and the choice waits (see choices.py) until a branch joins the
+rest of the function.
 
 An op may be flat in places, as abs is at 0: a subgradient of 0 that is chosen, not computed. Nothing passes there, also
 where the cotangent is infinite, as that of abs(x)**0.5 is. Cotangents that are finite by their rules need no such mask.
@@ -18,13 +17,14 @@ where the cotangent is infinite, as that of abs(x)**0.5 is. Cotangents that are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .adjoint_regions import Reverse, activity, ready, reverse, zeros
+from .choices import Share, any_of, chosen, forwards, kept, mask, tame, under, wild
 from .errors import DerivativeError
 from .graph import Graph, Node
-from .ops import scatter, where
+from .ops import where
 from .origin import Origin
 from .passes.expand import expand_underivable
 from .passes.stabilise import stabilise
@@ -34,31 +34,17 @@ from .types import format_shape
 
 __all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "zeros"]
 
-_DEEPEST = 16  # choices within choices that wait; beyond it, they are made early
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """One branch of a `where`: the condition, and whether the branch is taken where it holds."""
-
-    condition: int  # the serial of its `Expr`, which has no == of its own
-    holds: bool
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What arrives at a value from one of its users, and the choices under which it counts, the outermost first."""
-
-    value: Expr
-    under: tuple[_Choice, ...] = ()
-
 
 @dataclass(frozen=True)
 class Pulled:
-    """What reverse mode gives: the cotangent of each input asked for (None for a structural zero), and of all nodes."""
+    """What reverse mode gives: the cotangent of each input asked for (None for a structural zero), and of all nodes.
+
+    Where the mask of an input, by its number among those asked for, does not hold, its cotangent is 0 and not as given.
+    """
 
     gradients: list[Expr | None]
     cotangents: Mapping[int, Expr]
+    masks: Mapping[int, Expr]
 
 
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
@@ -85,43 +71,51 @@ def pull(
     wrt: Sequence[int],
     state: Recording,
     plans: Mapping[int, Reverse],
+    masks: Mapping[int, Expr] | None = None,
+    beyond: Collection[int] = (),
 ) -> Pulled:
     """The cotangents of the inputs `wrt`, given those of the outputs.
 
     `values` are the nodes of `graph` as expressions, and `seeds` the outputs' cotangents; None is a structural zero.
-    `plans` are the ways back through its loops, which `ready` made. It runs inside `recording() as state`.
+    `plans` are the ways back through its loops, which `ready` made. `masks` tell where seeds (by number) count, and
+    those of the inputs `beyond` which choices may wait. It runs inside `recording() as state`.
     """
     active = activity(graph, wrt)
-    results: dict[int, dict[int, Expr]] = {}  # cotangents of the results of loops and branches
-    wild = _wild(graph, active)
+    results: dict[int, dict[int, Share]] = {}  # cotangents of the results of loops and branches
+    wilds = wild(graph, active, beyond)
     conditions: dict[int, Expr] = {}
-    arriving: dict[int, list[_Share]] = {}
-    for key, seed in zip(graph.outputs, seeds, strict=True):
+    arriving: dict[int, list[Share]] = {}
+    for number, (key, seed) in enumerate(zip(graph.outputs, seeds, strict=True)):
         if seed is not None and key in active:
-            arriving.setdefault(key, []).append(_Share(seed))
+            only = (under(masks[number], conditions),) if masks and number in masks else ()
+            arriving.setdefault(key, []).append(Share(seed, only))
     cotangents: dict[int, Expr] = {}
+    ends: dict[int, Share] = {}
     steep: set[int] = set()  # whose cotangent may be infinite
     for key in sorted(active, reverse=True):
         node = graph.node(key)
         if key in results:
             state.origin = _origin(node).unnamed()
-            back = reverse(node, plans.get(key), results.pop(key), values, active, pull)
-            for operand, share in zip(node.args, back, strict=True):
-                if share is not None and operand in active:
-                    arriving.setdefault(operand, []).append(_Share(share))
+            back = reverse(node, plans.get(key), results.pop(key), values, active, pull, wilds, conditions)
+            for operand, received in zip(node.args, back, strict=True):
+                if received is not None and operand in active:
+                    arriving.setdefault(operand, []).append(received)
             steep.update(node.args)
         if key not in arriving:
             continue
         state.origin = _origin(node).unnamed()
         found = arriving.pop(key)
-        under = _kept(node, found, conditions) if key in wild or _forwards(node, active) else ()
-        g = _chosen([replace(s, under=tuple(c for c in s.under if c not in under)) for s in found], conditions)
-        if not under:
+        still = kept(node, found, conditions) if key in wilds or forwards(node, active) else ()
+        g = chosen([replace(s, under=tuple(c for c in s.under if c not in still)) for s in found], conditions)
+        if not still:
             cotangents[key] = g
+        if key in wilds:
+            still += any_of(node, found, still, conditions, g)
+        ends[key] = Share(g, still)
         if g.origin.role == "cotangent" and g.origin.name is None:
             g.origin = replace(g.origin, name=_origin(node).name)
         if lookup(node.op).kind == "part":
-            results.setdefault(node.args[0], {})[node.params["index"]] = g
+            results.setdefault(node.args[0], {})[node.params["index"]] = ends[key]
             continue
         flat = lookup(node.op).flat
         if flat is not None and key in steep:
@@ -130,15 +124,15 @@ def pull(
             steep.update(node.args)
         for operand, share in zip(node.args, _shares(node, g, values), strict=True):
             if share is not None and operand in active:
-                arriving.setdefault(operand, []).append(_Share(share, under))
+                arriving.setdefault(operand, []).append(Share(share, still))
         if lookup(node.op).choice:
-            condition = _scalar_if_broadcast(values[node.args[0]])
-            conditions[condition.serial] = condition
             for operand, holds in zip(node.args[1:], (True, False), strict=True):
                 if operand in active:
-                    waiting = _Share(g, (*under, _Choice(condition.serial, holds)))
-                    arriving.setdefault(operand, []).append(waiting)
-    return Pulled([cotangents.get(key) for key in wrt], cotangents)
+                    choice = under(values[node.args[0]], conditions, holds)
+                    arriving.setdefault(operand, []).append(Share(g, (*still, choice)))
+    gradients = [ends[key].value if key in ends else None for key in wrt]
+    waiting = {k: ends[key] for k, key in enumerate(wrt) if key in ends and ends[key].under}
+    return Pulled(gradients, cotangents, {k: mask(s.under, conditions, s.value) for k, s in waiting.items()})
 
 
 def pulled(
@@ -206,69 +200,3 @@ def _shares(node: Node, g: Expr, values: Sequence[Expr]) -> tuple[Expr | None, .
                 f"but the operand is {values[operand].type}"
             )
     return shares
-
-
-def _wild(graph: Graph, active: set[int]) -> set[int]:
-    """The nodes on whose way to the inputs a cotangent of 0 may meet an infinite slope."""
-    wild: set[int] = set()
-    for n in graph.ordered():
-        if n.key in active and (not tame(n) or any(a in wild for a in n.args)):
-            wild.add(n.key)
-    return wild
-
-
-def tame(node: Node) -> bool:
-    """Whether a cotangent or tangent of 0 always passes through `node` as 0."""
-    op = lookup(node.op)
-    return op.kind in ("leaf", "layout", "assembly") or op.tame
-
-
-def _forwards(node: Node, active: set[int]) -> bool:
-    """Whether a choice costs no more behind `node` than before it, so that it can meet its other branch there."""
-    return lookup(node.op).kind == "elementwise" and sum(a in active for a in node.args) == 1
-
-
-def _kept(node: Node, found: Sequence[_Share], conditions: Mapping[int, Expr]) -> tuple[_Choice, ...]:
-    """The choices that may wait until the operands of `node`: those under which all of its cotangent arrives."""
-    op = lookup(node.op)
-    kept: list[_Choice] = []
-    for choice in found[0].under:
-        scalar = conditions[choice.condition].shape == ()  # other conditions choose element by element
-        through = op.kind == "elementwise" or (scalar and op.kind not in ("leaf", "layout", "part"))
-        if through and len(kept) < _DEEPEST and all(choice in s.under for s in found):
-            kept.append(choice)
-    return tuple(kept)
-
-
-def _scalar_if_broadcast(condition: Expr) -> Expr:
-    while condition.op.name == "broadcast_to" and condition.args[0].shape == ():
-        condition = condition.args[0]
-    return condition
-
-
-def _chosen(shares: Sequence[_Share], conditions: Mapping[int, Expr]) -> Expr:
-    """The sum of all shares, each counted under its choices only."""
-    free = [s.value for s in shares if not s.under]
-    sides: dict[int, tuple[list[_Share], list[_Share]]] = {}
-    for s in shares:
-        if s.under:
-            outermost, *rest = s.under
-            sides.setdefault(outermost.condition, ([], []))[not outermost.holds].append(replace(s, under=tuple(rest)))
-    for serial, (taken, other) in sides.items():
-        free.append(where(conditions[serial], *(_chosen(side, conditions) if side else 0.0 for side in (taken, other))))
-    return _total(free)
-
-
-def _total(shares: Sequence[Expr]) -> Expr:
-    """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n)."""
-    scattered = [s for s in shares if s.op is lookup("scatter")]
-    if len(scattered) > 1:
-        parts = [a for s in scattered for a in s.args]
-        keys = tuple(k for s in scattered for k in s.params["keys"])
-        joined = scatter(*parts, shape=scattered[0].shape, keys=keys)
-        joint = {s.serial for s in scattered}
-        shares = [joined, *(s for s in shares if s.serial not in joint)]
-    total = shares[0]
-    for share in shares[1:]:
-        total = total + share
-    return total

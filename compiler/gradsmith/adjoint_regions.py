@@ -7,26 +7,31 @@ backwards (`reverse`). Bodies are differentiated by the ordinary adjoint.
 What the way back reads of a step is stored if it is carried state, or the result of a call or of another loop; cheap
 arithmetic is done again. With `checkpoint`, only the state is stored. What is closed over collects its cotangent as
 carried state, and a cotangent that is structurally zero is never carried.
+
+A choice that waits (see choices.py) waits through loops and branches. If it is one for all results, it is made behind
+the region. Others go in as masks, which are carried back beside the cotangents: a step that mixes elements makes the
+choice, and behind it the mask holds everywhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .adjoint_sums import Collector, collectors
+from .choices import Share, arriving_masks, chosen, is_scalar, mask, tame, under, wild
 from .errors import DerivativeError
 from .graph import Graph, Node
-from .ops import broadcast_to
+from .ops import broadcast_to, logical_or, where
 from .ops.control import part
 from .regions import depends
 from .registry import lookup
 from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
-from .types import Bundle, Type
+from .types import BOOL, Bundle, Shape, Type
 
-__all__ = ["Reverse", "collected", "ready", "reverse", "zeros"]
+__all__ = ["Reverse", "ready", "reverse", "zeros"]
 
 #: `pull(graph, values, seeds, wrt, state, plans)`: cotangents of inputs, from those of the outputs (see adjoint.py).
 Pull = Callable[..., Any]
@@ -39,9 +44,12 @@ class Reverse:
     """The way back through one region, before its cotangents are known.
 
     `body` takes a step back. Its inputs are `outside` (expressions of the body's constants, the first `consts` of its
-    symbols), the cotangents of the carries `state`, the `sums` of what constants receive, what is stored of the step,
-    its elements, and the cotangents of its stacked results `ys`. `stored` are the numbers of results of the region that
-    hold what is stored. `consts` say how the cotangents of constants are made of the sums and of what steps put out.
+    symbols), the cotangents of the carries `state`, the `sums` of what constants receive, the masks of the carries
+    `masked`, those of the constants `masked_consts` (in any step so far), what is stored of the step, its elements, the
+    cotangents of its stacked results `ys` and the masks of `masked_ys`. `stored` are the numbers of results of the
+    region that hold what is stored. `consts` say how the cotangents of constants are made of the sums and of what steps
+    put out. What a step puts out are the cotangents of the elements `xs`, what constants are made of, and the masks of
+    `masked_xs`.
     """
 
     body: Graph
@@ -53,11 +61,15 @@ class Reverse:
     elements: tuple[int, ...]
     ys: tuple[int, ...]
     xs: tuple[int, ...]  # the elements that receive something
-    consts: tuple[Share, ...]
+    consts: tuple[Part, ...]
+    masked: tuple[int, ...]
+    masked_ys: tuple[int, ...]
+    masked_xs: tuple[int, ...]
+    masked_consts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Share:
+class Part:
     """A part of the cotangent of constant `const`.
 
     It is `finish` of sums, or of what steps put out, by number; a negative one is an element, counted from the last.
@@ -71,8 +83,13 @@ class Share:
 # --- before differentiation -------------------------------------------------------------------------------------------
 
 
-def ready(graph: Graph, active: set[int], pull: Pull) -> tuple[Graph, dict[int, Reverse]]:
-    """`graph` with loops that store what their way back needs, and these ways back, by key."""
+def ready(
+    graph: Graph, active: set[int], pull: Pull, masked: Collection[int] = (), beyond: Collection[int] = ()
+) -> tuple[Graph, dict[int, Reverse]]:
+    """`graph` with loops that store what their way back needs, and these ways back, by key.
+
+    The cotangents of outputs `masked` come with masks, and choices wait also behind the inputs `beyond`.
+    """
     if not any(n.bodies and n.key in active for n in graph.ordered()):
         return graph, {}
     used: dict[int, set[int]] = {}
@@ -80,13 +97,17 @@ def ready(graph: Graph, active: set[int], pull: Pull) -> tuple[Graph, dict[int, 
         if lookup(n.op).kind == "part" and n.type.dtype.kind == "float":
             used.setdefault(n.args[0], set()).add(n.params["index"])
     new, plans = Graph(), dict[int, Reverse]()
+    wilds, choosing = wild(graph, active, beyond), arriving_masks(graph, active, masked, beyond)
     for n in graph.ordered():
         params, type = n.params, n.type
         if n.bodies and n.key in active and n.op in _LOOPS:
             loop = _LOOPS[n.op](n)
             if loop is not None:
                 operands = {k for k, a in enumerate(n.args) if a in active}
-                params, type, plans[n.key] = _extended(n, loop, operands, used.get(n.key, set()), pull)
+                waits = {k - loop.before for k, a in enumerate(n.args) if a in wilds}
+                params, type, plans[n.key] = _extended(
+                    n, loop, operands, used.get(n.key, set()), pull, n.key in choosing, waits
+                )
         key = new.add(n.op, n.args, params, type, n.origin)
         assert key == n.key, "a graph that is differentiated has keys without gaps"
     new.graph.update(graph.graph)
@@ -127,9 +148,12 @@ _LOOPS: Mapping[str, Callable[[Node], _Loop | None]] = {"scan": _scan_loop, "whi
 
 
 def _extended(
-    n: Node, loop: _Loop, operands: set[int], used: set[int], pull: Pull
+    n: Node, loop: _Loop, operands: set[int], used: set[int], pull: Pull, choosing: bool, waits: set[int]
 ) -> tuple[Mapping[str, Any], Type, Reverse]:
-    """The params and the type of a loop that stores what its way back needs, and that way back."""
+    """The params and the type of a loop that stores what its way back needs, and that way back.
+
+    With `choosing`, cotangents come with masks. Behind the body's inputs `waits`, choices wait outside of the loop.
+    """
     body, consts, carries = loop.body, loop.consts, loop.carries
     floats = {k for k, key in enumerate(body.outputs) if body.node(key).type.dtype.kind == "float"}
     wanted = {k if k < carries else k - loop.between for k in used} & floats
@@ -140,46 +164,107 @@ def _extended(
         symbols = [Expr(lookup("input"), (), body.node(k).params, body.node(k).type) for k in body.inputs]
         seeds: dict[int, Expr] = {k: _seed(body, k) for k in (*state, *ys)}
         wrt = sorted(feeding)
-        extended, inner = _prepared(body, {body.inputs[k] for k in wrt}, pull)
-        values = to_exprs(extended, symbols)
-        given = [seeds.get(k) for k in range(len(body.outputs))]
-        found = dict(zip(wrt, pull_with(pull, extended, values, given, wrt, recorded, inner), strict=True))
+        beyond = {k for k in wrt if k in waits or (consts <= k < consts + carries and not tame(n))}
+        unread = {k for k in state if k not in wanted and not tame(n)}  # their last cotangent is a structural zero
+        choices = {*state, *ys} if choosing else unread
+        step = _pulled_step(body, symbols, seeds, wrt, beyond, choices, pull, recorded, consts)
+        found, masks = step.found, step.masks
         outputs = [_or_zeros(found.get(consts + k), symbols[consts + k]) for k in state]
         kept = None if loop.checkpoint else sum(symbols[consts + k].size for k in state)
         collecting = [
             (k, each)
             for k in wrt
             if k < consts and (g := found[k]) is not None
-            for each in collectors(g, loop.length, kept)
+            for each in collectors(where(step.waiting[k], g, 0.0) if k in step.waiting else g, loop.length, kept)
         ]
         sums, put, shares = _collected_by(collecting, symbols, len(symbols) - consts - carries)
         outputs += [total + x for total, x in sums]
+        masked = tuple(k for k in state if k in masks)
+        outputs += [
+            step.waiting.get(consts + k, _mask(symbols[consts + k].shape, found.get(consts + k) is not None))
+            for k in masked
+        ]
+        masked_consts = tuple(k for k in step.waiting if k < consts)
+        reached = [_mask_symbol(symbols[k]) for k in masked_consts]
+        outputs += [logical_or(any, step.waiting[k]) for any, k in zip(reached, masked_consts, strict=True)]
         xs = tuple(k for k in wrt if k >= consts + carries and found[k] is not None)
+        masked_xs = tuple(k for k in xs if k in step.waiting)
         outputs += [g for k in xs if (g := found[k]) is not None]
-        outputs += put
+        outputs += [*put, *(step.waiting[k] for k in masked_xs)]
         elements = tuple(k for k in range(consts + carries, len(symbols)))
-        stored = _to_store(outputs, symbols, [*seeds.values(), *(total for total, _ in sums)], loop)
-        given_back = [*(seeds[k] for k in state), *(total for total, _ in sums)]
-        at_step = [*stored, *(symbols[k] for k in elements), *(seeds[k] for k in ys)]
+        totals = [total for total, _ in sums]
+        stored = _to_store(outputs, symbols, [*seeds.values(), *totals, *masks.values(), *reached], loop)
+        given_back = [*(seeds[k] for k in state), *totals, *(masks[k] for k in masked), *reached]
+        masked_ys = tuple(k for k in ys if k in masks)
+        at_step = [*stored, *(symbols[k] for k in elements), *(seeds[k] for k in ys), *(masks[k] for k in masked_ys)]
         back, outside = closed([*given_back, *at_step], outputs)
-        longer = to_graph(symbols, [*(values[k] for k in extended.outputs), *stored])
+        longer = to_graph(symbols, [*step.results, *stored])
     assert isinstance(n.type, Bundle)
     results = len(n.type.types)
     more = [Type((loop.length, *x.type.shape), x.type.dtype) for x in stored]
     plan = Reverse(
-        back, tuple(symbols[:consts]), tuple(outside), state, tuple(total.type for total, _ in sums),
-        tuple(range(results, results + len(stored))), elements, ys, xs, tuple(shares),
+        back, tuple(symbols[:consts]), tuple(outside), state, tuple(total.type for total in totals),
+        tuple(range(results, results + len(stored))), elements, ys, xs, tuple(shares), masked, masked_ys, masked_xs,
+        masked_consts,
     )  # fmt: skip
     return {**n.params, "body": longer}, Bundle(types=(*n.type.types, *more)), plan
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What one step computes (`results`), what its inputs receive, and the masks: given, and waiting behind inputs."""
+
+    results: Sequence[Expr]
+    found: Mapping[int, Expr | None]
+    masks: Mapping[int, Expr]
+    waiting: Mapping[int, Expr]
+
+
+def _pulled_step(
+    body: Graph, symbols: Sequence[Expr], seeds: Mapping[int, Expr], wrt: Sequence[int], beyond: set[int],
+    masked: set[int], pull: Pull, recorded: Recording, consts: int,
+) -> _Step:  # fmt: skip
+    """Reverse mode of a body. A state behind which a choice waits is under a mask in the step before."""
+    while True:
+        masks = {k: _mask_symbol(x) for k, x in seeds.items() if k in masked}
+        results, pulled = _pulled_body(body, symbols, seeds, masks, wrt, beyond, pull, recorded)
+        waiting = {wrt[k]: x for k, x in pulled.masks.items()}
+        more = {k - consts for k in waiting} & set(seeds) - masked
+        if not more:
+            return _Step(results, dict(zip(wrt, pulled.gradients, strict=True)), masks, waiting)
+        masked = masked | more
+
+
+def _pulled_body(
+    body: Graph, symbols: Sequence[Expr], seeds: Mapping[int, Expr], masks: Mapping[int, Expr], wrt: Sequence[int],
+    beyond: set[int], pull: Pull, recorded: Recording,
+) -> tuple[list[Expr], Any]:  # fmt: skip
+    """The outputs of a body, and what its inputs `wrt` receive; all ends are known by number."""
+    keys, behind = [body.inputs[k] for k in wrt], {body.inputs[k] for k in beyond}
+    extended, inner = ready(body, activity(body, set(keys)), pull, {body.outputs[k] for k in masks}, behind)
+    values = to_exprs(extended, symbols)
+    given = [seeds.get(k) for k in range(len(body.outputs))]
+    pulled = pull(extended, values, given, keys, recorded, inner, masks, behind)
+    return [values[k] for k in extended.outputs], pulled
+
+
+def _mask_symbol(x: Expr) -> Expr:
+    return Expr(lookup("input"), (), {"name": f"in_{str(x.name).split()[0]}"}, Type(x.shape, BOOL))
+
+
+def _mask(shape: Shape, counts: bool) -> Expr:
+    """A mask that holds everywhere or, for a structural zero, nowhere."""
+    holds = constant(counts, BOOL)
+    return broadcast_to(holds, shape) if shape else holds
+
+
 def _collected_by(
     collecting: Sequence[tuple[int, Collector]], symbols: Sequence[Expr], elements: int
-) -> tuple[list[tuple[Expr, Expr]], list[Expr], list[Share]]:
+) -> tuple[list[tuple[Expr, Expr]], list[Expr], list[Part]]:
     """The sums that a loop carries (symbol and summand), what its steps put out, and how all is put together."""
     sums: list[tuple[Expr, Expr]] = []
     put: list[Expr] = []
-    shares: list[Share] = []
+    shares: list[Part] = []
     own = {x.serial: k - len(symbols) for k, x in enumerate(symbols)}
     for const, collector in collecting:
         places: list[int] = []
@@ -193,13 +278,8 @@ def _collected_by(
             else:
                 places.append(len(put))
                 put.append(x)
-        shares.append(Share(const, collector, tuple(places)))
+        shares.append(Part(const, collector, tuple(places)))
     return sums, put, shares
-
-
-def _prepared(body: Graph, wrt: set[int], pull: Pull) -> tuple[Graph, dict[int, Reverse]]:
-    """`body` whose own loops store what their way back needs."""
-    return ready(body, activity(body, wrt), pull)
 
 
 def activity(graph: Graph, wrt: Sequence[int] | set[int]) -> set[int]:
@@ -209,16 +289,6 @@ def activity(graph: Graph, wrt: Sequence[int] | set[int]) -> set[int]:
         if any(a in active for a in n.args) and n.type.dtype.kind in ("float", "bundle"):
             active.add(n.key)
     return active
-
-
-def pull_with(
-    pull: Any, graph: Graph, values: Sequence[Expr], seeds: Sequence[Expr | None], wrt: Sequence[int],
-    state: Recording, plans: Mapping[int, Reverse],
-) -> list[Expr | None]:  # fmt: skip
-    """The cotangents of the inputs with the numbers `wrt`."""
-    keys = [graph.inputs[k] for k in wrt]
-    found: list[Expr | None] = pull(graph, values, seeds, keys, state, plans).gradients
-    return found
 
 
 def _active_ends(loop: _Loop, given: set[int], wanted: set[int], floats: set[int]) -> tuple[set[int], set[int]]:
@@ -310,16 +380,17 @@ def _costly(e: Expr) -> bool:
 # --- the way back -----------------------------------------------------------------------------------------------------
 
 
-def collected(found: Mapping[int, Expr], node: Node) -> list[Expr | None]:
-    """The cotangent of each result."""
-    assert isinstance(node.type, Bundle)
-    return [found.get(k) for k in range(len(node.type.types))]
-
-
 def reverse(
-    node: Node, plan: Reverse | None, found: Mapping[int, Expr], values: Sequence[Expr], active: set[int], pull: Pull
-) -> list[Expr | None]:
-    """What the operands of a region receive, given the cotangents `found` of its results (by number)."""
+    node: Node, plan: Reverse | None, found: Mapping[int, Share], values: Sequence[Expr], active: set[int], pull: Pull,
+    wilds: set[int], conditions: dict[int, Expr],
+) -> list[Share | None]:  # fmt: skip
+    """What the operands of a region receive, given the cotangents `found` of its results (by number).
+
+    `wilds` are the nodes behind which choices wait, and `conditions` are those of the choices, by serial.
+    """
+    first, *others = (s.under for s in found.values())
+    common = [c for c in first if is_scalar(c, conditions) and all(c in under for under in others)]
+    rest = {k: Share(s.value, tuple(c for c in s.under if c not in common)) for k, s in found.items()}
     if node.op in _LOOPS:
         loop = _LOOPS[node.op](node)
         if loop is None or plan is None:
@@ -328,40 +399,68 @@ def reverse(
                 "of them: give while_loop(..., bound=the largest number of steps), use forward mode (gs.jvp), give the "
                 'loop a derivative of its own, or ask for derivatives=("value",)'
             )
-        return _loop_back(node, loop, plan, found, values)
-    return _branch_back(node, found, values, active, pull)
+        taken = {*plan.masked, *(k + loop.between for k in plan.masked_ys)}
+        shares = _loop_back(node, loop, plan, *_separated(rest, taken, conditions), values)
+    else:
+        waits = {k for k, a in enumerate(node.args) if a in wilds}
+        shares = _branch_back(node, *_separated(rest, set(rest), conditions), values, active, pull, waits)
+    return [
+        None if g is None else Share(g, (*common, *([] if only is None else [under(only, conditions)])))
+        for g, only in shares
+    ]
+
+
+def _separated(
+    found: Mapping[int, Share], taken: set[int], conditions: Mapping[int, Expr]
+) -> tuple[dict[int, Expr], dict[int, Expr]]:
+    """Cotangents and, for results in `taken` that are under choices, masks."""
+    masks = {k: mask(s.under, conditions, s.value) for k, s in found.items() if s.under and k in taken}
+    return {k: s.value if k in masks else chosen([s], conditions) for k, s in found.items()}, masks
 
 
 def _loop_back(
-    node: Node, loop: _Loop, plan: Reverse, found: Mapping[int, Expr], values: Sequence[Expr]
-) -> list[Expr | None]:
+    node: Node, loop: _Loop, plan: Reverse, found: Mapping[int, Expr], masks: Mapping[int, Expr], values: Sequence[Expr]
+) -> list[tuple[Expr | None, Expr | None]]:
+    """What each operand receives, and where it counts (None for everywhere)."""
     region, operands = values[node.key], [values[a] for a in node.args]
     types = [loop.body.node(k).type for k in loop.body.outputs]
     outside = _substituted(plan.outside, plan.symbols, operands[loop.before : loop.before + loop.consts])
     body = operands[loop.before :]
     init = [found[k] if k in found else zeros(types[k]) for k in plan.state]
     init += [zeros(t) for t in plan.sums]
+    init += [masks[k] if k in masks else _mask(types[k].shape, k in found) for k in plan.masked]
+    init += [_mask(operands[loop.before + k].shape, False) for k in plan.masked_consts]
     xs = [part(region, index=k) for k in plan.stored] + [body[k] for k in plan.elements]
     for k in plan.ys:
         number = k + loop.between
         xs.append(found[number] if number in found else zeros(Type((loop.length, *types[k].shape), types[k].dtype)))
+    for k in plan.masked_ys:
+        number = k + loop.between
+        xs.append(masks[number] if number in masks else _mask((loop.length, *types[k].shape), number in found))
     count = [operands[0]] if loop.before else [part(region, index=loop.carries)] if loop.counted else []
     back = registry_function("scan")(
         *count, *outside, *init, *xs, body=plan.body, consts=len(outside), carries=len(init), length=loop.length,
         counted=loop.counted, reverse=loop.backwards, checkpoint=loop.checkpoint,
     )  # fmt: skip
     shares: list[Expr | None] = [None] * len(operands)
-    receivers = [*(loop.consts + k for k in plan.state), *(None for _ in plan.sums), *plan.xs]
-    for number, receiver in enumerate(receivers):
-        if receiver is not None:
+    where_it_counts: list[Expr | None] = [None] * len(operands)
+    summed = len(plan.state)
+    put = len(init) + len(plan.xs)
+    last = len(plan.body.outputs) - len(plan.masked_xs)
+    for numbers, start in ((plan.xs, len(init)), ([loop.consts + k for k in plan.state], 0)):
+        for number, receiver in enumerate(numbers, start):
             shares[loop.before + receiver] = part(back, index=number)
-    first = len(plan.state)
+    carried = [*(loop.consts + k for k in plan.masked), *plan.masked_consts]
+    masks_of = (carried, summed + len(plan.sums)), (plan.masked_xs, last)
+    for numbers, start in masks_of:
+        for number, receiver in enumerate(numbers, start):
+            where_it_counts[loop.before + receiver] = part(back, index=number)
     for each in plan.consts:
-        at = first + len(plan.sums) + len(plan.xs) if each.collector.stacked else first
+        at = put if each.collector.stacked else summed
         values_of = [body[k] if k < 0 else part(back, index=at + k) for k in each.places]
         share, place = each.collector.finish(values_of), loop.before + each.const
         shares[place] = share if (sofar := shares[place]) is None else sofar + share
-    return shares
+    return [*zip(shares, where_it_counts, strict=True)]
 
 
 def _substituted(outputs: Sequence[Expr], symbols: Sequence[Expr], given: Sequence[Expr]) -> list[Expr]:
@@ -375,27 +474,37 @@ def _substituted(outputs: Sequence[Expr], symbols: Sequence[Expr], given: Sequen
 
 
 def _branch_back(
-    node: Node, found: Mapping[int, Expr], values: Sequence[Expr], active: set[int], pull: Pull
-) -> list[Expr | None]:
+    node: Node, found: Mapping[int, Expr], masks: Mapping[int, Expr], values: Sequence[Expr], active: set[int],
+    pull: Pull, waits: set[int],
+) -> list[tuple[Expr | None, Expr | None]]:  # fmt: skip
     """The branch of the two adjoints: only that of the side taken is computed."""
     operands = [values[a] for a in node.args]
     wrt = [k for k, a in enumerate(node.args) if k and a in active and operands[k].dtype.kind == "float"]
     with recording() as recorded:
         symbols = [Expr(lookup("input"), (), {"name": x.name or f"x{k}"}, x.type) for k, x in enumerate(operands[1:])]
         seeds = {k: Expr(lookup("input"), (), {"name": f"g{k}"}, g.type) for k, g in found.items()}
-        results: list[Expr] = []
-        for body in node.bodies.values():
-            extended, inner = _prepared(body, {body.inputs[k - 1] for k in wrt}, pull)
-            given = [seeds.get(k) for k in range(len(body.outputs))]
-            inside = to_exprs(extended, symbols)
-            shares = pull_with(pull, extended, inside, given, [k - 1 for k in wrt], recorded, inner)
-            results += [_or_zeros(g, operands[k]) for g, k in zip(shares, wrt, strict=True)]
-        both, outside = closed([*symbols, *seeds.values()], results)
-    then, otherwise = (both.rooted(both.outputs[at : at + len(wrt)]) for at in (0, len(wrt)))
+        masked = {k: Expr(lookup("input"), (), {"name": f"in_g{k}"}, m.type) for k, m in masks.items()}
+        sides = [
+            _pulled_body(
+                body, symbols, seeds, masked, [k - 1 for k in wrt], {k - 1 for k in wrt if k in waits}, pull, recorded
+            )[1]
+            for body in node.bodies.values()
+        ]
+        waiting = sorted({k for side in sides for k in side.masks})
+        results = [
+            [
+                *(_or_zeros(g, operands[k]) for g, k in zip(side.gradients, wrt, strict=True)),
+                *(side.masks.get(k, _mask(operands[wrt[k]].shape, side.gradients[k] is not None)) for k in waiting),
+            ]
+            for side in sides
+        ]
+        both, outside = closed([*symbols, *seeds.values(), *masked.values()], [*results[0], *results[1]])
+    then, otherwise = (both.rooted(both.outputs[at : at + len(results[0])]) for at in (0, len(results[0])))
     back = registry_function("cond")(
-        operands[0], *outside, *operands[1:], *found.values(), then=then, otherwise=otherwise
+        operands[0], *outside, *operands[1:], *found.values(), *masks.values(), then=then, otherwise=otherwise
     )
-    answer: list[Expr | None] = [None] * len(operands)
+    shares: list[tuple[Expr | None, Expr | None]] = [(None, None)] * len(operands)
     for number, k in enumerate(wrt):
-        answer[k] = part(back, index=number)
-    return answer
+        only = part(back, index=len(wrt) + waiting.index(number)) if number in waiting else None
+        shares[k] = part(back, index=number), only
+    return shares

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .adjoint import derivable, pulled, tame, zeros
+from .adjoint import derivable, pulled, zeros
+from .choices import tame
 from .errors import DerivativeError
 from .graph import Graph, Node
 from .ops import where

@@ -33,8 +33,8 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
     "a while loop's way back takes all steps": (
         adjoint_regions._loop_back, "counted=loop.counted", "counted=loop.counted and loop.length > 30", "numpy",
     ),
-    "constants do not collect": (adjoint_regions._extended, "total + found[k]", "found[k]", "numpy"),
-    "elements receive nothing": (adjoint_regions._loop_back, "*plan.summed, *plan.xs]", "*plan.summed]", "numpy"),
+    "constants do not collect": (adjoint_regions._extended, "total + x for", "x for", "numpy"),
+    "elements receive nothing": (adjoint_regions._loop_back, "((plan.xs, len(init)), ", "(", "numpy"),
     "results of steps have no cotangent": (
         adjoint_regions._loop_back, "found[number] if number in found else", "", "numpy",
     ),
@@ -52,7 +52,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
         tangent_regions._loop, "_tangent(inner[k], tangents[before + k])", "_tangent(inner[k], None)", "numpy",
     ),
     "the tail of a checkpointed loop is first": (
-        control._checkpointed, "for x in arrays], [x[count * segment :]", "for x in arrays], [x[:rest]", "numpy",
+        control._checkpointed, "((0, whole), (whole, rest))", "((0, whole), (0, rest))", "numpy",
     ),
     "the results of a checkpointed loop are joined the wrong way": (
         control._checkpointed, "if reverse else zip(stacked, others", "if not reverse else zip(stacked, others", "numpy",

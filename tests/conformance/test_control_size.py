@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gradsmith as gs
@@ -98,3 +99,35 @@ def test_reading_an_element_a_step_does_not_cost_the_whole_array(reader: str, ta
         return f.cost.total("value_and_grad")
 
     assert operations(4000) <= operations(100) + 4000  # once, not in each of 50 steps
+
+
+@pytest.mark.parametrize(
+    ("levels", "counts"), [((), (4096,)), ((64,), (64, 64)), ((256, 16), (16,) * 3), ((512, 64, 8), (8,) * 4)]
+)
+def test_levels_of_checkpoints_keep_little_and_compute_each_step_once_more_for_each(
+    levels: tuple[int, ...], counts: tuple[int, ...]
+) -> None:
+    """n steps in segments of segments: the sum of the numbers of segments is kept, and each level goes through all n."""
+    steps = 4096
+
+    def model(x: Any, checkpoint: Any) -> Any:
+        return gs.sum(gs.fori_loop(0, steps, lambda i, x: gs.sin(x) * 0.5, x, checkpoint=checkpoint))
+
+    f = gs.compile(lambda x: model(x, levels), args=((3,),), target="c", derivatives=("grad",), selftest=False)
+    kept = sum(w.size for w in f._program.work) / 3
+    assert sum(counts) <= kept <= 1.5 * sum(counts) + 8
+    assert f.cost.grad["sin"] == 3 * steps * len(counts)
+    assert f.cost.grad["cos"] == 3 * steps
+
+
+def test_uneven_levels_have_the_same_gradient() -> None:
+    def gradient(checkpoint: Any) -> Any:
+        f = gs.compile(
+            lambda h, us, W: rnn(h, us, W, checkpoint=checkpoint), args=((3,), (23, 3), (3, 3)), target="numpy",
+            derivatives=("grad",), wrt="W", selftest=False,
+        )  # fmt: skip
+        at = [np.random.default_rng(k).normal(size=s) for k, s in enumerate(((3,), (23, 3), (3, 3)))]
+        return f.grad(*at)
+
+    for levels in ((9, 2), (10, 4, 3), (30, 5)):
+        np.testing.assert_allclose(gradient(levels), gradient(None), rtol=1e-12)

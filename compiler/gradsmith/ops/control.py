@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -289,10 +290,10 @@ def scan(
     f: Callable[[Any, Any], Any],
     init: Any,
     xs: Any = None,
-    length: int | None = None,
+    length: Extent | None = None,
     reverse: bool = False,
     *,
-    checkpoint: str | int | None = None,
+    checkpoint: str | int | Sequence[int] | None = None,
 ) -> tuple[Any, Any]:
     """A loop with carried state over the first axis of arrays: `carry, y = f(carry, x)` for each x of `xs`.
 
@@ -305,7 +306,9 @@ def scan(
     xs: a pytree of arrays with the same first axis, or None with `length=`.
     reverse: whether to go from the last element to the first; results stay in the order of `xs`.
     checkpoint: reverse mode keeps the state of each step. With an int n it keeps that of every n-th step only and
-        computes the others again; "sqrt" chooses n such that memory grows with the square root of the length.
+        computes the others again; "sqrt" chooses n such that memory grows with the square root of the length. With
+        several numbers, as (100, 10), segments are checkpointed themselves: L levels keep about (L + 1) n**(1/(L+1))
+        states of n steps if they are even, and compute each step at most L times more.
 
     Returns
     -------
@@ -325,10 +328,7 @@ def scan(
     elements, paths, tree = flatten(xs, _is_leaf, "xs")
     arrays = [_counted(as_expr(x)) for x in elements]
     steps = _length(arrays, paths, length)
-    segment = _segment(checkpoint, steps)
-    if segment is not None:
-        return _checkpointed(f, init, tree, arrays, steps, reverse, segment)
-    return _traced_scan(f, init, tree, arrays, paths, steps, reverse, False)
+    return _checkpointed(f, init, tree, arrays, paths, steps, reverse, _segments(checkpoint, steps))
 
 
 def _counted(x: Expr) -> Expr:
@@ -343,7 +343,7 @@ def _counted(x: Expr) -> Expr:
     return astype(counted, x.dtype)
 
 
-def _length(arrays: Sequence[Expr], paths: Sequence[str], length: int | None) -> Extent:
+def _length(arrays: Sequence[Expr], paths: Sequence[str], length: Extent | None) -> Extent:
     if length is not None and (isinstance(length, bool) or not hasattr(length, "__index__")):
         raise SpecError(f"scan: length={length!r} is no int and no size: it must be known while tracing")
     found: list[tuple[str, Extent]] = [] if length is None else [("length", _whole(length))]
@@ -402,23 +402,38 @@ def _kind(value: Any) -> str:
     return f"{len(value)} values" if isinstance(value, tuple | list) else f"{value!r}"
 
 
-def _segment(checkpoint: str | int | None, steps: Extent) -> int | None:
-    """How many steps go from one stored state to the next; None for one."""
+def _segments(checkpoint: str | int | Sequence[int] | None, steps: Extent) -> tuple[int, ...]:
+    """How many steps go from one stored state to the next, level by level: the longest segments first."""
     if checkpoint is None:
-        return None
+        return ()
     if checkpoint == "sqrt" and isinstance(steps, Dim):
         raise SpecError(f'checkpoint="sqrt" needs a number of steps, and {steps} is none yet: give an int')
     if checkpoint == "sqrt":
-        return max(1, math.isqrt(steps)) if steps > 3 else None
-    if isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1:
-        raise SpecError(f'checkpoint={checkpoint!r}: give "sqrt", or the number of steps between two stored states')
-    return checkpoint if checkpoint > 1 and (isinstance(steps, Dim) or checkpoint < steps) else None
+        return (math.isqrt(steps),) if steps > 3 else ()
+    levels = tuple(checkpoint) if isinstance(checkpoint, tuple | list) else (checkpoint,)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in levels):
+        raise SpecError(
+            f'checkpoint={checkpoint!r}: give "sqrt", the number of steps between two stored states, or several such '
+            "numbers, the largest first"
+        )
+    if any(inner >= outer for outer, inner in itertools.pairwise(levels)):
+        raise SpecError(f"checkpoint={checkpoint!r}: segments of a level are shorter than those of the level before")
+    return tuple(n for n in levels if n > 1)
 
 
 def _checkpointed(
-    f: Any, init: Any, tree: Tree, arrays: Sequence[Expr], steps: Extent, reverse: bool, segment: int
-) -> tuple[Any, Any]:
-    """A scan over segments, whose body is a scan: reverse mode keeps the states between segments only."""
+    f: Any, init: Any, tree: Tree, arrays: Sequence[Expr], paths: Sequence[str], steps: Extent, reverse: bool,
+    segments: tuple[int, ...],
+) -> tuple[Any, Any]:  # fmt: skip
+    """A scan over segments, whose body is a scan: reverse mode keeps the states between segments only.
+
+    Segments are made of segments of the next level.
+    """
+    while segments and not isinstance(steps, Dim) and segments[0] >= steps:
+        segments = segments[1:]
+    if not segments:
+        return _traced_scan(f, init, tree, arrays, paths, steps, reverse, False)
+    segment, *inner = segments
     count = steps // segment
     whole, rest = count * segment, steps - count * segment
     places_of = ((rest, whole), (0, rest)) if reverse else ((0, whole), (whole, rest))
@@ -426,8 +441,8 @@ def _checkpointed(
     folded = [reshape(x, (count, segment, *x.shape[1:])) for x in main]
     places = [f"xs[{k}]" for k in range(len(arrays))] if tree.kind is not None else ["xs"]
 
-    def run(state: Any, xs: Sequence[Expr], length: int) -> tuple[Any, Any]:
-        return _traced_scan(f, state, tree, xs, places, length, reverse, False)
+    def run(state: Any, xs: Sequence[Expr], length: Extent) -> tuple[Any, Any]:
+        return _checkpointed(f, state, tree, xs, places, length, reverse, tuple(inner))
 
     def outer(state: Any, xs: Any) -> tuple[Any, Any]:
         return run(state, xs, segment)
@@ -465,7 +480,12 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
 
 
 def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, checkpoint: str | int | None = None
+    lower: Any,
+    upper: Any,
+    body_fun: Callable[[Any, Any], Any],
+    init_val: Any,
+    *,
+    checkpoint: str | int | Sequence[int] | None = None,
 ) -> Any:
     """The state after `val = body_fun(i, val)` for each i from `lower` up to, but without, `upper`.
 
@@ -496,6 +516,13 @@ def fori_loop(
     def step(state: Any, i: Expr) -> tuple[Any, None]:
         return body_fun(i + first if first != 0 else i, state), None
 
+    if checkpoint is not None:  # numbers in segments would be a table as long as the loop
+
+        def go_round(state: Any, _: None) -> tuple[Any, None]:
+            return (state[0] + 1, body_fun(state[0], state[1])), None
+
+        begun = (astype(first, INT64), init_val)
+        return scan(go_round, begun, None, at_least_zero(last - first), checkpoint=checkpoint)[0][1]
     step.__signature__ = inspect.Signature(order)  # type: ignore[attr-defined]
     return scan(step, init_val, registry_function("iota")(size=at_least_zero(last - first)), checkpoint=checkpoint)[0]
 

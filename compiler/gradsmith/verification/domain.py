@@ -105,23 +105,34 @@ def drawn(graph: Graph, limits: Sequence[Bounds | None], n: int, seed: int) -> l
 
 def _index_bounds(graph: Graph) -> dict[int, Bounds]:
     """The limits of integer inputs that end in an index: those of the shortest axis that they read."""
-    sizes: dict[int, int] = {}
-    for n in graph.ordered():
-        structure = lookup(n.op).structure
-        if not isinstance(structure, Gather | Scatter):
-            continue
-        array = n.params["shape"] if isinstance(structure, Scatter) else graph.nodes[n.args[0]]["shape"]
-        size = static_shape(array)[n.params["axis"]]
-        stack = [n.args[1]]
-        while stack:
-            key = stack.pop()
-            node = graph.node(key)
-            if node.op == "input" and node.type.dtype.kind == "int":
-                sizes[key] = min(size, sizes.get(key, size))
-            stack += [a for a in node.args if graph.nodes[a]["dtype"].kind == "int"]
-    ends = {k: (float(-size), float(size - 1)) for k, size in sizes.items()}
+    sizes = _axes_read(graph)
+    ends = {k: (float(-size), float(size - 1)) for k, size in zip(graph.inputs, sizes, strict=True) if size is not None}
     shapes = {k: static_shape(graph.nodes[k]["shape"]) for k in ends}
     return {k: (np.full(shapes[k], low), np.full(shapes[k], high)) for k, (low, high) in ends.items()}
+
+
+def _axes_read(graph: Graph) -> list[int | None]:
+    """For each input that ends in an index, here or in a body, how long the shortest axis is that it reads."""
+    sizes: dict[int, int] = {}
+
+    def reads(key: int, size: int) -> None:
+        if graph.nodes[key]["dtype"].kind in ("int", "bundle"):
+            sizes[key] = min(size, sizes.get(key, size))
+
+    for n in sorted(graph.ordered(), key=lambda n: -n.key):
+        structure = lookup(n.op).structure
+        if n.key in sizes:
+            for a in n.args:
+                reads(a, sizes[n.key])
+        elif isinstance(structure, Gather | Scatter):
+            array = n.params["shape"] if isinstance(structure, Scatter) else graph.nodes[n.args[0]]["shape"]
+            reads(n.args[1], static_shape(array)[n.params["axis"]])
+        for body in n.bodies.values():
+            # a number of steps or a condition comes before what is handed to the body
+            for a, size in zip(n.args[len(n.args) - len(body.inputs) :], _axes_read(body), strict=True):
+                if size is not None:
+                    reads(a, size)
+    return [sizes.get(k) for k in graph.inputs]
 
 
 def graph_dtypes(graph: Graph) -> list[str]:
