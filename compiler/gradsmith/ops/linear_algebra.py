@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import certainly_at_most
 from ..errors import ShapeError
 from ..trace import Expr, as_expr, op
-from ..types import broadcast_shapes, format_shape, normalize_axes, static_shape
+from ..types import broadcast_shapes, format_shape, normalize_axes
 from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute, square
@@ -243,9 +244,9 @@ def matrix_norm(x: Any, /, keepdims: bool = False, ord: float | str = "fro") -> 
 
 def _spectral(x: Expr, keepdims: bool) -> Expr:
     """The largest singular value, from the smaller one of the two matrices of inner products."""
-    rows, columns = static_shape(x.shape)[-2:]
+    rows, columns = x.shape[-2:]
     turned = matrix_transpose(x)
-    inner = matmul(x, turned) if rows < columns else matmul(turned, x)
+    inner = matmul(x, turned) if certainly_at_most(rows, columns) else matmul(turned, x)
     largest = getitem(eigen_parts(inner)[0], (..., -1))
     none = equal(largest, 0.0)
     found = where(none, 0.0, sqrt(where(none, 1.0, largest)))  # the root's slope is infinite at 0

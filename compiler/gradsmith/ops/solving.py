@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import DTypeError, ShapeError
 from ..trace import Expr, as_expr
-from ..types import broadcast_shapes, format_shape, static_shape
+from ..types import broadcast_shapes, format_shape
 from . import factorizations
 from .contraction import matmul, matrix_transpose
 from .conversion import astype
@@ -39,7 +39,6 @@ class EighResult(NamedTuple):
 def _matrix(x: Any, name: str) -> Expr:
     """`x` as square matrices of floating-point numbers."""
     value = _floating(x, name)
-    static_shape(value.shape)
     if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
         raise ShapeError(
             f"{name}: takes square matrices in the last two axes, not shape {format_shape(value.shape)}"
