@@ -183,11 +183,11 @@ def _normalize_dim(item: object, shape: object) -> int | Dim:
 
 def static_shape(shape: Shape, op: str = "") -> tuple[int, ...]:
     """The shape as ints; a named dimension is a `ShapeError` that says which function asks, and how to fix it."""
-    sizes = []
+    sizes, where = [], f"{op}: " if op else ""
     for dim in shape:
         if isinstance(dim, Dim):
             raise ShapeError(
-                f"{op}{': ' if op else ''}shape {format_shape(shape)} has the named dimension {dim.name!r}, whose size is needed here: "
+                f"{where}shape {format_shape(shape)} has the named dimension {dim.name!r}, whose size is needed here: "
                 f"give an int instead of {' and '.join(map(repr, dim.names))} in args="
             )
         sizes.append(dim)

@@ -13,7 +13,7 @@ import pytest
 
 import gradsmith as gs
 from gradsmith import function
-from gradsmith.passes.specialise import resolved
+from gradsmith.passes.specialise import resolved, size_names
 from gradsmith.types import normalize_shape
 
 from ..conformance.harness import COMPILERS
@@ -149,37 +149,41 @@ def test_c_stays_within_its_arrays(group: str, tmp_path: Path) -> None:
     rows = GROUPS[group]
     f = built(rows, [a for r in rows for a in r.args], "c")
     f.save(tmp_path)
-    blocks = [called(f, kind, n) for kind in ("value", "vjp") for n in SIZES if n >= rows[0].least]
-    text = '#include <stdlib.h>\n#include "f.h"\nint main(void) {\n%s    return 0;\n}\n' % "".join(blocks)
-    (tmp_path / "main.c").write_text(text)
+    blocks = [called(f, kind, group, n) for kind in ("value", "vjp") for n in SIZES if n >= rows[0].least]
+    head = '#include <stdlib.h>\n#include "f.h"\nint main(void) {\n'
+    (tmp_path / "main.c").write_text("".join([head, *blocks, "    return 0;\n}\n"]))
     flags = ["-std=c99", "-O0", "-w", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run([COMPILERS[0], *flags, "main.c", "f.c", "-o", "t", "-lm"], cwd=tmp_path, check=True)
     done = subprocess.run(["./t"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
 
 
-def called(f: gs.CompiledFunction, kind: str, n: int) -> str:
+def called(f: gs.CompiledFunction, kind: str, group: str, n: int) -> str:
     """A block of C that calls a function with arrays of exactly these sizes."""
     emitted = f._emitted[kind]
-    names = [s.name for s in emitted.sizes]
+    seeds, results, slopes = wanted(group, n)
+    given = leaves([a for r in GROUPS[group] for a in r.args], n)
+    arrays = [*given, *results] if kind == "value" else [*given, *seeds, *results, *slopes]
+    names = size_names(f.graph)
     lines, call = [], [str(sizes_at(n)[name]) for name in names]
     for k, a in enumerate((*emitted.inputs, *emitted.outputs)):
-        given = k < len(emitted.inputs)
-        (count,) = resolved((a.size,), sizes_at(n))
-        if given and not a.shape:
+        is_given = k < len(emitted.inputs)
+        if is_given and not a.shape:
             call.append("0.5")
             continue
-        size = count if a.shape else 1
+        size = np.size(arrays[k])
         type = {"float64": "double", "int64": "int64_t"}[a.dtype]
         value = "0" if type != "double" else "0.3 + 0.1 * (double)((7 * i) % 11)"
         lines.append(f"{type} *a{k} = malloc({size} * sizeof *a{k});")
-        if given:
+        if is_given:
             lines.append(f"for (int i = 0; i < {size}; ++i) a{k}[i] = {value};")
         call.append(f"a{k}")
     frees = [f"free({c});" for c in call if c.startswith("a")]
-    if emitted.work:
-        lines.append(f"double *work = malloc(f_work_size({', '.join(call[: len(names)])}) * sizeof *work);")
-        call.append("work")
-        frees.append("free(work);")
+    for w in emitted.work:
+        size = f"f_{w.name}_size({', '.join(call[: len(names)])})"
+        size = size if f"f_{w.name}_size(" in f.files["f.h"] else f"F_{w.macro}"
+        lines.append(f"{w.ctype} *{w.name} = malloc({size} * sizeof *{w.name});")
+        call.append(w.name)
+        frees.append(f"free({w.name});")
     lines += [f"{emitted.name}({', '.join(call)});", *frees]
     return "    {\n" + "".join(f"        {line}\n" for line in lines) + "    }\n"

@@ -24,7 +24,7 @@ from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
 from .loop_regions import End, Slot, WrittenRegion
-from .memory import Lifetime, place_buffers, room
+from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
@@ -226,8 +226,8 @@ class Writer:
                 if isinstance(structure, Kernel) and structure.scratch is not None:
                     size = structure.scratch(*(self.graph.node(a).type for a in n.args), n.params)
                     name = self.structures.scratch[n.key] = self.names.fresh(None)
-                    self.slots[-1 - len(self.slots)] = Slot(n.type.dtype, max(1, size), name)
-                    lifetimes[-len(self.slots)] = (max(1, size), number, number)
+                    self.slots[-1 - len(self.slots)] = Slot(n.type.dtype, larger(1, size), name)
+                    lifetimes[-len(self.slots)] = (larger(1, size), number, number)
                 if n.bodies:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:

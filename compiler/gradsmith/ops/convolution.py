@@ -17,7 +17,7 @@ from ..errors import ShapeError
 from ..index import Index
 from ..registry import Assembly, Layout, Op, Params
 from ..trace import Expr, as_expr, op
-from ..types import Shape, Type, format_shape, static_shape
+from ..types import Dim, Shape, Type, format_shape, static_shape
 from ._batch import lifted, moved
 from ._declare import Traced, free
 from .indexing import getitem, scatter
@@ -112,8 +112,9 @@ def _positions(shape: Shape, params: Params) -> np.ndarray:
     return np.array(_windows_of(numbered, params["sizes"], params["stride"], params["dilation"]))
 
 
-def _overlap_add_places(params: Params) -> list[np.ndarray]:
-    return [_positions(params["shape"], params)]
+def _overlap_add_places(params: Params) -> list[np.ndarray] | None:
+    named = builtins.any(isinstance(d, Dim) for d in params["shape"])
+    return None if named else [_positions(params["shape"], params)]
 
 
 def _overlap_add_evaluate(g: np.ndarray, **params: Any) -> np.ndarray:

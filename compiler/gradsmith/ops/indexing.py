@@ -47,7 +47,7 @@ def _entry_text(entry: Any, size: Any) -> str:
     if isinstance(entry, int):
         return str(entry)
     if isinstance(entry, np.ndarray):
-        return str(entry.tolist())
+        return str(entry.tolist()) if entry.size else f"np.zeros({format_shape(entry.shape)}, dtype=np.int64)"
     start, step, count = entry
     if any(isinstance(v, Dim) for v in (start, count)):
         return _named_text(start, step, count, size)

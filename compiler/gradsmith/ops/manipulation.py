@@ -381,8 +381,8 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Expr
         if k:  # the main one of a smaller square
             below, above = slice(max(0, -k), -k if k > 0 else None), slice(max(0, k), k if k < 0 else None)
             x = getitem(x, (..., below, above))
-        places = reshape(gs.arange(x.shape[-1]), (*[1] * (x.ndim - 2), x.shape[-1], 1))
-        return squeeze(gathering.take_along_axis(x, places, x.ndim - 1), -1)
+        along = reshape(gs.arange(x.shape[-1]), (*[1] * (x.ndim - 2), x.shape[-1], 1))
+        return squeeze(gathering.take_along_axis(x, along, x.ndim - 1), -1)
     rows, columns = static_shape(x.shape[-2:], "diagonal")
     places = np.arange(max(0, -k), max(max(0, -k), min(rows, columns - k)))
     return getitem(x, (..., places, places + k))

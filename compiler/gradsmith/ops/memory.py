@@ -472,7 +472,7 @@ def _is_named(x: Expr) -> bool:
     return builtins.any(isinstance(d, Dim) for d in x.shape)
 
 
-def _replaced(x: Expr, key: Any, function: Callable[[Expr], Any]) -> Expr:
+def _replaced(x: Expr, key: Any, function: Callable[[Any], Any]) -> Expr:
     """`x`, of which some size is known by name only, with `function(x[key])` at `key`."""
     if _is_condition(key):
         return _chosen(x, key, function(Masked(_condition(key, x), x)))

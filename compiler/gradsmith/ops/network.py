@@ -108,7 +108,8 @@ def embedding(input: Ints | Expr, weight: Any, padding_idx: int | None = None) -
         raise ShapeError(f"embedding: weight must have shape (rows, columns), not {format_shape(w.shape)}")
     traced = at_run_time("embedding", "input", input)
     if traced and padding_idx is None:
-        return gs.take(w, input, axis=0)
+        rows_taken: Expr = gs.take(w, input, axis=0)
+        return rows_taken
     (rows,) = static_shape(w.shape[:1], "embedding")
     places: Any = input if traced else indices("embedding", "input", input, rows)
     found: Expr = gs.take(w, places, axis=0)

@@ -88,7 +88,7 @@ Sizes = Mapping[str, int] | Sequence[Mapping[str, int]] | None
 
 
 def _chosen(function: CompiledFunction, named: Sequence[str], sizes: Sizes, points: Sequence[Any]) -> list[Any]:
-    """The sizes at which to check: those that are asked for, or three sets of small ones, the last as small as can be; and those of the points."""
+    """The sizes at which to check: those asked for, or three small sets (one all 1); and those of the points."""
     given = [sizes] if isinstance(sizes, Mapping) else [*sizes] if sizes else []
     for one in given:
         wrong = [name for name in one if name not in named]
