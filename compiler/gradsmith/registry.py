@@ -126,7 +126,7 @@ class Kernel:
     def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, int]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""
         both = ((dtype, self.scratch), (INT32, self.integers))
-        return [(each, max(1, size(*operands))) for each, size in both if size is not None]
+        return [(each, size(*operands)) for each, size in both if size is not None]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
 from .loop_regions import End, Slot, WrittenRegion
-from .memory import Lifetime, place_buffers, room
+from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
@@ -226,10 +226,10 @@ class Writer:
                 if isinstance(structure, Kernel):
                     types = (self.graph.node(a).type for a in n.args)
                     for dtype, size in structure.memory(n.type.dtype, *types, n.params):
-                        name = self.names.fresh(None)
+                        name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
-                        self.slots[-1 - len(self.slots)] = Slot(dtype, size, name)
-                        lifetimes[-len(self.slots)] = (size, number, number)
+                        self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
+                        lifetimes[-len(self.slots)] = (room_for, number, number)
                 if n.bodies:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:

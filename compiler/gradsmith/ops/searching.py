@@ -85,7 +85,7 @@ def _extreme_infer(x: Type, axis: int, keepdims: bool) -> Type:
 
 def _extreme_expand(extreme: Any) -> Any:
     def expand(x: Expr, axis: int, keepdims: bool) -> Expr:
-        size = static_shape(x.shape)[axis]
+        size = x.shape[axis]
         best = extreme(x, axis, keepdims=True)
         here = equal(x, best)
         if x.dtype.kind == "float":
@@ -102,6 +102,7 @@ def _extreme(name: str, extreme: Any, words: str) -> Any:
         kind="composite",
         takes="number",
         infer=_extreme_infer,
+        needs=_an_element,
         vjp=no_gradient,
         batch=lifted,
         expand=_extreme_expand(extreme),
@@ -347,7 +348,7 @@ _search: Traced = op(
     },
     support={k: text for k, text in _SEARCH.support().items() if k != "python"},
     torch=lambda torch, row, values, right: torch.searchsorted(row.detach(), values.detach(), right=right),
-    cost=lambda y, row, values, right: {"compare": values.size * max(1, math.ceil(math.log2(max(2, row.size))))},
+    cost=lambda y, row, values, right: {"compare": values.size * _levels(row.size)},
     symbol="search",
     slope="none: they are indices",
     operands="row x",
