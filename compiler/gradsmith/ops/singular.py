@@ -353,6 +353,6 @@ matrix_rank: Traced = op(
     cost=_cost,
     symbol="rank",
     slope="0",
-    samples=[(_A, {"rtol": None}), (np.outer(_A[0], _A[:, 0]), {"rtol": None})],
+    samples=[(_A, {"rtol": None}), (np.outer([4.0, 1.0, -0.5], [1.0, 0.25, -0.5, 1.5]), {"rtol": None})],
     doc="How many singular values exceed `rtol` times the largest one.",
 )
