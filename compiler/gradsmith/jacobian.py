@@ -16,7 +16,9 @@ thousand as for four.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import operator
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,9 +29,12 @@ from .adjoint import derivable, pulled, zeros
 from .batching import vmap
 from .cost import count
 from .dims import dims_in
+from .elimination import Nonzeros, eliminated
 from .errors import DerivativeError
-from .ops import concatenate, equal, reshape, scatter, transpose, where
+from .ops import broadcast_to, concatenate, equal, reshape, scatter, transpose, where
 from .ops.indexing import getitem
+from .passes.simplify import simplify
+from .registry import lookup
 from .sparsity import dependencies
 from .tangent import pushed
 from .trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
@@ -39,6 +44,8 @@ __all__ = ["Entries", "Mode", "Storage", "dense", "nonzeros", "pattern", "second
 
 Mode = Literal["auto", "forward", "reverse", "symmetric"]
 _MIXED = (1, 2, 4, 8, 16)  # how many full rows or columns are set apart
+_FEW = 3  # sweeps; nothing is better than one or two
+_LINE = 8  # operations that an array more must save
 _TOGETHER = 4  # sweeps that are written as one
 _WRITTEN_OUT = 64  # elements of a table of seeds that stands in the code
 _iota = registry_function("iota")
@@ -88,7 +95,7 @@ def _bits(number: int) -> list[int]:
 def _coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
     """Colours of the columns: two in one row differ."""
     neighbours = nx.Graph()
-    for row in rows:
+    for row in dict.fromkeys(map(tuple, rows)):
         neighbours.add_nodes_from(row)
         neighbours.add_edges_from((a, b) for i, a in enumerate(row) for b in row[:i])
     colours: dict[int, int] = nx.greedy_color(neighbours, strategy="smallest_last")
@@ -194,12 +201,29 @@ def _plan(rows: Sequence[Sequence[int]], outputs: Sequence[Expr], wrt: Sequence[
     if mode == "reverse":
         return reverse
     ahead, back = _sweep_costs(outputs, wrt)
-    plans = [forward, reverse]
-    if min(len(forward.forward), len(reverse.reverse)) > 2:
-        for apart in _MIXED:
-            plans += [p for p in [_mixed(rows, width, apart)] if p is not None]
-            plans += [_turned(p) for p in [_mixed(_transposed(rows, width), len(rows), apart)] if p is not None]
-    return min(plans, key=lambda p: (ahead * len(p.forward) + back * len(p.reverse), len(p.reverse)))
+
+    def cost(forwards: int, backwards: int) -> tuple[int, int]:
+        return ahead * forwards + back * backwards, backwards
+
+    def of(plan: _Plan) -> tuple[int, int]:
+        return cost(len(plan.forward), len(plan.reverse))
+
+    best = min(forward, reverse, key=of)
+    if min(len(forward.forward), len(reverse.reverse)) <= 2:
+        return best
+    columns = _transposed(rows, width)
+    for apart in _MIXED:
+        # what is left takes a sweep for each entry of its fullest row at least
+        if cost(_fullest(rows, apart), 1) < of(best) and (plan := _mixed(rows, width, apart)) is not None:
+            best = min(best, plan, key=of)
+        if cost(1, _fullest(columns, apart)) < of(best) and (plan := _mixed(columns, len(rows), apart)) is not None:
+            best = min(best, _turned(plan), key=of)
+    return best
+
+
+def _fullest(rows: Sequence[Sequence[int]], apart: int) -> int:
+    """The entries of the fullest row, but for the `apart` fullest."""
+    return sorted((len(row) for row in rows), reverse=True)[min(apart, len(rows) - 1)]
 
 
 def _sweep_costs(outputs: Sequence[Expr], wrt: Sequence[Expr]) -> tuple[int, int]:
@@ -301,14 +325,19 @@ def _mapped(
     return [_Seen(numbers, k, part) for k, part in zip(shown, rows, strict=True)]
 
 
-def nonzeros(
-    outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
-) -> list[list[tuple[Expr | None, Entries]]]:
-    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any."""
-    _refuse_named([*outputs, *wrt])
-    rows = pattern(outputs, wrt)
-    plan = _plan(rows, outputs, wrt, mode)
-    row_ends, column_ends = (np.cumsum([0, *(x.size for x in shapes)]) for shapes in (outputs, wrt))
+@dataclass(frozen=True)
+class _Found:
+    """Nonzeros of the whole Jacobian in one vector (None if there are none), and the place there of each entry."""
+
+    data: Expr | None
+    places: dict[tuple[int, int], int]
+
+
+def _by_sweeps(
+    rows: Sequence[Sequence[int]], plan: _Plan, outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]
+) -> _Found:
+    """The nonzeros by forward and reverse mode."""
+    row_ends, column_ends = _ends(outputs), _ends(wrt)
     shown = [row_ends] * len(plan.forward) + [column_ends] * len(plan.reverse)  # what each sweep gives
     read = {(n, _part(shown[n], place)) for n, place in plan.found.values()}
     vectors: list[Expr] = []
@@ -321,23 +350,98 @@ def nonzeros(
             offsets.update({(number, seen.k): start + i * size for i, number in enumerate(seen.sweeps)})
             vectors.append(seen.rows if seen.rows.ndim == 1 else reshape(seen.rows, (seen.rows.size,)))
             start += seen.rows.size
-    whole = vectors[0] if len(vectors) == 1 else concatenate(vectors) if vectors else None
-    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for (r, c), (number, place) in sorted(plan.found.items()):
-        o, i, k = _part(row_ends, r), _part(column_ends, c), _part(shown[number], place)
+    places = {}
+    for entry, (number, place) in plan.found.items():
+        k = _part(shown[number], place)
         if (number, k) in offsets:
-            entry = (r - int(row_ends[o]), c - int(column_ends[i]), offsets[number, k] + place - int(shown[number][k]))
-            blocks.setdefault((o, i), []).append(entry)
+            places[entry] = offsets[number, k] + place - int(shown[number][k])
+    return _Found(_joined(vectors), places)
+
+
+def _by_elimination(vectors: Sequence[Nonzeros], wanted: Container[tuple[int, int]], symmetric: bool) -> _Found:
+    """The `wanted` entries from vectors of nonzeros; of a symmetric matrix, one of two equal vectors is enough."""
+    read: dict[tuple[int, int], list[int]] = {}
+    kept: list[Expr] = []
+    start = 0
+    for vector in sorted(vectors, key=lambda v: _operations([v.data])) if symmetric else vectors:
+        entries = [*zip(vector.rows.tolist(), vector.columns.tolist(), strict=True)]
+        if symmetric:
+            whole = set(entries)
+            if all((c, r) in read and (c, r) not in whole for r, c in entries):
+                continue
+        kept.append(vector.data if vector.data.shape else broadcast_to(vector.data, (len(entries),)))
+        for place, entry in enumerate(entries, start):
+            if entry in wanted:
+                read.setdefault(entry, []).append(place)
+        start += len(entries)
+    data = _joined(kept)
+    places = {entry: found[0] for entry, found in read.items()}
+    several = [entry for entry, found in read.items() if len(found) > 1]  # two ways from here to there, say
+    if several and data is not None:
+        most = max(len(found) for found in read.values())
+        # further places of an entry that has fewer count from the 0 at the end
+        table = np.array([[*read[e], *[start] * (most - len(read[e]))] for e in several])
+        padded = concatenate([data, zeros(Type((1,), data.dtype))])
+        total = functools.reduce(operator.add, [getitem(padded, column) for column in table.T])
+        data = concatenate([data, total])
+        places.update({entry: start + i for i, entry in enumerate(several)})
+    if symmetric:
+        places.update({(c, r): place for (r, c), place in places.items() if (c, r) not in places})
+    return _Found(data, places)
+
+
+def _ends(arrays: Sequence[Expr]) -> np.ndarray:
+    return np.cumsum([0, *(x.size for x in arrays)])
+
+
+def _joined(vectors: Sequence[Expr]) -> Expr | None:
+    return vectors[0] if len(vectors) == 1 else concatenate(vectors) if vectors else None
+
+
+def nonzeros(
+    outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
+) -> list[list[tuple[Expr | None, Entries]]]:
+    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any."""
+    _refuse_named([*outputs, *wrt])
+    rows = pattern(outputs, wrt)
+    found = _fewest(rows, outputs, wrt, at, mode)
+    row_ends, column_ends = _ends(outputs), _ends(wrt)
+    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for (r, c), place in sorted(found.places.items()):
+        o, i = _part(row_ends, r), _part(column_ends, c)
+        blocks.setdefault((o, i), []).append((r - int(row_ends[o]), c - int(column_ends[i]), place))
     result = []
     for o, y in enumerate(outputs):
         line: list[tuple[Expr | None, Entries]] = []
         for i, x in enumerate(wrt):
             entries = np.array(blocks.get((o, i), []), dtype=np.int64).reshape(-1, 3)
             places = Entries(entries[:, 0], entries[:, 1], (y.size, x.size))
-            data = _taken(whole, entries[:, 2], y.size) if whole is not None and len(entries) else None
+            data = _taken(found.data, entries[:, 2], y.size) if found.data is not None and len(entries) else None
             line.append((data, places))
         result.append(line)
     return result
+
+
+def _fewest(
+    rows: Sequence[Sequence[int]], outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
+) -> _Found:
+    """The nonzeros by sweeps or by elimination, whichever costs less."""
+    plan = _plan(rows, outputs, wrt, mode)
+    swept = _by_sweeps(rows, plan, outputs, wrt, at)
+    if mode not in ("auto", "symmetric") or len(plan.forward) + len(plan.reverse) < _FEW:
+        return swept
+    wanted = plan.found.keys()
+    direct = [_by_elimination(v, wanted, mode == "symmetric") for v in eliminated(outputs, wrt, at)]
+    return min([swept, *direct], key=_effort)
+
+
+def _effort(found: _Found) -> int:
+    """Operations, and some more for each array that is computed: a line of code, and a loop."""
+    if found.data is None:
+        return 0
+    graph = simplify(to_graph(input_symbols([found.data]), [found.data]))
+    arrays = sum(lookup(n.op).kind == "elementwise" for n in graph.ordered())
+    return int(sum(count(graph, graph.outputs).values())) + _LINE * arrays
 
 
 def _refuse_named(exprs: Sequence[Expr]) -> None:
