@@ -97,13 +97,19 @@ def test_the_code_does_not_grow_with_the_number_of_blocks() -> None:
 
         def rows(a: Any, order: Any = order) -> Any:
             a = a[order]
-            return gs.exp(a[:, 0]) * a[:, 1] + a[:, 2] * gs.sin(a[:, 3])
+            return gs.stack([gs.exp(a[:, 0]) * a[:, 1], a[:, 2] * gs.sin(a[:, 3]) * a[:, 0]], axis=1)
 
         f = gs.compile(rows, args=((n, 4),), derivatives="jacobian", sparse="csr", target="c", selftest=False)
         lines.append(sum(" = " in line and "{" not in line for line in f.source.splitlines()))
         operations.append(f.cost.total("jacobian"))
     assert lines[0] == lines[1]
-    assert operations == [50, 500]  # exp, its product with a1; sin, cos, their product with a2: sin(a3) is an entry
+    # exp, its product with a1; sin, cos, and the four products a2*sin, sin*a0, a2*a0 and that times cos
+    assert operations == [80, 800]
+
+
+def test_one_sweep_over_all_elements_multiplies_by_no_seed() -> None:
+    f = gs.compile(lambda x: x * gs.sin(x), args=((N,),), derivatives="jacobian", sparse="csr", selftest=False)
+    assert f.cost.jacobian == {"sin": N, "cos": N, "mul": N, "add": N}
 
 
 def test_a_matrix_has_no_operation_on_zeros() -> None:

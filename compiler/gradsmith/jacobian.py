@@ -44,7 +44,7 @@ __all__ = ["Entries", "Mode", "Storage", "dense", "nonzeros", "pattern", "second
 
 Mode = Literal["auto", "forward", "reverse", "symmetric"]
 _MIXED = (1, 2, 4, 8, 16)  # how many full rows or columns are set apart
-_FEW = 3  # sweeps; nothing is better than one or two
+_FEW = 2  # sweeps; nothing is better than one
 _LINE = 8  # operations that an array more must save
 _TOGETHER = 4  # sweeps that are written as one
 _WRITTEN_OUT = 64  # elements of a table of seeds that stands in the code
@@ -265,7 +265,11 @@ def _seeds(classes: Sequence[Sequence[int]], like: Sequence[Expr]) -> list[np.nd
 
 def _one(moved: np.ndarray, x: Expr) -> Expr | None:
     """1 where an element is moved; None for an array without any."""
-    return constant(np.where(moved == 0, 1.0, 0.0).reshape(static_shape(x.shape)), x.dtype) if 0 in moved else None
+    if not moved.size or 0 not in moved:
+        return None
+    if not moved.any():
+        return broadcast_to(constant(1.0, x.dtype), x.shape) if x.shape else constant(1.0, x.dtype)
+    return constant(np.where(moved == 0, 1.0, 0.0).reshape(static_shape(x.shape)), x.dtype)
 
 
 def _table(moved: np.ndarray, x: Expr, count: int) -> Expr:
