@@ -83,6 +83,20 @@ def test_shares_of_one_entry_are_added(target: str) -> None:
     np.testing.assert_allclose(g.jacobian(at).toarray(), want, rtol=1e-13)
 
 
+@pytest.mark.parametrize("triangle", [None, "lower"])
+def test_shares_of_one_entry_are_added_in_a_hessian(triangle: str | None) -> None:
+    def energy(x: Any, sin: Any, total: Any, turn: Any, back: Any) -> Any:
+        return total(x * x[turn] * sin(x[back]) + x[back] * x**2)
+
+    at = np.linspace(0.3, 1.7, N)
+    x = gs.symbol("x", (N,))
+    y = energy(x, gs.sin, gs.sum, TURN, TURN[::-1])
+    g = gs.compile(y, derivatives="hessian", sparse="csr", triangle=triangle, target="numpy", selftest=False)
+    indices = torch.tensor(TURN), torch.tensor(TURN[::-1].copy())
+    want = torch.func.hessian(lambda x: energy(x, torch.sin, torch.sum, *indices))(torch.tensor(at)).numpy()
+    np.testing.assert_allclose(g.hessian(at).toarray(), np.tril(want) if triangle else want, rtol=1e-13)
+
+
 def test_what_does_not_split_into_scalar_operations_goes_by_sweeps() -> None:
     x = gs.symbol("x", (N,))
     for y in (gs.cumulative_sum(x), gs.max(x), gs.where(x > 0.0, gs.sqrt(x), x), gs.map(gs.sin, x)):

@@ -253,12 +253,10 @@ def _codes(building: _Building, n: Node, operands: Sequence[np.ndarray]) -> np.n
     if isinstance(op.structure, Contraction):
         return _product(building, operands, shape)
     if isinstance(op.structure, Assembly) and op.structure.accumulate:
-        places = [
-            np.broadcast_to(p, c.shape).ravel()
-            for p, c in zip(op.structure.places(n.params) or (), operands, strict=True)
-        ]
-        whole = np.concatenate([c.ravel() for c in operands])
-        return building.summed(whole, np.concatenate(places), math.prod(shape), lookup("add")).reshape(shape)
+        parts = zip(op.structure.places(n.params) or (), operands, strict=True)
+        at = np.concatenate([np.broadcast_to(p, part.shape).ravel() for p, part in parts])
+        whole = np.concatenate([part.ravel() for part in operands])
+        return building.summed(whole, at, math.prod(shape), lookup("add")).reshape(shape)
     return np.asarray(op.evaluate(*operands, **params), dtype=np.int64).reshape(shape)
 
 

@@ -17,10 +17,12 @@ thousand as for four.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -40,10 +42,11 @@ from .tangent import pushed
 from .trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
 from .types import INT64, DType, Type, static_shape
 
-__all__ = ["Entries", "Mode", "Storage", "dense", "nonzeros", "pattern", "second", "slopes", "sparse"]
+__all__ = ["Entries", "Mode", "Storage", "dense", "diagonal", "nonzeros", "pattern", "second", "slopes", "sparse"]
 
 Mode = Literal["auto", "forward", "reverse", "symmetric"]
 _MIXED = (1, 2, 4, 8, 16)  # how many full rows or columns are set apart
+_WINDOW = 4096  # columns whose pattern is found at a time: memory stays that of so many bits for each element
 _FEW = 2  # sweeps; nothing is better than one
 _LINE = 8  # operations that an array more must save
 _TOGETHER = 4  # sweeps that are written as one
@@ -76,15 +79,19 @@ class _Plan:
 def pattern(outputs: Sequence[Expr], wrt: Sequence[Expr]) -> list[list[int]]:
     """For each row of the whole Jacobian, its columns."""
     graph, _ = derivable(outputs, wrt, False)
-    sets = dependencies(graph, graph.inputs[: len(wrt)])
-    return [_bits(s) for part in sets for s in part]
+    rows: list[list[int]] = [[] for _ in range(sum(y.size for y in outputs))]
+    for first in range(0, sum(x.size for x in wrt), _WINDOW):
+        sets = dependencies(graph, graph.inputs[: len(wrt)], range(first, first + _WINDOW))
+        for row, found in zip(rows, itertools.chain.from_iterable(sets), strict=True):
+            row += _bits(found, first)
+    return rows
 
 
-def _bits(number: int) -> list[int]:
+def _bits(number: int, first: int) -> list[int]:
     found = []
     while number:
         low = number & -number
-        found.append(low.bit_length() - 1)
+        found.append(first + low.bit_length() - 1)
         number ^= low
     return found
 
@@ -363,26 +370,39 @@ def _by_sweeps(
 
 
 def _by_elimination(vectors: Sequence[Nonzeros], wanted: Container[tuple[int, int]], symmetric: bool) -> _Found:
-    """The `wanted` entries from vectors of nonzeros; of a symmetric matrix, one of two equal vectors is enough."""
+    """The `wanted` entries from vectors of nonzeros; of a symmetric matrix, one of two equal vectors is enough.
+
+    An entry is the sum of its shares: there may be two ways from here to there.
+    """
+
+    def asked(r: int, c: int) -> bool:
+        return (r, c) in wanted or (symmetric and (c, r) in wanted)
+
+    def complete(r: int, c: int) -> bool:
+        return len(read.get((r, c), ())) == shares.get((r, c), -1)
+
+    entries = [[*zip(v.rows.tolist(), v.columns.tolist(), strict=True)] for v in vectors]
+    shares = Counter(e for each in entries for e in each)
+    order = [*range(len(vectors))]
+    if symmetric:
+        order.sort(key=lambda i: _operations([vectors[i].data]))
     read: dict[tuple[int, int], list[int]] = {}
     kept: list[Expr] = []
     start = 0
-    for vector in sorted(vectors, key=lambda v: _operations([v.data])) if symmetric else vectors:
-        entries = [*zip(vector.rows.tolist(), vector.columns.tolist(), strict=True)]
-        if symmetric:
-            whole = set(entries)
-            if all((c, r) in read and (c, r) not in whole for r, c in entries):
-                continue
-        kept.append(vector.data if vector.data.shape else broadcast_to(vector.data, (len(entries),)))
-        for place, entry in enumerate(entries, start):
-            if entry in wanted:
-                read.setdefault(entry, []).append(place)
-        start += len(entries)
+    for i in order:
+        if all(not asked(r, c) or (symmetric and complete(c, r)) for r, c in entries[i]):
+            continue
+        data = vectors[i].data
+        kept.append(data if data.shape else broadcast_to(data, (len(entries[i]),)))
+        for place, (r, c) in enumerate(entries[i], start):
+            if asked(r, c):
+                read.setdefault((r, c), []).append(place)
+        start += len(entries[i])
     data = _joined(kept)
-    places = {entry: found[0] for entry, found in read.items()}
-    several = [entry for entry, found in read.items() if len(found) > 1]  # two ways from here to there, say
+    places = {entry: found[0] for entry, found in read.items() if complete(*entry)}
+    several = [entry for entry in places if len(read[entry]) > 1]
     if several and data is not None:
-        most = max(len(found) for found in read.values())
+        most = max(len(read[entry]) for entry in several)
         # further places of an entry that has fewer count from the 0 at the end
         table = np.array([[*read[e], *[start] * (most - len(read[e]))] for e in several])
         padded = concatenate([data, zeros(Type((1,), data.dtype))])
@@ -390,8 +410,8 @@ def _by_elimination(vectors: Sequence[Nonzeros], wanted: Container[tuple[int, in
         data = concatenate([data, total])
         places.update({entry: start + i for i, entry in enumerate(several)})
     if symmetric:
-        places.update({(c, r): place for (r, c), place in places.items() if (c, r) not in places})
-    return _Found(data, places)
+        places = {**{(c, r): place for (r, c), place in places.items()}, **places}
+    return _Found(data, {entry: place for entry, place in places.items() if entry in wanted})
 
 
 def _ends(arrays: Sequence[Expr]) -> np.ndarray:
@@ -403,12 +423,18 @@ def _joined(vectors: Sequence[Expr]) -> Expr | None:
 
 
 def nonzeros(
-    outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
+    outputs: Sequence[Expr],
+    wrt: Sequence[Expr],
+    at: Sequence[Expr],
+    mode: Mode,
+    part: Callable[[int, int], bool] = lambda row, column: True,
 ) -> list[list[tuple[Expr | None, Entries]]]:
-    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any."""
+    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any.
+
+    With `part`, only those entries of the whole Jacobian for which it holds.
+    """
     _refuse_named([*outputs, *wrt])
-    rows = pattern(outputs, wrt)
-    found = _fewest(rows, outputs, wrt, at, mode)
+    found = _fewest(pattern(outputs, wrt), outputs, wrt, at, mode, part)
     row_ends, column_ends = _ends(outputs), _ends(wrt)
     blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for (r, c), place in sorted(found.places.items()):
@@ -427,10 +453,16 @@ def nonzeros(
 
 
 def _fewest(
-    rows: Sequence[Sequence[int]], outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
+    rows: Sequence[Sequence[int]],
+    outputs: Sequence[Expr],
+    wrt: Sequence[Expr],
+    at: Sequence[Expr],
+    mode: Mode,
+    part: Callable[[int, int], bool],
 ) -> _Found:
     """The nonzeros by sweeps or by elimination, whichever costs less."""
     plan = _plan(rows, outputs, wrt, mode)
+    plan = replace(plan, found={entry: place for entry, place in plan.found.items() if part(*entry)})
     swept = _by_sweeps(rows, plan, outputs, wrt, at)
     if mode not in ("auto", "symmetric") or len(plan.forward) + len(plan.reverse) < _FEW:
         return swept
@@ -486,11 +518,19 @@ def sparse(
     outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode, storage: Storage
 ) -> list[tuple[Expr, Entries]]:
     """The blocks of the Jacobian, row by row, each as the vector of its nonzeros in the order of `storage`."""
+    row_ends, column_ends = _ends(outputs), _ends(wrt)
     return [
-        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype)
-        for line, y in zip(nonzeros(outputs, wrt, at, mode), outputs, strict=True)
-        for (data, entries), x in zip(line, wrt, strict=True)
+        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype, int(above - left))
+        for line, y, above in zip(
+            nonzeros(outputs, wrt, at, mode, _TRIANGLES[storage.triangle]), outputs, row_ends[:-1], strict=True
+        )
+        for (data, entries), x, left in zip(line, wrt, column_ends[:-1], strict=True)
     ]
+
+
+_TRIANGLES: Mapping[str | None, Callable[..., Any]] = {
+    None: lambda row, column: True, "lower": operator.ge, "upper": operator.le,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -500,10 +540,15 @@ class Storage:
     format: str
     triangle: str | None = None
 
-    def ordered(self, data: Expr | None, entries: Entries, dtype: DType) -> tuple[Expr, Entries]:
-        """Nonzeros and places in this order, without the other triangle."""
+    def ordered(self, data: Expr | None, entries: Entries, dtype: DType, below: int = 0) -> tuple[Expr, Entries]:
+        """Nonzeros and places in this order, without the other triangle.
+
+        `below` is how far the block's first row lies below the row of the whole matrix that has the number of its
+        first column: the triangle is that of the whole matrix.
+        """
         rows, columns = entries.rows, entries.columns
-        kept = {None: rows >= 0, "lower": rows >= columns, "upper": rows <= columns}[self.triangle].nonzero()[0]
+        here = rows + below
+        kept = np.flatnonzero(_TRIANGLES[self.triangle](here, columns) * np.ones(len(rows), bool))
         if self.format == "csc":
             kept = kept[np.lexsort((rows[kept], columns[kept]))]
         places = Entries(rows[kept], columns[kept], entries.shape)
@@ -516,7 +561,7 @@ class Storage:
 def dense(outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode) -> list[list[Expr]]:
     """The blocks of the Jacobian as arrays, a row for each output and a column for each symbol, at the values `at`."""
     return [
-        [_filled(data, entries, y.type, x.type) for (data, entries), x in zip(line, wrt, strict=True)]
+        [_filled(data, entries, _whole(y.type, x.type)) for (data, entries), x in zip(line, wrt, strict=True)]
         for line, y in zip(nonzeros(outputs, wrt, at, mode), outputs, strict=True)
     ]
 
@@ -532,14 +577,23 @@ def second(output: Expr, wrt: Sequence[Expr], at: Sequence[Expr]) -> list[list[E
     return dense(rows, wrt, at, "forward")
 
 
+def diagonal(output: Expr, wrt: Sequence[Expr], at: Sequence[Expr]) -> list[Expr]:
+    """The second derivatives of a scalar by each element alone, in the shapes of `wrt`."""
+    blocks = nonzeros(slopes(output, wrt), wrt, at, "symmetric", operator.eq)
+    found = []
+    for i, x in enumerate(wrt):
+        data, entries = blocks[i][i]
+        found.append(_filled(data, Entries(entries.rows, 0 * entries.columns, (x.size, 1)), x.type))
+    return found
+
+
 def slopes(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
     """The gradient of a scalar, in stable forms."""
     _, found = pulled([output], [constant(1.0, output.dtype)], wrt, stabilize=True)
     return [zeros(x.type) if g is None else g for g, x in zip(found, wrt, strict=True)]
 
 
-def _filled(data: Expr | None, entries: Entries, y: Type, x: Type) -> Expr:
-    whole = Type((*y.shape, *x.shape), y.dtype if y.dtype.kind == "float" else x.dtype)
+def _filled(data: Expr | None, entries: Entries, whole: Type) -> Expr:
     if data is None:
         return zeros(whole)
     places = entries.rows * entries.shape[1] + entries.columns
@@ -547,6 +601,11 @@ def _filled(data: Expr | None, entries: Entries, y: Type, x: Type) -> Expr:
         return reshape(data, whole.shape) if data.shape != whole.shape else data  # full, in row-major order
     flat = scatter(data, shape=(whole.size,), keys=((_frozen(places),),))
     return reshape(flat, whole.shape) if whole.shape != flat.shape else flat
+
+
+def _whole(y: Type, x: Type) -> Type:
+    """The type of the block of `y` by `x`."""
+    return Type((*y.shape, *x.shape), y.dtype if y.dtype.kind == "float" else x.dtype)
 
 
 def _frozen(places: np.ndarray) -> np.ndarray:
