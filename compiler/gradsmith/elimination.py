@@ -137,6 +137,7 @@ class _Edges:
         if there is not None:
             edge = replace(edge, slope=there.slope + edge.slope)
         if number(edge.slope) == 0.0:
+            self.below[vertex].pop(edge.key, None)  # the shares cancel
             return
         self.below[vertex][edge.key] = edge
         self.above[edge.to].add(vertex)
