@@ -33,13 +33,20 @@ _join = np.frompyfunc(operator.or_, 2, 1)
 _FOLLOWED = 1_000  # steps of a loop
 
 
-def dependencies(graph: Graph, wrt: Sequence[int]) -> list[list[int]]:
-    """For each output, the sets of its elements in row-major order; bits count the elements of the inputs `wrt`."""
+def dependencies(graph: Graph, wrt: Sequence[int], window: range | None = None) -> list[list[int]]:
+    """For each output, the sets of its elements in row-major order; bits count the elements of the inputs `wrt`.
+
+    With a `window`, only the elements with these numbers are followed, and bit 0 is the first of them.
+    """
     start, given = 0, {}
     for key in wrt:
-        shape = static_shape(graph.node(key).type.shape)
-        given[key] = _objects([1 << (start + i) for i in range(graph.node(key).type.size)], shape)
-        start += graph.node(key).type.size
+        size, shape = graph.node(key).type.size, static_shape(graph.node(key).type.shape)
+        window_here = range(start, start + size) if window is None else window
+        first = 0 if window is None else window.start
+        if window_here.start < start + size and window_here.stop > start:
+            numbers = range(start, start + size)
+            given[key] = _objects([1 << (i - first) if i in window_here else 0 for i in numbers], shape)
+        start += size
     found = _propagated(graph, given)
     return [_flat(found.get(k), graph.node(k).type.size) for k in graph.outputs]
 
