@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..registry import Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape, static_shape
 from ._declare import Traced
@@ -41,6 +43,11 @@ def _expand(x: Expr, xp: Expr, fp: Expr) -> Expr:
     return where(less(x, first), getitem(fp, 0), where(greater(x, end), getitem(fp, -1), inner))
 
 
+def _batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr | None:
+    """One table for all elements is read at more places; of tables that differ, the expansion is mapped."""
+    return None if any(mapped[1:]) else _interp(*xs)
+
+
 def _torch(torch: Any, x: Any, xp: Any, fp: Any) -> Any:
     place = (torch.searchsorted(xp.detach(), x.detach(), right=True) - 1).clamp(0, len(xp) - 2)
     inner = (fp[place + 1] - fp[place]) / (xp[place + 1] - xp[place]) * (x - xp[place]) + fp[place]
@@ -58,6 +65,7 @@ _interp: Traced = op(
     kind="composite",
     infer=_infer,
     expand=_expand,
+    batch=_batch,
     evaluate=np.interp,
     cells={"numpy": _cell},
     torch=_torch,
