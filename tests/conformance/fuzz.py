@@ -64,7 +64,7 @@ class Way:
 
     def compile(self, result: Expr, inputs: Sequence[Expr], name: str = "f") -> CompiledFunction:
         return gs.compile(
-            result, args=list(inputs), wrt=[x for x in inputs if x.dtype == "float64"], target=self.target, name=name,
+            result, args=list(inputs), target=self.target, name=name,
             dtype=self.dtype, derivatives=("value", "value_and_grad") if self.value else ("value_and_grad",), selftest=False, **self.options,
         )  # fmt: skip
 

@@ -206,7 +206,7 @@ class Structures:
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
         arrays += [Text(self.scratch[key]) for key in (n.key,) if key in self.scratch]
         types = [self.graph.node(a).type for a in n.args]
-        numbers = [Text(str(v)) for v in structure.arguments(*types, n.params)]
+        numbers = [Text(str(int(v) if isinstance(v, bool) else v)) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
         return lines_of(self._syntax["call"].format(value=call.text))
 
