@@ -176,7 +176,8 @@ class Op:
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     batch: `batch(op, xs, mapped, size, params)`, the op on many elements at once (see ops/_batch.py), where that does
         not follow from the kind: element-wise ops as they are; layout, assembly, reduction and scan with params that
-        count one axis more. What is differentiated through `expand` is expanded; all else is mapped by a loop.
+        count one axis more. Where there is no rule, or it gives None, what is differentiated through `expand` is
+        expanded; all else is mapped by a loop.
     cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
     statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
     support: target -> helper code its cell calls, one text or several that other ops may share (lines "import …" go to

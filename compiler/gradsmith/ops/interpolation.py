@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..dims import Dim, at_least_zero
 from ..errors import ShapeError
+from ..registry import Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape
 from ._declare import Traced
@@ -43,6 +45,11 @@ def _expand(x: Expr, xp: Expr, fp: Expr) -> Expr:
     return where(less(x, first), getitem(fp, 0), where(greater(x, end), getitem(fp, -1), inner))
 
 
+def _batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr | None:
+    """One table for all elements is read at more places; of tables that differ, the expansion is mapped."""
+    return None if any(mapped[1:]) else _interp(*xs)
+
+
 def _torch(torch: Any, x: Any, xp: Any, fp: Any) -> Any:
     place = (torch.searchsorted(xp.detach(), x.detach(), right=True) - 1).clamp(0, len(xp) - 2)
     inner = (fp[place + 1] - fp[place]) / (xp[place + 1] - xp[place]) * (x - xp[place]) + fp[place]
@@ -61,6 +68,7 @@ _interp: Traced = op(
     infer=_infer,
     needs=lambda x, xp, fp: [(xp.shape[0], 1)],
     expand=_expand,
+    batch=_batch,
     evaluate=np.interp,
     cells={"numpy": _cell},
     torch=_torch,
