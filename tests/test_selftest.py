@@ -114,7 +114,9 @@ def test_little_is_stored_of_much() -> None:
     assert len(f.source.split("def _selftest")[1]) < 6000
 
 
-LITERAL = re.compile(r"(?m)^([^#/\n]*? = [^#/\n]*?)(?<![\w.])(?!0\.0\b)(\d+\.\d+)(?![\w.])")  # of code, not of a comment
+LITERAL = re.compile(
+    r"(?m)^([^#/\n]*? = [^#/\n]*?)(?<![\w.])(?!0\.0\b)(\d+\.\d+)(?![\w.])"
+)  # of code, not of a comment
 
 
 @pytest.mark.parametrize("kind", FURTHER)
