@@ -114,6 +114,12 @@ def test_little_is_stored_of_much() -> None:
     assert len(f.source.split("def _selftest")[1]) < 6000
 
 
+def test_long_loops_are_left_out_and_said_so() -> None:
+    body = lambda x: gs.sum(gs.fori_loop(0, 50_000, lambda i, s: gs.sin(s) * x, x))
+    f = gs.compile(body, args=((2,),), derivatives="hvp", target="c")
+    assert f._program.selftest is None
+
+
 LITERAL = re.compile(
     r"(?m)^([^#/\n]*? = [^#/\n]*?)(?<![\w.])(?!0\.0\b)(\d+\.\d+)(?![\w.])"
 )  # of code, not of a comment

@@ -84,11 +84,14 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
     ranges = spans if gradients and not own_rules and (exact or "value" in kinds) else []  # all of the gradient
     places = everywhere if ranges else []
     by_mpmath = exact or once * _POINTS <= _BUDGET
-    further = [
+    others = [
         FurtherKind(primal, chosen, kind, derived, once, own_rules, by_mpmath)
         for kind, derived in kinds.items()
         if KINDS[kind].family != "gradient" or (gradients and not ranges and kind != "value")
     ]
+    further = [each for each in others if each.affordable]
+    if not further and not any(KINDS[kind].family == "gradient" for kind in kinds):
+        return None
     moving = [(i, at) for i in chosen if by_mpmath for at in np.ndindex(static_shape(types[i].shape))]
     for low, high in _RANGES:
         points: list[Point] = []
@@ -122,10 +125,13 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
             tolerance = f"{max(precision.least, 64 * worst):.0e}"
             differences = bool(places) and "value" in kinds
             rough = [f.kind for f in further if by_mpmath and not f.exact]
+            left_out = [f.kind for f in others if not f.affordable]
             also = " and with central differences" if differences else ""
+            also += f", {' and '.join(rough)} with NumPy's float64" if rough else ""
+            also += f" ({' and '.join(left_out)}: too long to test)" if left_out else ""
             return SelfTest(
                 reference=reference,
-                also=also + (f", {' and '.join(rough)} with NumPy's float64" if rough else ""),
+                also=also,
                 points=tuple(points),
                 exact=exact,
                 tolerance=tolerance,

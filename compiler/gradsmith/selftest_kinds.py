@@ -18,6 +18,7 @@ from .evaluate import evaluate
 from .exact import Slopes, mp_outputs, operations
 from .graph import Graph
 from .program import Stored
+from .regions import has_regions
 from .types import FLOAT32, Type, static_shape
 
 __all__ = ["GOLDEN", "FurtherKind", "Precision", "shaped", "unit"]
@@ -26,6 +27,7 @@ GOLDEN = 0.6180339887498949
 _PLASTIC = 0.7548776662466927  # 1/1.3247…: as well spread, and no multiple of the golden one
 _MOST_PLACES = 36  # numbers stored of one kind at one point
 _BUDGET = 4_000  # mpmath operations spent on one kind at one point
+_LONGEST = 100_000  # operations of loops, whose steps NumPy's interpretation takes one by one
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class FurtherKind:
         effort = evaluations * once if self.by_differences else operations(self.graph)
         self.most = min(_MOST_PLACES, _BUDGET // max(1, effort))
         self.exact = exact and self.most > 0
+
+    @property
+    def affordable(self) -> bool:
+        """Whether the derived graph is quickly evaluated: long loops are not."""
+        return not has_regions(self.graph) or operations(self.graph) <= _LONGEST
 
     @property
     def count(self) -> int:
