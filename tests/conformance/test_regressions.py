@@ -339,3 +339,18 @@ def test_torchs_polygamma_is_not_asked_to_add_up_millions_of_terms() -> None:
             at = [np.asarray(x)]
             for ours, torchs in zip(harness.run_python(f)("grad", at), by_torch(f.graph, at), strict=True):
                 np.testing.assert_allclose(ours, torchs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_kernel_in_a_loop_reads_and_writes_parts_of_arrays(target: str) -> None:
+    """Python has no pointers: `x + 3*step` added a number to a list."""
+
+    def model(xs: Any) -> Any:
+        return gs.scan(lambda c, x: (c + gs.sort(x)[0], (gs.argsort(x), gs.sort(x * c))), 1.0, xs)
+
+    xs = np.array([[3.0, 1.0, 2.0], [0.5, -4.0, 0.25]])
+    f = gs.compile(model, args=((2, 3),), target=target, derivatives=("value",), selftest=False)
+    last, (order, rows) = f(xs)
+    assert float(last) == -2.0
+    assert np.asarray(order).tolist() == [[1, 2, 0], [1, 2, 0]]
+    assert np.asarray(rows).tolist() == [[1.0, 2.0, 3.0], [-8.0, 0.5, 1.0]]

@@ -104,6 +104,12 @@ class Elements:
         name = self.buffers[key]
         return Text(name if base == Affine() else f"{name} + {self.subscripts.text(base)}")
 
+    def part(self, key: int) -> str:
+        """All of a value that lies in a larger array, for targets without pointers."""
+        base = self.bases.get(key, Affine())
+        begin, end = (self.subscripts.text(base + n) for n in (0, self.graph.node(key).type.size))
+        return self.target.syntax["part"].format(array=self.buffers[key], begin=begin, end=end)
+
     # --- values -------------------------------------------------------------------------------------------------
 
     def element(self, key: int, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
