@@ -355,7 +355,7 @@ def _search_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any,
 
 
 def _search_numpy(row: Any, values: Any, right: bool) -> Any:
-    side = "right" if right else "left"
+    side: Literal["left", "right"] = "right" if right else "left"
     if np.ndim(row) == 1:
         return np.searchsorted(row, values, side)
     each = np.vectorize(lambda r, v: np.searchsorted(r, v, side), ["int64"], signature="(n),(m)->(m)")
