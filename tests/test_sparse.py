@@ -15,6 +15,7 @@ from gradsmith.trace import Expr, as_expr
 TARGETS = ("python", "numpy", "c")
 N = 7
 AT = np.linspace(-1.0, 1.2, N)
+SYSTEMS = np.arange(12.0).reshape(3, 2, 2) ** 2 + 1.0
 DIFFERENCES = np.eye(N - 1, N) - np.eye(N - 1, N, k=1)
 
 
@@ -51,6 +52,8 @@ SHAPES = {
     "steps": lambda x: gs.floor(x) + x[0],
     "softmax": lambda x: gs.softmax(gs.reshape(x[:6], (2, 3)), axis=1),
     "norm": lambda x: gs.linalg.vector_norm(gs.reshape(x[:6], (3, 2)), axis=1),
+    "a system": lambda x: gs.linalg.solve(gs.reshape(x[:4], (2, 2)), x[4:6]),
+    "systems": lambda x: gs.ravel(gs.linalg.solve(SYSTEMS, gs.reshape(x[:6], (3, 2, 1)))),
     "updated": lambda x: x.at[2].set(x[0] * x[1]),
     "a loop": lambda x: gs.scan(lambda h, u: (h * u, h + gs.sin(u)), x[0], x[1:])[1],
     "a loop backwards": lambda x: gs.scan(lambda h, u: (h * u, h), x[0], x[1:], reverse=True)[1],

@@ -102,6 +102,8 @@ def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Set
         return _running(filled, n.params["axis"], n.params["reverse"])
     if isinstance(structure, Contraction):
         return _product(filled, [_zeros(graph, a) for a in n.args], n.type)
+    if op.mixes and all(s is None for s in operands[:-1]):
+        return _joined(filled[-1], tuple(a % types[-1].ndim for a in op.mixes), True)
     if op.vjp is not None:
         return _by_rule(op, n, types, operands)
     if op.kind == "composite" and op.expand is not None:
