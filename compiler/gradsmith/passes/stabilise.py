@@ -3,9 +3,9 @@
 `log(1 + exp(x)) -> softplus(x)`: in a graph as the user wrote it, and in its joint graph, where the chain rule may have
 made such forms too. Each law is one line of a table: the formula as people write it, and what stands in its place.
 Guarantee: the new form is nowhere worse than the old one by more than one unit in the last place (two for
-`sech(x)^2`; results below the normal range aside), and an
-infinity or NaN gives way only to the value, or the limit, that the mathematics has there. What was rewritten, and where
-in the user's file, comes back as `Rewrites`.
+`sech(x)^2`; results below the normal range aside; a solution in the place of a product with an inverse has a backward
+error of a few units), and an infinity or NaN gives way only to the value, or the limit, that the mathematics has there.
+What was rewritten, and where in the user's file, comes back as `Rewrites`.
 """
 
 from __future__ import annotations
@@ -461,10 +461,12 @@ LAWS: tuple[Law, ...] = (
         find=_norm, tried_on=("sqrt", "sum"), needs="vector_norm"),
     Law("sqrt(x @ x) -> vector_norm(x)", lambda x: sqrt(x @ x), None, "the slope at 0", (),
         find=_norm, tried_on=("sqrt", "matmul"), needs="vector_norm"),
-    # inverses, where the user has written them: of determinants' slopes there may be more
-    Law("inv(a) @ b -> solve(a, b)", lambda a, b: linalg.inv(a) @ b, None, "a solution much smaller than |inv(a)|*|b|",
-        (), find=_divided_on_the_left, tried_on=("matmul", "inv", ""), needs="solve", alone="inv"),
-    Law("b @ inv(a) -> solve(a.T, b.T).T", lambda a, b: b @ linalg.inv(a), None, "the residual", (),
+    # inverses that the user has written, where nothing else needs them
+    Law("inv(a) @ b -> solve(a, b)", lambda a, b: linalg.inv(a) @ b, None,
+        "the residual of a solution smaller than |inv(a)|*|b|", (),
+        find=_divided_on_the_left, tried_on=("matmul", "inv", ""), needs="solve", alone="inv"),
+    Law("b @ inv(a) -> solve(a.T, b.T).T", lambda a, b: b @ linalg.inv(a), None,
+        "the residual of a solution smaller than |inv(a)|*|b|", (),
         find=_divided_on_the_right, tried_on=("matmul", "", "inv"), needs="solve", alone="inv"),
     # the error function
     Law("1 - erf(x) -> erfc(x)", lambda x: 1.0 - erf(x), lambda x: _op("erfc")(x), "large x", ((5.0,), (20.0,))),
