@@ -269,3 +269,16 @@ def test_a_full_jacobian_of_a_layer_costs_no_product_of_matrices() -> None:
     assert f.cost.total("value") < 6 * 30 * 20
     assert "w.T *" in f.source
     assert "@ w.T" not in f.source
+
+
+@pytest.mark.parametrize("name", ["solve", "triangular"])
+def test_matrices_of_a_stack_do_not_meet(name: str) -> None:
+    """The rule of a system holds another system: the pattern is that of whole matrices, each by itself."""
+    a, b = gs.symbol("a", (2, 2, 2)), gs.symbol("b", (2, 2, 1))
+    y = gs.linalg.solve(a, b) if name == "solve" else gs.linalg.solve_triangular(a, b, lower=True)
+    f = gs.compile(y, args=[a, b], wrt=b, target="numpy", derivatives="jacobian", sparse="coo", selftest=False)
+    dense = gs.compile(y, args=[a, b], wrt=b, target="numpy", derivatives="jacobian", selftest=False)
+    at = np.array([[[2.0, 0.0], [1.0, 4.0]], [[1.0, 0.0], [3.0, 2.0]]]), np.ones((2, 2, 1))
+    found = f.jacobian(*at)
+    assert found.nnz == 8
+    np.testing.assert_allclose(found.toarray(), np.asarray(dense.jacobian(*at)).reshape(4, 4))
