@@ -292,6 +292,9 @@ class Runners:
         levels = {c: level or ("-O1" if c == "gcc" else "-O0") for c in compilers}  # two ways, and one of them quick
         self._libraries = {c: Library(functions, c, folder, levels[c]) for c in compilers}
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._programs
+
     def all(self, key: str) -> list[tuple[str, Run]]:
         """Every target with the function that runs program `key` on it."""
         program = self._programs[key]
