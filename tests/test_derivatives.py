@@ -129,6 +129,17 @@ def test_results_that_are_integers_have_no_cotangents() -> None:
         np.testing.assert_array_equal(back({"v": np.array([1.0, 1.0, 2.0]), "n": None})[0], [2.0, 6.0, 8.0])
 
 
+@pytest.mark.parametrize("sparse", [None, "csr"])
+def test_the_jacobian_of_an_integer_is_zero_beside_others_and_an_error_alone(sparse: str | None) -> None:
+    x = gs.symbol("x", (3,))
+    f = gs.compile({"v": x * x, "n": gs.argsort(x)}, derivatives="jacobian", sparse=sparse)
+    found = {k: m.toarray() if sparse else m for k, m in f.jacobian([1.0, 3.0, 2.0]).items()}
+    np.testing.assert_array_equal(found["v"], np.diag([2.0, 6.0, 4.0]))
+    np.testing.assert_array_equal(found["n"], np.zeros((3, 3)))
+    with pytest.raises(gs.DerivativeError, match=r"argsort \(an integer\).*zero is right.*gs\.stop_gradient\(x\)"):
+        gs.compile(gs.argsort(x), derivatives="jacobian", sparse=sparse)
+
+
 def test_the_cost_of_each_kind_is_counted() -> None:
     x = gs.symbol("x", (4,))
     cost = gs.compile(gs.sum(gs.exp(x) * x), derivatives=tuple(KINDS)).cost

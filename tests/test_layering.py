@@ -13,7 +13,7 @@ ORDER = [
     "ops", "program", "target", "cost", "passes", "flatness", "choices", "adjoint_sums", "adjoint_regions", "adjoint",
     "tangent_regions", "tangent", "batched", "batched_regions", "batching", "sparsity", "families", "elimination",
     "jacobian", "derivatives",
-    "evaluate", "exact", "selftest", "custom", "transforms", "frontends", "tracing", "lower", "function",
+    "evaluate", "exact", "selftest_kinds", "selftest", "custom", "transforms", "frontends", "tracing", "lower", "function",
     "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 

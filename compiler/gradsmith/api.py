@@ -177,8 +177,7 @@ def _compile(
         for (graph, _), found, family in zip(calm, derived, families(kinds).values(), strict=True)
     ]
     _log.debug("computing reference values for the self-test")
-    tested = [k for k in kinds if KINDS[k].tested]
-    slopes = by.keys if tested != ["value"] else ()
+    family = {kind.name: found for found, each in zip(derived, families(kinds).values(), strict=True) for kind in each}
     _log.debug("writing %s code for %d nodes", chosen.name, sum(len(part.graph) for part in parts))
     program = lower(
         parts,
@@ -187,7 +186,7 @@ def _compile(
         title=_plain(traced.title),
         graph_hash=primal.digest(),
         arguments=len(primal.inputs),
-        selftest=make_selftest(primal, slopes, tested) if selftest and tested else None,
+        selftest=make_selftest(primal, by.keys, family) if selftest else None,
     )
     files = render(program, chosen)
     report = Rewrites(dict.fromkeys(r for found in reports for r in found))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from .random_programs import Sample, random_sample
 
 KINDS = ("jvp", "vjp", "hvp", "jacobian", "hessian")
 MANY = int(os.environ.get("GRADSMITH_RANDOM_PROGRAMS", "0")) or 12
+CLANG = 3  # the seed whose C code is compiled by clang, too
 LIMIT = {"float64": 1e-7, "float32": 2e-2}  # of the largest number of a result
 TARGETS = [("python", "float64"), ("numpy", "float64"), ("numpy", "float32"), ("c", "float64"), ("c", "float32")]
 
@@ -95,7 +95,7 @@ def gradients(value: Any, by: Sequence[Any]) -> Sequence[Any]:
 
 
 @pytest.mark.parametrize("seed", range(MANY))
-def test_kinds_of_random_programs(seed: int, tmp_path: Path) -> None:
+def test_kinds_of_random_programs(seed: int) -> None:
     case = Case(seed)
     if sum(case.point[k].size for k in case.floats) > 40:
         pytest.skip("a large Hessian")
@@ -105,14 +105,26 @@ def test_kinds_of_random_programs(seed: int, tmp_path: Path) -> None:
     for target, dtype in TARGETS:
         if target == "c" and not COMPILERS:
             continue
-        f = gs.compile(
-            case.sample.result, args=list(case.sample.inputs),
-            derivatives=KINDS, target=target, dtype=dtype, selftest=False, name=f"f{seed}",
-        )  # fmt: skip
-        for kind, got in case.ours(f).items():
-            scale = max(1.0, *(np.abs(v).max(initial=0.0) for v in want.values()))
-            error = np.abs(got - want[kind]).max(initial=0.0) / scale
-            assert error < LIMIT[dtype], f"{kind} on {target}, {dtype}: off by {error:.3g}\n{case.sample.steps}"
+        compare(case, want, target, dtype)
+
+
+@pytest.mark.skipif("clang" not in COMPILERS, reason="clang is not installed")
+def test_kinds_compiled_by_clang(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(CLANG)
+    monkeypatch.setenv("CC", "clang")
+    for dtype in LIMIT:
+        compare(case, case.torch(), "c", dtype)
+
+
+def compare(case: Case, want: dict[str, np.ndarray], target: str, dtype: str) -> None:
+    f = gs.compile(
+        case.sample.result, args=list(case.sample.inputs),
+        derivatives=KINDS, target=target, dtype=dtype, selftest=False, name="f",
+    )  # fmt: skip
+    for kind, got in case.ours(f).items():
+        scale = max(1.0, *(np.abs(v).max(initial=0.0) for v in want.values()))
+        error = np.abs(got - want[kind]).max(initial=0.0) / scale
+        assert error < LIMIT[dtype], f"{kind} on {target}, {dtype}: off by {error:.3g}\n{case.sample.steps}"
 
 
 def third_order(xp: Any, t: Any, x: Any, v: Any) -> tuple[Any, ...]:
