@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.jacobian import pattern
+from gradsmith.derive.jacobian import pattern
 from gradsmith.trace import Expr, as_expr
 
 TARGETS = ("python", "numpy", "c")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.trace import input_symbols, to_graph
 
 from . import harness

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 
 from . import harness
 from .harness import TARGETS, Runners, distance

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.registry import OPS
 from gradsmith.trace import apply
 
