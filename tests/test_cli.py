@@ -178,6 +178,15 @@ def test_compile_strict(run: Run):
     assert "math.exp" in tied
 
 
+def test_compile_lapack(run: Run):
+    options = ("-a", "W=40x40,x=40", "--no-selftest", "-t")
+    plain, linked = (run("compile", "sum((W @ x)**2)", *options, "c", *more).out for more in ((), ("--lapack",)))
+    assert plain == linked  # nothing to call it for
+    refused = run("compile", "sum((W @ x)**2)", *options, "numpy", "--lapack")
+    assert refused.status == 2
+    assert "lapack=True is for C code" in refused.err
+
+
 def test_compile_shapes(run: Run):
     done = run("compile", "sum((W @ x + b)**2)", "-a", "b=3,W=3x4", "--args", "x=4", "-t", "numpy")
     assert "def f(b, W, x):" in done.out  # the order of --args
@@ -239,6 +248,15 @@ def test_check(run: Run, model: Path):
     done = run("check", f"{model}:loss", "-a", "W=3x4,b=3,x=4", "-t", "numpy", "--rtol", "1e-8", "--atol", "1e-10")
     assert (done.status, done.out.partition(":")[0]) == (0, "ok")
     assert "rtol=1e-08, atol=1e-10" in done.out
+
+
+def test_check_at_sizes(run: Run):
+    arguments = ("check", "sum((x @ w)**2)", "--args", "x=nx2,w=2", "-n", "1")
+    done = run(*arguments, "--sizes", "n=1", "--sizes", "n=4")
+    assert done.status == 0
+    assert "at n = 1" in done.out
+    assert "at n = 4" in done.out
+    assert "NAME=INT" in run(*arguments, "--sizes", "n=two").err
 
 
 def test_check_mismatch_is_status_1(run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.derivatives import GROUPS, KINDS, families
+from gradsmith.derive.derivatives import GROUPS, KINDS, families
 
 TARGETS = ("python", "numpy", "c")
 POINT = ({"w": np.array([[0.5, -1.0, 0.2], [1.5, 0.3, -0.7]]), "b": np.array([0.1, -0.4])}, np.array([0.7, -0.2, 1.1]))
@@ -127,6 +127,17 @@ def test_results_that_are_integers_have_no_cotangents() -> None:
         value, back = f.vjp(np.array([1.0, 3.0, 2.0]))
         assert value["n"] == 1
         np.testing.assert_array_equal(back({"v": np.array([1.0, 1.0, 2.0]), "n": None})[0], [2.0, 6.0, 8.0])
+
+
+@pytest.mark.parametrize("sparse", [None, "csr"])
+def test_the_jacobian_of_an_integer_is_zero_beside_others_and_an_error_alone(sparse: str | None) -> None:
+    x = gs.symbol("x", (3,))
+    f = gs.compile({"v": x * x, "n": gs.argsort(x)}, derivatives="jacobian", sparse=sparse)
+    found = {k: m.toarray() if sparse else m for k, m in f.jacobian([1.0, 3.0, 2.0]).items()}
+    np.testing.assert_array_equal(found["v"], np.diag([2.0, 6.0, 4.0]))
+    np.testing.assert_array_equal(found["n"], np.zeros((3, 3)))
+    with pytest.raises(gs.DerivativeError, match=r"argsort \(an integer\).*zero is right.*gs\.stop_gradient\(x\)"):
+        gs.compile(gs.argsort(x), derivatives="jacobian", sparse=sparse)
 
 
 def test_the_cost_of_each_kind_is_counted() -> None:

@@ -92,6 +92,15 @@ def test_the_self_test_of_a_file_sees_a_wrong_rule(break_rule: Callable[[str], N
         f.module._selftest()
 
 
+@pytest.mark.parametrize("kind", ["jvp", "vjp", "jacobian", "hessian", "hvp"])
+def test_the_self_test_of_every_kind_sees_a_wrong_rule(kind: str, break_rule: Callable[[str], None]) -> None:
+    """Nor do those of the other kinds; the rule of cos takes part in second derivatives of sin only."""
+    break_rule("cos" if kind in ("hessian", "hvp") else "sin")
+    f = gs.compile(gs.sin(gs.symbol("x")), derivatives=kind)
+    with pytest.raises(AssertionError, match=f"f_{kind}"):
+        f.module._selftest()
+
+
 def test_all_is_well_without(tmp_path: Any) -> None:
     """The same checks pass with the rules as they are."""
     x = gs.symbol("x")

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .derivatives import KINDS, Derived, Kind, Names, derive, families
+from .derive.adjoint import stable_forms
+from .derive.derivatives import KINDS, Derived, Kind, Names, derive, families
+from .derive.flatness import slopes
+from .derive.jacobian import Storage
 from .errors import DerivativeError, SpecError, TargetError
-from .flatness import slopes
 from .function import CompiledFunction, Wrt
 from .graph import Graph
-from .jacobian import Storage
 from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
 from .lower.patterns import pattern
@@ -109,7 +110,7 @@ def compile(
     if summation not in SUMMATIONS:
         raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
     width = _floating(dtype)
-    with _collector_paused():
+    with _collector_paused(), stable_forms(stabilize):
         return _compile(
             source,
             args,
@@ -176,8 +177,7 @@ def _compile(
         for (graph, _), found, family in zip(calm, derived, families(kinds).values(), strict=True)
     ]
     _log.debug("computing reference values for the self-test")
-    tested = [k for k in kinds if KINDS[k].tested]
-    slopes = by.keys if tested != ["value"] else ()
+    family = {kind.name: found for found, each in zip(derived, families(kinds).values(), strict=True) for kind in each}
     _log.debug("writing %s code for %d nodes", chosen.name, sum(len(part.graph) for part in parts))
     program = lower(
         parts,
@@ -186,7 +186,7 @@ def _compile(
         title=_plain(traced.title),
         graph_hash=primal.digest(),
         arguments=len(primal.inputs),
-        selftest=make_selftest(primal, slopes, tested) if selftest and tested else None,
+        selftest=make_selftest(primal, by.keys, family) if selftest else None,
     )
     files = render(program, chosen)
     report = Rewrites(dict.fromkeys(r for found in reports for r in found))
@@ -230,11 +230,8 @@ def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt, ta
             f"sparse={storage.format!r}: a Hessian is a matrix for a scalar result only, and here results have shapes "
             f"{', '.join(format_shape(t.shape) for t in types)}: leave sparse= out, or reduce the result"
         )
-    if storage.triangle is not None and ("hessian" not in kinds or len(by.keys) != 1):
-        raise SpecError(
-            f"triangle={storage.triangle!r} is half of one symmetric matrix: it needs the kind 'hessian' and one array "
-            f"in wrt= (here there are {len(by.keys)}): join the arrays into one"
-        )
+    if storage.triangle is not None and "hessian" not in kinds:
+        raise SpecError(f"triangle={storage.triangle!r} is half of a symmetric matrix: it needs the kind 'hessian'")
 
 
 def _floating(dtype: Any) -> DType:

@@ -1,8 +1,8 @@
 """Exact numbers: values and slopes of a graph by mpmath with 50 digits, without any derivative rule.
 
 In: a traced graph and a point. Out: numbers; what is not finite and real raises `ArithmeticError`.
-A slope is a central difference with a step of 1e-15, whose own error is about 1e-30: an independent judge of what
-reverse mode, here or in torch, came to.
+Slopes are central differences with a step of 1e-15, whose own error is about 1e-30 (second ones: 1e-12 and 1e-22): an
+independent judge of what reverse mode, here or in torch, came to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .cost import count
 from .evaluate import evaluate_mp
 from .graph import Graph
 
-__all__ = ["DIGITS", "digits", "mp_outputs", "operations", "slope"]
+__all__ = ["DIGITS", "Slopes", "digits", "mp_outputs", "operations"]
 
 DIGITS = 50
 _MOST_DIGITS = 2000
@@ -60,21 +60,60 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
     return found
 
 
-def slope(graph: Graph, leaves: Sequence[Any], leaf: int, element: tuple[int, ...], here: Any = None) -> Any:
-    """The slope of a graph's one scalar output by one element of one input, in mpmath's current precision.
+class Slopes:
+    """Directional slopes of a graph's float results at one point, in mpmath's current precision.
 
-    `here` is the output at the point, if known. Raises `ArithmeticError` at a kink, which has two slopes.
+    In: the graph, the point, and which elements move: (input, element) of each. A direction gives one number for each
+    of them. All results come in one flat list; those of integers and booleans have slope 0.
+    Raises `ArithmeticError` at a kink, where the slopes of both sides differ.
     """
+
+    def __init__(self, graph: Graph, leaves: Sequence[Any], moving: Sequence[tuple[int, tuple[int, ...]]]) -> None:
+        self.graph, self.leaves, self.moving = graph, leaves, moving
+        self.here = mp_outputs(graph, leaves)
+        self._first: dict[tuple[Any, ...], list[Any]] = {}
+
+    def first(self, along: Sequence[Any]) -> list[Any]:
+        """Along a direction."""
+        import mpmath as mp
+
+        if tuple(along) not in self._first:
+            h = mp.mpf(10) ** -15
+            ends = [self._outputs((step, along)) for step in (h, -h)]
+            found = []
+            for up, middle, down in zip(ends[0], self.here, ends[1], strict=True):
+                found.append(_agreed((up - middle) / h, (middle - down) / h))
+            self._first[tuple(along)] = found
+        return self._first[tuple(along)]
+
+    def second(self, one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+        """Along one direction, and then along another: the Hessian of each result times both."""
+        import mpmath as mp
+
+        h = mp.mpf(10) ** -12
+        sides = []
+        for start in (4 * h, -4 * h):  # on either side of the point, so that a kink of the slope shows
+            corners = [
+                self._outputs((start + a * h, one), (b * h, other)) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))
+            ]
+            sides.append([(uu - ud - du + dd) / (4 * h * h) for uu, ud, du, dd in zip(*corners, strict=True)])
+        return [_agreed(after, before) for after, before in zip(*sides, strict=True)]
+
+    def _outputs(self, *moves: tuple[Any, Sequence[Any]]) -> list[Any]:
+        import mpmath as mp
+
+        moved = [np.array(v, dtype=object) for v in self.leaves]
+        for step, along in moves:
+            for (leaf, element), share in zip(self.moving, along, strict=True):
+                if share:
+                    moved[leaf][element] = mp.mpf(moved[leaf][element]) + step * share
+        return mp_outputs(self.graph, moved)
+
+
+def _agreed(forward: Any, backward: Any) -> Any:
+    """The mean of the slopes of both sides, which must be the same."""
     import mpmath as mp
 
-    h = mp.mpf(10) ** -15
-    ends = []
-    for step in (h, -h):
-        moved = [np.array(v, dtype=object) for v in leaves]
-        moved[leaf][element] = mp.mpf(moved[leaf][element]) + step
-        ends.append(mp_outputs(graph, moved)[0])
-    middle = mp_outputs(graph, leaves)[0] if here is None else here
-    forward, backward = (ends[0] - middle) / h, (middle - ends[1]) / h
     if abs(forward - backward) > mp.mpf(10) ** -9 * (1 + abs(forward)):
         raise ArithmeticError("there are two slopes here")
     return (forward + backward) / 2

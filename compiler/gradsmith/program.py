@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from .dims import Extent
 
 __all__ = [
-    "Agreement", "Argument", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Size", "Table", "Work",
+    "Agreement", "Argument", "Check", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Size", "Stored",
+    "Table", "Work",
 ]  # fmt: skip
 
 
@@ -121,13 +122,47 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Check:
+    """How the self-test calls one function besides value and gradient, and what it looks at.
+
+    The function takes the arguments and then `seeds`, whose numbers a formula makes; its results begin with `before`
+    values, and `places` are those of the `count` numbers behind them that points store: all of them if `whole`, else a
+    sample, beside the weighted sum of all.
+    """
+
+    kind: str
+    count: int
+    places: tuple[int, ...]
+    tolerance: str
+    name: str = ""
+    seeds: tuple[Argument, ...] = ()
+    before: int = 0
+
+    @property
+    def whole(self) -> bool:
+        return len(self.places) == self.count
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What one check wants at one point: texts of the numbers at its places, and of the weighted sum of all."""
+
+    numbers: tuple[str, ...]
+    total: str
+
+
+@dataclass(frozen=True)
 class Point:
-    """One stored self-test: texts of all argument numbers (or the seed that makes them), and of the results wanted."""
+    """One stored self-test: texts of all argument numbers (or the seed that makes them), and of the results wanted.
+
+    `further` goes with the self-test's `checks`.
+    """
 
     arguments: tuple[str, ...]
     seed: str
     value: tuple[str, ...]
     gradient: tuple[str, ...]
+    further: tuple[Stored, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,10 +174,12 @@ class SelfTest:
     the point's seed, and the gradient is compared with central differences alone. `places` are the flat argument
     numbers that the gradient is with respect to, `ranges` the (start, stop) of each argument in them; `numbers`,
     `values` and `slopes` count arguments, values and gradient entries; `gradients` says whether points store them.
-    `step` and `slack` are the step and the tolerance of central differences, taken at each place if `by_place`
-    (straight-line code), else along a few directions. `calls` holds for each kind of function
-    the statement that calls it (C). `sizes` are the sizes of named dimensions in the test, and `functions` and `inputs`
-    what the file has, with the shapes of these sizes.
+    `differences` says whether it is compared with central differences; `step` and `slack` are their step and tolerance,
+    taken at each place if `by_place` (straight-line code), else along a few directions. `calls` holds for each kind of
+    function the statement that calls it (C). `sizes` are the sizes of named dimensions in the test, and `functions` and
+    `inputs` what the file has, with the shapes of these sizes. `checks` are those of all other functions, `seeds` the
+    most numbers that one of them takes besides the arguments, and `most` the most numbers that a function returns;
+    `valued` says whether any returns values.
     """
 
     reference: str
@@ -160,11 +197,16 @@ class SelfTest:
     values: int
     slopes: int
     gradients: bool
+    differences: bool
     calls: Mapping[str, str] = field(default_factory=dict)
     by_place: bool = True
     sizes: Mapping[str, int] = field(default_factory=dict)
     functions: tuple[Function, ...] = ()
     inputs: tuple[Argument, ...] = ()
+    checks: tuple[Check, ...] = ()
+    seeds: int = 0
+    most: int = 0
+    valued: bool = True
 
 
 @dataclass(frozen=True)
@@ -188,7 +230,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything a target's templates print. `tested` are the functions that the self-test calls."""
+    """Everything a target's templates print. `tested` are the functions of value and gradient."""
 
     name: str
     guard: str

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.evaluate import evaluate, evaluate_mp, evaluate_torch
 from gradsmith.exact import digits, mp_outputs
 from gradsmith.graph import Graph

@@ -157,6 +157,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "while state": (lambda: gs.while_loop(lambda c: X < 1.0, lambda c: V, X), gs.ShapeError, r"makes it f64\[3\]"),
     "while test": (lambda: gs.while_loop(lambda c: V < 1.0, lambda c: c, X), gs.ShapeError, "one boolean"),
     "branch types": (lambda: gs.cond(X > 0.0, lambda: X, lambda: V), gs.ShapeError, "false_fun's is f64"),
+    "branch dtypes": (
+        lambda: gs.cond(X > 0.0, lambda: X, lambda: gs.astype(X, gs.int64)), gs.DTypeError,
+        "true_fun's result is f64 and false_fun's is i64.*gs.astype",
+    ),
     "branch structure": (lambda: gs.cond(X > 0.0, lambda: X, lambda: (X, X)), gs.SpecError, "same structure"),
     "branch condition": (lambda: gs.cond(V > 0.0, lambda: X, lambda: X), gs.ShapeError, "gs.where"),
     "lengths": (lambda: gs.scan(lambda c, u: (c, u), X, (V, V[:2])), gs.ShapeError, r"xs\[0\] 3, xs\[1\] 2"),

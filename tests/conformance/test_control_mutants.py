@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith import adjoint_regions, regions, tangent_regions
+from gradsmith import regions
+from gradsmith.derive import adjoint_regions, tangent_regions
 from gradsmith.lower import loop_regions, straight_regions
 from gradsmith.ops import control
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.exact import digits
 from gradsmith.trace import as_expr
 

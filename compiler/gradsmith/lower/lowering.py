@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._version import __version__
-from ..derivatives import GROUPS, KINDS, Kind
+from ..derive.derivatives import GROUPS, KINDS, Kind
 from ..dims import Extent, certainly_at_most
 from ..graph import Graph
 from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work
@@ -105,7 +105,7 @@ def lower(
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target, twin=False)
     more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
-    tested = tuple(f for f in functions if KINDS[f.kind].tested)
+    tested = tuple(f for f in functions if KINDS[f.kind].family == "gradient")
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
         name=name,
@@ -125,7 +125,7 @@ def lower(
         dtype=main.name,
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work], name, sizes),
-        selftest=_selftest(selftest, tested, sizes, target) if selftest else None,
+        selftest=_selftest(selftest, functions, arguments, sizes, target) if selftest else None,
         patterns=tuple(_tables(name, [p for part in parts for p in part.patterns], names, target)),
         tested=tested,
         sizes=sizes.given,
@@ -330,12 +330,33 @@ def _head(
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
 
 
-def _selftest(selftest: SelfTest, functions: Sequence[Function], sizes: Sizes, target: Target) -> SelfTest:
+def _selftest(
+    selftest: SelfTest, functions: Sequence[Function], arguments: int, sizes: Sizes, target: Target
+) -> SelfTest:
     concrete = tuple(sizes.at(selftest.sizes, f) for f in functions)
     calls = {f.kind: _call(f, tuple(selftest.sizes.values())) for f in functions}
+    by_kind = {f.kind: f for f in concrete}
+    checks = []
+    for check in selftest.checks:
+        f = by_kind[check.kind]
+        before = selftest.values if "values" in KINDS[f.kind].groups else 0
+        checks.append(replace(check, name=f.name, seeds=f.inputs[arguments:], before=before))
     return replace(
-        selftest, calls=calls, by_place=target.lowering == "scalar", functions=concrete, inputs=concrete[0].inputs
+        selftest,
+        calls=calls,
+        by_place=target.lowering == "scalar",
+        functions=concrete,
+        inputs=concrete[0].inputs[:arguments],
+        checks=tuple(checks),
+        seeds=max((_numbers(check.seeds) for check in checks), default=0),
+        valued=any("values" in KINDS[f.kind].groups for f in functions),
+        most=max(_numbers(f.outputs) for f in concrete),
     )
+
+
+def _numbers(arguments: Sequence[Argument]) -> int:
+    """How many numbers arguments of known shapes have together."""
+    return sum(math.prod(a.fixed_shape) for a in arguments)
 
 
 def _call(f: Function, sizes: Sequence[int]) -> str:

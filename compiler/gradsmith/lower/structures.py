@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim, atom
+from ..dims import atom, whole
 from ..graph import Graph, Node
-from ..index import Affine, Index
+from ..index import Index
 from ..program import Line
 from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter
 from ..types import Shape
@@ -203,23 +203,12 @@ class Structures:
 
     def kernel(self, n: Node, structure: Kernel) -> list[Line]:
         """A call of the support function."""
-        before: list[Line] = []
-        after: list[Line] = []
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
-        for k, key in enumerate((*n.args, n.key) if "part" in self._syntax else ()):
-            if self.elements.bases.get(key, Affine()) == Affine():
-                continue
-            # where there are no pointers, a part of an array goes in as a copy, and comes out as one
-            name, part = self.elements.names.fresh("part"), self.elements.part(key)
-            before += lines_of(self._syntax["set"].format(name=name, value=part))
-            arrays[k] = Text(name)
-            if k == len(n.args):
-                after += lines_of(self._syntax["set"].format(name=part, value=name))
         arrays += [Text(name) for name in self.scratch.get(n.key, ())]
         types = [self.graph.node(a).type for a in n.args]
-        numbers = [Text(str(v if isinstance(v, Dim) else int(v))) for v in structure.arguments(*types, n.params)]
+        numbers = [Text(whole(v)) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
-        return [*before, *lines_of(self._syntax["call"].format(value=call.text)), *after]
+        return lines_of(self._syntax["call"].format(value=call.text))
 
 
 STRUCTURES: Mapping[type, Callable[[Structures, Node, Any], list[Line]]] = {

@@ -19,9 +19,9 @@ import numpy as np
 
 from gradsmith_runtime import Entry, Finding, Report, compare
 
-from ..adjoint import gradient
 from ..api import compile
-from ..derivatives import KINDS
+from ..derive.adjoint import gradient
+from ..derive.derivatives import KINDS
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph
@@ -88,7 +88,7 @@ Sizes = Mapping[str, int] | Sequence[Mapping[str, int]] | None
 
 
 def _chosen(function: CompiledFunction, named: Sequence[str], sizes: Sizes, points: Sequence[Any]) -> list[Any]:
-    """The sizes at which to check: those that are asked for, or two sets of small ones; and those of the points."""
+    """The sizes at which to check: those asked for, or three small sets (one all 1); and those of the points."""
     given = [sizes] if isinstance(sizes, Mapping) else [*sizes] if sizes else []
     for one in given:
         wrong = [name for name in one if name not in named]
@@ -99,7 +99,8 @@ def _chosen(function: CompiledFunction, named: Sequence[str], sizes: Sizes, poin
                 raise SpecError(f"sizes={one!r}: {name!r} is {size!r}, and a size is an int, 0 or more")
     if not given:
         first = selftest_sizes(function.graph)
-        given = [first, fitting_sizes(function.graph, {name: size + 4 for name, size in first.items()})]
+        wishes = [{name: size + 4 for name, size in first.items()}, dict.fromkeys(first, 1)]
+        given = [first, *(fitting_sizes(function.graph, wish) for wish in wishes)]
     given += [function._sizes_of(_leaves(function, point)) for point in points]
     found = [{name: one[name] for name in named} for one in given]
     return [one for k, one in enumerate(found) if one not in found[:k]]
@@ -161,7 +162,7 @@ def _checked(
     further = _further(function, label, flat, choose(against, graph), seed, relative, absolute, max_ulp)
     names = [a.name for a in function.inputs]
     outputs = [a.name + label for f in function._program.functions if f.kind == subject.kind for a in f.outputs]
-    if not any(KINDS[f.kind].tested for f in function._program.functions):
+    if not any(KINDS[f.kind].family == "gradient" for f in function._program.functions):
         return functools.reduce(_joined, further)
     report = compared(_Case(subject, _call(function, subject.kind), names, outputs, graph, subject.joint), flat)
     report = functools.reduce(_joined, further, report)
@@ -210,7 +211,7 @@ def _further(
     generator = np.random.default_rng([seed, 2])
     found = []
     for f in function._program.functions:
-        if KINDS[f.kind].tested:
+        if KINDS[f.kind].family == "gradient":
             continue
         derived = function._derived[f.kind]
         seeds = [derived.node(k).type for k in derived.inputs[len(function.inputs) :]]

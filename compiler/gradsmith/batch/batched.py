@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from .errors import GraphError
-from .graph import Graph, Node
-from .ops import any as any_
-from .ops import reshape, where
-from .ops._batch import lifted, spread
-from .ops.control import parts
-from .registry import Gather, Op, Params, Scatter, lookup
-from .trace import Expr, Recording, _record, apply, constant, next_serial, symbol, to_graph
-from .types import Bundle, Type
+from ..errors import GraphError
+from ..graph import Graph, Node
+from ..ops import any as any_
+from ..ops import reshape, where
+from ..ops._batch import lifted, spread
+from ..ops.control import parts
+from ..registry import Gather, Op, Params, Scatter, lookup
+from ..trace import Expr, Recording, _record, apply, constant, next_serial, symbol, to_graph
+from ..types import Bundle, Type
 
 __all__ = ["Batch", "Rule", "Value", "Values", "element_type", "lifted_type", "needs_mask"]
 
@@ -104,9 +104,9 @@ class Batch:
     def _together(self, op: Op, xs: Sequence[Expr], mapped: Sequence[bool], n: Node) -> Expr | None:
         """The op on all elements at once; None where there is no rule."""
         rule = op.batch or _BY_KIND.get(op.kind)
-        if rule is None:  # an expansion would lose the derivative rule of the op
+        found: Expr | None = None if rule is None else rule(op, xs, mapped, self.size, n.params)
+        if found is None:  # an expansion would lose the derivative rule of the op
             return None if op.expand is None or op.vjp is not None else self._expanded(op, xs, mapped, n)
-        found: Expr = rule(op, xs, mapped, self.size, n.params)
         if found.type == lifted_type(n.type, self.size):
             return found
         if op.batch is not None:

@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..graph import Graph
+from ..passes.expand import expand_underivable
+from ..passes.regions import with_bodies
+from ..passes.share_sums import share_sums
+from ..registry import lookup
+from ..trace import Expr, constant, to_exprs, to_graph
+from ..verify import verify
 from .adjoint import adjoint, pulled, zeros
-from .graph import Graph
 from .jacobian import Entries, Storage, dense, second, slopes, sparse
-from .passes.expand import expand_underivable
-from .passes.regions import with_bodies
-from .passes.share_sums import share_sums
-from .registry import lookup
 from .tangent import pushed
-from .trace import Expr, constant, to_exprs, to_graph
-from .verify import verify
 
 __all__ = ["GROUPS", "KINDS", "Block", "Derived", "Group", "Kind", "Names", "Seed", "derive", "families"]
 
@@ -34,7 +34,7 @@ class Kind:
     """One kind of function.
 
     It takes the arguments and then its `seeds`, and returns its `groups`. `scalar`: whether the result must be one real
-    number; `by`: whether there must be an argument to differentiate by; `tested`: whether the self-test calls it.
+    number; `by`: whether there must be an argument to differentiate by.
     """
 
     name: str
@@ -43,7 +43,6 @@ class Kind:
     seeds: Literal["", "tangents", "cotangents"] = ""
     scalar: bool = False
     by: bool = True
-    tested: bool = False
 
     @property
     def suffix(self) -> str:
@@ -54,9 +53,9 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("value", ("values",), "gradient", by=False, tested=True),
-        Kind("grad", ("gradients",), "gradient", scalar=True, tested=True),
-        Kind("value_and_grad", ("values", "gradients"), "gradient", scalar=True, tested=True),
+        Kind("value", ("values",), "gradient", by=False),
+        Kind("grad", ("gradients",), "gradient", scalar=True),
+        Kind("value_and_grad", ("values", "gradients"), "gradient", scalar=True),
         Kind("jvp", ("values", "tangents"), "jvp", "tangents"),
         Kind("vjp", ("values", "cotangents"), "vjp", "cotangents"),
         Kind("jacobian", ("jacobian",), "jacobian"),

@@ -20,16 +20,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import DerivativeError
+from ..graph import Graph, Node
+from ..ops import broadcast_to, logical_or, where
+from ..ops.control import part
+from ..regions import depends
+from ..registry import lookup
+from ..trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
+from ..types import BOOL, Bundle, Shape, Type
 from .adjoint_sums import Collector, collectors
 from .choices import Share, arriving_masks, chosen, is_scalar, mask, tame, under, wild
-from .errors import DerivativeError
-from .graph import Graph, Node
-from .ops import broadcast_to, logical_or, where
-from .ops.control import part
-from .regions import depends
-from .registry import lookup
-from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
-from .types import BOOL, Bundle, Shape, Type
 
 __all__ = ["Reverse", "ready", "reverse", "zeros"]
 
