@@ -35,7 +35,7 @@ import numpy as np
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.registry import OPS, Op
 from gradsmith.trace import registry_function
 from gradsmith.types import Type

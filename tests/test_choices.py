@@ -5,7 +5,7 @@ import math
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 
 CASES = {
     "sqrt": (lambda x: gs.where(x > 0.0, gs.sqrt(x), 0.0), {0.0: 0.0, -1.0: 0.0, 4.0: 0.25}),

@@ -178,6 +178,15 @@ def test_compile_strict(run: Run):
     assert "math.exp" in tied
 
 
+def test_compile_lapack(run: Run):
+    options = ("-a", "W=40x40,x=40", "--no-selftest", "-t")
+    plain, linked = (run("compile", "sum((W @ x)**2)", *options, "c", *more).out for more in ((), ("--lapack",)))
+    assert plain == linked  # nothing to call it for
+    refused = run("compile", "sum((W @ x)**2)", *options, "numpy", "--lapack")
+    assert refused.status == 2
+    assert "lapack=True is for C code" in refused.err
+
+
 def test_compile_shapes(run: Run):
     done = run("compile", "sum((W @ x + b)**2)", "-a", "b=3,W=3x4", "--args", "x=4", "-t", "numpy")
     assert "def f(b, W, x):" in done.out  # the order of --args

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.derivatives import GROUPS, KINDS, families
+from gradsmith.derive.derivatives import GROUPS, KINDS, families
 
 TARGETS = ("python", "numpy", "c")
 POINT = ({"w": np.array([[0.5, -1.0, 0.2], [1.5, 0.3, -0.7]]), "b": np.array([0.1, -0.4])}, np.array([0.7, -0.2, 1.1]))

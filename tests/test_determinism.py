@@ -29,7 +29,7 @@ for file, text in gs.compile(programs["array"], target="c", name="single", dtype
 """
 SHOWN = """
 import gradsmith as gs
-from gradsmith.adjoint import adjoint
+from gradsmith.derive.adjoint import adjoint
 from gradsmith.show.explain import explain
 from gradsmith.trace import to_graph
 a, b, c = gs.symbols("a b c")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gradsmith import ops as gs
-from gradsmith.adjoint import adjoint
+from gradsmith.derive.adjoint import adjoint
 from gradsmith.errors import MissingExtraError, SpecError
 from gradsmith.passes.simplify import simplify
 from gradsmith.show.draw import to_dot, to_mermaid, to_svg

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import derivable
-from gradsmith.elimination import eliminated
-from gradsmith.families import families
+from gradsmith.derive.adjoint import derivable
+from gradsmith.derive.elimination import eliminated
+from gradsmith.derive.families import families
 from gradsmith.trace import as_expr
 
 N = 6

@@ -7,7 +7,7 @@ import pytest
 import sympy
 
 from gradsmith import ops as gs
-from gradsmith.adjoint import adjoint
+from gradsmith.derive.adjoint import adjoint
 from gradsmith.errors import DerivativeError, SpecError
 from gradsmith.evaluate import evaluate
 from gradsmith.frontends import sympy as frontend

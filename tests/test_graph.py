@@ -121,7 +121,7 @@ def test_named_dimensions_broadcast() -> None:
 
 
 def test_a_named_dimension_traces_and_differentiates() -> None:
-    from gradsmith.adjoint import adjoint
+    from gradsmith.derive.adjoint import adjoint
 
     x, w = gs.symbol("x", ("n", 4)), gs.symbol("w", (4,))
     g = to_graph([x, w], [gs.sum(gs.tanh(x @ w) ** 2)])

@@ -406,7 +406,9 @@ def test_array_op(name: str) -> None:
     f = gs.compile(y, args=xs, target="numpy", derivatives=("value",), selftest=False)
     tensors = [harness.as_tensor(f.graph, k, a) for k, a in zip(f.graph.inputs, arrays, strict=True)]
     want = harness.evaluate_torch(f.graph, tensors)[f.graph.outputs[0]].detach().numpy()
-    np.testing.assert_allclose(np.asarray(f(*arrays), dtype=want.dtype), want, rtol=1e-13)
+    # elements of singular vectors, say, have the digits of the largest one
+    atol = 1e-14 * np.abs(want).max(initial=0.0, where=np.isfinite(want)) if record.kind == "kernel" else 0.0
+    np.testing.assert_allclose(np.asarray(f(*arrays), dtype=want.dtype), want, rtol=1e-13, atol=atol)
     cost = next(cells[3] for cells in _rows(5) if cells[0] == tool.names(record))
     assert cost.rpartition(": ")[2] == tool.counted(f.cost.value)
 

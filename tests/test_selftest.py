@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.derivatives import KINDS
+from gradsmith.derive.derivatives import KINDS
 
 from .test_c_quality import WARNINGS
 

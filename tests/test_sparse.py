@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.jacobian import pattern
+from gradsmith.derive.jacobian import pattern
 from gradsmith.trace import Expr, as_expr
 
 TARGETS = ("python", "numpy", "c")
 N = 7
 AT = np.linspace(-1.0, 1.2, N)
+SYSTEMS = np.arange(12.0).reshape(3, 2, 2) ** 2 + 1.0
 DIFFERENCES = np.eye(N - 1, N) - np.eye(N - 1, N, k=1)
 
 
@@ -51,6 +52,8 @@ SHAPES = {
     "steps": lambda x: gs.floor(x) + x[0],
     "softmax": lambda x: gs.softmax(gs.reshape(x[:6], (2, 3)), axis=1),
     "norm": lambda x: gs.linalg.vector_norm(gs.reshape(x[:6], (3, 2)), axis=1),
+    "a system": lambda x: gs.linalg.solve(gs.reshape(x[:4], (2, 2)), x[4:6]),
+    "systems": lambda x: gs.ravel(gs.linalg.solve(SYSTEMS, gs.reshape(x[:6], (3, 2, 1)))),
     "updated": lambda x: x.at[2].set(x[0] * x[1]),
     "a loop": lambda x: gs.scan(lambda h, u: (h * u, h + gs.sin(u)), x[0], x[1:])[1],
     "a loop backwards": lambda x: gs.scan(lambda h, u: (h * u, h), x[0], x[1:], reverse=True)[1],
@@ -266,3 +269,16 @@ def test_a_full_jacobian_of_a_layer_costs_no_product_of_matrices() -> None:
     assert f.cost.total("value") < 6 * 30 * 20
     assert "w.T *" in f.source
     assert "@ w.T" not in f.source
+
+
+@pytest.mark.parametrize("name", ["solve", "triangular"])
+def test_matrices_of_a_stack_do_not_meet(name: str) -> None:
+    """The rule of a system holds another system: the pattern is that of whole matrices, each by itself."""
+    a, b = gs.symbol("a", (2, 2, 2)), gs.symbol("b", (2, 2, 1))
+    y = gs.linalg.solve(a, b) if name == "solve" else gs.linalg.solve_triangular(a, b, lower=True)
+    f = gs.compile(y, args=[a, b], wrt=b, target="numpy", derivatives="jacobian", sparse="coo", selftest=False)
+    dense = gs.compile(y, args=[a, b], wrt=b, target="numpy", derivatives="jacobian", selftest=False)
+    at = np.array([[[2.0, 0.0], [1.0, 4.0]], [[1.0, 0.0], [3.0, 2.0]]]), np.ones((2, 2, 1))
+    found = f.jacobian(*at)
+    assert found.nnz == 8
+    np.testing.assert_allclose(found.toarray(), np.asarray(dense.jacobian(*at)).reshape(4, 4))

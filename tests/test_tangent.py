@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.derive.tangent import pushed
 from gradsmith.evaluate import evaluate, evaluate_torch, import_torch
 from gradsmith.registry import OPS
-from gradsmith.tangent import pushed
 from gradsmith.trace import registry_function, symbol, to_graph
 from gradsmith.types import as_dtype
 

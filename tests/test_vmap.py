@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith import batching
-from gradsmith.batched import Batch
+from gradsmith.batch import batching
+from gradsmith.batch.batched import Batch
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.registry import OPS, Op

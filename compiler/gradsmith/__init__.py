@@ -14,8 +14,18 @@ from math import pi as pi
 
 from ._version import __version__ as __version__
 from .api import compile as compile
-from .batching import vmap as vmap
-from .custom import custom_derivative as custom_derivative
+from .batch.batching import vmap as vmap
+from .derive.custom import custom_derivative as custom_derivative
+from .derive.transforms import grad as grad
+from .derive.transforms import hessian as hessian
+from .derive.transforms import hessian_diag as hessian_diag
+from .derive.transforms import hvp as hvp
+from .derive.transforms import jacfwd as jacfwd
+from .derive.transforms import jacobian as jacobian
+from .derive.transforms import jacrev as jacrev
+from .derive.transforms import jvp as jvp
+from .derive.transforms import value_and_grad as value_and_grad
+from .derive.transforms import vjp as vjp
 from .errors import *
 from .function import CompiledFunction as CompiledFunction
 from .graph import Graph as Graph
@@ -29,16 +39,6 @@ from .trace import constant as constant
 from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
-from .transforms import grad as grad
-from .transforms import hessian as hessian
-from .transforms import hessian_diag as hessian_diag
-from .transforms import hvp as hvp
-from .transforms import jacfwd as jacfwd
-from .transforms import jacobian as jacobian
-from .transforms import jacrev as jacrev
-from .transforms import jvp as jvp
-from .transforms import value_and_grad as value_and_grad
-from .transforms import vjp as vjp
 from .types import BOOL as bool
 from .types import FLOAT32 as float32
 from .types import FLOAT64 as float64

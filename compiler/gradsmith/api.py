@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .adjoint import stable_forms
-from .derivatives import KINDS, Derived, Kind, Names, derive, families
+from .derive.adjoint import stable_forms
+from .derive.derivatives import KINDS, Derived, Kind, Names, derive, families
+from .derive.flatness import slopes
+from .derive.jacobian import Storage
 from .errors import DerivativeError, SpecError, TargetError
-from .flatness import slopes
 from .function import CompiledFunction, Wrt
 from .graph import Graph
-from .jacobian import Storage
 from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
 from .lower.patterns import pattern

@@ -23,7 +23,8 @@ import numpy as np
 from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
 
 from .cost import Cost
-from .derivatives import KINDS
+from .derive.derivatives import KINDS
+from .derive.jacobian import Entries, Storage
 from .dims import Dim
 from .errors import (
     ArgumentError,
@@ -34,7 +35,6 @@ from .errors import (
     TargetError,
 )
 from .graph import Graph
-from .jacobian import Entries, Storage
 from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
 from .program import Argument, Function, Program

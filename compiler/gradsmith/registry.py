@@ -166,6 +166,8 @@ class Op:
         none), for ops where it takes less than what follows from `vjp`; None where the result has no tangent.
     linear: whether the result is linear in all floating-point operands together, so that the op on the tangents is
         the tangent of the op. Layout and assembly always are.
+    mixes: axes of the last operand, where that alone varies: an element of the result depends on all elements along
+        them, and on none elsewhere. For ops whose rule is the op again, which does not tell a Jacobian's pattern.
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
     flat: `flat(y, *xs, **params)`, a condition: where it holds the slope is 0 by choice, as that of abs is at 0, and
         nothing passes, not even an infinite cotangent.
@@ -203,6 +205,7 @@ class Op:
     vjp: Callable[..., tuple[Any, ...]] | None = None
     jvp: Callable[..., Any] | None = None
     linear: bool = False
+    mixes: tuple[int, ...] = ()
     tame: bool = False
     flat: Callable[..., Any] | None = None
     choice: bool = False

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .derivatives import KINDS, Derived
+from .derive.derivatives import KINDS, Derived
 from .evaluate import evaluate
 from .exact import DIGITS, Slopes, digits, operations
 from .graph import Graph

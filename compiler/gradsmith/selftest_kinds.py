@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .derivatives import GROUPS, KINDS, Block, Derived
+from .derive.derivatives import GROUPS, KINDS, Block, Derived
 from .evaluate import evaluate
 from .exact import Slopes, mp_outputs, operations
 from .graph import Graph

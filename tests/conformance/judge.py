@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import mpmath as mp
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.evaluate import evaluate, evaluate_mp, evaluate_torch
 from gradsmith.exact import digits, mp_outputs
 from gradsmith.graph import Graph
@@ -157,7 +157,7 @@ class Case:
             return "another piece of the function by float32 rounding, as torch's"
         if self.dtype == "float32" and abs(theirs) >= limit:
             return "overflow"
-        if any(np.isnan(v).any() for v in evaluate(self.graph, self.leaves).values() if v.dtype.kind == "f"):
+        if any(np.isnan(v).any() for v in plain(evaluate(self.graph, self.leaves)) if v.dtype.kind == "f"):
             return "NaN on the plain way"  # 0/0, which our formulas fill, or NaN in a comparison
         if self.formula_is(ours):
             return "a kink: by our formula" if kink else "bug? our formula has this number; mpmath cannot tell"
@@ -312,7 +312,7 @@ class Case:
     def subnormal(self) -> bool:
         """Whether a number on the way, or its square, is so small that it has fewer digits."""
         with np.errstate(all="ignore"):
-            values = [np.abs(v[v != 0]) for v in evaluate(self.graph, self.leaves).values() if v.dtype.kind == "f"]
+            values = [np.abs(v[v != 0]) for v in plain(evaluate(self.graph, self.leaves)) if v.dtype.kind == "f"]
         smallest = math.sqrt(float(np.finfo(self.dtype).tiny))
         return any(v.size and float(v.min()) < smallest for v in values)
 
@@ -327,15 +327,21 @@ def affordable(graph: Graph, leaves: Sequence[np.ndarray]) -> bool:
     """Whether numbers are finite in float64, where more is not plain arithmetic: exp(exp(1e300)) fills the memory."""
     values = evaluate(graph, leaves)
     for n in graph.ordered():
-        if n.op == "constant":
+        if n.op == "constant" or n.bodies:  # what comes out of a loop is judged where it is read
             continue
         if not np.isfinite(values[n.key]).all():
             small = n.op == "pow" and bool(np.all(np.abs(values[n.args[1]]) < 100))
             if n.op not in ARITHMETIC and not small:
                 return False
-        elif n.op not in ARITHMETIC and not all(np.isfinite(values[a]).all() for a in n.args):
+        elif n.op not in ARITHMETIC and n.op != "part" and not all(np.isfinite(values[a]).all() for a in n.args):
             return False  # tanh(1e300) is none of mpmath's either
     return True
+
+
+def plain(values: Mapping[int, Any]) -> Iterator[np.ndarray]:
+    """The values of nodes, those of a loop's results one by one."""
+    for value in values.values():
+        yield from value if isinstance(value, tuple) else (value,)
 
 
 def spread(numbers: Sequence[float]) -> float:
@@ -365,11 +371,8 @@ def settled(sample: Sample, leaves: Sequence[np.ndarray], all_of_it: bool) -> Ex
     evaluated(sample.result, dict(zip(map(id, sample.inputs), leaves, strict=True)), values)
     by = {}
     for e in topological(sample.result):
-        if (
-            e.args
-            and (e.op.name in STEADY or (all_of_it and e.dtype != "float64"))
-            and np.isfinite(values[id(e)]).all()
-        ):
+        steady = e.op.name in STEADY or (all_of_it and e.dtype.kind in ("int", "bool"))
+        if e.args and steady and np.isfinite(values[id(e)]).all():
             by[id(e)] = constant(np.asarray(values[id(e)]), e.dtype)
     return substituted(sample.result, by)
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import adjoint, gradient
+from gradsmith.derive.adjoint import adjoint, gradient
 from gradsmith.trace import to_graph
 
 from .harness import COMPILERS, TARGETS, Library, Run, run_python

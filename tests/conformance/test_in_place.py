@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.evaluate import evaluate
 from gradsmith.trace import to_graph
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 
 from . import harness
 from .harness import TARGETS, Runners, distance
@@ -124,6 +124,32 @@ def test_equals_torch_to_second_order(name: str, dtype: str, tmp_path: Path) -> 
                 exact = want.detach().numpy()
                 size = np.abs(exact).max(initial=1.0)
                 assert distance(got, exact, size, dtype) < (2000 if dtype == "float64" else 500), (target, key)
+
+
+HESSIANS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "logdet": (lambda x, v: la.slogdet(x).logabsdet, lambda x, v: torch.linalg.slogdet(x)[1]),
+    "solve": (lambda x, v: v @ la.inv(x) @ v, lambda x, v: v @ torch.linalg.solve(x, v)),
+    "svdvals": (lambda x, v: gs.sum(la.svdvals(x) ** 3), lambda x, v: (torch.linalg.svdvals(x) ** 3).sum()),
+    "eigh": (
+        lambda x, v: gs.sum((v @ la.eigh(x).eigenvectors) ** 4) + gs.sum(la.eigvalsh(x) ** 3),
+        lambda x, v: (
+            ((v @ torch.linalg.eigh((x + x.mT) / 2)[1]) ** 4).sum() + (torch.linalg.eigvalsh((x + x.mT) / 2) ** 3).sum()
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_hessians_are_torchs(target: str) -> None:
+    """`derivatives="hessian"`: forward over reverse through the factorizations."""
+    x, v = gs.symbol("x", (3, 3)), gs.symbol("v", (3,))
+    at, v_at = A[3:, :3] + np.diag([0.0, 2.0, 4.0]), np.array([0.3, -1.0, 0.7])
+    values = {name: ours(x, v) for name, (ours, _) in HESSIANS.items()}
+    f = gs.compile(values, args=[x, v], wrt=x, target=target, derivatives="hessian", selftest=False)
+    found = f.hessian(at, v_at)
+    for name, (_, theirs) in HESSIANS.items():
+        want = torch.func.hessian(theirs)(torch.tensor(at), torch.tensor(v_at)).numpy()
+        assert distance(np.asarray(found[name]).reshape(want.shape), want, float(np.abs(want).max())) < 500, name
 
 
 SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 
 from .harness import Program, Runners, compiled
 

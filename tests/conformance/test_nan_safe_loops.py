@@ -140,3 +140,16 @@ def test_a_branch_computes_one_side_alone(target: str) -> None:
             assert same(float(f.grad(x)), slope)
             assert same(float(f.jvp((x,), (1.0,))[1]), slope)
             assert same(float(f.hvp((x,), (1.0,))), curvature)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_what_a_loop_of_no_steps_closes_over_receives_nothing(target: str) -> None:
+    """The slope of sqrt at 0 is infinite, and 0 times it would be NaN; found by the random programs."""
+
+    def model(x: Any, y: Any) -> Any:
+        slow = gs.sqrt(x)
+        return gs.while_loop(lambda s: s < 1.0, lambda s: s + slow + 0.5, y, bound=3)
+
+    f = gs.compile(model, args=((), ()), target=target, derivatives=("value_and_grad",), selftest=False)
+    assert [float(v) for v in f.value_and_grad(0.0, 2.0)[1]] == [0.0, 1.0]
+    assert [float(v) for v in f.value_and_grad(4.0, 0.0)[1]] == [0.25, 1.0]

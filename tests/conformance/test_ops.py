@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 from gradsmith.ops.lapack import LAPACK
 from gradsmith.registry import OPS, Op
 from gradsmith.trace import registry_function

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradsmith as gs
-from gradsmith.adjoint import gradient
+from gradsmith.derive.adjoint import gradient
 
 from . import fuzz, harness, random_programs
 from .harness import COMPILERS, TARGETS, Program, Runners, disagreement

@@ -301,7 +301,7 @@ def test_constants_are_folded() -> None:
 
 
 def test_third_derivatives() -> None:
-    from gradsmith.adjoint import gradient
+    from gradsmith.derive.adjoint import gradient
 
     x = gs.symbol("x")
     for name, row in WORST.items():

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.derive.flatness import slopes
 from gradsmith.evaluate import evaluate
-from gradsmith.flatness import slopes
 from gradsmith.registry import OPS
 from gradsmith.trace import registry_function, to_exprs, to_graph
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradsmith as gs
-from gradsmith.adjoint import adjoint
+from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.expand import expand_underivable

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.adjoint import adjoint
 from gradsmith.cost import count
+from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.regroup import regroup

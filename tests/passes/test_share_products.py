@@ -1,7 +1,7 @@
 """Products of the chain rule are regrouped onto products that the value computes; the user's own are not."""
 
 import gradsmith as gs
-from gradsmith.adjoint import adjoint
+from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.share_products import share_products
 from gradsmith.passes.simplify import simplify

@@ -14,6 +14,7 @@ from gradsmith_runtime import (
     ArgumentError,
     CompilerFailedError,
     CompilerNotFoundError,
+    LibraryNotFoundError,
     build_extension,
     find_compiler,
 )
@@ -117,6 +118,18 @@ def test_the_compilers_own_words_are_shown_without_paths(cache):
     assert "'<python include>'" in message
     assert str(pickle.loads(pickle.dumps(caught.value))) == message
     assert [path for path in cache.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_a_library_that_is_missing_is_named_with_the_remedy(cache):
+    with pytest.raises(LibraryNotFoundError) as caught:
+        build_extension(sources(1), "_gs_f", libraries=("gs_no_such_library", "m"))
+    message = str(caught.value)
+    assert message.startswith("_gs_f calls functions of -lgs_no_such_library, which the linker does not find.")
+    assert "liblapack-dev" in message
+    assert "compile without lapack=True" in message
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+    with pytest.raises(CompilerFailedError):  # another error is no missing library
+        build_extension({"f.c": "nonsense"}, "_gs_f", libraries=("m",))
 
 
 def test_a_conflict_with_pythons_headers_shows_no_path_either():

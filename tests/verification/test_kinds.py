@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 import gradsmith as gs
-from gradsmith.derivatives import KINDS
+from gradsmith.derive.derivatives import KINDS
 from gradsmith.registry import OPS
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from ..cost import Cost, count
-from ..derivatives import KINDS
+from ..derive.derivatives import KINDS
 from .lowering import Part
 
 __all__ = ["cost"]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._version import __version__
-from ..derivatives import GROUPS, KINDS, Kind
+from ..derive.derivatives import GROUPS, KINDS, Kind
 from ..dims import Extent, certainly_at_most
 from ..graph import Graph
 from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..jacobian import Entries
+from ..derive.jacobian import Entries
 from ..program import Pattern
 
 __all__ = ["pattern"]

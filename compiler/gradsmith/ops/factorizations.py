@@ -168,6 +168,7 @@ solve_triangular: Traced = factorization(
     ),
     support=_TRIANGULAR_NUMPY,
     vjp=_triangular_vjp,
+    mixes=(-2,),
     torch=lambda torch, a, b, lower, trans, unit: torch.linalg.solve_triangular(
         a.mT if trans else a, b, upper=lower == trans, unitriangular=unit
     ),
@@ -394,6 +395,7 @@ solve: Traced = op(
     infer=lambda a, b, trans: _square(a) and _system(a, b),
     expand=lambda a, b, trans: lu_solve(lu(a), b, trans=trans),
     vjp=_solve_vjp,
+    mixes=(-2,),
     evaluate=lambda a, b, trans: _or_nan(np.linalg.solve, np.swapaxes(a, -1, -2) if trans else a, b),
     cells={
         "numpy": lambda a, p, t: (

@@ -192,7 +192,8 @@ def eigh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_input: 
 
     Of each vector, the first component that is larger than 0.618 times its largest one is positive, in all targets.
     Where eigenvalues are equal, their vectors are any basis: what depends on which one has no derivative, and what does
-    not (a function of the whole space that they span) has the right first derivative.
+    not (a function of the whole space that they span) has the right first derivative. The gradient of a function of
+    matrices, as `(v * sqrt(w)) @ v.T`, lacks there the part by which a change tells equal eigenvalues apart.
 
     Parameters
     ----------

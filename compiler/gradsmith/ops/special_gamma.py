@@ -426,6 +426,20 @@ lgamma = elementwise(
     edges=[*_EDGES, (0.0,), (1e300,)],
     edge_notes={"x near a root below 0": "the error is relative to the largest term of the reflection formula"},
 )
+
+
+def _torch_polygamma(torch: Any, n: Any, x: Any) -> Any:
+    """Torch adds up the terms left of 0 one by one, for minutes: those beyond -1000 are the end of a zeta function."""
+    order = int(n)
+    if order == 0:
+        return torch.digamma(x)
+    near = x + torch.clamp(torch.floor(-x.detach()) - 1000.0, min=0.0)
+    far = x < near
+    begin, end = (1.0 - torch.where(far, v, 0.0) for v in (near, x))  # zeta adds up one by one there, too
+    ends = torch.special.zeta(order + 1.0, begin) - torch.special.zeta(order + 1.0, end)
+    return torch.polygamma(order, near) + factorial(order) * ends
+
+
 digamma: Traced = elementwise(
     "digamma",
     1,
@@ -456,7 +470,7 @@ _polygamma: Traced = elementwise(
     **call_cells("polygamma", 2),
     mp=lambda mp, n, x: mp.polygamma(int(n), x),
     sympy="polygamma",
-    torch=lambda torch, n, x: torch.polygamma(int(n), x),
+    torch=_torch_polygamma,
     samples=[(1.0, 0.3), (2.0, 1.7), (1.0, 4.5), (1.0, -1.3), (3.0, 12.25), (0.0, 2.5)],
     edges=[(1.0, 1e-9), (2.0, np.nan), (1.0, 1.0), (2.0, 0.5), (1.0, 150.5), (1.0, 0.0)],
     edge_notes={"x near a root below 0": "the error is relative to the largest term of the reflection formula"},
@@ -473,7 +487,7 @@ polygamma_difference: Traced = elementwise(
     **call_cells("polygamma_difference", 3),
     mp=lambda mp, n, x, h: mp.polygamma(int(n), x + h) - mp.polygamma(int(n), x),
     sympy=lambda sp, n, x, h: sp.polygamma(n, x + h) - sp.polygamma(n, x),
-    torch=lambda torch, n, x, h: torch.polygamma(int(n), x + h) - torch.polygamma(int(n), x),
+    torch=lambda torch, n, x, h: _torch_polygamma(torch, n, x + h) - _torch_polygamma(torch, n, x),
     samples=[(0.0, 0.3, 1.7), (1.0, 2.5, 0.4), (0.0, 4.5, -1.3), (2.0, 20.0, 1e-3)],
     edges=[(0.0, 2.0, 1e-12), (0.0, 1e6, 1.0), (1.0, np.nan, 1.0)],
 )

@@ -3,22 +3,22 @@
 `log(1 + exp(x)) -> softplus(x)`: in a graph as the user wrote it, and in its joint graph, where the chain rule may have
 made such forms too. Each law is one line of a table: the formula as people write it, and what stands in its place.
 Guarantee: the new form is nowhere worse than the old one by more than one unit in the last place (two for
-`sech(x)^2`; results below the normal range aside), and an
-infinity or NaN gives way only to the value, or the limit, that the mathematics has there. What was rewritten, and where
-in the user's file, comes back as `Rewrites`.
+`sech(x)^2`; results below the normal range aside; a solution in the place of a product with an inverse has a backward
+error of a few units), and an infinity or NaN gives way only to the value, or the limit, that the mathematics has there.
+What was rewritten, and where in the user's file, comes back as `Rewrites`.
 """
 
 from __future__ import annotations
 
 import builtins
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from ..errors import TargetError
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..ops import (
     absolute,
     broadcast_to,
@@ -26,7 +26,9 @@ from ..ops import (
     cosh,
     erf,
     exp,
+    expand_dims,
     expm1,
+    linalg,
     log,
     log1p,
     logsumexp,
@@ -37,6 +39,7 @@ from ..ops import (
     softplus,
     sqrt,
     square,
+    squeeze,
     sum,
     tan,
     tanh,
@@ -60,7 +63,7 @@ class Law:
     `text` states it. `naive` is the formula as people write it, which is what the pass looks for; `stable` stands in
     its place, for the same operands. `gains` says where that matters, and `at` gives such points for the tests. A law
     about a reduction has `find` instead of `stable`, which returns the replacement of a value or None, and `naive` is a
-    formula of a vector. A law whose ops are not in the table is left out.
+    formula of a vector (of matrices, if the law is about them). A law whose ops are not in the table is left out.
     """
 
     text: str
@@ -69,8 +72,9 @@ class Law:
     gains: str
     at: tuple[tuple[Any, ...], ...]
     find: Callable[[Expr], Expr | None] = lambda e: None
-    tried_on: tuple[str, ...] = ()  # of a law with `find`: an op and its operands
+    tried_on: tuple[str, ...] = ()  # of a law with `find`: an op and its operands ("": any)
     needs: str = "input"  # of a law with `find`: the op that it makes
+    alone: str = ""  # of a law with `find`: the op among `tried_on` whose value nothing may need but laws that say so
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,13 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
         if not _promising(part):
             return part
         before = builtins.sum(found.values())
-        stable = rewritten(part, fold, _simplified, _rule(_table(), found))
+        kept = _kept(part)
+        wanted: set[int] = set()
+
+        def note(n: Node, exprs: Sequence[Expr]) -> None:
+            wanted.update(exprs[a].serial for a in n.args if a in kept)
+
+        stable = rewritten(part, fold, _simplified, _rule(_table(), found, wanted), replace=note)
         return stable if builtins.sum(found.values()) > before else part
 
     stable = with_bodies(graph, here)
@@ -127,6 +137,23 @@ def _simplified(e: Expr) -> Expr | None:
     """A law of `simplify` that leaves the slope alone: `x*sqrt(x)` has none at 0 and infinity, where `x**1.5` has."""
     exponent = number(e.args[1]) if e.op.name == "pow" else None
     return None if exponent is not None and abs(exponent) == 1.5 else apply_law(e)
+
+
+def _kept(graph: Graph) -> set[int]:
+    """The values that a law may take the place of only where nothing else needs them, and that something else needs."""
+    table = _table()
+    ops = {row.law.alone for rows in table.values() for row in rows if row.law.alone}
+    kinds = {n.key: n.op for n in graph.ordered()}
+    kept = {k for k in (*graph.outputs, *graph.cotangents) if kinds[k] in ops}
+    for n in graph.ordered():
+        operands = [kinds[a] for a in n.args]
+        if not any(kind in ops for kind in operands):
+            continue
+        used = {row.law.alone for row in table.get(n.op, ()) if fits(row.operands, operands, n.op)}
+        if n.origin.derived or len({*n.args}) < len(n.args):
+            used = set()
+        kept.update(a for a in n.args if kinds[a] in ops - used)
+    return kept
 
 
 _POWERS = {2.0: "square", -1.0: "reciprocal"}
@@ -189,13 +216,16 @@ def _candidates(table: Table) -> Callable[..., Sequence[_Row]]:
     return found
 
 
-def _rule(table: Table, found: dict[tuple[str, Origin], int]) -> Rule:
+def _rule(table: Table, found: dict[tuple[str, Origin], int], wanted: Set[int] = frozenset()) -> Rule:
+    """The rule that applies the laws and counts in `found` what it did; `wanted` are the serials of values to keep."""
     candidates = _candidates(table)
 
     def rule(e: Expr) -> Expr | None:
         if e.op.name not in table or e.type.dtype.kind != "float":
             return None
         for row in candidates(e.op.name, *[_behind_layout(a).op.name for a in e.args]):
+            if row.law.alone and any(a.serial in wanted for a in e.args):
+                continue
             result = row.apply(e)
             if result is not None:
                 key = row.law.text, replace(e.origin, name=None, rule="")
@@ -221,7 +251,7 @@ def _table() -> Table:
 def _row(law: Law, known: Rule) -> _Row | None:
     if law.stable is None:
         head, *operands = law.tried_on
-        wanted = tuple(frozenset((o,)) for o in operands)
+        wanted = tuple(frozenset((o,)) if o else None for o in operands)
         return _Row(law, (head,), wanted, law.find) if law.needs in OPS else None
     try:
         with recording(known):
@@ -316,6 +346,20 @@ def _norm(e: Expr) -> Expr | None:
     if a.op.name == "sum" and a.args[0].op.name == "square":
         return _op("vector_norm")(a.args[0].args[0], axis=a.params["axis"], keepdims=a.params["keepdims"])
     return None
+
+
+def _divided_on_the_left(e: Expr) -> Expr | None:
+    inverse, b = e.args
+    return None if inverse.origin.derived else linalg.solve(inverse.args[0], b)
+
+
+def _divided_on_the_right(e: Expr) -> Expr | None:
+    b, inverse = e.args
+    if inverse.origin.derived:
+        return None
+    right = expand_dims(b, 1) if b.ndim == 1 else linalg.matrix_transpose(b)
+    y = _op("solve")(inverse.args[0], right, trans=True)  # the same factors as those of solve(a, ...)
+    return squeeze(y, -1) if b.ndim == 1 else linalg.matrix_transpose(y)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -417,6 +461,13 @@ LAWS: tuple[Law, ...] = (
         find=_norm, tried_on=("sqrt", "sum"), needs="vector_norm"),
     Law("sqrt(x @ x) -> vector_norm(x)", lambda x: sqrt(x @ x), None, "the slope at 0", (),
         find=_norm, tried_on=("sqrt", "matmul"), needs="vector_norm"),
+    # inverses that the user has written, where nothing else needs them
+    Law("inv(a) @ b -> solve(a, b)", lambda a, b: linalg.inv(a) @ b, None,
+        "the residual of a solution smaller than |inv(a)|*|b|", (),
+        find=_divided_on_the_left, tried_on=("matmul", "inv", ""), needs="solve", alone="inv"),
+    Law("b @ inv(a) -> solve(a.T, b.T).T", lambda a, b: b @ linalg.inv(a), None,
+        "the residual of a solution smaller than |inv(a)|*|b|", (),
+        find=_divided_on_the_right, tried_on=("matmul", "", "inv"), needs="solve", alone="inv"),
     # the error function
     Law("1 - erf(x) -> erfc(x)", lambda x: 1.0 - erf(x), lambda x: _op("erfc")(x), "large x", ((5.0,), (20.0,))),
     Law("1 + erf(x) -> erfc(-x)", lambda x: 1.0 + erf(x), lambda x: _op("erfc")(-x), "large -x", ((-5.0,), (-20.0,))),

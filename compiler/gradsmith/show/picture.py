@@ -13,7 +13,7 @@ from typing import Any
 
 import networkx as nx
 
-from ..adjoint import adjoint
+from ..derive.adjoint import adjoint
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph, Node

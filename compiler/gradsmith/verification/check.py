@@ -19,9 +19,9 @@ import numpy as np
 
 from gradsmith_runtime import Entry, Finding, Report, compare
 
-from ..adjoint import gradient
 from ..api import compile
-from ..derivatives import KINDS
+from ..derive.adjoint import gradient
+from ..derive.derivatives import KINDS
 from ..errors import DerivativeError, SpecError
 from ..evaluate import evaluate
 from ..graph import Graph

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..derivatives import Kind
+from ..derive.derivatives import Kind
 from ..evaluate import evaluate, evaluate_torch, import_torch
 from ..exact import operations
 from ..graph import Graph

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Node
-from .ops._declare import no_gradient
-from .passes.expand import expand
-from .registry import Assembly, Contraction, Layout, Op, Reduction, lookup
-from .types import FLOAT64, DType, Type, static_shape
+from ..graph import Graph, Node
+from ..ops._declare import no_gradient
+from ..passes.expand import expand
+from ..registry import Assembly, Contraction, Layout, Op, Reduction, lookup
+from ..types import FLOAT64, DType, Type, static_shape
 
 __all__ = ["Families", "Family", "families"]
 

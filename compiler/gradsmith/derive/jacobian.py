@@ -27,20 +27,20 @@ from typing import Any, Literal
 import networkx as nx
 import numpy as np
 
+from ..batch.batching import vmap
+from ..cost import count
+from ..dims import dims_in
+from ..errors import DerivativeError
+from ..ops import broadcast_to, concatenate, equal, reshape, scatter, transpose, where
+from ..ops.indexing import getitem
+from ..passes.simplify import simplify
+from ..registry import lookup
+from ..trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
+from ..types import INT64, DType, Type, static_shape
 from .adjoint import derivable, pulled, zeros
-from .batching import vmap
-from .cost import count
-from .dims import dims_in
 from .elimination import Nonzeros, eliminated
-from .errors import DerivativeError
-from .ops import broadcast_to, concatenate, equal, reshape, scatter, transpose, where
-from .ops.indexing import getitem
-from .passes.simplify import simplify
-from .registry import lookup
 from .sparsity import dependencies
 from .tangent import pushed
-from .trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
-from .types import INT64, DType, Type, static_shape
 
 __all__ = ["Entries", "Mode", "Storage", "dense", "diagonal", "nonzeros", "pattern", "second", "slopes", "sparse"]
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from .graph import Graph, Node
-from .origin import Origin, described
-from .passes.expand import expand_underivable
-from .regions import with_inner
-from .registry import Op, lookup
-from .trace import recording, symbol
-from .types import DType, Type
+from ..graph import Graph, Node
+from ..origin import Origin, described
+from ..passes.expand import expand_underivable
+from ..regions import with_inner
+from ..registry import Op, lookup
+from ..trace import recording, symbol
+from ..types import DType, Type
 
 __all__ = ["Slopes", "Stop", "slopes", "told"]
 

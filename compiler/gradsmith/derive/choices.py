@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from .graph import Graph, Node
-from .ops import broadcast_to, logical_and, logical_not, logical_or, scatter, where
-from .regions import with_inner
-from .registry import lookup
-from .trace import Expr
+from ..graph import Graph, Node
+from ..ops import broadcast_to, logical_and, logical_not, logical_or, scatter, where
+from ..regions import with_inner
+from ..registry import lookup
+from ..trace import Expr
 
 __all__ = [
     "Choice", "Share", "any_of", "arriving_masks", "chosen", "forwards", "is_scalar", "kept", "mask", "tame", "under",

@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from ..graph import Graph
+from ..ops import reshape
+from ..ops.indexing import getitem
+from ..origin import Origin
+from ..passes.fold import fold
+from ..passes.rewrite import first_of
+from ..passes.simplify import apply_law, number
+from ..trace import Expr, apply, between, constant, input_symbols, recording, to_exprs, to_graph
+from ..types import static_shape
 from .adjoint import derivable
 from .families import Families, families
-from .graph import Graph
-from .ops import reshape
-from .ops.indexing import getitem
-from .origin import Origin
-from .passes.fold import fold
-from .passes.rewrite import first_of
-from .passes.simplify import apply_law, number
-from .trace import Expr, apply, between, constant, input_symbols, recording, to_exprs, to_graph
-from .types import static_shape
 
 __all__ = ["Nonzeros", "eliminated", "span"]
 

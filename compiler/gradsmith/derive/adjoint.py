@@ -22,17 +22,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+from ..errors import DerivativeError
+from ..graph import Graph, Node
+from ..ops import where
+from ..origin import Origin
+from ..passes.expand import expand_underivable
+from ..passes.stabilise import stabilise
+from ..registry import lookup
+from ..trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
+from ..types import format_shape
 from .adjoint_regions import Reverse, activity, ready, reverse, zeros
 from .choices import Share, any_of, chosen, forwards, kept, mask, tame, under, wild
-from .errors import DerivativeError
-from .graph import Graph, Node
-from .ops import where
-from .origin import Origin
-from .passes.expand import expand_underivable
-from .passes.stabilise import stabilise
-from .registry import lookup
-from .trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
-from .types import format_shape
 
 __all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "stable_forms", "zeros"]
 

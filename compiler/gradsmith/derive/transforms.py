@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, DerivativeError, ShapeMismatchError
+from ..pytree import Tree, flatten
+from ..registry import lookup
+from ..trace import Expr, as_expr, constant, input_symbols, to_exprs
+from ..trace import between as graph_between
+from ..types import format_shape
 from .adjoint import pulled, zeros
-from .errors import ArgumentError, DerivativeError, ShapeMismatchError
 from .flatness import slopes
 from .jacobian import Mode, dense, diagonal, second
-from .pytree import Tree, flatten
-from .registry import lookup
 from .tangent import pushed
-from .trace import Expr, as_expr, constant, input_symbols, to_exprs
-from .trace import between as graph_between
-from .types import format_shape
 
 __all__ = ["grad", "hessian", "hessian_diag", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp"]
 

@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from ..batch.batching import vmap
+from ..errors import DerivativeError
+from ..evaluate import evaluate
+from ..graph import Graph
+from ..ops import concatenate, reshape
+from ..ops._batch import spread
+from ..ops._declare import free
+from ..passes.retype import retype
+from ..pytree import Tree, flatten
+from ..registry import Op, Params, lookup
+from ..trace import Expr, apply, as_expr, between, input_symbols, op, to_exprs, to_graph
+from ..types import FLOAT32, FLOAT64, Type
 from .adjoint import pulled, zeros
-from .batching import vmap
-from .errors import DerivativeError
-from .evaluate import evaluate
-from .graph import Graph
-from .ops import concatenate, reshape
-from .ops._batch import spread
-from .ops._declare import free
-from .passes.retype import retype
-from .pytree import Tree, flatten
-from .registry import Op, Params, lookup
-from .trace import Expr, apply, as_expr, between, input_symbols, op, to_exprs, to_graph
-from .types import FLOAT32, FLOAT64, Type
 
 __all__ = ["custom_derivative"]
 

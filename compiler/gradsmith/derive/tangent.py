@@ -14,16 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..errors import DerivativeError
+from ..graph import Graph, Node
+from ..ops import where
+from ..ops.control import part
+from ..origin import Origin
+from ..registry import Op, lookup
+from ..trace import Expr, Recording, apply, recording, to_exprs
 from .adjoint import derivable, pulled, zeros
 from .choices import tame
-from .errors import DerivativeError
-from .graph import Graph, Node
-from .ops import where
-from .ops.control import part
-from .origin import Origin
-from .registry import Op, lookup
 from .tangent_regions import Forward, forward
-from .trace import Expr, Recording, apply, recording, to_exprs
 
 __all__ = ["Pushed", "push", "pushed"]
 

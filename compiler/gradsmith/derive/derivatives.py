@@ -15,16 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..graph import Graph
+from ..passes.expand import expand_underivable
+from ..passes.regions import with_bodies
+from ..passes.share_sums import share_sums
+from ..registry import lookup
+from ..trace import Expr, constant, to_exprs, to_graph
+from ..verify import verify
 from .adjoint import adjoint, pulled, zeros
-from .graph import Graph
 from .jacobian import Entries, Storage, dense, second, slopes, sparse
-from .passes.expand import expand_underivable
-from .passes.regions import with_bodies
-from .passes.share_sums import share_sums
-from .registry import lookup
 from .tangent import pushed
-from .trace import Expr, constant, to_exprs, to_graph
-from .verify import verify
 
 __all__ = ["GROUPS", "KINDS", "Block", "Derived", "Group", "Kind", "Names", "Seed", "derive", "families"]
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Graph, Node
-from .ops._declare import no_gradient
-from .passes.expand import expanded
-from .registry import Assembly, Contraction, Gather, Layout, Op, Scan, lookup
-from .trace import recording, symbol, to_graph
-from .types import Bundle, Type, static_shape
+from ..graph import Graph, Node
+from ..ops._declare import no_gradient
+from ..passes.expand import expanded
+from ..registry import Assembly, Contraction, Gather, Layout, Op, Scan, lookup
+from ..trace import recording, symbol, to_graph
+from ..types import Bundle, Type, static_shape
 
 __all__ = ["dependencies"]
 
@@ -102,6 +102,8 @@ def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Set
         return _running(filled, n.params["axis"], n.params["reverse"])
     if isinstance(structure, Contraction):
         return _product(filled, [_zeros(graph, a) for a in n.args], n.type)
+    if op.mixes and all(s is None for s in operands[:-1]):
+        return _joined(filled[-1], tuple(a % types[-1].ndim for a in op.mixes), True)
     if op.vjp is not None:
         return _by_rule(op, n, types, operands)
     if op.kind == "composite" and op.expand is not None:
@@ -197,6 +199,8 @@ def _by_rule(op: Op, n: Node, types: Sequence[Type], operands: Sequence[_Sets | 
         shares = op.vjp(u, y, *xs, **n.params)  # type: ignore[misc]
         pairs = [(s, sets) for s, sets in zip(shares, operands, strict=True) if s is not None and sets is not None]
         rule = to_graph([u, y, *xs], [s for s, _ in pairs])
+    if not op.mixes and any(m.op == op.name for m in rule.ordered()):  # asking for it again would not end
+        return _by_matrix(n, [sets for _, sets in pairs])
     found = [0] * n.type.size
     for read, (_, sets) in zip(dependencies(rule, rule.inputs[:1]), pairs, strict=True):
         for element, reached in zip(sets.ravel(), read, strict=True):
@@ -205,6 +209,17 @@ def _by_rule(op: Op, n: Node, types: Sequence[Type], operands: Sequence[_Sets | 
                 found[low.bit_length() - 1] |= element
                 reached ^= low
     return _objects(found, static_shape(n.type.shape))
+
+
+def _by_matrix(n: Node, operands: Sequence[_Sets]) -> _Sets:
+    """All elements of a matrix on all of those in its place in the operands' stacks."""
+    shape = static_shape(n.type.shape)
+    stack = shape[:-2]
+    if any(sets.ndim != len(shape) or sets.shape[:-2] != stack for sets in operands):
+        stack = ()
+    joined = [_joined(sets, tuple(range(len(stack), sets.ndim)), False) for sets in operands]
+    each = np.asarray(functools.reduce(_join, joined), dtype=object)
+    return np.broadcast_to(each.reshape((*stack, *[1] * (len(shape) - len(stack)))), shape)
 
 
 def _empty(type: Type) -> _Sets:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..graph import Graph, Node
+from ..regions import depends
+from ..registry import lookup
+from ..trace import Expr, Recording, closed, recording, registry_function, to_exprs
 from .adjoint_regions import zeros
-from .graph import Graph, Node
-from .regions import depends
-from .registry import lookup
-from .trace import Expr, Recording, closed, recording, registry_function, to_exprs
 
 __all__ = ["Forward", "forward"]
 

@@ -20,16 +20,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import DerivativeError
+from ..graph import Graph, Node
+from ..ops import broadcast_to, logical_or, where
+from ..ops.control import part
+from ..regions import depends
+from ..registry import lookup
+from ..trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
+from ..types import BOOL, Bundle, Shape, Type
 from .adjoint_sums import Collector, collectors
 from .choices import Share, arriving_masks, chosen, is_scalar, mask, tame, under, wild
-from .errors import DerivativeError
-from .graph import Graph, Node
-from .ops import broadcast_to, logical_or, where
-from .ops.control import part
-from .regions import depends
-from .registry import lookup
-from .trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
-from .types import BOOL, Bundle, Shape, Type
 
 __all__ = ["Reverse", "ready", "reverse", "zeros"]
 
@@ -401,6 +401,11 @@ def reverse(
             )
         taken = {*plan.masked, *(k + loop.between for k in plan.masked_ys)}
         shares = _loop_back(node, loop, plan, *_separated(rest, taken, conditions), values)
+        if loop.counted and not loop.before:  # without a step, 0 times the infinite slope of a constant would be NaN
+            some = part(values[node.key], index=loop.carries) > 0
+            for k in range(loop.consts):
+                if shares[k][1] is None and node.args[k] in wilds:
+                    shares[k] = shares[k][0], some
     else:
         waits = {k for k, a in enumerate(node.args) if a in wilds}
         shares = _branch_back(node, *_separated(rest, set(rest), conditions), values, active, pull, waits)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from .dims import Extent, certainly_at_most
-from .ops.manipulation import moveaxis
-from .trace import Expr, registry_function
+from ..dims import Extent, certainly_at_most
+from ..ops.manipulation import moveaxis
+from ..trace import Expr, registry_function
 
 __all__ = ["Collector", "collectors"]
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ShapeError, SpecError
+from ..ops._batch import moved, spread
+from ..pytree import Tree, flatten
+from ..registry import lookup
+from ..trace import Expr, as_expr, between, recording
+from ..types import Dim, Type, format_shape
 from .batched import Batch, Value
 from .batched_regions import REGIONS
-from .errors import ShapeError, SpecError
-from .ops._batch import moved, spread
-from .pytree import Tree, flatten
-from .registry import lookup
-from .trace import Expr, as_expr, between, recording
-from .types import Dim, Type, format_shape
 
 __all__ = ["vmap"]
 

@@ -1,0 +1,1 @@
+"""What `vmap` does: ops, loops and branches along a new leading axis."""
