@@ -93,6 +93,9 @@ CASES: dict[str, Function] = {
     "only one side of a branch is defined": lambda x: gs.cond(
         x > 0, lambda x: gs.log(x) + 1.0 / gs.sqrt(x), lambda x: x * 3.0, x
     ),
+    "only one side of a branch reads it": lambda x: gs.cond(
+        x > 0, lambda x, y: y * y * x, lambda x, y: x * 3.0, x, 1.0 / gs.sqrt(x)
+    ),
 }  # fmt: skip
 POINTS = (-1.0, 0.0, 2.0)
 

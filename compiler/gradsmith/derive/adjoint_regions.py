@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import DerivativeError
 from ..graph import Graph, Node
-from ..ops import broadcast_to, logical_or, where
+from ..ops import broadcast_to, logical_not, logical_or, where
 from ..ops.control import part
 from ..regions import depends
 from ..registry import lookup
@@ -510,6 +510,12 @@ def _branch_back(
     )
     shares: list[tuple[Expr | None, Expr | None]] = [(None, None)] * len(operands)
     for number, k in enumerate(wrt):
-        only = part(back, index=len(wrt) + waiting.index(number)) if number in waiting else None
+        read = [side.gradients[number] is not None for side in sides]
+        if number in waiting:
+            only: Expr | None = part(back, index=len(wrt) + waiting.index(number))
+        elif k in waits and read[0] != read[1]:  # what one side alone reads counts where that side is taken
+            only = operands[0] if read[0] else logical_not(operands[0])
+        else:
+            only = None
         shares[k] = part(back, index=number), only
     return shares

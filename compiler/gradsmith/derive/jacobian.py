@@ -99,13 +99,40 @@ def _bits(number: int, first: int) -> list[int]:
 # --- colours ----------------------------------------------------------------------------------------------------------
 
 
+_MOST_CONFLICTS = 1_000_000  # of columns that share a row; a graph of more takes seconds and a gigabyte
+_MOST_PATHS = 20_000_000  # of three neighbours, which a star colouring walks along: ten seconds
+
+
 def _coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
     """Colours of the columns: two in one row differ."""
+    if sum(len(row) ** 2 for row in rows) > 2 * _MOST_CONFLICTS:
+        return _first_free(rows)
     neighbours = nx.Graph()
     for row in dict.fromkeys(map(tuple, rows)):
         neighbours.add_nodes_from(row)
         neighbours.add_edges_from((a, b) for i, a in enumerate(row) for b in row[:i])
     colours: dict[int, int] = nx.greedy_color(neighbours, strategy="smallest_last")
+    return colours
+
+
+def _first_free(rows: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Colours of the columns from left to right, each the first that its rows do not have; without a graph."""
+    holders: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        for column in row:
+            holders.setdefault(column, []).append(number)
+    taken: list[set[int]] = [set() for _ in rows]
+    least = [0] * len(rows)  # all colours below are taken
+    colours = {}
+    for column, found in sorted(holders.items()):
+        colour = max(least[r] for r in found)
+        while any(colour in taken[r] for r in found):
+            colour += 1
+        colours[column] = colour
+        for r in found:
+            taken[r].add(colour)
+            while least[r] in taken[r]:
+                least[r] += 1
     return colours
 
 
@@ -115,7 +142,10 @@ def _star_coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
     The greedy algorithm of A. H. Gebremedhin, F. Manne, A. Pothen, "What color is your Jacobian?", 2005, section 5.
     """
     near = [[c for c in row if c != r] for r, row in enumerate(rows)]
+    if sum(len(w) ** 2 for w in near) > _MOST_PATHS:
+        return _first_free(rows)
     colours: dict[int, int] = {}
+    around = [Counter[int]() for _ in rows]  # how many neighbours have each colour
     for v in range(len(rows)):
         if not rows[v]:
             continue
@@ -124,11 +154,11 @@ def _star_coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
             if w in colours:
                 banned.add(colours[w])
             for x in near[w]:
-                if x == v or x not in colours:
-                    continue
-                if w not in colours or any(y != w and colours.get(y) == colours[w] for y in near[x]):
+                if x != v and x in colours and (w not in colours or around[x][colours[w]] > 1):
                     banned.add(colours[x])
         colours[v] = next(c for c in range(len(banned) + 1) if c not in banned)
+        for w in near[v]:
+            around[w][colours[v]] += 1
     return colours
 
 
