@@ -58,6 +58,15 @@ def test_a_rule_may_scale_a_cotangent_that_operators_look_into() -> None:
     np.testing.assert_allclose(f.jacobian(*at), f.grad(*at))
 
 
+@pytest.mark.parametrize("size", [0, 1, 5])
+def test_several_results_of_a_named_size(size: int) -> None:
+    both = gs.custom_derivative(lambda z: (gs.tanh(z), gs.sum(z)), vjp=lambda g, y, z: (g[0] * z + g[1],))
+    f = gs.compile(lambda x: gs.sum(both(x)[0]) * both(x)[1], args=(("n",),), target="numpy")
+    x = np.linspace(0.3, 0.9, size)
+    np.testing.assert_allclose(f(x), np.tanh(x).sum() * x.sum())
+    np.testing.assert_allclose(f.grad(x), x * x.sum() + np.tanh(x).sum())
+
+
 def fixed_point(steps: int) -> Any:
     """y = cos(a*y), by iteration; the derivative by the implicit function theorem."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from .graph import Graph
 from .ops import concatenate, reshape
 from .ops._batch import spread
 from .ops._declare import free
+from .ops.indexing import section
 from .passes.retype import retype
 from .pytree import Tree, flatten
 from .registry import Op, Params, lookup
@@ -99,8 +101,8 @@ def _joined(leaves: Sequence[Expr]) -> Expr:
 def _parts(joined: Expr, types: Sequence[Type]) -> list[Expr]:
     if len(types) == 1:
         return [joined]
-    ends = np.cumsum([0, *(t.size for t in types)])
-    return [reshape(joined[int(a) : int(b)], t.shape) for a, b, t in zip(ends, ends[1:], types, strict=False)]
+    starts = itertools.accumulate((t.size for t in types), initial=0)
+    return [reshape(section(joined, 0, at, t.size), t.shape) for at, t in zip(starts, types, strict=False)]
 
 
 def _expand(*xs: Expr, rule: _Custom) -> Expr:
