@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gradsmith as gs
+from gradsmith.derive import jacobian
 from gradsmith.derive.jacobian import pattern
 from gradsmith.trace import Expr, as_expr
 
@@ -119,6 +120,21 @@ def test_one_triangle_of_several_arrays_is_that_of_the_whole_matrix(triangle: st
     want = np.block([[np.reshape(whole[i][j], (p[i].size, p[j].size)) for j in p] for i in p])
     np.testing.assert_allclose(got, (np.tril if triangle == "lower" else np.triu)(want), rtol=1e-13)
     assert blocks["a"]["b"].nnz == (0 if triangle == "lower" else 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"),
+    [
+        (lambda x: gs.cond(x[0] > 1.0, lambda e: 2.0 * e, lambda e: e, x[1]), [[1]]),
+        (lambda x: gs.scan(lambda c, u: (u, c), x[0], x)[0], [[3]]),
+        (lambda x: gs.while_loop(lambda c: c[0] < 9.0, lambda c: (c[1], c[1]), (x[0], x[2])), [[0, 2], [2]]),
+    ],
+    ids=["cond", "scan", "while_loop"],
+)
+def test_scalars_that_regions_hand_through_have_a_pattern(model: Any, rows: list[list[int]]) -> None:
+    x = gs.symbol("x", (4,))
+    results = model(x)
+    assert pattern(results if isinstance(results, tuple) else [results], [x]) == rows
 
 
 def test_the_pattern_of_many_columns_is_found_in_windows() -> None:

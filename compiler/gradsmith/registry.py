@@ -176,6 +176,7 @@ class Op:
     needs: `needs(*types, **params)`, pairs (size, least): sizes known by name must be that large at run time.
     expand: the op as a composition of others, for derivatives and for targets without a cell.
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
+    own_rule: whether the derivative rule is another than that of the expansion, which then must not be differentiated.
     batch: `batch(op, xs, mapped, size, params)`, the op on many elements at once (see ops/_batch.py), where that does
         not follow from the kind: element-wise ops as they are; layout, assembly, reduction and scan with params that
         count one axis more. Where there is no rule, or it gives None, what is differentiated through `expand` is
@@ -213,6 +214,7 @@ class Op:
     needs: Callable[..., Sequence[tuple[Any, int]]] = lambda *types, **params: ()
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False
+    own_rule: bool = False
     batch: Callable[..., Any] | None = None
     cells: Mapping[str, Cell] = field(default_factory=dict)
     statements: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)

@@ -164,6 +164,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "branch structure": (lambda: gs.cond(X > 0.0, lambda: X, lambda: (X, X)), gs.SpecError, "same structure"),
     "branch condition": (lambda: gs.cond(V > 0.0, lambda: X, lambda: X), gs.ShapeError, "gs.where"),
     "lengths": (lambda: gs.scan(lambda c, u: (c, u), X, (V, V[:2])), gs.ShapeError, r"xs\[0\] 3, xs\[1\] 2"),
+    "a branch that is a value": (lambda: gs.cond(X > 0.0, X, lambda: X), gs.SpecError, "gs.where to choose"),
+    "a count that is no integer": (lambda: gs.fori_loop(0, X, lambda i, c: c, X), gs.SpecError, "gs.int64"),
     "no length": (lambda: gs.scan(lambda c, u: (c, u), X), gs.SpecError, "length="),
     "scalar xs": (lambda: gs.scan(lambda c, u: (c, u), X, X), gs.ShapeError, "first axis"),
     "checkpoint": (lambda: gs.scan(lambda c, u: (c, u), X, V, checkpoint="all"), gs.SpecError, '"sqrt"'),

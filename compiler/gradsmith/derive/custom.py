@@ -9,19 +9,22 @@ is enough.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..batch.batching import vmap
-from ..errors import DerivativeError
+from ..errors import ArgumentError, DerivativeError
 from ..evaluate import evaluate
 from ..graph import Graph
 from ..ops import concatenate, reshape
 from ..ops._batch import spread
 from ..ops._declare import free
+from ..ops.indexing import section
 from ..passes.retype import retype
 from ..pytree import Tree, flatten
 from ..registry import Op, Params, lookup
@@ -98,8 +101,8 @@ def _joined(leaves: Sequence[Expr]) -> Expr:
 def _parts(joined: Expr, types: Sequence[Type]) -> list[Expr]:
     if len(types) == 1:
         return [joined]
-    ends = np.cumsum([0, *(t.size for t in types)])
-    return [reshape(joined[int(a) : int(b)], t.shape) for a, b, t in zip(ends, ends[1:], types, strict=False)]
+    starts = itertools.accumulate((t.size for t in types), initial=0)
+    return [reshape(section(joined, 0, at, t.size), t.shape) for at, t in zip(starts, types, strict=False)]
 
 
 def _expand(*xs: Expr, rule: _Custom) -> Expr:
@@ -135,7 +138,7 @@ def _vjp(g: Expr, y: Expr, *xs: Expr, rule: _Custom) -> tuple[Expr | None, ...]:
     for number, (tree, share) in enumerate(zip(rule.arguments, answer, strict=True)):
         leaves = [None] * tree.size if share is None else tree.flatten(share, f"cotangent {number} of {rule.name}")
         found += [None if v is None else as_expr(v) for v in leaves]
-    _from_arguments(rule, "vjp", found, [g, y, *own])
+    _from_arguments(rule, "vjp", found, y, [g, *own])
     return (*(_checked(rule, "vjp", s, x) for s, x in zip(found, own, strict=True)), *rest)
 
 
@@ -150,10 +153,16 @@ def _checked(rule: _Custom, what: str, seen: Expr | None, x: Expr) -> Expr | Non
     return seen
 
 
-def _from_arguments(rule: _Custom, what: str, answer: Sequence[Expr | None], given: Sequence[Expr]) -> None:
-    """Refuse a rule that reads traced values other than those `given` to it."""
-    _, around = between([v for v in answer if v is not None], given)
-    names = dict.fromkeys(str(s.name) for s in input_symbols(around))
+def _from_arguments(
+    rule: _Custom, what: str, answer: Sequence[Expr | None], result: Expr, given: Sequence[Expr]
+) -> None:
+    """Refuse a rule that reads traced values other than the `result` and those `given` to it."""
+    _, around = between([v for v in answer if v is not None], [result, *given])
+    if not around:
+        return
+    # operators look into their operands, so an answer may read what a cotangent or an argument is computed from
+    within = {s.serial for s in input_symbols(given)}
+    names = dict.fromkeys(str(s.name) for s in input_symbols(around) if s.serial not in within)
     if names:
         raise DerivativeError(
             f"the {what} of {rule.name!r} closes over the traced {'values' if len(names) > 1 else 'value'} "
@@ -168,7 +177,7 @@ def _jvp(tangents: Sequence[Expr | None], y: Expr, *xs: Expr, rule: _Custom) -> 
     types = rule.types()
     answer = rule.jvp(tuple(rule.given(filled)), rule.result.unflatten(_parts(y, types)), *rule.given(own))  # type: ignore[misc]
     leaves = [as_expr(v) for v in rule.result.flatten(answer, f"the tangent of {rule.name}")]
-    _from_arguments(rule, "jvp", leaves, [y, *own, *filled])
+    _from_arguments(rule, "jvp", leaves, y, [*own, *filled])
     for leaf, part in zip(leaves, _parts(y, types), strict=True):
         _checked(rule, "jvp", leaf, part)
     return _joined(leaves)
@@ -213,6 +222,7 @@ _custom = op(
     jvp=_either,
     batch=_batch,
     expand=_expand,
+    own_rule=True,
     evaluate=_evaluate,
     cost=free,
     symbol="custom",
@@ -235,6 +245,7 @@ def custom_derivative(function: Any = None, *, vjp: Rule | None = None, jvp: Rul
         Cotangent and result have the structure of what the function returns.
     jvp: `jvp(tangents, result, *args)` returns the tangent of the result, given a tuple of one tangent an argument.
 
+    Arguments that are given by name take their parameters' places; a rule has one for each argument that is given.
     One of both is enough for forward and reverse mode; rules are traced code, so they are differentiated for higher
     orders. A rule takes what it needs from its arguments: it must not close over traced values.
 
@@ -254,10 +265,21 @@ def custom_derivative(function: Any = None, *, vjp: Rule | None = None, jvp: Rul
         return functools.partial(custom_derivative, vjp=vjp, jvp=jvp)
 
     @functools.wraps(function)
-    def called(*args: Any) -> Any:
-        return _call(function, vjp, jvp, args)
+    def called(*args: Any, **named: Any) -> Any:
+        return _call(function, vjp, jvp, _positional(function, args, named) if named else args)
 
     return called
+
+
+def _positional(function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]) -> Sequence[Any]:
+    """All arguments in the order of the parameters, which is the order in which a rule takes them."""
+    bound = inspect.signature(function).bind(*args, **named)
+    if bound.kwargs:
+        raise ArgumentError(
+            f"{function.__name__}() has a derivative rule, which takes its arguments by position, and "
+            f"{', '.join(map(repr, bound.kwargs))} has none here: give the arguments before it, too"
+        )
+    return bound.args
 
 
 def _is_leaf(value: Any) -> bool:

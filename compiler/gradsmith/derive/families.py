@@ -175,7 +175,7 @@ class _Building:
 
 def families(graph: Graph, wrt: int) -> Families | None:
     """The families of `graph`, by the first `wrt` of its inputs; None where it has none."""
-    graph = expand(graph, lambda op: op.expand is not None and not _understood(op))
+    graph = expand(graph, lambda op: op.expand is not None and not op.own_rule and not _understood(op))
     depends = {*graph.inputs[:wrt]}
     for n in graph.ordered():
         if any(a in depends for a in n.args):

@@ -63,22 +63,26 @@ def _objects(values: Sequence[Any], shape: tuple[int, ...]) -> _Sets:
 
 def _propagated(graph: Graph, given: Mapping[int, _Sets]) -> dict[int, _Sets]:
     """The sets of all nodes that depend on anything; the others have none."""
-    sets, results = dict(given), dict[int, list[_Sets | None]]()
+    sets = {key: _array(found, graph.node(key).type) for key, found in given.items()}
+    results: dict[int, list[_Sets | None]] = {}
     for n in graph.ordered():
         if n.bodies:
             results[n.key] = _REGIONS[n.op](n, [sets.get(a) for a in n.args])
         elif n.op == "part" and (one := results[n.args[0]][n.params["index"]]) is not None:
-            sets[n.key] = one
+            sets[n.key] = _array(one, n.type)
         if n.key in sets or n.type.dtype.kind != "float" or not any(a in sets for a in n.args):
             continue
         op = lookup(n.op)
         if op.vjp is no_gradient:
             continue
         operands = [sets.get(a) for a in n.args]
-        found = _of(op, graph, n, operands)
-        shape = static_shape(n.type.shape)
-        sets[n.key] = np.broadcast_to(np.asarray(found, dtype=object), shape)
+        sets[n.key] = _array(_of(op, graph, n, operands), n.type)
     return sets
+
+
+def _array(sets: _Sets, type: Type) -> _Sets:
+    """As an array of the type's shape: what NumPy makes of arrays of no axes is a bare int."""
+    return np.broadcast_to(np.asarray(sets, dtype=object), static_shape(type.shape))
 
 
 def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Sets:

@@ -499,6 +499,12 @@ def fori_loop(
     i_name, state_name = _parameters(body_fun, ("i", "val"))
     order = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in (state_name, i_name)]
     if isinstance(lower, Expr) or isinstance(upper, Expr):
+        for bound in (lower, upper):
+            if isinstance(bound, Expr) and (bound.dtype.kind != "int" or bound.shape != ()):
+                raise SpecError(
+                    f"fori_loop: the bound {bound.name or bound.op.name} is {bound.type}, and a loop counts integers: "
+                    "convert it by gs.astype(…, gs.int64)"
+                )
         begin, end = (astype(v, INT64) for v in (lower, upper))
 
         def go_on(state: Any) -> Any:
@@ -572,6 +578,12 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     >>> float(f(4.0)), float(f(-3.0)), float(f.grad(-3.0))
     (2.0, 9.0, -6.0)
     """
+    for side, function in (("true_fun", true_fun), ("false_fun", false_fun)):
+        if not callable(function):
+            raise SpecError(
+                f"cond: {side} is {_kind(function)}, and a branch is a function of the operands: write lambda: …, or "
+                "gs.where to choose between values"
+            )
     test = as_expr(pred)
     if test.shape != ():
         raise ShapeError(f"cond: the condition is {test.type}; it must be one boolean (gs.where chooses by element)")
