@@ -1,6 +1,6 @@
 """Every kind of derivative of random programs: what generated code gives equals torch's, or our gradient's own slopes.
 
-Programs are those of the fuzzer (all ops), at points without edges. The reference is torch.func on the traced graph, in
+Programs are those of the fuzzer (all ops), at points without edges. The reference is torch's autograd on the traced graph, in
 float64; where torch has no number (the untaken side of a choice) the program is left out.
 """
 
