@@ -251,8 +251,42 @@ def gradients() -> Table:
         lambda p, y: twins.van_der_pol_torch(p, y, **fixed),
         lambda p, y: twins.van_der_pol_jax(p, y, **fixed),
     )
+    m = example("14_kmeans")
+    points = rng.normal(size=(m.POINTS, 2))
+    row("k-means, 300 points, 4 centres", m.cost, points[: m.CLUSTERS], [points], twins.kmeans_torch, twins.kmeans_jax)
     heads = ["model", "our C, µs", "our NumPy", "torch", "JAX, jitted", "our C / torch", "our C / JAX"]
     return ("Value and gradient, called from Python", [*heads, "lines of C / NumPy"], rows)
+
+
+def hessian_diagonal() -> Table:
+    """k-means' Hessian is diagonal: a product with ones."""
+    import jax
+    import torch
+
+    m = example("14_kmeans")
+    points = np.random.default_rng(0).normal(size=(m.POINTS, 2))
+    c = points[: m.CLUSTERS]
+    ones = np.ones_like(c)
+    shapes = (c.shape, points.shape)
+    ours = {
+        t: gs.compile(m.cost, args=shapes, wrt=0, target=t, derivatives="hvp", selftest=False) for t in ("c", "numpy")
+    }
+    centres, seen, t = (torch.tensor(a) for a in (c, points, ones))
+    in_torch = lambda c: ((seen[:, None, :] - c) ** 2).sum(2).min(1).values.sum()
+    jitted = jax.jit(lambda c, x, t: jax.jvp(jax.grad(lambda c: twins.kmeans_jax(c, x)), (c,), (t,))[1])
+    arrays = [jax.numpy.asarray(a) for a in (c, points, ones)]
+    calls: list[Callable[[], Any]] = [
+        *(lambda f=f: f.hvp((c, points), (ones,)) for f in ours.values()),
+        lambda: torch.autograd.functional.hvp(in_torch, centres, t)[1],
+        lambda: jax.block_until_ready(jitted(*arrays)),
+    ]
+    for call in calls[1:]:
+        np.testing.assert_allclose(np.asarray(call()), np.asarray(calls[0]()), rtol=1e-12)
+    times = [least_time(call) for call in calls]
+    row = ["k-means, 300 points, 4 centres", *map(micro, times), *(f"{times[0] / t:.2f}" for t in times[2:])]
+    print(row, flush=True)
+    heads = ["model", "our C, µs", "our NumPy", "torch", "JAX, jitted", "our C / torch", "our C / JAX"]
+    return ("Diagonal of a Hessian, as a product, called from Python", heads, [row])
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------
@@ -324,7 +358,7 @@ def main() -> None:
             missing.append(library)
     tables = [lines(), checkpoints()]
     tables += [] if "casadi" in missing else [beside_casadi()]
-    tables += [] if {"torch", "jax"} & {*missing} else [gradients()]
+    tables += [] if {"torch", "jax"} & {*missing} else [gradients(), hessian_diagonal()]
     text = "\n".join(map(markdown, tables))
     print(text)
     if missing:

@@ -143,6 +143,10 @@ def gaussian_mixture_jax(p: Any, x: Any) -> Any:
     return jax.nn.logsumexp(each, axis=1).mean() - 0.5 * d * math.log(2 * math.pi)
 
 
+def kmeans_jax(centres: Any, points: Any) -> Any:
+    return ((points[:, None, :] - centres) ** 2).sum(2).min(1).sum()
+
+
 def lstm_jax(p: Any, xs: Any, y: Any) -> Any:
     import jax
     import jax.numpy as jnp
