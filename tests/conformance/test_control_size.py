@@ -131,3 +131,13 @@ def test_uneven_levels_have_the_same_gradient() -> None:
 
     for levels in ((9, 2), (10, 4, 3), (30, 5)):
         np.testing.assert_allclose(gradient(levels), gradient(None), rtol=1e-12)
+
+
+def test_what_steps_of_numpy_code_read_is_computed_before_them() -> None:
+    def rollout(k: gs.Expr, x: gs.Expr) -> gs.Expr:
+        last, xs = gs.scan(lambda x, _: (x - 0.01 * k * x, x), x, None, length=1000)
+        return gs.sum(xs**2) + last
+
+    f = gs.compile(rollout, args=((), ()), target="numpy", derivatives="grad", selftest=False)
+    assert "[step" in f.source
+    assert ")[step" not in f.source  # (2.0 * xs)[step] would take a thousand products in each of the steps
