@@ -40,9 +40,10 @@ coverage: $(VENV)/.test  ## run every test, in twice the time, and list the line
 docs: $(VENV)/.test  ## write docs/ops.md from the op table
 	$(py) tools/ops_reference.py
 
-bench: $(VENV)/.bench  ## count operations beside CasADi and heyoka, measure accuracy (about ten minutes)
+bench: $(VENV)/.bench  ## count operations beside CasADi and heyoka, measure accuracy, time derivatives (about fifteen minutes)
 	$(py) benchmarks/op_counts.py
 	$(py) benchmarks/accuracy.py
+	$(py) benchmarks/derivatives.py
 
 clean:  ## remove caches and what was generated or built
 	rm -rf out build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

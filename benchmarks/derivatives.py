@@ -291,7 +291,7 @@ def lines() -> Table:
 
 def checkpoints(steps: int = 10_000) -> Table:
     rows, first = [], 0.0
-    for checkpoint in (None, 10, "sqrt", 1000):
+    for checkpoint in (None, 10, "sqrt", 1000, (500, 25)):
         f = gs.compile(
             oscillator(steps, checkpoint), args=((3,),), target="c", selftest=False, derivatives="grad", name="f"
         )

@@ -250,6 +250,15 @@ def test_check(run: Run, model: Path):
     assert "rtol=1e-08, atol=1e-10" in done.out
 
 
+def test_check_at_sizes(run: Run):
+    arguments = ("check", "sum((x @ w)**2)", "--args", "x=nx2,w=2", "-n", "1")
+    done = run(*arguments, "--sizes", "n=1", "--sizes", "n=4")
+    assert done.status == 0
+    assert "at n = 1" in done.out
+    assert "at n = 4" in done.out
+    assert "NAME=INT" in run(*arguments, "--sizes", "n=two").err
+
+
 def test_check_mismatch_is_status_1(run: Run, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("torch")
     flat = CompiledFunction._flat

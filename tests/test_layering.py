@@ -11,7 +11,8 @@ COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmi
 ORDER = [
     "_version", "origin", "errors", "dims", "types", "index", "pytree", "graph", "registry", "regions", "trace", "verify",
     "ops", "program", "target", "cost", "passes", "flatness", "choices", "adjoint_sums", "adjoint_regions", "adjoint",
-    "tangent_regions", "tangent", "batched", "batched_regions", "batching", "sparsity", "jacobian", "derivatives",
+    "tangent_regions", "tangent", "batched", "batched_regions", "batching", "sparsity", "families", "elimination",
+    "jacobian", "derivatives",
     "evaluate", "exact", "selftest", "custom", "transforms", "frontends", "tracing", "lower", "function",
     "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip

@@ -187,3 +187,29 @@ def test_errors_say_the_remedy(run: Any, message: str) -> None:
     kind = KINDS.get(message, gs.DerivativeError)
     with pytest.raises(kind, match=message):
         run()
+
+
+def test_the_diagonal_of_a_hessian() -> None:
+    def energy(p, y):
+        return gs.sum(p["a"] ** 3 * y) + p["b"] * gs.sum(p["a"][1:] * p["a"][:-1]) + p["b"] ** 4
+
+    p, y = {"a": np.array([0.3, 1.2, -0.7]), "b": np.array(0.9)}, np.array([1.0, 2.0, 3.0])
+    for target in ("python", "numpy"):
+        f = gs.compile(gs.hessian_diag(energy), args=(p, y), target=target, derivatives="value", selftest=False)
+        found = f(p, y)
+        np.testing.assert_allclose(found["a"], 6.0 * p["a"] * y, rtol=1e-14)
+        np.testing.assert_allclose(found["b"], 12.0 * p["b"] ** 2, rtol=1e-14)
+    g = gs.compile(gs.hessian_diag(energy), args=(p, y), target="numpy", derivatives="value", selftest=False)
+    assert g.cost.total("value") <= 12  # three products for each element of a, two for b: nothing beside the diagonal
+    with pytest.raises(gs.DerivativeError, match="hessian_diag: the function must return one real number"):
+        gs.compile(gs.hessian_diag(lambda x: x * x), args=((2,),))
+
+
+@pytest.mark.parametrize("transform", [gs.grad, gs.hessian, lambda f: lambda x: gs.jvp(f, (x,), (1.0,))[1]])
+def test_stable_forms_can_be_refused_inside_transforms(transform) -> None:
+    def softplus(x):
+        return gs.log(1.0 + gs.exp(x))
+
+    for stabilize in (True, False):
+        f = gs.compile(transform(softplus), args=((),), derivatives="value", stabilize=stabilize, selftest=False)
+        assert np.isfinite(f(800.0)) == stabilize

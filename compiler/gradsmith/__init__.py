@@ -31,6 +31,7 @@ from .trace import symbols as symbols
 from .tracing import spec as spec
 from .transforms import grad as grad
 from .transforms import hessian as hessian
+from .transforms import hessian_diag as hessian_diag
 from .transforms import hvp as hvp
 from .transforms import jacfwd as jacfwd
 from .transforms import jacobian as jacobian

@@ -17,7 +17,9 @@ where the cotangent is infinite, as that of abs(x)**0.5 is. Cotangents that are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from .adjoint_regions import Reverse, activity, ready, reverse, zeros
@@ -32,7 +34,7 @@ from .registry import lookup
 from .trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
 from .types import format_shape
 
-__all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "zeros"]
+__all__ = ["Pulled", "adjoint", "derivable", "gradient", "pull", "pulled", "stable_forms", "zeros"]
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,22 @@ def pulled(
 def derivable(outputs: Sequence[Expr], wrt: Sequence[Expr], stabilize: bool) -> tuple[Graph, list[Expr]]:
     """The graph from `wrt` to `outputs` in ops that have rules, in stable forms if wished, and what else it reads."""
     graph, around = between(outputs, wrt)
-    if stabilize:
+    if stabilize and _stable.get():
         graph, _ = stabilise(graph)
     return expand_underivable(graph), around
+
+
+_stable: ContextVar[bool] = ContextVar("stable", default=True)
+
+
+@contextmanager
+def stable_forms(wanted: bool) -> Iterator[None]:
+    """While open, transforms put formulas that lose digits into stable forms, or leave them as they are."""
+    token = _stable.set(wanted)
+    try:
+        yield
+    finally:
+        _stable.reset(token)
 
 
 def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> list[Expr]:

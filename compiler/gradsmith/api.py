@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .adjoint import stable_forms
 from .derivatives import KINDS, Derived, Kind, Names, derive, families
 from .errors import DerivativeError, SpecError, TargetError
 from .flatness import slopes
@@ -109,7 +110,7 @@ def compile(
     if summation not in SUMMATIONS:
         raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
     width = _floating(dtype)
-    with _collector_paused():
+    with _collector_paused(), stable_forms(stabilize):
         return _compile(
             source,
             args,
@@ -230,11 +231,8 @@ def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt, ta
             f"sparse={storage.format!r}: a Hessian is a matrix for a scalar result only, and here results have shapes "
             f"{', '.join(format_shape(t.shape) for t in types)}: leave sparse= out, or reduce the result"
         )
-    if storage.triangle is not None and ("hessian" not in kinds or len(by.keys) != 1):
-        raise SpecError(
-            f"triangle={storage.triangle!r} is half of one symmetric matrix: it needs the kind 'hessian' and one array "
-            f"in wrt= (here there are {len(by.keys)}): join the arrays into one"
-        )
+    if storage.triangle is not None and "hessian" not in kinds:
+        raise SpecError(f"triangle={storage.triangle!r} is half of a symmetric matrix: it needs the kind 'hessian'")
 
 
 def _floating(dtype: Any) -> DType:

@@ -104,9 +104,9 @@ class Batch:
     def _together(self, op: Op, xs: Sequence[Expr], mapped: Sequence[bool], n: Node) -> Expr | None:
         """The op on all elements at once; None where there is no rule."""
         rule = op.batch or _BY_KIND.get(op.kind)
-        if rule is None:  # an expansion would lose the derivative rule of the op
+        found: Expr | None = None if rule is None else rule(op, xs, mapped, self.size, n.params)
+        if found is None:  # an expansion would lose the derivative rule of the op
             return None if op.expand is None or op.vjp is not None else self._expanded(op, xs, mapped, n)
-        found: Expr = rule(op, xs, mapped, self.size, n.params)
         if found.type == lifted_type(n.type, self.size):
             return found
         if op.batch is not None:

@@ -18,7 +18,7 @@ from .errors import ShapeError
 
 __all__ = [
     "Bound", "Dim", "Extent", "at_least_zero", "atom", "certainly_at_most", "dims_in", "extent", "falls",
-    "lower_bound",    "quotient", "substituted",
+    "lower_bound", "quotient", "substituted", "whole",
 ]  # fmt: skip
 
 
@@ -335,6 +335,11 @@ def substituted(size: Extent, value: Callable[[str | Bound], Any]) -> Extent:
 def atom(size: Extent) -> str:
     """The text of `size` as a factor: a sum in parentheses."""
     return f"({size})" if isinstance(size, Dim) and len(size.terms) > 1 else str(size)
+
+
+def whole(number: Extent) -> str:
+    """The text of a whole number in any language: True is 1."""
+    return str(number) if isinstance(number, Dim) else str(int(number))
 
 
 def dims_in(value: Any) -> Iterator[Dim]:

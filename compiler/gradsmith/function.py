@@ -512,7 +512,7 @@ class CompiledFunction:
         rtol, atol: the tolerance `atol + rtol*|expected|`; 1e-9 and 1e-12 by default, 1e-4 and 1e-6 for float32
             results, and 1e-6 and 1e-8 against differences.
         max_ulp: a limit in units in the last place besides.
-        sizes: sizes of named dimensions, `{"n": 7}` or several such; two sets of small ones by default.
+        sizes: sizes of named dimensions, `{"n": 7}` or several such; three sets of small ones by default.
         raise_on_error: raise `MismatchError` with the report unless all is well.
 
         Where the reference itself has lost digits (torch's slope of a saturated tanh, say), mpmath decides and the

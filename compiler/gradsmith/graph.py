@@ -11,6 +11,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import networkx as nx
@@ -35,10 +36,10 @@ class Node:
     type: Type
     origin: Origin
 
-    @property
+    @cached_property
     def bodies(self) -> dict[str, Graph]:
         """The graphs among the params, by name: bodies of loops and branches."""
-        return {name: value for name, value in self.params.items() if isinstance(value, Graph)}
+        return {name: value for name, value in self.params.items() if isinstance(value, Graph)} if self.params else {}
 
 
 class Graph(nx.DiGraph):

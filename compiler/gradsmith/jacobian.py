@@ -16,9 +16,13 @@ thousand as for four.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import functools
+import itertools
+import operator
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -27,18 +31,24 @@ from .adjoint import derivable, pulled, zeros
 from .batching import vmap
 from .cost import count
 from .dims import dims_in
+from .elimination import Nonzeros, eliminated
 from .errors import DerivativeError
-from .ops import concatenate, equal, reshape, scatter, transpose, where
+from .ops import broadcast_to, concatenate, equal, reshape, scatter, transpose, where
 from .ops.indexing import getitem
+from .passes.simplify import simplify
+from .registry import lookup
 from .sparsity import dependencies
 from .tangent import pushed
 from .trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
 from .types import INT64, DType, Type, static_shape
 
-__all__ = ["Entries", "Mode", "Storage", "dense", "nonzeros", "pattern", "second", "slopes", "sparse"]
+__all__ = ["Entries", "Mode", "Storage", "dense", "diagonal", "nonzeros", "pattern", "second", "slopes", "sparse"]
 
 Mode = Literal["auto", "forward", "reverse", "symmetric"]
 _MIXED = (1, 2, 4, 8, 16)  # how many full rows or columns are set apart
+_WINDOW = 4096  # columns whose pattern is found at a time: memory stays that of so many bits for each element
+_FEW = 2  # sweeps; nothing is better than one
+_LINE = 8  # operations that an array more must save
 _TOGETHER = 4  # sweeps that are written as one
 _WRITTEN_OUT = 64  # elements of a table of seeds that stands in the code
 _iota = registry_function("iota")
@@ -69,15 +79,19 @@ class _Plan:
 def pattern(outputs: Sequence[Expr], wrt: Sequence[Expr]) -> list[list[int]]:
     """For each row of the whole Jacobian, its columns."""
     graph, _ = derivable(outputs, wrt, False)
-    sets = dependencies(graph, graph.inputs[: len(wrt)])
-    return [_bits(s) for part in sets for s in part]
+    rows: list[list[int]] = [[] for _ in range(sum(y.size for y in outputs))]
+    for first in range(0, sum(x.size for x in wrt), _WINDOW):
+        sets = dependencies(graph, graph.inputs[: len(wrt)], range(first, first + _WINDOW))
+        for row, found in zip(rows, itertools.chain.from_iterable(sets), strict=True):
+            row += _bits(found, first)
+    return rows
 
 
-def _bits(number: int) -> list[int]:
+def _bits(number: int, first: int) -> list[int]:
     found = []
     while number:
         low = number & -number
-        found.append(low.bit_length() - 1)
+        found.append(first + low.bit_length() - 1)
         number ^= low
     return found
 
@@ -88,7 +102,7 @@ def _bits(number: int) -> list[int]:
 def _coloured(rows: Sequence[Sequence[int]]) -> dict[int, int]:
     """Colours of the columns: two in one row differ."""
     neighbours = nx.Graph()
-    for row in rows:
+    for row in dict.fromkeys(map(tuple, rows)):
         neighbours.add_nodes_from(row)
         neighbours.add_edges_from((a, b) for i, a in enumerate(row) for b in row[:i])
     colours: dict[int, int] = nx.greedy_color(neighbours, strategy="smallest_last")
@@ -194,12 +208,29 @@ def _plan(rows: Sequence[Sequence[int]], outputs: Sequence[Expr], wrt: Sequence[
     if mode == "reverse":
         return reverse
     ahead, back = _sweep_costs(outputs, wrt)
-    plans = [forward, reverse]
-    if min(len(forward.forward), len(reverse.reverse)) > 2:
-        for apart in _MIXED:
-            plans += [p for p in [_mixed(rows, width, apart)] if p is not None]
-            plans += [_turned(p) for p in [_mixed(_transposed(rows, width), len(rows), apart)] if p is not None]
-    return min(plans, key=lambda p: (ahead * len(p.forward) + back * len(p.reverse), len(p.reverse)))
+
+    def cost(forwards: int, backwards: int) -> tuple[int, int]:
+        return ahead * forwards + back * backwards, backwards
+
+    def of(plan: _Plan) -> tuple[int, int]:
+        return cost(len(plan.forward), len(plan.reverse))
+
+    best = min(forward, reverse, key=of)
+    if min(len(forward.forward), len(reverse.reverse)) <= 2:
+        return best
+    columns = _transposed(rows, width)
+    for apart in _MIXED:
+        # what is left takes a sweep for each entry of its fullest row at least
+        if cost(_fullest(rows, apart), 1) < of(best) and (plan := _mixed(rows, width, apart)) is not None:
+            best = min(best, plan, key=of)
+        if cost(1, _fullest(columns, apart)) < of(best) and (plan := _mixed(columns, len(rows), apart)) is not None:
+            best = min(best, _turned(plan), key=of)
+    return best
+
+
+def _fullest(rows: Sequence[Sequence[int]], apart: int) -> int:
+    """The entries of the fullest row, but for the `apart` fullest."""
+    return sorted((len(row) for row in rows), reverse=True)[min(apart, len(rows) - 1)]
 
 
 def _sweep_costs(outputs: Sequence[Expr], wrt: Sequence[Expr]) -> tuple[int, int]:
@@ -241,7 +272,11 @@ def _seeds(classes: Sequence[Sequence[int]], like: Sequence[Expr]) -> list[np.nd
 
 def _one(moved: np.ndarray, x: Expr) -> Expr | None:
     """1 where an element is moved; None for an array without any."""
-    return constant(np.where(moved == 0, 1.0, 0.0).reshape(static_shape(x.shape)), x.dtype) if 0 in moved else None
+    if not moved.size or 0 not in moved:
+        return None
+    if not moved.any():
+        return broadcast_to(constant(1.0, x.dtype), x.shape) if x.shape else constant(1.0, x.dtype)
+    return constant(np.where(moved == 0, 1.0, 0.0).reshape(static_shape(x.shape)), x.dtype)
 
 
 def _table(moved: np.ndarray, x: Expr, count: int) -> Expr:
@@ -301,14 +336,19 @@ def _mapped(
     return [_Seen(numbers, k, part) for k, part in zip(shown, rows, strict=True)]
 
 
-def nonzeros(
-    outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode
-) -> list[list[tuple[Expr | None, Entries]]]:
-    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any."""
-    _refuse_named([*outputs, *wrt])
-    rows = pattern(outputs, wrt)
-    plan = _plan(rows, outputs, wrt, mode)
-    row_ends, column_ends = (np.cumsum([0, *(x.size for x in shapes)]) for shapes in (outputs, wrt))
+@dataclass(frozen=True)
+class _Found:
+    """Nonzeros of the whole Jacobian in one vector (None if there are none), and the place there of each entry."""
+
+    data: Expr | None
+    places: dict[tuple[int, int], int]
+
+
+def _by_sweeps(
+    rows: Sequence[Sequence[int]], plan: _Plan, outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr]
+) -> _Found:
+    """The nonzeros by forward and reverse mode."""
+    row_ends, column_ends = _ends(outputs), _ends(wrt)
     shown = [row_ends] * len(plan.forward) + [column_ends] * len(plan.reverse)  # what each sweep gives
     read = {(n, _part(shown[n], place)) for n, place in plan.found.values()}
     vectors: list[Expr] = []
@@ -321,23 +361,123 @@ def nonzeros(
             offsets.update({(number, seen.k): start + i * size for i, number in enumerate(seen.sweeps)})
             vectors.append(seen.rows if seen.rows.ndim == 1 else reshape(seen.rows, (seen.rows.size,)))
             start += seen.rows.size
-    whole = vectors[0] if len(vectors) == 1 else concatenate(vectors) if vectors else None
-    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for (r, c), (number, place) in sorted(plan.found.items()):
-        o, i, k = _part(row_ends, r), _part(column_ends, c), _part(shown[number], place)
+    places = {}
+    for entry, (number, place) in plan.found.items():
+        k = _part(shown[number], place)
         if (number, k) in offsets:
-            entry = (r - int(row_ends[o]), c - int(column_ends[i]), offsets[number, k] + place - int(shown[number][k]))
-            blocks.setdefault((o, i), []).append(entry)
+            places[entry] = offsets[number, k] + place - int(shown[number][k])
+    return _Found(_joined(vectors), places)
+
+
+def _by_elimination(vectors: Sequence[Nonzeros], wanted: Container[tuple[int, int]], symmetric: bool) -> _Found:
+    """The `wanted` entries from vectors of nonzeros; of a symmetric matrix, one of two equal vectors is enough.
+
+    An entry is the sum of its shares: there may be two ways from here to there.
+    """
+
+    def asked(r: int, c: int) -> bool:
+        return (r, c) in wanted or (symmetric and (c, r) in wanted)
+
+    def complete(r: int, c: int) -> bool:
+        return len(read.get((r, c), ())) == shares.get((r, c), -1)
+
+    entries = [[*zip(v.rows.tolist(), v.columns.tolist(), strict=True)] for v in vectors]
+    shares = Counter(e for each in entries for e in each)
+    order = [*range(len(vectors))]
+    if symmetric:
+        order.sort(key=lambda i: _operations([vectors[i].data]))
+    read: dict[tuple[int, int], list[int]] = {}
+    kept: list[Expr] = []
+    start = 0
+    for i in order:
+        if all(not asked(r, c) or (symmetric and complete(c, r)) for r, c in entries[i]):
+            continue
+        data = vectors[i].data
+        kept.append(data if data.shape else broadcast_to(data, (len(entries[i]),)))
+        for place, (r, c) in enumerate(entries[i], start):
+            if asked(r, c):
+                read.setdefault((r, c), []).append(place)
+        start += len(entries[i])
+    data = _joined(kept)
+    places = {entry: found[0] for entry, found in read.items() if complete(*entry)}
+    several = [entry for entry in places if len(read[entry]) > 1]
+    if several and data is not None:
+        most = max(len(read[entry]) for entry in several)
+        # further places of an entry that has fewer count from the 0 at the end
+        table = np.array([[*read[e], *[start] * (most - len(read[e]))] for e in several])
+        padded = concatenate([data, zeros(Type((1,), data.dtype))])
+        total = functools.reduce(operator.add, [getitem(padded, column) for column in table.T])
+        data = concatenate([data, total])
+        places.update({entry: start + i for i, entry in enumerate(several)})
+    if symmetric:
+        places = {**{(c, r): place for (r, c), place in places.items()}, **places}
+    return _Found(data, {entry: place for entry, place in places.items() if entry in wanted})
+
+
+def _ends(arrays: Sequence[Expr]) -> np.ndarray:
+    return np.cumsum([0, *(x.size for x in arrays)])
+
+
+def _joined(vectors: Sequence[Expr]) -> Expr | None:
+    return vectors[0] if len(vectors) == 1 else concatenate(vectors) if vectors else None
+
+
+def nonzeros(
+    outputs: Sequence[Expr],
+    wrt: Sequence[Expr],
+    at: Sequence[Expr],
+    mode: Mode,
+    part: Callable[[int, int], bool] = lambda row, column: True,
+) -> list[list[tuple[Expr | None, Entries]]]:
+    """Each block of the Jacobian as the vector of its nonzeros and their places; None for a block without any.
+
+    With `part`, only those entries of the whole Jacobian for which it holds.
+    """
+    _refuse_named([*outputs, *wrt])
+    found = _fewest(pattern(outputs, wrt), outputs, wrt, at, mode, part)
+    row_ends, column_ends = _ends(outputs), _ends(wrt)
+    blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for (r, c), place in sorted(found.places.items()):
+        o, i = _part(row_ends, r), _part(column_ends, c)
+        blocks.setdefault((o, i), []).append((r - int(row_ends[o]), c - int(column_ends[i]), place))
     result = []
     for o, y in enumerate(outputs):
         line: list[tuple[Expr | None, Entries]] = []
         for i, x in enumerate(wrt):
             entries = np.array(blocks.get((o, i), []), dtype=np.int64).reshape(-1, 3)
             places = Entries(entries[:, 0], entries[:, 1], (y.size, x.size))
-            data = _taken(whole, entries[:, 2], y.size) if whole is not None and len(entries) else None
+            data = _taken(found.data, entries[:, 2], y.size) if found.data is not None and len(entries) else None
             line.append((data, places))
         result.append(line)
     return result
+
+
+def _fewest(
+    rows: Sequence[Sequence[int]],
+    outputs: Sequence[Expr],
+    wrt: Sequence[Expr],
+    at: Sequence[Expr],
+    mode: Mode,
+    part: Callable[[int, int], bool],
+) -> _Found:
+    """The nonzeros by sweeps or by elimination, whichever costs less."""
+    plan = _plan(rows, outputs, wrt, mode)
+    plan = replace(plan, found={entry: place for entry, place in plan.found.items() if part(*entry)})
+    swept = _by_sweeps(rows, plan, outputs, wrt, at)
+    if mode not in ("auto", "symmetric") or len(plan.forward) + len(plan.reverse) < _FEW:
+        return swept
+    wanted = plan.found.keys()
+    direct = [_by_elimination(v, wanted, mode == "symmetric") for v in eliminated(outputs, wrt, at)]
+    return min([swept, *direct], key=_effort)
+
+
+def _effort(found: _Found) -> int:
+    """Operations, and some more for each array that is computed: a line of code, and a loop."""
+    if found.data is None:
+        return 0
+    graph = simplify(to_graph(input_symbols([found.data]), [found.data]))
+    arrays = sum(lookup(n.op).kind == "elementwise" for n in graph.ordered())
+    return int(sum(count(graph, graph.outputs).values())) + _LINE * arrays
 
 
 def _refuse_named(exprs: Sequence[Expr]) -> None:
@@ -378,11 +518,19 @@ def sparse(
     outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode, storage: Storage
 ) -> list[tuple[Expr, Entries]]:
     """The blocks of the Jacobian, row by row, each as the vector of its nonzeros in the order of `storage`."""
+    row_ends, column_ends = _ends(outputs), _ends(wrt)
     return [
-        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype)
-        for line, y in zip(nonzeros(outputs, wrt, at, mode), outputs, strict=True)
-        for (data, entries), x in zip(line, wrt, strict=True)
+        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype, int(above - left))
+        for line, y, above in zip(
+            nonzeros(outputs, wrt, at, mode, _TRIANGLES[storage.triangle]), outputs, row_ends[:-1], strict=True
+        )
+        for (data, entries), x, left in zip(line, wrt, column_ends[:-1], strict=True)
     ]
+
+
+_TRIANGLES: Mapping[str | None, Callable[..., Any]] = {
+    None: lambda row, column: True, "lower": operator.ge, "upper": operator.le,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -392,10 +540,15 @@ class Storage:
     format: str
     triangle: str | None = None
 
-    def ordered(self, data: Expr | None, entries: Entries, dtype: DType) -> tuple[Expr, Entries]:
-        """Nonzeros and places in this order, without the other triangle."""
+    def ordered(self, data: Expr | None, entries: Entries, dtype: DType, below: int = 0) -> tuple[Expr, Entries]:
+        """Nonzeros and places in this order, without the other triangle.
+
+        `below` is how far the block's first row lies below the row of the whole matrix that has the number of its
+        first column: the triangle is that of the whole matrix.
+        """
         rows, columns = entries.rows, entries.columns
-        kept = {None: rows >= 0, "lower": rows >= columns, "upper": rows <= columns}[self.triangle].nonzero()[0]
+        here = rows + below
+        kept = np.flatnonzero(_TRIANGLES[self.triangle](here, columns) * np.ones(len(rows), bool))
         if self.format == "csc":
             kept = kept[np.lexsort((rows[kept], columns[kept]))]
         places = Entries(rows[kept], columns[kept], entries.shape)
@@ -408,7 +561,7 @@ class Storage:
 def dense(outputs: Sequence[Expr], wrt: Sequence[Expr], at: Sequence[Expr], mode: Mode) -> list[list[Expr]]:
     """The blocks of the Jacobian as arrays, a row for each output and a column for each symbol, at the values `at`."""
     return [
-        [_filled(data, entries, y.type, x.type) for (data, entries), x in zip(line, wrt, strict=True)]
+        [_filled(data, entries, _whole(y.type, x.type)) for (data, entries), x in zip(line, wrt, strict=True)]
         for line, y in zip(nonzeros(outputs, wrt, at, mode), outputs, strict=True)
     ]
 
@@ -424,14 +577,23 @@ def second(output: Expr, wrt: Sequence[Expr], at: Sequence[Expr]) -> list[list[E
     return dense(rows, wrt, at, "forward")
 
 
+def diagonal(output: Expr, wrt: Sequence[Expr], at: Sequence[Expr]) -> list[Expr]:
+    """The second derivatives of a scalar by each element alone, in the shapes of `wrt`."""
+    blocks = nonzeros(slopes(output, wrt), wrt, at, "symmetric", operator.eq)
+    found = []
+    for i, x in enumerate(wrt):
+        data, entries = blocks[i][i]
+        found.append(_filled(data, Entries(entries.rows, 0 * entries.columns, (x.size, 1)), x.type))
+    return found
+
+
 def slopes(output: Expr, wrt: Sequence[Expr]) -> list[Expr]:
     """The gradient of a scalar, in stable forms."""
     _, found = pulled([output], [constant(1.0, output.dtype)], wrt, stabilize=True)
     return [zeros(x.type) if g is None else g for g, x in zip(found, wrt, strict=True)]
 
 
-def _filled(data: Expr | None, entries: Entries, y: Type, x: Type) -> Expr:
-    whole = Type((*y.shape, *x.shape), y.dtype if y.dtype.kind == "float" else x.dtype)
+def _filled(data: Expr | None, entries: Entries, whole: Type) -> Expr:
     if data is None:
         return zeros(whole)
     places = entries.rows * entries.shape[1] + entries.columns
@@ -439,6 +601,11 @@ def _filled(data: Expr | None, entries: Entries, y: Type, x: Type) -> Expr:
         return reshape(data, whole.shape) if data.shape != whole.shape else data  # full, in row-major order
     flat = scatter(data, shape=(whole.size,), keys=((_frozen(places),),))
     return reshape(flat, whole.shape) if whole.shape != flat.shape else flat
+
+
+def _whole(y: Type, x: Type) -> Type:
+    """The type of the block of `y` by `x`."""
+    return Type((*y.shape, *x.shape), y.dtype if y.dtype.kind == "float" else x.dtype)
 
 
 def _frozen(places: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ class Kernel:
     def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, int]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""
         both = ((dtype, self.scratch), (INT32, self.integers))
-        return [(each, max(1, size(*operands))) for each, size in both if size is not None]
+        return [(each, size(*operands)) for each, size in both if size is not None]
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,8 @@ class Op:
         none), for ops where it takes less than what follows from `vjp`; None where the result has no tangent.
     linear: whether the result is linear in all floating-point operands together, so that the op on the tangents is
         the tangent of the op. Layout and assembly always are.
+    mixes: axes of the last operand, where that alone varies: an element of the result depends on all elements along
+        them, and on none elsewhere. For ops whose rule is the op again, which does not tell a Jacobian's pattern.
     tame: whether a cotangent of 0 always passes through the rule as 0, because no slope is ever inf or NaN.
     flat: `flat(y, *xs, **params)`, a condition: where it holds the slope is 0 by choice, as that of abs is at 0, and
         nothing passes, not even an infinite cotangent.
@@ -176,7 +178,8 @@ class Op:
     expands_in_rule: whether the rule computes the expansion on the way, so that the value can share it.
     batch: `batch(op, xs, mapped, size, params)`, the op on many elements at once (see ops/_batch.py), where that does
         not follow from the kind: element-wise ops as they are; layout, assembly, reduction and scan with params that
-        count one axis more. What is differentiated through `expand` is expanded; all else is mapped by a loop.
+        count one axis more. Where there is no rule, or it gives None, what is differentiated through `expand` is
+        expanded; all else is mapped by a loop.
     cells: target -> how to write it; `target.float32`, `target.int` … come first for operands of that dtype or kind.
     statements: target -> `f(name, operands, params, types)`, for an op that takes several statements.
     support: target -> helper code its cell calls, one text or several that other ops may share (lines "import …" go to
@@ -202,6 +205,7 @@ class Op:
     vjp: Callable[..., tuple[Any, ...]] | None = None
     jvp: Callable[..., Any] | None = None
     linear: bool = False
+    mixes: tuple[int, ...] = ()
     tame: bool = False
     flat: Callable[..., Any] | None = None
     choice: bool = False

@@ -33,13 +33,20 @@ _join = np.frompyfunc(operator.or_, 2, 1)
 _FOLLOWED = 1_000  # steps of a loop
 
 
-def dependencies(graph: Graph, wrt: Sequence[int]) -> list[list[int]]:
-    """For each output, the sets of its elements in row-major order; bits count the elements of the inputs `wrt`."""
+def dependencies(graph: Graph, wrt: Sequence[int], window: range | None = None) -> list[list[int]]:
+    """For each output, the sets of its elements in row-major order; bits count the elements of the inputs `wrt`.
+
+    With a `window`, only the elements with these numbers are followed, and bit 0 is the first of them.
+    """
     start, given = 0, {}
     for key in wrt:
-        shape = static_shape(graph.node(key).type.shape)
-        given[key] = _objects([1 << (start + i) for i in range(graph.node(key).type.size)], shape)
-        start += graph.node(key).type.size
+        size, shape = graph.node(key).type.size, static_shape(graph.node(key).type.shape)
+        window_here = range(start, start + size) if window is None else window
+        first = 0 if window is None else window.start
+        if window_here.start < start + size and window_here.stop > start:
+            numbers = range(start, start + size)
+            given[key] = _objects([1 << (i - first) if i in window_here else 0 for i in numbers], shape)
+        start += size
     found = _propagated(graph, given)
     return [_flat(found.get(k), graph.node(k).type.size) for k in graph.outputs]
 
@@ -95,6 +102,8 @@ def _of(op: Op, graph: Graph, n: Node, operands: Sequence[_Sets | None]) -> _Set
         return _running(filled, n.params["axis"], n.params["reverse"])
     if isinstance(structure, Contraction):
         return _product(filled, [_zeros(graph, a) for a in n.args], n.type)
+    if op.mixes and all(s is None for s in operands[:-1]):
+        return _joined(filled[-1], tuple(a % types[-1].ndim for a in op.mixes), True)
     if op.vjp is not None:
         return _by_rule(op, n, types, operands)
     if op.kind == "composite" and op.expand is not None:
@@ -190,7 +199,7 @@ def _by_rule(op: Op, n: Node, types: Sequence[Type], operands: Sequence[_Sets | 
         shares = op.vjp(u, y, *xs, **n.params)  # type: ignore[misc]
         pairs = [(s, sets) for s, sets in zip(shares, operands, strict=True) if s is not None and sets is not None]
         rule = to_graph([u, y, *xs], [s for s, _ in pairs])
-    if any(m.op == op.name for m in rule.ordered()):  # a system's rule is one with the transposed matrix
+    if not op.mixes and any(m.op == op.name for m in rule.ordered()):  # asking for it again would not end
         return _by_matrix(n, [sets for _, sets in pairs])
     found = [0] * n.type.size
     for read, (_, sets) in zip(dependencies(rule, rule.inputs[:1]), pairs, strict=True):

@@ -21,7 +21,7 @@ import numpy as np
 from .adjoint import pulled, zeros
 from .errors import ArgumentError, DerivativeError, ShapeMismatchError
 from .flatness import slopes
-from .jacobian import Mode, dense, second
+from .jacobian import Mode, dense, diagonal, second
 from .pytree import Tree, flatten
 from .registry import lookup
 from .tangent import pushed
@@ -29,7 +29,7 @@ from .trace import Expr, as_expr, constant, input_symbols, to_exprs
 from .trace import between as graph_between
 from .types import format_shape
 
-__all__ = ["grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp"]
+__all__ = ["grad", "hessian", "hessian_diag", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "value_and_grad", "vjp"]
 
 
 # --- what a transform sees of a call ----------------------------------------------------------------------------------
@@ -404,6 +404,27 @@ def hessian(fun: Any, argnums: Any = None, has_aux: bool = False) -> Any:
         return (found, call.aux) if has_aux else found
 
     return _applied("hessian", fun, argnums, has_aux, of)
+
+
+def hessian_diag(fun: Any, argnums: Any = None, has_aux: bool = False) -> Any:
+    """The diagonal of the Hessian of a function with one real result: its second derivative by each element alone.
+
+    The structure and the shapes are those of the gradient (`gs.grad`). Only what the diagonal needs is computed: a
+    Hessian that is diagonal takes about as much as a gradient, and a full one as much as the whole of it.
+
+    >>> import gradsmith as gs
+    >>> x = gs.symbol("x", (2,))
+    >>> gs.compile(gs.hessian_diag(x[0]**3 * x[1] + x[1]**2))([1.0, 2.0])
+    [12.0, 2.0]
+    """
+
+    def of(call: _Call) -> Any:
+        call.scalar()
+        call.sloped()
+        found = call.pack(diagonal(call.outputs[0], call.symbols, call.points))
+        return (found, call.aux) if has_aux else found
+
+    return _applied("hessian_diag", fun, argnums, has_aux, of)
 
 
 def hvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:

@@ -181,13 +181,13 @@ def _normalize_dim(item: object, shape: object) -> int | Dim:
     return size
 
 
-def static_shape(shape: Shape) -> tuple[int, ...]:
-    """The shape as ints; a named dimension is a `ShapeError` that says how to fix it."""
-    sizes = []
+def static_shape(shape: Shape, op: str = "") -> tuple[int, ...]:
+    """The shape as ints; a named dimension is a `ShapeError` that says which function asks, and how to fix it."""
+    sizes, where = [], f"{op}: " if op else ""
     for dim in shape:
         if isinstance(dim, Dim):
             raise ShapeError(
-                f"shape {format_shape(shape)} has the named dimension {dim.name!r}, whose size is needed here: "
+                f"{where}shape {format_shape(shape)} has the named dimension {dim.name!r}, whose size is needed here: "
                 f"give an int instead of {' and '.join(map(repr, dim.names))} in args="
             )
         sizes.append(dim)

@@ -266,13 +266,13 @@ def manifests() -> dict[str, str | Path]:
     return {"python": "python", LOOPS: python_loops()} | {t: t for t in TARGETS[1:]}
 
 
-def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, **options: Any) -> Program:
-    """`expression` of `inputs` for all targets that have its dtype."""
+def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, *, loops: bool = True, **options: Any) -> Program:
+    """`expression` of `inputs` for all targets that have its dtype; `loops`: for Python's loops as well."""
     return Program(
         {
             t: gs.compile(expression, args=inputs, target=manifest, name=name, selftest=False, **options)
             for t, manifest in manifests().items()
-            if t not in ("python", LOOPS) or options.get("dtype") != "float32"
+            if (loops or t != LOOPS) and (t not in ("python", LOOPS) or options.get("dtype") != "float32")
         }
     )
 

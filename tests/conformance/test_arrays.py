@@ -258,8 +258,10 @@ def check_family(family: Callable[[], Family], folder: Path) -> None:
         inputs = [x for item in batch for x in item.xs]
         results = tuple(item.y for item in batch)
         total = functools.reduce(operator.add, [squares(y) for y in results])
-        programs[f"results {number}"] = compiled(results, inputs, f"results{number}", derivatives=("value",))
-        programs[f"total {number}"] = compiled(total, inputs, f"total{number}")
+        programs[f"results {number}"] = compiled(
+            results, inputs, f"results{number}", derivatives=("value",), loops=False
+        )
+        programs[f"total {number}"] = compiled(total, inputs, f"total{number}", loops=False)
     runners = Runners(programs, folder, COMPILERS[:1], "-O0")
     for number, batch in enumerate(batches):
         point = [x for item in batch for x in item.point]

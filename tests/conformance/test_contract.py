@@ -26,7 +26,10 @@ from .sample_programs import PROGRAMS, compile_program
 from .test_ops import NAMES, applied, cases
 
 ONE = 8  # the bound for one op, in units of eps*|result|
-NEAR_A_ROOT = {"dd_tanh_over_x": 128}  # of an op whose sample lies beside a root of its slope
+WIDER = {
+    "dd_tanh_over_x": 128,  # its sample lies beside a root of its slope
+    **dict.fromkeys(("svd", "svdvals", "pinv"), 64),  # LAPACK's iteration and ours
+}
 WHOLE = 16  # and for programs, in units of eps*(the largest number of the result)
 GROUP = 12
 Points = Sequence[Sequence[Any]]
@@ -113,7 +116,7 @@ def test_ops_are_close(names: list[str], tmp_path: Path) -> None:
             array = any(np.shape(s) for s in slopes)
             errors = [apart(value, other, max(1.0, *(np.abs(x).max(initial=0.0) for x in point)) if array else 0.0)]
             errors += [apart(a, b, np.abs(a).max(initial=0.0)) for a, b in zip(slopes, other_slopes, strict=True)]
-            if max(errors) > max([ONE, *(v for n, v in NEAR_A_ROOT.items() if name.startswith(n))]):
+            if max(errors) > max([ONE, *(v for n, v in WIDER.items() if name.startswith(n))]):
                 problems.append(f"{name} of {point}: {target} is {errors} eps from python")
     assert not problems, "\n".join(problems)
 

@@ -392,15 +392,15 @@ def _programs(c: Case, name: str) -> dict[str, Any]:
     y = c.ours(*xs)
     scalar = contracted(y, harness.weights(y.shape))
     found = {
-        f"{name}_result": compiled(y, xs, f"{name}_result", derivatives=("value",)),
-        f"{name}_first": compiled(scalar, xs, f"{name}_first", derivatives=("grad",)),
+        f"{name}_result": compiled(y, xs, f"{name}_result", derivatives=("value",), loops=False),
+        f"{name}_first": compiled(scalar, xs, f"{name}_first", derivatives=("grad",), loops=False),
     }
     if c.second:
         slopes = gradient(scalar, xs)
         total: Any = 0.0
         for k, g in enumerate(slopes):
             total = total + contracted(g, harness.weights(g.shape, k + 1))
-        found[f"{name}_second"] = compiled(total, xs, f"{name}_second", derivatives=("grad",))
+        found[f"{name}_second"] = compiled(total, xs, f"{name}_second", derivatives=("grad",), loops=False)
     return found
 
 

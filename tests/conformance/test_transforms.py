@@ -113,3 +113,49 @@ def test_kinds_of_random_programs(seed: int, tmp_path: Path) -> None:
             scale = max(1.0, *(np.abs(v).max(initial=0.0) for v in want.values()))
             error = np.abs(got - want[kind]).max(initial=0.0) / scale
             assert error < LIMIT[dtype], f"{kind} on {target}, {dtype}: off by {error:.3g}\n{case.sample.steps}"
+
+
+def third_order(xp: Any, t: Any, x: Any, v: Any) -> tuple[Any, ...]:
+    """Derivatives of derivatives, up to the third: `xp` computes, and `t` transforms."""
+
+    def f(x: Any) -> Any:
+        return xp.sum(xp.sin(x[1:]) * x[:-1] ** 2) + xp.exp(x[0] * x[2]) / (1.0 + x[1] ** 2)
+
+    slope = t.grad(f)
+    along = lambda x: t.jvp(slope, (x,), (v,))[1]
+    return (
+        t.grad(lambda x: xp.sum(along(x) * v))(x),  # reverse over forward over reverse
+        t.jacrev(t.hessian(f))(x),
+        t.grad(lambda x: t.vjp(slope, x)[1](v)[0][0])(x),  # reverse over reverse over reverse
+        t.jvp(t.grad(lambda x: t.jvp(f, (x,), (v,))[1]), (x,), (v,))[1],  # forward over reverse over forward
+    )
+
+
+def descended(xp: Any, t: Any, x: Any, loop: Any) -> tuple[Any, ...]:
+    """Through steps of gradient descent: a gradient in a loop's body; the Hessian of the loop is third order in `f`."""
+    f = lambda y: xp.sum(xp.sin(y) ** 2 * y) + y[0] * y[1] * y[2]
+    end = lambda x: xp.sum(loop(lambda y: y - 0.1 * t.grad(f)(y), x) ** 3)
+    return end(x), t.grad(end)(x), t.hessian(end)(x)
+
+
+def repeated(step: Any, x: Any) -> Any:
+    for _ in range(3):
+        x = step(x)
+    return x
+
+
+@pytest.mark.parametrize("target", ["python", "numpy", "c"])
+def test_nested_transforms_equal_those_of_torch_up_to_third_order(target: str) -> None:
+    if target == "c" and not COMPILERS:
+        pytest.skip("no C compiler")
+    at, v = np.array([0.3, -0.8, 1.1]), np.array([1.0, 0.5, -2.0])
+    scanned = lambda step, x: gs.scan(lambda y, _: (step(y), None), x, None, length=3)[0]
+
+    def ours(x: Any, v: Any) -> tuple[Any, ...]:
+        return (*third_order(gs, gs, x, v), *descended(gs, gs, x, scanned))
+
+    f = gs.compile(ours, args=((3,), (3,)), target=target, derivatives="value", selftest=False, name="nested")
+    x, u = torch.tensor(at), torch.tensor(v)
+    want = (*third_order(torch, torch.func, x, u), *descended(torch, torch.func, x, repeated))
+    for k, (got, number) in enumerate(zip(f(at, v), want, strict=True)):
+        np.testing.assert_allclose(got, number.numpy(), rtol=1e-11, atol=1e-11, err_msg=f"result {k}")

@@ -234,7 +234,7 @@ def test_kmeans(run) -> None:
 
 def test_quadrotor(run) -> None:
     output = run("15_quadrotor.py")
-    assert numbers(line_with("unknowns", output)) == [208, 156, 1452]
+    assert numbers(line_with("unknowns", output)) == [208, 156, 1428]
     rows = [numbers(line) for line in output.splitlines() if re.match(r" +\d\.\d  ", line)]
     assert len(rows) == 16
     assert max(row[5] for row in rows) < 50  # iterations of one plan

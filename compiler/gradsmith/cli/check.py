@@ -55,6 +55,15 @@ def check(
         ),
     ] = None,
     order: Annotated[int, typer.Option("--order", min=1, max=2, help="2 compares second derivatives too.")] = 1,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sizes",
+            metavar="NAME=INT,...",
+            help="Sizes of named dimensions: n=10,m=3. Each --sizes is one more set; several small ones if left out.",
+            show_default=False,
+        ),
+    ] = None,
     rtol: Annotated[
         float | None, typer.Option("--rtol", min=0.0, help="Relative tolerance; 1e-9 for float64.", show_default=False)
     ] = None,
@@ -74,6 +83,7 @@ def check(
     Examples:
       gradsmith check "x*y + y + tanh(x)"
       gradsmith check "log(x)/y" --domain x=0:10 --domain y=1: --order 2 --against mpmath
+      gradsmith check "sum((x @ w - y)**2)/3" --args x=nx4,w=4,y=n --sizes n=1 --sizes n=10
       gradsmith check model.py:loss --args W=3x4,x=4 --target c -n 100 || echo wrong
     """
     limits = _domain(domain or [])
@@ -91,11 +101,27 @@ def check(
     with progress():
         report = function.check(
             n=n, seed=seed, domain=limits, against=against and against.value, order=order, rtol=rtol, atol=atol,
-            max_ulp=max_ulp,
+            max_ulp=max_ulp, sizes=[_sizes(text) for text in sizes or []] or None,
         )  # fmt: skip
     print(report)
     if not report.ok:
         raise typer.Exit(MISMATCH)
+
+
+def _sizes(text: str) -> dict[str, int]:
+    """`n=10, m=3` as {"n": 10, "m": 3}.
+
+    >>> _sizes("n=10, m=3")
+    {'n': 10, 'm': 3}
+    """
+    found: dict[str, int] = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        match = re.fullmatch(r"([^\W\d]\w*)\s*=\s*(\d+)", entry)
+        if match is None or match[1] in found:
+            problem = "is given twice" if match else "is not NAME=INT, such as n=10"
+            raise typer.BadParameter(f"{entry!r} {problem}", param_hint="--sizes")
+        found[match[1]] = int(match[2])
+    return found
 
 
 def _domain(texts: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:

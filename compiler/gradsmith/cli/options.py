@@ -23,8 +23,9 @@ Args = Annotated[
         "--args",
         "-a",
         metavar="NAME=SHAPE,...",
-        help="Shapes of array arguments: W=3x4,b=3. What is not named, or has no shape, is a scalar. For text, names "
-        "given here come first, in this order. Entries of dicts and lists: params.W1=3x4, layers.0=8.",
+        help="Shapes of array arguments: W=3x4,b=3; sizes may be names: x=nx4. What is not named, or has no shape, is "
+        "a scalar. For text, names given here come first, in this order. Entries of dicts and lists: params.W1=3x4, "
+        "layers.0=8.",
         show_default=False,
     ),
 ]

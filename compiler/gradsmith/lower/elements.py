@@ -99,10 +99,13 @@ class Elements:
         return f"{self.buffers[key]}[{self.subscripts.text(self.bases.get(key, Affine()) + offset)}]"
 
     def start(self, key: int) -> Text:
-        """Where a value in memory begins, for a call."""
-        base = self.bases.get(key, Affine())
-        name = self.buffers[key]
-        return Text(name if base == Affine() else f"{name} + {self.subscripts.text(base)}")
+        """Where a value in memory begins, for a call: a pointer, or a copy of what is read where there are none."""
+        base, name = self.bases.get(key, Affine()), self.buffers[key]
+        if base == Affine():
+            return Text(name)
+        start, end = (self.subscripts.text(place) for place in (base, base + self.graph.node(key).type.size))
+        pattern = "pointer" if "pointer" in self.target.syntax else "slice"
+        return Text(self.target.syntax[pattern].format(name=name, start=start, end=end))
 
     # --- values -------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
 from .loop_regions import End, Slot, WrittenRegion
-from .memory import Lifetime, place_buffers, room
+from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
@@ -198,7 +198,8 @@ class Writer:
         self._constants()
         self.units = fuse(self.graph, self.plan, self._repeated())
         for e in self.ends:
-            if e.shape and e.carried is None and e.key in self.units.reads and e.key not in self.elements.buffers:
+            made_here = e.key in self.units.reads and e.key not in self.elements.buffers
+            if e.shape and e.carried is None and made_here and self._fits(e):
                 self._lies(e.key, e)
         last: dict[int, int] = {}
         for i, unit in enumerate(self.units.order):
@@ -226,10 +227,10 @@ class Writer:
                 if isinstance(structure, Kernel):
                     types = (self.graph.node(a).type for a in n.args)
                     for dtype, size in structure.memory(n.type.dtype, *types, n.params):
-                        name = self.names.fresh(None)
+                        name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
-                        self.slots[-1 - len(self.slots)] = Slot(dtype, size, name)
-                        lifetimes[-len(self.slots)] = (size, number, number)
+                        self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
+                        lifetimes[-len(self.slots)] = (room_for, number, number)
                 if n.bodies:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:
@@ -253,6 +254,11 @@ class Writer:
         if not n.bodies:
             return [n]
         return [m for m in self.plan.nodes if lookup(m.op).kind == "part" and m.args[0] == n.key]
+
+    def _fits(self, e: End) -> bool:
+        """Whether a result can be computed where it belongs: a support function needs a pointer to within a buffer."""
+        kernel = isinstance(lookup(self.graph.node(e.key).op).structure, Kernel)
+        return not kernel or e.base is None or "pointer" in self.target.syntax
 
     def _lies(self, key: int, e: End) -> None:
         """`key` is computed where it belongs in the end."""
@@ -303,7 +309,7 @@ class Writer:
                 continue
             others = [x for x in self.ends if x is not e]
             late = {key for x in others for key in self.stored_under(x.key)}
-            if e.carried not in late and self._reads_only_before(e.carried, e.key):
+            if e.carried not in late and self._fits(e) and self._reads_only_before(e.carried, e.key):
                 self._lies(e.key, e)
 
     def _reads_only_before(self, old: int, new: int) -> bool:

@@ -86,6 +86,17 @@ class Sizes:
                     found.append(Agreement(i, axis, str(d), str(told), first))
         return tuple(found)
 
+    def agreeing(self, inputs: Sequence[Argument], body: Body) -> list[Line]:
+        """The statements that compare the sizes which arguments must share, for targets that have such."""
+        if "agree" not in self.target.syntax:
+            return []
+        found = []
+        for a in self.agreements(inputs):
+            text = self.target.syntax["agree"].format(array=inputs[a.input].name, axis=a.axis, size=a.size)
+            found += lines_of(text)
+            body.helpers["agree"] = None
+        return found
+
     def at(self, values: Mapping[str, int], f: Function) -> Function:
         """`f` with the shapes that its arguments, results and workspaces have for these sizes."""
         numbers: dict[Any, Any] = {new.name: values[old] for old, new in self.renamed.items() if isinstance(old, str)}

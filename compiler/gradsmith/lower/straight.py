@@ -113,7 +113,8 @@ def straight(
 
     steps = arranged(statements, conditions, heads, lambda steps, before: annotated(steps, target, before))
     body.result = _result(graph, groups, texts, target)
-    inside = sizes.before(annotated([(Origin(), taken_apart), *steps], target), body)
+    agree = sizes.agreeing(inputs, body)
+    inside = sizes.before([*agree, *annotated([(Origin(), taken_apart), *steps], target)], body)
     body.lines = _entry(inputs, planned, graph, sizes, target) + inside
     return body
 

@@ -6,6 +6,7 @@ that each step assigns anew; results of steps go to arrays made before the loop.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .straight import Writer
 
 __all__ = ["stack_name", "written_region"]
+
+#: A name, or a number (with NumPy's type).
+_SIMPLE = re.compile(r"[A-Za-z_]\w*|-?[\d.]+(e[-+]?\d+)?|np\.\w+\(-?[\d.]+(e[-+]?\d+)?\)")
 
 
 def written_region(writer: Writer, graph: Graph, planned: Plan, n: Node, texts: dict[int, Text]) -> list[Line]:
@@ -106,25 +110,42 @@ def _input_names(body: Graph, places: Sequence[int]) -> list[str]:
     return [str(body.node(body.inputs[k]).params["name"]).split()[0] for k in places]
 
 
+def _held(writer: Writer, given: Sequence[Text], kept: str = "") -> tuple[list[Line], list[Text]]:
+    """What every step reads is computed once, before the loop; all but names, numbers and `kept` get a name."""
+    lines: list[Line] = []
+    texts = []
+    for text in given:
+        if not (_SIMPLE.fullmatch(text.text) or text.text == kept):
+            name = writer.names.fresh(None)
+            lines += _statement(f"{name} = {text.text}")
+            text = Text(name)
+        texts.append(text)
+    return lines, texts
+
+
 def _scan(writer: Writer, n: Node, operands: Sequence[Text], wishes: Mapping[int, str | None]) -> Any:
     p, body, names = n.params, n.params["body"], writer.names
     consts, carries, counted = p["consts"], p["carries"], int(p["counted"])
-    outer, init = operands[counted : counted + consts], operands[counted + consts : counted + consts + carries]
-    xs = operands[counted + consts + carries :]
+    outer = list(operands[counted : counted + consts])
+    init = operands[counted + consts : counted + consts + carries]
+    xs = list(operands[counted + consts + carries :])
     inner = _input_names(body, range(consts, len(body.inputs)))
     state = [names.fresh(wishes.get(k) or inner[k]) for k in range(carries)]
     types = _body_types(body)
     ys = [names.fresh(wishes.get(k) or stack_name(body, k)) for k in range(carries, len(types))]
     step = names.fresh("step")
     steps = f"min(max(int({operands[0].text}), 0), {p['length']})" if counted else str(p["length"])
-    lines = [line for name, value in zip(state, init, strict=True) for line in _assigned(writer, [name], [value])]
+    places = f"np.arange({p['length']})"
+    lines, held = _held(writer, [*outer, *xs], places)
+    outer, xs = held[:consts], held[consts:]
+    lines += [line for name, value in zip(state, init, strict=True) for line in _assigned(writer, [name], [value])]
     for name, type in zip(ys, types[carries:], strict=True):
         lines += _empty(name, p["length"], type, "zeros" if counted else "empty")
     head = f"for {step} in reversed(range({steps})):" if p["reverse"] else f"for {step} in range({steps}):"
     lines += _statement(head)
     elements = [names.fresh(name) for name in inner[carries:]]
     for name, x in zip(elements, xs, strict=True):
-        value = f"np.int64({step})" if x.text == f"np.arange({p['length']})" else f"{_atom(x)}[{step}]"
+        value = f"np.int64({step})" if x.text == places else f"{x.text}[{step}]"
         lines += _statement(f"{name} = {value}", 1)
     inside, values = _run(writer, body, [*outer, *map(Text, state), *map(Text, elements)], range(len(types)))
     lines += _deeper(inside)
@@ -143,11 +164,12 @@ def _atom(text: Text) -> str:
 def _while(writer: Writer, n: Node, operands: Sequence[Text], wishes: Mapping[int, str | None]) -> Any:
     p, body, names = n.params, n.params["body"], writer.names
     consts, bound = p["consts"], p["bound"]
-    outer, init = operands[:consts], operands[consts:]
+    outer, init = list(operands[:consts]), operands[consts:]
     carries, types = len(init), _body_types(body)
     inner = _input_names(body, range(consts, len(body.inputs)))
     state = [names.fresh(wishes.get(k) or inner[k]) for k in range(carries)]
-    lines = [line for name, value in zip(state, init, strict=True) for line in _assigned(writer, [name], [value])]
+    lines, outer = _held(writer, outer)
+    lines += [line for name, value in zip(state, init, strict=True) for line in _assigned(writer, [name], [value])]
     results, counter = [*state], ""
     if bound is not None:
         counter = names.fresh("steps")

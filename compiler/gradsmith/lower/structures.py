@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim, atom
+from ..dims import atom, whole
 from ..graph import Graph, Node
 from ..index import Index
 from ..program import Line
@@ -206,7 +206,7 @@ class Structures:
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
         arrays += [Text(name) for name in self.scratch.get(n.key, ())]
         types = [self.graph.node(a).type for a in n.args]
-        numbers = [Text(str(v if isinstance(v, Dim) else int(v))) for v in structure.arguments(*types, n.params)]
+        numbers = [Text(whole(v)) for v in structure.arguments(*types, n.params)]
         call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
         return lines_of(self._syntax["call"].format(value=call.text))
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import atom, whole
 from ..registry import Cell, Params
 from ..types import Type, format_shape, static_shape
 
@@ -79,8 +80,8 @@ class Algorithm:
 
         def cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
             type = infer(*types, **params)
-            numbers = [str(int(v)) for v in arguments(*types, params)]
-            work = [f"[0.0] * {scratch(*types, params)}"] if scratch else []
+            numbers = [whole(v) for v in arguments(*types, params)]
+            work = [f"[0.0] * {atom(scratch(*types, params))}"] if scratch else []
             arrays = f"({', '.join(args)}{',' if len(args) == 1 else ''})"
             dtype = f'"{type.dtype.name}"'
             return (

@@ -1,7 +1,8 @@
 """Rules for ops on many elements at once: the op on operands that have an axis more in front, as `vmap` needs it.
 
 A rule is `rule(op, xs, mapped, size, params)`. Those of the operands `xs` for which `mapped` holds have all `size`
-elements along a new first axis; the others are the same for every element. The result has that axis.
+elements along a new first axis; the others are the same for every element. The result has that axis; it is None where
+the rule does not serve these operands (`vmap` then maps the op's expansion, or the op by a loop).
 """
 
 from __future__ import annotations

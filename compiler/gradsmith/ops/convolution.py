@@ -17,7 +17,7 @@ from ..errors import ShapeError
 from ..index import Index
 from ..registry import Assembly, Layout, Op, Params
 from ..trace import Expr, as_expr, op
-from ..types import Shape, Type, format_shape, static_shape
+from ..types import Dim, Shape, Type, format_shape, static_shape
 from ._batch import lifted, moved
 from ._declare import Traced, free
 from .indexing import getitem, scatter
@@ -112,8 +112,9 @@ def _positions(shape: Shape, params: Params) -> np.ndarray:
     return np.array(_windows_of(numbered, params["sizes"], params["stride"], params["dilation"]))
 
 
-def _overlap_add_places(params: Params) -> list[np.ndarray]:
-    return [_positions(params["shape"], params)]
+def _overlap_add_places(params: Params) -> list[np.ndarray] | None:
+    named = builtins.any(isinstance(d, Dim) for d in params["shape"])
+    return None if named else [_positions(params["shape"], params)]
 
 
 def _overlap_add_evaluate(g: np.ndarray, **params: Any) -> np.ndarray:
@@ -242,7 +243,7 @@ def _convolve_torch(torch: Any, x: Any, w: Any, stride: Sizes, dilation: Sizes) 
 
 
 def _convolve_cost(y: Type, x: Type, w: Type, stride: Sizes, dilation: Sizes) -> dict[str, int]:
-    terms = math.prod(static_shape(w.shape[w.ndim - len(stride) - 1 :]))
+    terms = math.prod(w.shape[w.ndim - len(stride) - 1 :])
     return {"mul": y.size * terms, "add": y.size * (terms - 1)}
 
 
@@ -327,7 +328,7 @@ def _convolution(
             f"{name}: input {format_shape(x.shape)} and weight {format_shape(w.shape)} must have {rank + 2} axes: "
             f"batch (which input may lack), channels and {rank} of space; out, in and {rank} of space"
         )
-    channels, (out, inside) = static_shape(x.shape[1:2])[0], static_shape(w.shape[:2])
+    (channels, *_), (out, inside, *_) = static_shape(x.shape[1:], name), static_shape(w.shape, name)
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or out % groups:
         raise ShapeError(f"{name}: groups={groups!r} must be 1 or more, and divide the {out} channels of the result")
     if channels != inside * groups:
@@ -492,7 +493,7 @@ def _pooled_axes(
     if builtins.any(2 * p > s for p, s in zip(before, spans, strict=True)):
         raise ShapeError(f"{name}: padding={padding!r} is more than half of the window, which reaches over {spans}")
     after = []
-    for n, p, span, step in zip(static_shape(x.shape[-rank:]), before, spans, steps, strict=True):
+    for n, p, span, step in zip(static_shape(x.shape[-rank:], name), before, spans, steps, strict=True):
         left_over = (n + 2 * p - span) % step
         starts_inside = n + 2 * p - left_over - span + step < n + p  # else it would see nothing but padding
         after.append(p + (step - left_over if ceil_mode and left_over and starts_inside else 0))

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..dims import Dim, at_least_zero, quotient
+from ..dims import Dim, Extent, at_least_zero, quotient
 from ..errors import ShapeError, TraceError
 from ..trace import Expr, as_expr, registry_function
 from ..types import FLOAT64, normalize_shape
@@ -140,7 +140,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
 
 
 def arange(
-    start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = None
+    start: float | Dim, /, stop: float | Dim | None = None, step: float = 1, *, dtype: Any = None, device: Any = None
 ) -> Expr:
     """The numbers from `start` up to, but without, `stop`, at distances of `step`; `arange(stop)` starts at 0.
 
@@ -205,7 +205,7 @@ def _spaced(start: Expr, stop: Expr, num: Dim, endpoint: bool) -> Expr:
     return start * (1.0 - there) + stop * there
 
 
-def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Expr:
+def eye(n_rows: Extent, n_cols: Extent | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Expr:
     """A matrix with ones on its `k`-th diagonal and zeros elsewhere.
 
     >>> import gradsmith as gs

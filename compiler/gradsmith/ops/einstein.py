@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Extent
+from ..dims import Dim, Extent
 from ..errors import ShapeError
 from ..trace import Expr, as_expr
 from ..types import format_shape, static_shape
 from .contraction import matmul
 from .indexing import getitem
 from .layout import permute_dims, reshape, squeeze
+from .manipulation import diagonal
 from .reduction import sum
 
 __all__ = ["einsum"]
@@ -103,8 +104,20 @@ def _once(letters: str, x: Expr, sizes: dict[str, Extent]) -> tuple[str, Expr]:
     distinct = "".join(dict.fromkeys(letters))
     if len(distinct) == len(letters):
         return letters, x
+    if any(isinstance(sizes[c], Dim) for c in distinct):
+        return _on_diagonals(letters, x)
     grid = np.indices(static_shape(tuple(sizes[c] for c in distinct)))
     return distinct, getitem(x, tuple(np.array(grid[distinct.index(c)]) for c in letters))
+
+
+def _on_diagonals(letters: str, x: Expr) -> tuple[str, Expr]:
+    """One diagonal after the other, along a new last axis, until no letter is there twice."""
+    while len(set(letters)) < len(letters):
+        twice = next(c for c in letters if letters.count(c) > 1)
+        first, second = [k for k, c in enumerate(letters) if c == twice][:2]
+        x = diagonal(x, 0, first, second)
+        letters = "".join(c for k, c in enumerate(letters) if k not in (first, second)) + twice
+    return letters, x
 
 
 def _summed(letters: str, x: Expr, kept: str) -> tuple[str, Expr]:

@@ -19,13 +19,13 @@ import numpy as np
 from ..errors import ShapeError
 from ..registry import Kernel
 from ..trace import Expr, constant, op
-from ..types import Type, format_shape, static_shape
+from ..types import Type, format_shape
 from ._algorithms import Algorithm
 from ._batch import lifted
 from ._declare import Traced
 from .arithmetic import absolute, sign
 from .contraction import matmul, matrix_transpose
-from .creation import eye
+from .creation import arange, eye
 from .elementary import log
 from .indexing import getitem
 from .layout import broadcast_to, expand_dims
@@ -53,9 +53,9 @@ def cost(record: Traced, *types: Any, **params: Any) -> dict[str, int]:
     return dict(record.op.cost(*types, **params))  # type: ignore[attr-defined]
 
 
-def count(x: Type) -> int:
+def count(x: Type) -> Any:
     """How many matrices there are in the stack."""
-    return math.prod(static_shape(x.shape[:-2]))
+    return math.prod(x.shape[:-2])
 
 
 def _halved(x: Expr) -> Expr:
@@ -168,12 +168,13 @@ solve_triangular: Traced = factorization(
     ),
     support=_TRIANGULAR_NUMPY,
     vjp=_triangular_vjp,
+    mixes=(-2,),
     torch=lambda torch, a, b, lower, trans, unit: torch.linalg.solve_triangular(
         a.mT if trans else a, b, upper=lower == trans, unitriangular=unit
     ),
     cost=lambda y, a, b, **_: {
-        "mul": y.size * int(a.shape[-1]) // 2,
-        "add": y.size * int(a.shape[-1]) // 2,
+        "mul": y.size * a.shape[-1] // 2,
+        "add": y.size * a.shape[-1] // 2,
         "div": y.size,
     },
     symbol="T\\",
@@ -253,10 +254,10 @@ cholesky: Traced = factorization(
     vjp=_cholesky_vjp,
     torch=lambda torch, x: torch.linalg.cholesky(x.tril() + x.tril(-1).mT),
     cost=lambda y, x: {
-        "mul": y.size * int(x.shape[-1]) // 6,
-        "add": y.size * int(x.shape[-1]) // 6,
+        "mul": y.size * x.shape[-1] // 6,
+        "add": y.size * x.shape[-1] // 6,
         "div": y.size // 2,
-        "sqrt": y.size // max(1, int(x.shape[-1])),
+        "sqrt": math.prod(x.shape[:-1]),
     },
     symbol="chol",
     slope="L⁻ᵀ Φ(Lᵀg) L⁻¹, Φ the lower triangle with half the diagonal",
@@ -344,7 +345,7 @@ def lu_solve(lu, b, y, batch, n, m, trans):
 
 def _packed(x: Type) -> Type:
     """A row of pivots below the matrix."""
-    return Type((*_square(x).shape[:-2], static_shape(x.shape)[-1] + 1, x.shape[-1]), x.dtype)
+    return Type((*_square(x).shape[:-2], x.shape[-1] + 1, x.shape[-1]), x.dtype)
 
 
 # `lu` and `lu_solve` are how `solve` and its kin are written where there is no library: no derivative goes through
@@ -358,8 +359,8 @@ lu: Traced = factorization(
     numpy=None,
     support="",
     cost=lambda y, x: {
-        "mul": x.size * int(x.shape[-1]) // 3,
-        "add": x.size * int(x.shape[-1]) // 3,
+        "mul": x.size * x.shape[-1] // 3,
+        "add": x.size * x.shape[-1] // 3,
         "div": x.size // 2,
     },
     symbol="LU",
@@ -373,7 +374,7 @@ lu_solve: Traced = factorization(
     arguments=lambda a, b, params: (count(a), *b.shape[-2:], params["trans"]),
     numpy=None,
     support="",
-    cost=lambda y, a, b, trans: {"mul": y.size * int(a.shape[-1]), "add": y.size * int(a.shape[-1]), "div": y.size},
+    cost=lambda y, a, b, trans: {"mul": y.size * a.shape[-1], "add": y.size * a.shape[-1], "div": y.size},
     symbol="LU\\",
     doc="Solutions of a linear system by the factors that `lu` finds.",
 )
@@ -394,6 +395,7 @@ solve: Traced = op(
     infer=lambda a, b, trans: _square(a) and _system(a, b),
     expand=lambda a, b, trans: lu_solve(lu(a), b, trans=trans),
     vjp=_solve_vjp,
+    mixes=(-2,),
     evaluate=lambda a, b, trans: _or_nan(np.linalg.solve, np.swapaxes(a, -1, -2) if trans else a, b),
     cells={
         "numpy": lambda a, p, t: (
@@ -420,7 +422,7 @@ solve: Traced = op(
 
 def identity(x: Expr) -> Expr:
     """The identity matrices of the shape and dtype of `x`."""
-    one = eye(static_shape(x.shape)[-1], dtype=x.type.dtype)
+    one = eye(x.shape[-1], dtype=x.type.dtype)
     return one if x.ndim == 2 else broadcast_to(one, x.shape)
 
 
@@ -457,7 +459,7 @@ _SMALL = 3  # rows up to which a determinant is a polynomial, with a derivative 
 
 def _polynomial(x: Expr) -> Expr:
     """The determinant of a matrix of up to three rows, by the first one."""
-    n = static_shape(x.shape)[-1]
+    n = x.shape[-1]
 
     def at(i: int, j: int) -> Expr:
         return getitem(x, (..., i, j))
@@ -476,9 +478,8 @@ def _polynomial(x: Expr) -> Expr:
 def _parity(factors: Expr) -> Expr:
     """1 or -1: whether rows changed places an even number of times."""
     pivots = getitem(factors, (..., -1, slice(None)))
-    (n,) = static_shape(pivots.shape[-1:])
     one = constant(1.0, factors.type.dtype)
-    return prod(where(not_equal(pivots, np.arange(n).astype(factors.type.dtype.name)), -one, one), -1)
+    return prod(where(not_equal(pivots, arange(pivots.shape[-1], dtype=factors.type.dtype)), -one, one), -1)
 
 
 def _pivots(x: Expr) -> tuple[Expr, Expr]:
@@ -564,8 +565,8 @@ _sign: Traced = _determinant(
 
 def det(x: Expr) -> Expr:
     """The determinants: polynomials of the elements of small matrices, by LU factors of others."""
-    n = static_shape(_square(x.type).shape)[-1]
-    return _polynomial(x) if 0 < n <= _SMALL else _det(x)
+    n = _square(x.type).shape[-1]
+    return _polynomial(x) if isinstance(n, int) and 0 < n <= _SMALL else _det(x)
 
 
 def slogdet(x: Expr) -> tuple[Expr, Expr]:
@@ -689,12 +690,12 @@ eigh: Traced = factorization(
     arity=1,
     infer=_packed,
     arguments=lambda x, params: (count(x), x.shape[-1]),
-    scratch=lambda x, params: static_shape(x.shape)[-1] ** 2,
+    scratch=lambda x, params: x.shape[-1] * x.shape[-1],
     numpy="_eigh({0})",
     support=_EIGH_NUMPY,
     vjp=_eigh_vjp,
     torch=_eigh_torch,
-    cost=lambda y, x: {"mul": 9 * x.size * int(x.shape[-1]), "add": 9 * x.size * int(x.shape[-1])},
+    cost=lambda y, x: {"mul": 9 * x.size * x.shape[-1], "add": 9 * x.size * x.shape[-1]},
     symbol="eigh",
     slope="V (diag(g_w) + F∘(Vᵀg_V)) Vᵀ, F = 1/(w_j - w_i), 0 where they are equal",
     samples=[(_S,), (np.stack([_S[:2, :2], _S[1:, 1:]]),)],

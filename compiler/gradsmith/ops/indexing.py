@@ -47,7 +47,7 @@ def _entry_text(entry: Any, size: Any) -> str:
     if isinstance(entry, int):
         return str(entry)
     if isinstance(entry, np.ndarray):
-        return str(entry.tolist())
+        return str(entry.tolist()) if entry.size else f"np.zeros({format_shape(entry.shape)}, dtype=np.int64)"
     start, step, count = entry
     if any(isinstance(v, Dim) for v in (start, count)):
         return _named_text(start, step, count, size)
@@ -176,7 +176,7 @@ def _scatter_evaluate(*gs: Any, shape: Shape, keys: Sequence[Key]) -> Any:
 def _scatter_statements(name: str, args: Sequence[str], params: Params, types: Sequence[Type]) -> list[str]:
     shape, lines = params["shape"], [f"{name} = np.zeros({format_shape(params['shape'])}{dtype_option(types[0])})"]
     for text, key in zip(args, params["keys"], strict=True):
-        once = _once(key) or len(np.unique(positions(key, shape))) == positions(key, shape).size
+        once = _once(key)
         lines.append(
             f"{name}[{_key_text(key, shape)}] += {text}"
             if once
@@ -186,8 +186,12 @@ def _scatter_statements(name: str, args: Sequence[str], params: Params, types: S
 
 
 def _once(key: Key) -> bool:
-    """Whether a key certainly names no place twice."""
-    return not builtins.any(isinstance(k, np.ndarray) for k in key)
+    """Whether a key names no place twice."""
+    if not builtins.any(isinstance(k, np.ndarray) for k in key):
+        return True
+    tables = np.broadcast_arrays(*(k for k in key if not isinstance(k, tuple)))
+    places = np.stack([t.ravel() for t in tables])
+    return np.unique(places, axis=1).shape == places.shape
 
 
 def _places(params: Params) -> list[np.ndarray] | None:

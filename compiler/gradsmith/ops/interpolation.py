@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..dims import Dim, at_least_zero
 from ..errors import ShapeError
+from ..registry import Op, Params
 from ..trace import Expr, as_expr, op
-from ..types import Type, format_shape, static_shape
+from ..types import Type, format_shape
 from ._declare import Traced
 from .indexing import getitem
 from .layout import broadcast_to
@@ -20,7 +23,7 @@ __all__ = ["interp"]
 
 
 def _infer(x: Type, xp: Type, fp: Type) -> Type:
-    if xp.ndim != 1 or fp.shape != xp.shape or not xp.size:
+    if xp.ndim != 1 or fp.shape != xp.shape or xp.size == 0:
         raise ShapeError(
             f"xp and fp must be vectors of one length, not of shapes {format_shape(xp.shape)} and "
             f"{format_shape(fp.shape)}"
@@ -29,16 +32,22 @@ def _infer(x: Type, xp: Type, fp: Type) -> Type:
 
 
 def _expand(x: Expr, xp: Expr, fp: Expr) -> Expr:
-    last = static_shape(xp.shape)[0] - 1
-    if not last:
+    last = xp.shape[0] - 1
+    if last == 0:
         return broadcast_to(getitem(fp, 0), x.shape) if x.shape else getitem(fp, 0)
-    place = minimum(maximum(searchsorted(xp, x, side="right") - 1, 0), last - 1)
-    (left, right), (low, high) = ([take(table, place + k) for k in (0, 1)] for table in (xp, fp))
+    place = minimum(maximum(searchsorted(xp, x, side="right") - 1, 0), at_least_zero(last - 1))
+    following = minimum(place + 1, last) if isinstance(last, Dim) else place + 1  # the table may have one place only
+    (left, right), (low, high) = ([take(table, k) for k in (place, following)] for table in (xp, fp))
     width = right - left
     point = equal(width, 0.0)  # a jump at the end of the table
     inner = where(point, high, (high - low) / where(point, 1.0, width) * (x - left) + low)
     first, end = getitem(xp, 0), getitem(xp, -1)
     return where(less(x, first), getitem(fp, 0), where(greater(x, end), getitem(fp, -1), inner))
+
+
+def _batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr | None:
+    """One table for all elements is read at more places; of tables that differ, the expansion is mapped."""
+    return None if any(mapped[1:]) else _interp(*xs)
 
 
 def _torch(torch: Any, x: Any, xp: Any, fp: Any) -> Any:
@@ -57,12 +66,14 @@ _interp: Traced = op(
     arity=3,
     kind="composite",
     infer=_infer,
+    needs=lambda x, xp, fp: [(xp.shape[0], 1)],
     expand=_expand,
+    batch=_batch,
     evaluate=np.interp,
     cells={"numpy": _cell},
     torch=_torch,
     cost=lambda y, x, xp, fp: {
-        "compare": y.size * max(1, xp.size.bit_length()),
+        "compare": y.size * (16 if isinstance(xp.size, Dim) else max(1, xp.size.bit_length())),
         "mul": y.size,
         "add": 4 * y.size,
         "div": y.size,

@@ -216,7 +216,7 @@ def _places(x: Expr, target: Any, ignore_index: int, op: str) -> tuple[np.ndarra
     if not x.ndim:
         raise ShapeError(f"{op}: input needs an axis of classes, and a scalar has none")
     axis = _class_axis(x)
-    shape = static_shape(x.shape)
+    shape = static_shape(x.shape, op)
     classes = indices(op, "target", target, shape[axis], ignore_index)
     _fitting(classes.shape, x, op)
     counted = classes != ignore_index

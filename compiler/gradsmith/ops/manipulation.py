@@ -122,7 +122,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Expr, ...]:
     if not x.ndim:
         raise ShapeError("unstack: a scalar has no axis to take apart")
     k = _axis(axis, x, "unstack")
-    return tuple(getitem(x, _at(k, i)) for i in range(static_shape(x.shape)[k]))
+    return tuple(getitem(x, _at(k, i)) for i in range(static_shape(x.shape[k : k + 1], "unstack")[0]))
 
 
 # --- axes -------------------------------------------------------------------------------------------------------------
@@ -234,6 +234,8 @@ def repeat(x: Any, /, repeats: Indices, axis: int | None = None) -> Expr:
     k = _axis(axis, x, "repeat")
     shape = x.shape
     counts = _static(repeats, "repeat")
+    if counts.size != 1:
+        static_shape(shape[k : k + 1], "repeat with several counts")
     if counts.ndim > 1 or counts.size not in (1, shape[k]) or (counts < 0).any():
         raise ShapeError(f"repeat: repeats is one count, or {shape[k]} of them for axis {k}, not {counts.tolist()}")
     if counts.size != 1:
@@ -349,7 +351,9 @@ def take_along_axis(x: Any, /, indices: Indices, axis: int | None = -1) -> Expr:
     k = _axis(axis, x, "take_along_axis")
     if places.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: indices have {places.ndim} axes and x has shape {format_shape(x.shape)}")
-    shape = static_shape(x.shape)
+    shape = x.shape
+    if any(isinstance(d, Dim) for d in shape):
+        return gathering.take_along_axis(x, as_expr(places), k)
     others = broadcast_shapes((*shape[:k], 1, *shape[k + 1 :]), (*places.shape[:k], 1, *places.shape[k + 1 :]))
     grid = np.indices(static_shape((*others[:k], places.shape[k], *others[k + 1 :])))
     keys = [g if d != 1 else np.zeros_like(g) for g, d in zip(grid, shape, strict=True)]
@@ -373,10 +377,13 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Expr
     if i == j:
         raise ShapeError(f"diagonal: axis1 and axis2 are one axis, {axis1!r}")
     x = moveaxis(x, (i, j), (-2, -1))
-    rows, columns = x.shape[-2:]
-    if isinstance(rows, Dim) and rows == columns and k == 0:
-        return squeeze(gathering.take_along_axis(x, expand_dims(gs.arange(rows), 1), x.ndim - 1), -1)
-    rows, columns = static_shape((rows, columns))
+    if isinstance(x.shape[-1], Dim) and x.shape[-1] == x.shape[-2]:
+        if k:  # the main one of a smaller square
+            below, above = slice(max(0, -k), -k if k > 0 else None), slice(max(0, k), k if k < 0 else None)
+            x = getitem(x, (..., below, above))
+        along = reshape(gs.arange(x.shape[-1]), (*[1] * (x.ndim - 2), x.shape[-1], 1))
+        return squeeze(gathering.take_along_axis(x, along, x.ndim - 1), -1)
+    rows, columns = static_shape(x.shape[-2:], "diagonal")
     places = np.arange(max(0, -k), max(max(0, -k), min(rows, columns - k)))
     return getitem(x, (..., places, places + k))
 
@@ -394,9 +401,11 @@ def diag(x: Any, /, k: int = 0) -> Expr:
     if x.ndim != 1:
         raise ShapeError(f"diag: takes a vector or a matrix, not shape {format_shape(x.shape)}")
     k = _int(k, "diag", "k")
-    if isinstance(x.shape[0], Dim) and k == 0:
-        return where(gs.eye(x.shape[0], dtype="bool"), x, False)
-    (size,) = static_shape(x.shape)
+    size = x.shape[0]
+    if isinstance(size, Dim):
+        square = where(gs.eye(size, dtype="bool"), x, False)
+        before, after = max(0, -k), max(0, k)
+        return pad(square, ((before, after), (after, before)), constant_values=0) if k else square
     rows = np.arange(size) + max(0, -k)
     columns = np.arange(size) + max(0, k)
     for places in (rows, columns):

@@ -25,7 +25,7 @@ from .. import types
 from ..errors import ShapeError, TraceError
 from ..origin import Origin, caller_origin
 from ..trace import Expr, _describe, _recording, as_expr
-from ..types import DType, Shape, format_shape, static_shape
+from ..types import Dim, DType, Shape, format_shape, static_shape
 from . import arithmetic, indexing, selection
 from .gathering import traced_add
 from .indexing import Key
@@ -259,6 +259,12 @@ def _writable(x: Expr) -> tuple[Block, np.ndarray]:
     root, views = _root(x)
     if any(v.op.name == "broadcast_to" for v in views):
         _refuse(x, "is a broadcast, which is read-only in NumPy too", x)
+    if _is_named(root):
+        raise TraceError(
+            f"{_describe(x)} cannot be changed in place: of an array with a named dimension it is not known while "
+            f"tracing where its elements lie; make a new value, {root.name or 'x'}.at[key].set(value), or give an int "
+            "in args="
+        )
     if root.memory is None:
         if root.op.name == "input":
             what = "is an argument" if root is x else f"is a view of the argument {root.name!r}"
@@ -295,6 +301,8 @@ def copy(x: Any) -> Expr:
     if not value.shape:
         return value
     made = _twin(value, None)
+    if _is_named(value):
+        return made
     base = reshape(value, value.shape) if value.op.name == "input" else value  # inputs have no twins
     made.memory = Block(base, caller_origin(), in_rows=True)
     return made
@@ -343,17 +351,22 @@ def setitem(x: Expr, key: Any, value: Any) -> None:
     _refuse_traced(key, x)
     block, places = _writable(x)
     if _is_condition(key):
-        condition = _condition(key, x)
-        new = value.at(condition) if isinstance(value, Masked) else as_expr(value)
-        if new.ndim > x.ndim - key.ndim and not isinstance(value, Masked):
-            raise ShapeError(
-                f"a traced condition picks a number of elements that is unknown while tracing, so {_describe(x)} takes "
-                f"a number or a selection by the same condition there, not shape {format_shape(new.shape)}"
-            )
-        block.write(places, _fitting(selection.where(condition, _fitting(new, x.shape, x), x), x.shape, x))
+        block.write(places, _chosen(x, key, value))
         return
     at = _lying(places, key, x)
     block.write(at, _fitting(as_expr(value), at.shape, x))
+
+
+def _chosen(x: Expr, key: Expr, value: Any) -> Expr:
+    """`x` with `value` where the condition `key` holds."""
+    condition = _condition(key, x)
+    new = value.at(condition) if isinstance(value, Masked) else as_expr(value)
+    if new.ndim > x.ndim - key.ndim and not isinstance(value, Masked):
+        raise ShapeError(
+            f"a traced condition picks a number of elements that is unknown while tracing, so {_describe(x)} takes "
+            f"a number or a selection by the same condition there, not shape {format_shape(new.shape)}"
+        )
+    return _fitting(selection.where(condition, _fitting(new, x.shape, x), x), x.shape, x)
 
 
 def _is_condition(key: Any) -> bool:
@@ -455,6 +468,34 @@ def in_place(function: Callable[[Any, Any], Expr]) -> Callable[[Expr, Any], Expr
 # --- x.at[key] ------------------------------------------------------------------------------------------------------
 
 
+def _is_named(x: Expr) -> bool:
+    return builtins.any(isinstance(d, Dim) for d in x.shape)
+
+
+def _replaced(x: Expr, key: Any, function: Callable[[Any], Any]) -> Expr:
+    """`x`, of which some size is known by name only, with `function(x[key])` at `key`."""
+    if _is_condition(key):
+        return _chosen(x, key, function(Masked(_condition(key, x), x)))
+    entries = indexing.each_axis(x, key)
+    if builtins.any(isinstance(e, np.ndarray) for e in entries):
+        raise ShapeError(
+            f"at: {_describe(x)} has a named dimension, where a key is made of ints and slices: use "
+            "gs.where(condition, value, x), or give an int in args="
+        )
+    part = indexing.getitem(x, key)
+    new = stored(_fitting(as_expr(function(part)), part.shape, x), x.type.dtype)
+    here = _put_back(part, x, gs.ones_like(part))
+    return selection.where(selection.not_equal(here, 0), _put_back(part, x, new), x)
+
+
+def _put_back(part: Expr, x: Expr, values: Expr) -> Expr:
+    """`values` at the places of `x` that `part` shows, and 0 elsewhere: the transpose of the layouts between them."""
+    while part is not x:
+        (values,) = part.op.vjp(values, part, *part.args, **part.params)  # type: ignore[misc]
+        part = part.args[0]
+    return values
+
+
 class At:
     """`x.at`: what the updates `x[key] = v`, `x[key] += v` … would make of `x`, as new arrays.
 
@@ -484,6 +525,8 @@ class Places:
     def set(self, value: Any) -> Expr:
         """`x` with `value` at the places."""
         _refuse_traced(self._key, self._x)
+        if _is_named(self._x):
+            return _replaced(self._x, self._key, lambda _: value)
         made = copy(self._x)
         made[self._key] = value
         return made
@@ -495,6 +538,8 @@ class Places:
         x = as_expr(self._x)
         if _has_traced(self._key):
             return traced_add(x, indexing.each_axis(x, self._key), stored(as_expr(value), x.type.dtype))
+        if _is_named(x):
+            return self._combined(arithmetic.add, value)
         places = _lying(np.arange(x.size).reshape(static_shape(x.shape)), self._key, x)
         value = _fitting(as_expr(value), places.shape, x)
         if len(np.unique(places)) == places.size:
@@ -532,6 +577,8 @@ class Places:
 
     def _combined(self, function: Callable[[Any, Any], Any], value: Any) -> Expr:
         _refuse_traced(self._key, self._x)
+        if _is_named(self._x):
+            return _replaced(self._x, self._key, lambda old: function(old, value))
         made = copy(self._x)
         if not isinstance(self._key, Expr):
             places = _lying(np.arange(made.size).reshape(static_shape(made.shape)), self._key, made)

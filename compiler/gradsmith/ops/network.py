@@ -106,8 +106,11 @@ def embedding(input: Ints | Expr, weight: Any, padding_idx: int | None = None) -
     w = as_expr(weight)
     if w.ndim != 2:
         raise ShapeError(f"embedding: weight must have shape (rows, columns), not {format_shape(w.shape)}")
-    rows = static_shape(w.shape)[0]
     traced = at_run_time("embedding", "input", input)
+    if traced and padding_idx is None:
+        rows_taken: Expr = gs.take(w, input, axis=0)
+        return rows_taken
+    (rows,) = static_shape(w.shape[:1], "embedding")
     places: Any = input if traced else indices("embedding", "input", input, rows)
     found: Expr = gs.take(w, places, axis=0)
     if padding_idx is None:
@@ -193,7 +196,7 @@ def _channels(x: Expr, layer: str) -> tuple[int, Shape]:
     """The number of channels (axis 1), and the shape that puts a value a channel beside `x`."""
     if x.ndim < 2:
         raise ShapeError(f"{layer}: input needs a batch and a channel axis, not shape {format_shape(x.shape)}")
-    channels = static_shape(x.shape[1:2])[0]
+    (channels,) = static_shape(x.shape[1:2], layer)
     return channels, (1, channels, *(1,) * (x.ndim - 2))
 
 
@@ -221,8 +224,8 @@ def batch_norm(
     shape: Shape = (channels,)
     if training:
         axes = (0, *range(2, x.ndim))
-        count = math.prod(static_shape(tuple(x.shape[a] for a in axes)))
-        if count < 2:
+        count = math.prod(x.shape[a] for a in axes)
+        if isinstance(count, int) and count < 2:
             raise ShapeError(
                 f"batch_norm: training=True needs more than one value a channel, and shape {format_shape(x.shape)} has "
                 f"{count}"
@@ -304,11 +307,12 @@ def scaled_dot_product_attention(
         )
     if is_causal and attn_mask is not None:
         raise ShapeError("scaled_dot_product_attention: give attn_mask or is_causal=True, not both")
-    factor = 1.0 / math.sqrt(static_shape(q.shape)[-1]) if scale is None else scale
+    (width,) = static_shape(q.shape[-1:], "scaled_dot_product_attention") if scale is None else (1,)
+    factor = 1.0 / math.sqrt(width) if scale is None else scale
     scores = matmul(q, matrix_transpose(k)) * factor
     if is_causal:
-        rows, columns = static_shape(scores.shape[-2:])
-        attn_mask = greater_equal(np.arange(rows)[:, None], np.arange(columns))
+        rows, columns = scores.shape[-2:]
+        attn_mask = greater_equal(expand_dims(gs.arange(rows), 1), gs.arange(columns))
     if attn_mask is None:
         return matmul(softmax(scores), v)
     mask = as_expr(attn_mask)

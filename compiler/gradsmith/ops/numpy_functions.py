@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ShapeError, TraceError
 from ..trace import Expr, as_expr
-from ..types import static_shape
+from ..types import Dim, static_shape
 from .lazy import gs
 from .masked import NEUTRAL, Masked
 from .memory import copy, dtype_named, fresh, stored, window
@@ -312,7 +312,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
 
 @_numpy()
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    count = static_shape(as_expr(ary).shape)[axis]
+    count = static_shape((as_expr(ary).shape[axis],), "np.array_split")[0]
     places = np.array_split(np.arange(count), indices_or_sections)
     before = (slice(None),) * (axis % as_expr(ary).ndim)
     starts = np.cumsum([0, *(len(p) for p in places)])
@@ -323,7 +323,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 
 @_numpy()
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    count = static_shape(as_expr(ary).shape)[axis]
+    count = static_shape((as_expr(ary).shape[axis],), "np.split")[0]
     if isinstance(indices_or_sections, int) and count % indices_or_sections:
         raise ShapeError(f"np.split: {count} elements do not divide into {indices_or_sections} equal parts")
     return array_split(ary, indices_or_sections, axis)  # type: ignore[no-any-return]
@@ -480,7 +480,7 @@ def vdot(a: Any, b: Any) -> Any:
 def kron(a: Any, b: Any) -> Any:
     x, y = as_expr(a), as_expr(b)
     count = builtins.max(x.ndim, y.ndim)
-    one, two = ((1,) * (count - v.ndim) + static_shape(v.shape) for v in (x, y))
+    one, two = ((1,) * (count - v.ndim) + v.shape for v in (x, y))
     left = gs.reshape(x, [d for s in one for d in (s, 1)])
     right = gs.reshape(y, [d for s in two for d in (1, s)])
     return gs.reshape(left * right, [p * q for p, q in zip(one, two, strict=True)])
@@ -490,7 +490,9 @@ def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     count = as_expr(a).ndim
     ends = (axis1 % count, axis2 % count)
     x = gs.permute_dims(a, (*(i for i in range(count) if i not in ends), *ends))
-    rows, columns = static_shape(x.shape)[-2:]
+    if builtins.any(isinstance(d, Dim) for d in x.shape):
+        return gs.diagonal(x, offset, -2, -1)
+    rows, columns = static_shape(x.shape[-2:])
     first = np.arange(builtins.max(0, builtins.min(rows + builtins.min(offset, 0), columns - builtins.max(offset, 0))))
     return window(x, (..., first - builtins.min(offset, 0), first + builtins.max(offset, 0)))
 

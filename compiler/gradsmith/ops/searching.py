@@ -6,18 +6,19 @@ Results that are indices are int64, and no gradient flows through them; a sorted
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from .. import dims
 from ..errors import ShapeError
-from ..registry import Counter, Kernel, Length
+from ..registry import Counter, Kernel, Length, Op, Params
 from ..trace import Expr, as_expr, op
 from ..types import INT64, Type, format_shape, normalize_axes, static_shape
 from . import reduction
 from ._algorithms import Algorithm
-from ._batch import lifted
+from ._batch import lifted, moved, spread
 from ._declare import Traced, free, no_gradient
 from .conversion import astype
 from .layout import expand_dims, permute_dims, reshape
@@ -85,7 +86,7 @@ def _extreme_infer(x: Type, axis: int, keepdims: bool) -> Type:
 
 def _extreme_expand(extreme: Any) -> Any:
     def expand(x: Expr, axis: int, keepdims: bool) -> Expr:
-        size = static_shape(x.shape)[axis]
+        size = x.shape[axis]
         best = extreme(x, axis, keepdims=True)
         here = equal(x, best)
         if x.dtype.kind == "float":
@@ -102,6 +103,7 @@ def _extreme(name: str, extreme: Any, words: str) -> Any:
         kind="composite",
         takes="number",
         infer=_extreme_infer,
+        needs=_an_element,
         vjp=no_gradient,
         batch=lifted,
         expand=_extreme_expand(extreme),
@@ -308,24 +310,71 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
 
 _SIDES = ('"left"', '"right"')
 _SEARCH = Algorithm('''
-def search(row, values, y: int, n, m, right):
-    """Where each value belongs in a sorted row, by halving: behind equal ones if `right`; NaN at the end."""
-    for i in range(m):
-        low = 0
-        high = n
-        while low < high:
-            middle = (low + high) // 2
-            if row[middle] < values[i] or (right == 1 and row[middle] == values[i]) or values[i] != values[i]:
-                low = middle + 1
-            else:
-                high = middle
-        y[i] = low
+def search(row, values, y: int, batch, n, m, right):
+    """Where each value belongs in its sorted row, by halving: behind equal ones if `right`; NaN at the end."""
+    for s in range(batch):
+        for i in range(m):
+            value = values[s * m + i]
+            low = 0
+            high = n
+            while low < high:
+                middle = (low + high) // 2
+                here = row[s * n + middle]
+                if here < value or (right == 1 and here == value) or value != value:
+                    low = middle + 1
+                else:
+                    high = middle
+            y[s * m + i] = low
 ''')
+
+
+def _search_infer(row: Type, values: Type, right: bool) -> Type:
+    if row.ndim > 1 and values.shape[:-1] != row.shape[:-1]:
+        raise ShapeError(
+            f"{format_shape(row.shape)} and {format_shape(values.shape)} do not fit: as many rows are needed"
+        )
+    return Type(values.shape, INT64)
+
+
+def _search_arguments(row: Type, values: Type, params: Params) -> tuple[Any, ...]:
+    count = math.prod(row.shape[:-1])
+    return (count, row.shape[-1], values.shape[-1] if row.ndim > 1 else values.size, int(params["right"]))
+
+
+def _search_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: Any, params: Params) -> Expr:
+    """Rows that differ are a stack, each with its own values; values alone that differ are more of them in the rows."""
+    row, values = xs
+    if not mapped[0] and row.ndim == 1:
+        return _search(row, values, **params)
+    if not mapped[0]:
+        values = moved(values, 0, values.ndim - 2)
+        flat = reshape(values, (*row.shape[:-1], math.prod(values.shape[-2:])))
+        return moved(reshape(_search(row, flat, **params), values.shape), values.ndim - 2, 0)
+    values = values if mapped[1] else spread(values, size)
+    flat = values if row.ndim > 2 else reshape(values, (size, math.prod(values.shape[1:])))
+    return reshape(_search(row, flat, **params), values.shape)
+
+
+def _search_numpy(row: Any, values: Any, right: bool) -> Any:
+    side: Literal["left", "right"] = "right" if right else "left"
+    if np.ndim(row) == 1:
+        return np.searchsorted(row, values, side)
+    each = np.vectorize(lambda r, v: np.searchsorted(r, v, side), ["int64"], signature="(n),(m)->(m)")
+    return each(row, values)
+
+
+def _search_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
+    side = _SIDES[params["right"]]
+    if types[0].ndim == 1:
+        return f"np.searchsorted({args[0]}, {args[1]}, {side})"
+    one = f"lambda r, v: np.searchsorted(r, v, {side})"  # which takes one row
+    return f'np.vectorize({one}, ["int64"], signature="(n),(m)->(m)")({args[0]}, {args[1]})'
 
 
 def _counted(row: Expr, values: Expr, right: bool) -> Expr:
     """How many elements of `row` stand before each value."""
     wanted = expand_dims(values, values.ndim)
+    row = row if row.ndim == 1 else expand_dims(row, -2)
     below = logical_not(less(wanted, row)) if right else less(row, wanted)
     if row.dtype.kind == values.dtype.kind == "float" and not right:
         below = logical_or(below, not_equal(wanted, wanted))
@@ -336,27 +385,32 @@ _search: Traced = op(
     "searchsorted",
     arity=2,
     kind="kernel",
-    structure=Kernel(lambda row, values, params: (row.size, values.size, params["right"])),
-    infer=lambda row, values, right: Type(values.shape, INT64),
+    structure=Kernel(_search_arguments),
+    infer=_search_infer,
     vjp=no_gradient,
+    batch=_search_batch,
     expand=_counted,
-    evaluate=lambda row, values, right: np.searchsorted(row, values, side="right" if right else "left"),
-    cells={
-        "numpy": lambda a, p, t: f"np.searchsorted({a[0]}, {a[1]}, {_SIDES[p['right']]})",
-        "c": _SEARCH.cells()["c"],
-    },
-    support={k: text for k, text in _SEARCH.support().items() if k != "python"},
-    torch=lambda torch, row, values, right: torch.searchsorted(row.detach(), values.detach(), right=right),
-    cost=lambda y, row, values, right: {"compare": values.size * max(1, math.ceil(math.log2(max(2, row.size))))},
+    evaluate=_search_numpy,
+    cells=_SEARCH.cells(numpy=_search_cell),
+    support=_SEARCH.support(),
+    torch=lambda torch, row, values, right: torch.searchsorted(
+        row.detach().contiguous(), values.detach().contiguous(), right=right
+    ),
+    cost=lambda y, row, values, right: {"compare": values.size * _levels(row.shape[-1])},
     symbol="search",
     slope="none: they are indices",
     operands="row x",
     samples=[
         (np.array([-1.0, 0.3, 0.3, 2.0]), np.array([0.3, -2.0, 5.0, 1.0]), {"right": False}),
         (np.array([-1.0, 0.3, 0.3, 2.0]), np.array([[0.3, -2.0], [5.0, -1.0]]), {"right": True}),
+        (
+            np.array([[-1.0, 0.3, 0.3, 2.0], [-3.0, -2.0, 0.0, 1.0]]),
+            np.array([[0.3, -2.0, 9.0], [-2.0, -1.0, 0.0]]),
+            {"right": False},
+        ),
     ],
     edge_notes={"NaN": "it belongs at the end"},
-    doc="Where each element belongs in a sorted vector.",
+    doc="Where each element belongs in a sorted vector, or in its row of a stack of them.",
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dims import certainly_at_most
 from ..errors import ShapeError
 from ..trace import Expr, op
 from ..types import INT64, Type, format_shape, static_shape
@@ -167,20 +168,20 @@ def _svd_torch(torch: Any, x: Any) -> Any:
 
 
 def _tall(x: Type) -> Type:
-    if x.ndim < 2 or static_shape(x.shape)[-2] < static_shape(x.shape)[-1]:
+    if x.ndim < 2 or not certainly_at_most(x.shape[-1], x.shape[-2]):
         raise ShapeError(f"takes matrices with at least as many rows as columns, not shape {format_shape(x.shape)}")
     return x
 
 
 def _triples(x: Type) -> Type:
     """A row for each singular value: itself, its left and its right vector."""
-    *stack, m, n = static_shape(_tall(x).shape)
+    *stack, m, n = _tall(x).shape
     return Type((*stack, n, 1 + m + n), x.dtype)
 
 
 def _taken_apart(y: Expr) -> tuple[Expr, Expr, Expr]:
     """Singular values, and the left and right vectors in rows."""
-    n, w = static_shape(y.shape)[-2:]
+    n, w = y.shape[-2:]
     cuts = ((0,), (slice(1, w - n),), (slice(w - n, None),))
     values, left, right = (getitem(y, (..., slice(None), *cut)) for cut in cuts)
     return values, left, right
@@ -194,7 +195,7 @@ def _or_zero(x: Expr, divisor: Expr) -> Expr:
 
 def _svd_vjp(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     (s, left, right), (g_s, g_left, g_right) = _taken_apart(y), _taken_apart(g)
-    m, n = static_shape(x.shape)[-2:]
+    m, n = x.shape[-2:]
     across = matmul(left, matrix_transpose(g_left))
     along = matmul(right, matrix_transpose(g_right))
     p, q = across - matrix_transpose(across), along - matrix_transpose(along)
@@ -221,7 +222,7 @@ svd: Traced = factorization(
     support=_SVD_NUMPY,
     vjp=_svd_vjp,
     torch=_svd_torch,
-    cost=lambda y, x: {"mul": 40 * x.size * int(x.shape[-1]), "add": 30 * x.size * int(x.shape[-1])},
+    cost=lambda y, x: {"mul": 40 * x.size * x.shape[-1], "add": 30 * x.size * x.shape[-1]},
     symbol="svd",
     slope="U (F∘(P + Q) + G∘(P - Q) + diag(g_s)) Vᵀ + (I - UUᵀ) g_U S⁻¹ Vᵀ, P = UᵀgU - gUᵀU, Q likewise of V, "
     "2F = 1/(s_j - s_i), 2G = 1/(s_j + s_i), 0 where they are infinite",
@@ -263,8 +264,10 @@ _svdvals: Traced = op(
 
 
 def _lying(x: Expr) -> bool:
-    rows, columns = static_shape(x.shape)[-2:]
-    return rows < columns
+    rows, columns = x.shape[-2:]
+    if not (certainly_at_most(rows, columns) or certainly_at_most(columns, rows)):
+        static_shape(x.shape, "singular values")
+    return not certainly_at_most(columns, rows)
 
 
 def svdvals(x: Expr) -> Expr:
@@ -350,6 +353,6 @@ matrix_rank: Traced = op(
     cost=_cost,
     symbol="rank",
     slope="0",
-    samples=[(_A, {"rtol": None}), (np.outer(_A[0], _A[:, 0]), {"rtol": None})],
+    samples=[(_A, {"rtol": None}), (np.outer([4.0, 1.0, -0.5], [1.0, 0.25, -0.5, 1.5]), {"rtol": None})],
     doc="How many singular values exceed `rtol` times the largest one.",
 )

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import DTypeError, ShapeError
 from ..trace import Expr, as_expr
-from ..types import broadcast_shapes, format_shape, static_shape
+from ..types import broadcast_shapes, format_shape
 from . import factorizations, singular
 from .contraction import matmul, matrix_transpose
 from .conversion import astype
@@ -47,7 +47,6 @@ class SVDResult(NamedTuple):
 def _matrix(x: Any, name: str) -> Expr:
     """`x` as square matrices of floating-point numbers."""
     value = _floating(x, name)
-    static_shape(value.shape)
     if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
         raise ShapeError(
             f"{name}: takes square matrices in the last two axes, not shape {format_shape(value.shape)}"
@@ -224,7 +223,6 @@ def eigvalsh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_inp
 def _any_shape(x: Any, name: str) -> Expr:
     """`x` as matrices of floating-point numbers, of any shape."""
     value = _floating(x, name)
-    static_shape(value.shape)
     if value.ndim < 2:
         raise ShapeError(f"{name}: takes matrices in the last two axes, not shape {format_shape(value.shape)}")
     return value

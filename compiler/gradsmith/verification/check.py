@@ -88,7 +88,7 @@ Sizes = Mapping[str, int] | Sequence[Mapping[str, int]] | None
 
 
 def _chosen(function: CompiledFunction, named: Sequence[str], sizes: Sizes, points: Sequence[Any]) -> list[Any]:
-    """The sizes at which to check: those that are asked for, or two sets of small ones; and those of the points."""
+    """The sizes at which to check: those asked for, or three small sets (one all 1); and those of the points."""
     given = [sizes] if isinstance(sizes, Mapping) else [*sizes] if sizes else []
     for one in given:
         wrong = [name for name in one if name not in named]
@@ -99,7 +99,8 @@ def _chosen(function: CompiledFunction, named: Sequence[str], sizes: Sizes, poin
                 raise SpecError(f"sizes={one!r}: {name!r} is {size!r}, and a size is an int, 0 or more")
     if not given:
         first = selftest_sizes(function.graph)
-        given = [first, fitting_sizes(function.graph, {name: size + 4 for name, size in first.items()})]
+        wishes = [{name: size + 4 for name, size in first.items()}, dict.fromkeys(first, 1)]
+        given = [first, *(fitting_sizes(function.graph, wish) for wish in wishes)]
     given += [function._sizes_of(_leaves(function, point)) for point in points]
     found = [{name: one[name] for name in named} for one in given]
     return [one for k, one in enumerate(found) if one not in found[:k]]
