@@ -7,6 +7,7 @@ Dict entries keep their order of insertion; None is an empty tree, as in JAX.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from .errors import SpecError
 
-__all__ = ["Tree", "flatten", "leaf_names"]
+__all__ = ["Tree", "flatten", "leaf_names", "parameter_names"]
 
 
 @dataclass(frozen=True)
@@ -136,3 +137,13 @@ def leaf_names(paths: Sequence[str], taken: dict[str, int]) -> list[str]:
         taken.setdefault(name, 0)
         found.append(name)
     return found
+
+
+def parameter_names(function: Callable[..., Any], fallback: int | Sequence[str]) -> list[str]:
+    """What to call the arguments of a function: after its parameters, else as in `fallback` (a number: x0, x1, …)."""
+    other = [f"x{i}" for i in range(fallback)] if isinstance(fallback, int) else [*fallback]
+    try:
+        found = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return other
+    return [*found[: len(other)], *other[len(found) :]]

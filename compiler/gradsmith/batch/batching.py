@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ShapeError, SpecError
 from ..ops._batch import moved, spread
-from ..pytree import Tree, flatten
+from ..pytree import Tree, flatten, parameter_names
 from ..registry import lookup
 from ..trace import Expr, as_expr, between, recording
 from ..types import Dim, Type, format_shape
@@ -79,7 +79,7 @@ def _mapped(
     fun: Callable[..., Any], in_axes: Any, out_axes: Any, axis_size: int | None, args: Sequence[Any], named: Any
 ) -> Any:
     leaves, paths, tree = flatten((list(args), named), _is_leaf)
-    names = _names(fun, len(args))
+    names = parameter_names(fun, len(args))
     paths = [_path(p, names) for p in paths]
     if isinstance(in_axes, tuple | list) and len(in_axes) != len(args):
         raise SpecError(
@@ -193,14 +193,6 @@ def _spread(option: str, axes: Any, tree: Tree, path: str) -> list[Any]:
         part = getattr(axes, key) if tree.kind in ("named tuple", "dataclass") else axes[key]
         found += _spread(option, part, child, f"{path}[{key!r}]")
     return found
-
-
-def _names(fun: Callable[..., Any], count: int) -> list[str]:
-    try:
-        found = list(inspect.signature(fun).parameters)
-    except (TypeError, ValueError):
-        found = []
-    return [found[i] if i < len(found) else f"x{i}" for i in range(count)]
 
 
 def _path(path: str, names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -387,7 +388,7 @@ def _by_sweeps(
     for seen in _swept(plan, outputs, wrt, at):
         if any((number, seen.k) in read for number in seen.sweeps):
             ends = shown[seen.sweeps[0]]
-            size = int(ends[seen.k + 1] - ends[seen.k])
+            size = ends[seen.k + 1] - ends[seen.k]
             offsets.update({(number, seen.k): start + i * size for i, number in enumerate(seen.sweeps)})
             vectors.append(seen.rows if seen.rows.ndim == 1 else reshape(seen.rows, (seen.rows.size,)))
             start += seen.rows.size
@@ -395,7 +396,7 @@ def _by_sweeps(
     for entry, (number, place) in plan.found.items():
         k = _part(shown[number], place)
         if (number, k) in offsets:
-            places[entry] = offsets[number, k] + place - int(shown[number][k])
+            places[entry] = offsets[number, k] + place - shown[number][k]
     return _Found(_joined(vectors), places)
 
 
@@ -444,8 +445,8 @@ def _by_elimination(vectors: Sequence[Nonzeros], wanted: Container[tuple[int, in
     return _Found(data, {entry: place for entry, place in places.items() if entry in wanted})
 
 
-def _ends(arrays: Sequence[Expr]) -> np.ndarray:
-    return np.cumsum([0, *(x.size for x in arrays)])
+def _ends(arrays: Sequence[Expr]) -> list[int]:
+    return list(itertools.accumulate((x.size for x in arrays), initial=0))
 
 
 def _joined(vectors: Sequence[Expr]) -> Expr | None:
@@ -469,7 +470,7 @@ def nonzeros(
     blocks: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for (r, c), place in sorted(found.places.items()):
         o, i = _part(row_ends, r), _part(column_ends, c)
-        blocks.setdefault((o, i), []).append((r - int(row_ends[o]), c - int(column_ends[i]), place))
+        blocks.setdefault((o, i), []).append((r - row_ends[o], c - column_ends[i], place))
     result = []
     for o, y in enumerate(outputs):
         line: list[tuple[Expr | None, Entries]] = []
@@ -521,9 +522,9 @@ def _refuse_named(exprs: Sequence[Expr]) -> None:
         )
 
 
-def _part(ends: np.ndarray, place: int) -> int:
+def _part(ends: Sequence[int], place: int) -> int:
     """In which array an element is, which are counted through all."""
-    return int(np.searchsorted(ends, place, "right")) - 1
+    return bisect_right(ends, place) - 1
 
 
 def _taken(whole: Expr, places: np.ndarray, rows: int) -> Expr:
@@ -550,7 +551,7 @@ def sparse(
     """The blocks of the Jacobian, row by row, each as the vector of its nonzeros in the order of `storage`."""
     row_ends, column_ends = _ends(outputs), _ends(wrt)
     return [
-        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype, int(above - left))
+        storage.ordered(data, entries, y.dtype if y.dtype.kind == "float" else x.dtype, above - left)
         for line, y, above in zip(
             nonzeros(outputs, wrt, at, mode, _TRIANGLES[storage.triangle]), outputs, row_ends[:-1], strict=True
         )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DerivativeError, ShapeMismatchError
-from ..pytree import Tree, flatten
+from ..pytree import Tree, flatten, parameter_names
 from ..registry import lookup
 from ..trace import Expr, as_expr, constant, input_symbols, to_exprs
 from ..trace import between as graph_between
@@ -89,7 +89,7 @@ def _call(
     chosen = [_place(transform, n, len(args)) for n in ([argnums] if bare else argnums)]
     if len(set(chosen)) != len(chosen):
         raise DerivativeError(f"{transform}: argnums={argnums!r} names an argument twice")
-    names = _names(fun, len(args))
+    names = parameter_names(fun, len(args))
     given, symbols, points, trees = list(args), list[Expr](), list[Expr](), []
     for n in chosen:
         leaves, paths, tree = flatten(args[n], _is_leaf, names[n])
@@ -130,14 +130,6 @@ def _place(transform: str, number: Any, count: int) -> int:
             f"argument{'' if count == 1 else 's'}, numbered from 0"
         )
     return number % count
-
-
-def _names(fun: Callable[..., Any], count: int) -> list[str]:
-    try:
-        found = list(inspect.signature(fun).parameters)
-    except (TypeError, ValueError):
-        found = []
-    return [found[i] if i < len(found) else f"x{i}" for i in range(count)]
 
 
 def _substituted(outputs: Sequence[Expr], symbols: Sequence[Expr], points: Sequence[Expr]) -> list[Expr]:

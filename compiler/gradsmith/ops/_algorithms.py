@@ -17,14 +17,15 @@ import ast
 import functools
 import math
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..dims import atom, whole
 from ..registry import Cell, Params
 from ..types import Type, format_shape, static_shape
+from ._c_expressions import SIGNS, CExpressions
 
 __all__ = ["Algorithm"]
 
@@ -129,16 +130,13 @@ class _Named(ast.NodeTransformer):
 
 # --- C ----------------------------------------------------------------------------------------------------------------
 
-_SIGNS: dict[type, tuple[str, int]] = {
-    ast.Or: ("||", 2), ast.And: ("&&", 2), ast.Eq: ("==", 3), ast.NotEq: ("!=", 3), ast.Lt: ("<", 4),
-    ast.LtE: ("<=", 4), ast.Gt: (">", 4), ast.GtE: (">=", 4), ast.Add: ("+", 5), ast.Sub: ("-", 5), ast.Mult: ("*", 6),
-    ast.Div: ("/", 6), ast.FloorDiv: ("/", 6),
-}  # fmt: skip
 _WHOLE = "ptrdiff_t"
 
 
-class _C:
+class _C(CExpressions):
     """The algorithm in C, with real numbers of the type `real`."""
+
+    signs: ClassVar[Mapping[type, tuple[str, int]]] = {**SIGNS, ast.FloorDiv: ("/", 6)}
 
     def __init__(self, algorithm: Algorithm, real: str) -> None:
         function = algorithm.function
@@ -186,7 +184,7 @@ class _C:
                     value = self._at(s.value, 8) if cast else self._of(s.value)[0]
                     lines.append(f"{pad}{self._of(place)[0]} = {cast}{value};")
                 case ast.AugAssign():
-                    lines.append(f"{pad}{self._of(s.target)[0]} {_SIGNS[type(s.op)][0]}= {self._of(s.value)[0]};")
+                    lines.append(f"{pad}{self._of(s.target)[0]} {self.signs[type(s.op)][0]}= {self._of(s.value)[0]};")
                 case ast.For(target=ast.Name(id=name), iter=ast.Call(args=bounds)):
                     self.kinds[name] = _WHOLE
                     lines.append(f"{pad}for ({_WHOLE} {self._range(name, bounds)}) {{")
@@ -242,8 +240,7 @@ class _C:
                 return self.kind(node.body)
         return self.real
 
-    def _of(self, node: ast.expr) -> tuple[str, int]:
-        """The text of an expression, and how tightly it binds."""
+    def _own(self, node: ast.expr) -> tuple[str, int] | None:
         match node:
             case ast.Constant():
                 return f"{node.value!r}{'' if isinstance(node.value, int) else self.f}", 9
@@ -253,20 +250,6 @@ class _C:
                 return node.id, 9
             case ast.Subscript():
                 return f"{_name(node)}[{self._of(node.slice)[0]}]", 9
-            case ast.UnaryOp(op=ast.USub()):
-                return f"-{self._at(node.operand, 8)}", 8
-            case ast.BinOp():
-                sign, level = _SIGNS[type(node.op)]
-                return f"{self._at(node.left, level)} {sign} {self._at(node.right, level + 1)}", level
-            case ast.Compare():
-                sign, level = _SIGNS[type(node.ops[0])]
-                return f"{self._at(node.left, level + 1)} {sign} {self._at(node.comparators[0], level + 1)}", level
-            case ast.BoolOp():
-                sign, level = _SIGNS[type(node.op)]
-                return f" {sign} ".join(self._at(v, level + 1) for v in node.values), level
-            case ast.IfExp():
-                parts = self._at(node.test, 2), self._at(node.body, 2), self._at(node.orelse, 1)
-                return "{} ? {} : {}".format(*parts), 1
             case ast.Call(func=ast.Name(id="int"), args=[x]):
                 return f"({_WHOLE}){self._at(x, 8)}", 8
             case ast.Call(func=ast.Name(id="float"), args=[x]):
@@ -275,11 +258,7 @@ class _C:
                 return f"fabs{self.f}({self._of(x)[0]})", 9
             case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
                 return f"sqrt{self.f}({self._of(x)[0]})", 9
-        raise AssertionError(f"{self.name}: {ast.unparse(node)!r} is not part of the subset")
-
-    def _at(self, node: ast.expr, least: int) -> str:
-        text, level = self._of(node)
-        return text if level >= least else f"({text})"
+        return None
 
 
 def _name(node: ast.Subscript) -> str:

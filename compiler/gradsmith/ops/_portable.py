@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ._c_expressions import CExpressions
 from ._coefficients import CONSTANTS, TABLES
 
 __all__ = ["Support", "call_cells", "define", "horner", "libm_cells", "numeric"]
@@ -326,15 +327,10 @@ def _statements(function: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
 
 # --- C ----------------------------------------------------------------------------------------------------------------
 
-_OPERATORS: Mapping[type, tuple[str, int]] = {
-    ast.Or: ("||", 2), ast.And: ("&&", 2), ast.Eq: ("==", 3), ast.NotEq: ("!=", 3), ast.Lt: ("<", 4),
-    ast.LtE: ("<=", 4), ast.Gt: (">", 4), ast.GtE: (">=", 4), ast.Add: ("+", 5), ast.Sub: ("-", 5), ast.Mult: ("*", 6),
-    ast.Div: ("/", 6),
-}  # fmt: skip
 _C_BREAK = r"(?<=,) | (?=: )"
 
 
-class _C:
+class _C(CExpressions):
     """One function in C, of doubles or of floats."""
 
     def __init__(self, name: str, single: bool) -> None:
@@ -373,39 +369,20 @@ class _C:
                 lines += _lines(depth, f"{declared}{target} = {self._of(s.value)[0]};", _C_BREAK)
         return "\n".join([*lines, "}"])
 
-    def _of(self, node: ast.expr) -> tuple[str, int]:
-        """The text of an expression, and how tightly it binds."""
+    def _own(self, node: ast.expr) -> tuple[str, int] | None:
         match node:
             case ast.Constant():
                 return f"{node.value!r}{self.suffix}", 9
             case ast.Name():
                 return self._name(node.id), 9
-            case ast.UnaryOp(op=ast.USub()):
-                return f"-{self._at(node.operand, 8)}", 8
             case ast.UnaryOp(op=ast.Not()):
                 return f"!{self._at(node.operand, 8)}", 8
-            case ast.BinOp():
-                sign, level = _OPERATORS[type(node.op)]
-                return f"{self._at(node.left, level)} {sign} {self._at(node.right, level + 1)}", level
-            case ast.Compare():
-                sign, level = _OPERATORS[type(node.ops[0])]
-                return f"{self._at(node.left, level + 1)} {sign} {self._at(node.comparators[0], level + 1)}", level
-            case ast.BoolOp():
-                sign, level = _OPERATORS[type(node.op)]
-                return f" {sign} ".join(self._at(v, level + 1) for v in node.values), level
-            case ast.IfExp():
-                parts = self._at(node.test, 2), self._at(node.body, 2), self._at(node.orelse, 1)
-                return "{} ? {} : {}".format(*parts), 1
             case ast.Call(func=ast.Name(id="poly"), args=[ast.Name(id=table), t]):
                 count = len(TABLES[table][self.single])
                 return f"gs_poly{self.suffix}(gs_{table.lower()}_table{self.suffix}, {count}, {self._of(t)[0]})", 9
             case ast.Call(func=ast.Name(id=name)):
                 return f"{self._name(name)}({', '.join(self._of(a)[0] for a in node.args)})", 9
-        raise AssertionError(f"{self.name}: {ast.unparse(node)!r} is not part of the subset")
-
-    def _at(self, node: ast.expr, least: int) -> str:
-        text, level = self._of(node)
-        return text if level >= least else f"({text})"
+        return None
 
     def _name(self, name: str) -> str:
         if name in _DEFINED:

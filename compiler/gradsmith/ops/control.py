@@ -23,7 +23,7 @@ from .. import trace
 from ..dims import Dim, Extent, at_least_zero, falls
 from ..errors import DTypeError, GraphError, ShapeError, SpecError
 from ..graph import Graph
-from ..pytree import Tree, flatten, leaf_names
+from ..pytree import Tree, flatten, leaf_names, parameter_names
 from ..registry import Params, Region
 from ..trace import Expr, as_expr, closed, op, registry_function, symbol
 from ..types import BOOL, INT64, Bundle, DType, Type, promote
@@ -208,15 +208,6 @@ def _is_leaf(value: Any) -> bool:
     return isinstance(value, Expr | np.ndarray)
 
 
-def _parameters(function: Callable[..., Any], fallback: Sequence[str]) -> list[str]:
-    """What the user's function calls its parameters."""
-    try:
-        names = [p.name for p in inspect.signature(function).parameters.values()]
-    except (TypeError, ValueError):
-        return [*fallback]
-    return [*names[: len(fallback)], *fallback[len(names) :]]
-
-
 class _State:
     """Carried state: its leaves as expressions, and the symbols that stand for them in the body."""
 
@@ -376,7 +367,7 @@ def _traced_scan(
     reverse: bool,
     checkpoint: bool,
 ) -> tuple[Any, Any]:
-    state_name, x_name = _parameters(f, ("carry", "x"))
+    state_name, x_name = parameter_names(f, ("carry", "x"))
     state = _State(init, state_name, "init")
     fits = False
     while not fits:
@@ -468,7 +459,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
     >>> squares([1.0, 2.0, 3.0]).tolist()
     [1.0, 4.0, 9.0]
     """
-    (name,) = _parameters(f, ("x",))
+    (name,) = parameter_names(f, ("x",))
 
     def step(_: tuple[()], x: Any) -> tuple[tuple[()], Any]:
         return (), f(x)
@@ -496,7 +487,7 @@ def fori_loop(
     >>> float(power(2.0)), float(power.grad(2.0))
     (32.0, 80.0)
     """
-    i_name, state_name = _parameters(body_fun, ("i", "val"))
+    i_name, state_name = parameter_names(body_fun, ("i", "val"))
     order = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in (state_name, i_name)]
     if isinstance(lower, Expr) or isinstance(upper, Expr):
         for bound in (lower, upper):
@@ -550,7 +541,7 @@ def while_loop(
     """
     if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 0):
         raise SpecError(f"while_loop: bound={bound!r}: give the largest number of steps, an int")
-    (name,) = _parameters(body_fun, ("val",))
+    (name,) = parameter_names(body_fun, ("val",))
     state = _State(init_val, name, "init_val")
     fits = False
     while not fits:
