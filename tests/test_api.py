@@ -363,3 +363,17 @@ def test_graphs():
 def test_the_same_text_every_time():
     one, two = (gs.compile(network, args=((2, 2), (2,), (2,)), target="c").files for _ in range(2))
     assert one == two
+
+
+def test_tuning_reaches_the_code_and_refuses_what_is_no_number() -> None:
+    """Each field of gs.Tuning is a positive integer; a smaller one changes where memory comes from, not a result."""
+    x = gs.symbol("x", (50,))
+    expr = gs.sum(gs.cumsum(gs.exp(x)) * gs.exp(x))
+    small = gs.compile(expr, target="c", tuning=gs.Tuning(stack_work=1, release_gil=1))
+    assert small(np.ones(50)) == gs.compile(expr, target="c")(np.ones(50))
+    with pytest.raises(gs.TargetError, match="limit 10"):
+        gs.compile(gs.sum(x), target="python", tuning=gs.Tuning(straight_elements=10))
+    with pytest.raises(gs.SpecError, match=r"stack_work=0"):
+        gs.Tuning(stack_work=0)
+    with pytest.raises(gs.SpecError, match=r"gs\.Tuning"):
+        gs.compile(x, tuning={"stack_work": 1})

@@ -39,6 +39,7 @@ from .trace import constant as constant
 from .trace import symbol as symbol
 from .trace import symbols as symbols
 from .tracing import spec as spec
+from .tuning import Tuning as Tuning
 from .types import BOOL as bool
 from .types import FLOAT32 as float32
 from .types import FLOAT64 as float64

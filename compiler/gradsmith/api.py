@@ -36,6 +36,7 @@ from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
 from .trace import Expr
 from .tracing import Traced, trace
+from .tuning import Tuning
 from .types import DTYPES, DType, as_dtype, format_shape
 from .verify import verify
 
@@ -62,6 +63,7 @@ def compile(
     lapack: bool = False,
     sparse: str | None = None,
     triangle: str | None = None,
+    tuning: Tuning | None = None,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -95,6 +97,7 @@ def compile(
         `f.jacobian` and `f.hessian` give scipy's sparse arrays of that format, one for each pair of leaves, with a row
         for each element of the first and a column for each of the second.
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
+    tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
 
     Raises
     ------
@@ -126,6 +129,7 @@ def compile(
             strict,
             lapack,
             _storage(sparse, triangle),
+            _tuned(tuning),
         )
 
 
@@ -144,9 +148,12 @@ def _compile(
     strict: bool,
     lapack: bool,
     storage: Storage | None,
+    tuning: Tuning,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
-    chosen = in_common(load_target(target)) if strict else load_target(target)
+    chosen = replace(load_target(target), tuning=tuning)
+    if strict:
+        chosen = in_common(chosen)
     if lapack:
         chosen = with_lapack(chosen)
     _log.debug("tracing")
@@ -232,6 +239,12 @@ def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt, ta
         )
     if storage.triangle is not None and "hessian" not in kinds:
         raise SpecError(f"triangle={storage.triangle!r} is half of a symmetric matrix: it needs the kind 'hessian'")
+
+
+def _tuned(tuning: Tuning | None) -> Tuning:
+    if tuning is not None and not isinstance(tuning, Tuning):
+        raise SpecError(f"tuning={tuning!r}: give a gs.Tuning, such as gs.Tuning(stack_work=1024)")
+    return Tuning() if tuning is None else tuning
 
 
 def _floating(dtype: Any) -> DType:

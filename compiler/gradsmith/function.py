@@ -463,7 +463,7 @@ class CompiledFunction:
         if self._target.loader == "python":
             return load_python(self.source, self.name)
         if self._target.loader == "c":
-            glue = render_template(self._target, "module.c.j2", vars(self._program))
+            glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
             return build_extension(
                 {**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", libraries=self.libraries
             )

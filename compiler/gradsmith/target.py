@@ -19,6 +19,7 @@ import jinja2
 from .errors import TargetError
 from .program import Program
 from .registry import Cell, Op
+from .tuning import Tuning
 from .types import FLOAT32, FLOAT64, DType
 
 __all__ = ["Target", "load_target", "render", "render_template", "target_names"]
@@ -91,6 +92,7 @@ class Target:
     longest: int = 0  # statements of straight-line code, beyond which loops are written
     lapack: bool = False  # whether its code may call LAPACK
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
+    tuning: Tuning = field(default_factory=Tuning)
 
     def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
         """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.

@@ -21,6 +21,7 @@ import jinja2
 import numpy as np
 import pytest
 
+from gradsmith.tuning import Tuning
 from gradsmith_runtime import build_extension
 
 TEMPLATES = Path(__file__).parents[2] / "templates" / "c"
@@ -164,7 +165,7 @@ def glue():
         return {
             f"{name}.h": header,
             f"{name}.c": f'#include "{name}.h"\n{code}',
-            f"_gs_{name}.c": template.render(name=name, functions=functions, sizes=()),
+            f"_gs_{name}.c": template.render(name=name, functions=functions, sizes=(), tuning=Tuning()),
         }
 
     return render

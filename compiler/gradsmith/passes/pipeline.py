@@ -53,9 +53,11 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
     if target.strict:
         graph = share_reciprocals(regroup(graph))
-        return _writable(scalarise(graph, in_order=True) if arrays else graph, target)
+        return _writable(
+            scalarise(graph, most=target.tuning.straight_elements, in_order=True) if arrays else graph, target
+        )
     if arrays:
-        graph = rewritten(scalarise(graph), *laws, sharing())
+        graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
     return _writable(share_reciprocals(regroup(graph)), target)
 
 

@@ -26,11 +26,9 @@ from ..types import FLOAT64, DType, Type, static_shape
 
 __all__ = ["scalarise"]
 
-_LARGEST = 20_000  # elements of one array; beyond it, straight-line code serves nobody
 
-
-def scalarise(graph: Graph, *, in_order: bool = False) -> Graph:
-    """`graph` with every array replaced by its elements.
+def scalarise(graph: Graph, *, most: int, in_order: bool = False) -> Graph:
+    """`graph` with every array replaced by its elements, of which an array has at most `most`.
 
     With `in_order`, sums go from the first element to the last, beginning with 0.0, as those of loops do.
     """
@@ -39,10 +37,10 @@ def scalarise(graph: Graph, *, in_order: bool = False) -> Graph:
         inputs: list[Expr] = []
         for n in graph.ordered():
             shape = static_shape(n.type.shape)
-            if math.prod(shape) > _LARGEST:
+            if math.prod(shape) > most:
                 raise TargetError(
                     f"straight-line code for an array of shape {shape} would need {math.prod(shape)} statements "
-                    f'(limit {_LARGEST}): use target="python", "numpy" or "c", or give the target [loops]'
+                    f'(limit {most}): use target="python", "numpy" or "c", or give the target [loops]'
                 )
             state.origin = n.origin.unnamed()
             if n.op == "input":
