@@ -27,6 +27,7 @@ from .passes.form import form
 from .passes.libraries import with_lapack
 from .passes.pipeline import prepare
 from .passes.retype import retype
+from .passes.roll import rolled
 from .passes.stabilise import Rewrites, stabilise
 from .passes.strict import check_width
 from .passes.strict import strict as in_common
@@ -64,6 +65,7 @@ def compile(
     sparse: str | None = None,
     triangle: str | None = None,
     tuning: Tuning | None = None,
+    roll: bool = True,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -98,6 +100,8 @@ def compile(
         for each element of the first and a column for each of the second.
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
+    roll: whether repeated structure, as a Python loop over many elements leaves it, is written as loops (and so is its
+        derivative). `f.graph` shows what was traced.
 
     Raises
     ------
@@ -130,6 +134,7 @@ def compile(
             lapack,
             _storage(sparse, triangle),
             _tuned(tuning),
+            roll,
         )
 
 
@@ -149,6 +154,7 @@ def _compile(
     lapack: bool,
     storage: Storage | None,
     tuning: Tuning,
+    roll: bool,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = replace(load_target(target), tuning=tuning)
@@ -171,7 +177,8 @@ def _compile(
         _flat(primal, by, traced, named=wrt is not None, asked=derivatives is not None) if kinds != ("value",) else ()
     )
     _log.debug("differentiating %d nodes", len(primal))
-    stable, rewrites = stabilise(primal) if stabilize else (primal, Rewrites())
+    loops = rolled(primal, kinds, chosen) if roll else primal
+    stable, rewrites = stabilise(loops) if stabilize else (loops, Rewrites())
     names = Names(traced.leaves, traced.output_names)
     derived = [derive(stable, by.keys, names, family, storage) for family in families(kinds).values()]
     joints = [found.graph for found in derived]

@@ -33,6 +33,10 @@ class Tuning:
     release_gil: int = 16384
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
+    #: Equal steps in a row from which on straight-line code gives way to a loop ...
+    roll_steps: int = 16
+    #: ... and the operations of the primal that they hold together.
+    roll_operations: int = 256
 
     def __post_init__(self) -> None:
         for field in fields(self):

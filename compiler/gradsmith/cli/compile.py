@@ -53,6 +53,9 @@ def compile_command(
     lapack: Annotated[
         bool, typer.Option("--lapack", help="C code calls LAPACK for larger matrices: link it with -llapack -lblas.")
     ] = False,
+    roll: Annotated[
+        bool, typer.Option("--roll/--no-roll", help="Whether repeated structure in what was traced becomes loops.")
+    ] = True,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
@@ -72,7 +75,7 @@ def compile_command(
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
-        triangle=triangle,
+        triangle=triangle, roll=roll,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)
