@@ -28,6 +28,7 @@ GLUE = r"""
 
 #define SCALARS @SCALARS@
 #define N @N@
+#define WORK @WORK@
 #if SCALARS
 static int numbers(PyObject *const *a, Py_ssize_t n, double *x, double *y)
 {
@@ -88,17 +89,17 @@ static PyObject *value(PyObject *m, PyObject *const *a, Py_ssize_t n)
 /* into(x, g) -> value */
 static PyObject *grad(PyObject *m, PyObject *const *a, Py_ssize_t n)
 {
-    double v, *x, *g; (void)m;
+    double v, *x, *g; @ROOM@ (void)m;
     if (n != 2 || (x = data(a[0], NPY_ARRAY_CARRAY_RO)) == NULL || (g = data(a[1], NPY_ARRAY_CARRAY)) == NULL) return NULL;
-    f_value_and_grad(x, &v, g);
+    f_value_and_grad(x, &v, g WORK);
     return PyFloat_FromDouble(v);
 }
 static PyObject *value_and_grad(PyObject *m, PyObject *const *a, Py_ssize_t n)
 {
-    double v, *x; npy_intp dims[] = {N}; (void)m;
+    double v, *x; npy_intp dims[] = {N}; @ROOM@ (void)m;
     if (n != 1 || (x = data(a[0], NPY_ARRAY_CARRAY_RO)) == NULL) return NULL;
     PyObject *g = PyArray_SimpleNew(1, dims, NPY_DOUBLE);
-    f_value_and_grad(x, &v, PyArray_DATA((PyArrayObject *)g));
+    f_value_and_grad(x, &v, PyArray_DATA((PyArrayObject *)g) WORK);
     PyObject *t = PyTuple_New(2);
     PyTuple_SET_ITEM(t, 0, PyFloat_FromDouble(v));
     PyTuple_SET_ITEM(t, 1, g);
@@ -107,14 +108,14 @@ static PyObject *value_and_grad(PyObject *m, PyObject *const *a, Py_ssize_t n)
 /* into(x, g) -> value, through the buffer protocol */
 static PyObject *buffers(PyObject *m, PyObject *const *a, Py_ssize_t n)
 {
-    Py_buffer x, g; double v; (void)m;
+    Py_buffer x, g; double v; @ROOM@ (void)m;
     if (n != 2 || PyObject_GetBuffer(a[0], &x, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0) return NULL;
     if (PyObject_GetBuffer(a[1], &g, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) return NULL;
     if (x.ndim != 1 || x.shape[0] != N || x.format[0] != 'd' || g.ndim != 1 || g.shape[0] != N || g.format[0] != 'd') {
         PyErr_SetString(PyExc_TypeError, "two vectors");
         return NULL;
     }
-    f_value_and_grad(x.buf, &v, g.buf);
+    f_value_and_grad(x.buf, &v, g.buf WORK);
     PyBuffer_Release(&x);
     PyBuffer_Release(&g);
     return PyFloat_FromDouble(v);
@@ -137,7 +138,9 @@ PyMODINIT_FUNC PyInit_hand(void)
 
 def hand(f: gs.CompiledFunction, n: int) -> Any:
     """The extension module that an expert writes around the same C code; n is 0 for two numbers."""
+    work = f.workspace["value_and_grad"]
     text = GLUE.replace("@SCALARS@", str(int(n == 0))).replace("@N@", str(n))
+    text = text.replace("@WORK@", ", work" if work else "").replace("@ROOM@", f"double work[{work // 8}];" if work else "")
     return build_extension({**f.files, "hand.c": text}, "hand", numpy=True)
 
 
@@ -145,6 +148,7 @@ def rosenbrock(x: Any) -> Any:
     return gs.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
 
 
+SIZES = (10, 100, 1000)
 Call = tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
@@ -163,7 +167,7 @@ def cases() -> dict[str, list[Call]]:
             ("f.value_and_grad", f.value_and_grad, p, {}),
         ],
     }
-    for n in (10, 100, 1000):
+    for n in SIZES:
         f = gs.compile(rosenbrock, args=((n,),), name="f", target="c")
         v, g = np.linspace(0.5, 1.5, n), np.empty(n)
         f(v)

@@ -395,6 +395,7 @@ class CompiledFunction(partial[Any]):
             setattr(self, kind, found[kind])
         if "value" in found:
             self._forward(found["value"])
+            self.module.gs_forward(CompiledFunction)
         return found
 
     def _call(self, kind: str, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
