@@ -140,7 +140,9 @@ def hand(f: gs.CompiledFunction, n: int) -> Any:
     """The extension module that an expert writes around the same C code; n is 0 for two numbers."""
     work = f.workspace["value_and_grad"]
     text = GLUE.replace("@SCALARS@", str(int(n == 0))).replace("@N@", str(n))
-    text = text.replace("@WORK@", ", work" if work else "").replace("@ROOM@", f"double work[{work // 8}];" if work else "")
+    text = text.replace("@WORK@", ", work" if work else "").replace(
+        "@ROOM@", f"double work[{work // 8}];" if work else ""
+    )
     return build_extension({**f.files, "hand.c": text}, "hand", numpy=True)
 
 
@@ -195,7 +197,9 @@ def timer(call: Call) -> Callable[[int], float]:
     names = {f"a{i}": a for i, a in enumerate(args)} | {f"k_{k}": v for k, v in named.items()}
     inside = ", ".join([*(f"a{i}" for i in range(len(args))), *(f"{k}=k_{k}" for k in named)])
     once = f"        function({inside})\n" * 10
-    text = f"def run(times, clock, function, {', '.join(names)}):\n    start = clock()\n    for _ in range(times):\n{once}"
+    text = (
+        f"def run(times, clock, function, {', '.join(names)}):\n    start = clock()\n    for _ in range(times):\n{once}"
+    )
     space: dict[str, Any] = {}
     exec(text + "    return (clock() - start) / times / 10\n", space)
     return lambda times: 1e9 * space["run"](times, time.perf_counter, function, **names)

@@ -8,6 +8,7 @@ in Python.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +16,29 @@ from typing import Any
 
 import numpy as np
 
+from gradsmith_runtime import Guard
+
 from .errors import ArgumentError, GradsmithError, ShapeMismatchError
+from .program import Argument, Function
 from .pytree import Tree
 from .tracing import Parameter
+from .types import refuse_narrow
 
-__all__ = ["KINDS_CALLED", "Form", "directions", "form_of", "given_leaves", "linked", "sequence_of", "written"]
+__all__ = [
+    "KINDS_CALLED",
+    "LONGEST_GUARDED",
+    "Form",
+    "checked_argument",
+    "directions",
+    "flat_call",
+    "form_of",
+    "given_leaves",
+    "guard_of",
+    "linked",
+    "sequence_of",
+    "without_out",
+    "written",
+]  # fmt: skip
 
 #: What each kind of function is called with, besides the arguments themselves; `vjp` returns a function, and stays out.
 KINDS_CALLED = ("value", "grad", "value_and_grad", "jvp", "jacobian", "hessian", "hvp")
@@ -40,7 +59,13 @@ def _tuple_of(trees: Sequence[Tree]) -> Tree:
 
 
 def form_of(
-    kind: str, name: str, parameters: Sequence[Parameter], outputs: Tree, by: Sequence[Tree], bare: bool, of: Sequence[str]
+    kind: str,
+    name: str,
+    parameters: Sequence[Parameter],
+    outputs: Tree,
+    by: Sequence[Tree],
+    bare: bool,
+    of: Sequence[str],
 ) -> Form:
     """The form of a kind of function: `by` are the trees of what it is differentiated by, `of` their names."""
     gradient = by[0] if bare else _tuple_of(by)
@@ -146,8 +171,10 @@ def written(name: str, gives: Tree, results: Sequence[Any], out: Any, arguments:
     for place, result in zip(places, results, strict=True):
         if place is not None:
             place[...] = result
-    return out if not any(p is None for p in places) else gives.unflatten(
-        [r if p is None else p for p, r in zip(places, results, strict=True)]
+    return (
+        out
+        if not any(p is None for p in places)
+        else gives.unflatten([r if p is None else p for p, r in zip(places, results, strict=True)])
     )
 
 
@@ -161,3 +188,107 @@ def without_out(names: Sequence[str], named: Mapping[str, Any]) -> tuple[dict[st
         return dict(named), None
     rest = {key: value for key, value in named.items() if key != "out"}
     return rest, named["out"]
+
+
+def flat_call(
+    name: str, function: Callable[..., Any], emitted: Function, leaves: Sequence[Any], lists: bool
+) -> Sequence[Any]:
+    """Call Python code on flat leaves, which are checked; a flat sequence of results.
+
+    With `lists`, arrays become lists and all numbers Python's own, which plain Python code is fastest on.
+    """
+    checked = [
+        value
+        if type(value) is float and argument.dtype == "float64" and not argument.shape
+        else checked_argument(name, value, argument)
+        for value, argument in zip(leaves, emitted.inputs, strict=True)
+    ]
+    if lists:
+        checked = [
+            value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
+            for value, argument in zip(checked, emitted.inputs, strict=True)
+        ]
+    return _flattened(function(*checked), emitted.groups)
+
+
+# kinds of NumPy's dtypes that an argument may have
+_FITTING = {"float64": "fiub", "float32": "fiub", "int64": "iub", "int32": "iub", "bool": "b"}
+
+
+def checked_argument(name: str, value: Any, argument: Argument) -> Any:
+    """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
+    try:
+        if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":
+            value = float(value)
+        array = np.asarray(value)
+        refuse_narrow(array.dtype)
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        message = getattr(error, "problem", error)
+        raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
+    if array.dtype.kind not in _FITTING[argument.dtype] or array.dtype.itemsize > 8:
+        raise ArgumentError(
+            f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected "
+            f"{argument.dtype}"
+        )
+    if argument.dtype[:3] == "int" and array.size and array.dtype.kind != "b":
+        limits = np.iinfo(argument.dtype)
+        for worst in (array.min(), array.max()):
+            if not limits.min <= worst <= limits.max:
+                raise ArgumentError(f"{name}(): argument {argument.name!r}: {worst} does not fit {argument.dtype}")
+    if argument.is_fixed and array.shape != argument.shape:
+        raise ShapeMismatchError(
+            f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
+        )
+    return value
+
+
+def _flattened(result: Any, groups: Sequence[int]) -> list[Any]:
+    """Nested results of Python code (`value, (d_x, d_y)`) as a flat list; `groups` counts what stands in brackets."""
+    parts = result if len(groups) > 1 else [result]
+    return [v for part, size in zip(parts, groups, strict=True) for v in (part if size > 1 else [part])]
+
+
+# --- Python code that stands for a method ---
+
+#: Characters of Python source up to which functions are entered directly: beyond them, reading the text twice costs more
+#: (some 0.3 s a megabyte) than a call gains (1 us of more than 1,000).
+LONGEST_GUARDED = 500_000
+_MISSING = object()
+
+
+def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
+    """How Python code is entered as `f.grad` is called; None if it takes or gives another structure.
+
+    Arguments that are Python's own floats, or lists of the right length that begin and end with one, go straight into
+    the code; anything else is converted or refused behind a way out in its first line.
+    """
+    parts = [Tree() if size == 1 else _tuple_of([Tree()] * size) for size in emitted.groups]
+    made = parts[0] if len(parts) == 1 else _tuple_of(parts)
+    flat = all(tree.kind is None for tree in form.takes) and form.gives == made
+    fits = all(a.dtype == "float64" and a.ndim < 2 and a.is_fixed for a in emitted.inputs)
+    if not (flat and fits and len(form.takes) == len(emitted.inputs)):
+        return None
+    tests = []
+    for a in emitted.inputs:
+        ends = (
+            f" or _gs_type({a.name}[0]) is not _gs_float or _gs_type({a.name}[-1]) is not _gs_float" if a.size else ""
+        )
+        tests.append(
+            f"_gs_type({a.name}) is not _gs_float" if a.is_scalar
+            else f"_gs_type({a.name}) is not _gs_list or _gs_len({a.name}) != {a.size}{ends}"
+        )  # fmt: skip
+    out = "out" if "out" not in [a.name for a in emitted.inputs] else ""
+    tests += [f"{out} is not None"] if out else []
+    if not tests:
+        return None
+    return Guard(" or ".join(tests), _MISSING, out, partial(_converted, name, emitted, form))
+
+
+def _converted(name: str, emitted: Function, form: Form, function: Callable[..., Any], *given: Any) -> Any:
+    """A call that Python code cannot take as it is; behind the arguments stands `out`, if it takes one."""
+    leaves = given[: len(emitted.inputs)]
+    missing = [n for n, value in zip(form.names, leaves, strict=True) if value is _MISSING]
+    if missing:
+        raise ArgumentError(f"{name}() takes ({', '.join(form.names)}): missing {', '.join(map(repr, missing))}")
+    results = flat_call(name, function, emitted, leaves, lists=True)
+    return written(name, form.gives, results, given[-1] if len(given) > len(leaves) else None, leaves)

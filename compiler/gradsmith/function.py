@@ -7,7 +7,6 @@ first call. Arguments and gradients keep the pytree structure of the user's func
 from __future__ import annotations
 
 import logging
-import numbers
 import os
 import tempfile
 import weakref
@@ -21,9 +20,23 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
+from gradsmith_runtime import Guard, Report, as_torch_function, build_extension, guarded, load_python
 
-from .calls import KINDS_CALLED, Form, directions, form_of, given_leaves, linked, sequence_of, without_out, written
+from .calls import (
+    KINDS_CALLED,
+    LONGEST_GUARDED,
+    Form,
+    checked_argument,
+    directions,
+    flat_call,
+    form_of,
+    given_leaves,
+    guard_of,
+    linked,
+    sequence_of,
+    without_out,
+    written,
+)
 from .cost import Cost
 from .derive.derivatives import KINDS
 from .derive.jacobian import Entries, Storage
@@ -31,7 +44,6 @@ from .dims import Dim
 from .errors import (
     ArgumentError,
     DerivativeError,
-    GradsmithError,
     MissingExtraError,
     ShapeMismatchError,
     TargetError,
@@ -39,11 +51,11 @@ from .errors import (
 from .graph import Graph
 from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
-from .program import Argument, Function, Program
+from .program import Function, Program
 from .pytree import Tree
 from .target import Target, render_template
 from .tracing import Traced
-from .types import Shape, format_shape, refuse_narrow
+from .types import Shape, format_shape
 
 if TYPE_CHECKING:
     from .verification.debug import DebugTwin
@@ -114,7 +126,7 @@ class CompiledFunction(partial[Any]):
 
     # The callables of each kind, once they are linked: attributes of this sort are found fastest. Until then,
     # `__getattr__` makes bound methods.
-    __slots__ = {  # noqa: RUF012 - a dict gives the slots their docstrings
+    __slots__ = {
         "value": "The value at the given arguments; calls it a little faster than the function itself.",
         "grad": "The gradient at the given arguments: bare for one argument of `wrt`, else a tuple.",
         "value_and_grad": "The value and the gradient, sharing their work.",
@@ -386,6 +398,12 @@ class CompiledFunction(partial[Any]):
     def _linked(self) -> dict[str, Callable[..., Any]]:
         """Callables of the generated module that stand for methods of this object; from now on, they do."""
         found: dict[str, Callable[..., Any]] = {}
+        if self._target.loader == "python":
+            kinds = {f.name: f.kind for f in self._program.functions}
+            entered = guarded(self.module, self._guards())
+            found = {kinds[name]: function for name, function in entered.items()}
+            for kind, function in found.items():
+                setattr(self, kind, function)
         for emitted in self._program.functions if self._target.loader == "c" and not self._needed else ():
             kind = emitted.kind
             if kind not in KINDS_CALLED or (self._storage is not None and kind in ("jacobian", "hessian")):
@@ -395,7 +413,8 @@ class CompiledFunction(partial[Any]):
             setattr(self, kind, found[kind])
         if "value" in found:
             self._forward(found["value"])
-            self.module.gs_forward(CompiledFunction)
+            if self._target.loader == "c":
+                self.module.gs_forward(CompiledFunction)
         return found
 
     def _call(self, kind: str, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
@@ -470,19 +489,7 @@ class CompiledFunction(partial[Any]):
             except (TypeError, OverflowError, RuntimeError) as error:  # the last: a torch tensor that requires grad
                 raise ArgumentError(_called(self.name, str(error))) from None
             return result if isinstance(result, tuple) else (result,)
-        inputs = self._emitted[kind].inputs
-        checked = [
-            value
-            if type(value) is float and argument.dtype == "float64" and not argument.shape
-            else checked_argument(self.name, value, argument)
-            for value, argument in zip(leaves, inputs, strict=True)
-        ]
-        if self._target.lowering != "array":  # Python's own floats and lists, which plain Python code is fastest on
-            checked = [
-                value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
-                for value, argument in zip(checked, inputs, strict=True)
-            ]
-        return _flattened(function(*checked), self._emitted[kind].groups)
+        return flat_call(self.name, function, self._emitted[kind], leaves, self._target.lowering != "array")
 
     def _at(self, sizes: Mapping[str, int]) -> CompiledFunction:
         """The same function, whose graphs and arguments have these sizes for their named dimensions."""
@@ -546,12 +553,23 @@ class CompiledFunction(partial[Any]):
         if self._target.loader == "c":
             glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
             return build_extension(
-                {**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", libraries=self.libraries, numpy=self._has_arrays
+                {**self.files, f"_gs_{self.name}.c": glue},
+                f"_gs_{self.name}",
+                libraries=self.libraries,
+                numpy=self._has_arrays,
             )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
         )
+
+    def _guards(self) -> dict[str, Guard]:
+        """How functions of Python code are entered that can stand for methods of this object, by their names there."""
+        if self._target.lowering == "array" or self._program.sizes or len(self.source) > LONGEST_GUARDED:
+            return {}
+        asked = {f: self._form(f.kind) for f in self._program.functions if f.kind in KINDS_CALLED}
+        found = {f.name: guard_of(self.name, f, form) for f, form in asked.items()}
+        return {name: guard for name, guard in found.items() if guard is not None}
 
     @property
     def _has_arrays(self) -> bool:
@@ -671,42 +689,5 @@ def _shapes(graph: Graph, derived: Mapping[str, Graph]) -> dict[str, list[Shape]
     return {kind: [g.node(k).type.shape for k in g.inputs] for kind, g in {"": graph, **derived}.items()}
 
 
-# kinds of NumPy's dtypes that an argument may have
-_FITTING = {"float64": "fiub", "float32": "fiub", "int64": "iub", "int32": "iub", "bool": "b"}
-
-
-def checked_argument(name: str, value: Any, argument: Argument) -> Any:
-    """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
-    try:
-        if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":
-            value = float(value)
-        array = np.asarray(value)
-        refuse_narrow(array.dtype)
-    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        message = getattr(error, "problem", error)
-        raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
-    if array.dtype.kind not in _FITTING[argument.dtype] or array.dtype.itemsize > 8:
-        raise ArgumentError(
-            f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected "
-            f"{argument.dtype}"
-        )
-    if argument.dtype[:3] == "int" and array.size and array.dtype.kind != "b":
-        limits = np.iinfo(argument.dtype)
-        for worst in (array.min(), array.max()):
-            if not limits.min <= worst <= limits.max:
-                raise ArgumentError(f"{name}(): argument {argument.name!r}: {worst} does not fit {argument.dtype}")
-    if argument.is_fixed and array.shape != argument.shape:
-        raise ShapeMismatchError(
-            f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
-        )
-    return value
-
-
 def _called(name: str, message: str) -> str:
     return message if message.startswith(name) else f"{name}(): {message}"
-
-
-def _flattened(result: Any, groups: Sequence[int]) -> list[Any]:
-    """Nested results of Python code (`value, (d_x, d_y)`) as a flat list; `groups` counts what stands in brackets."""
-    parts = result if len(groups) > 1 else [result]
-    return [v for part, size in zip(parts, groups, strict=True) for v in (part if size > 1 else [part])]
