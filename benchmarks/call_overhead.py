@@ -90,7 +90,8 @@ static PyObject *value(PyObject *m, PyObject *const *a, Py_ssize_t n)
 static PyObject *grad(PyObject *m, PyObject *const *a, Py_ssize_t n)
 {
     double v, *x, *g; @ROOM@ (void)m;
-    if (n != 2 || (x = data(a[0], NPY_ARRAY_CARRAY_RO)) == NULL || (g = data(a[1], NPY_ARRAY_CARRAY)) == NULL) return NULL;
+    if (n != 2 || (x = data(a[0], NPY_ARRAY_CARRAY_RO)) == NULL) return NULL;
+    if ((g = data(a[1], NPY_ARRAY_CARRAY)) == NULL) return NULL;
     f_value_and_grad(x, &v, g WORK);
     return PyFloat_FromDouble(v);
 }

@@ -1,9 +1,9 @@
 """What lies between `f.grad(...)` and the generated function: as little as the target allows.
 
 In: a compiled function. Out: for each kind of function a callable that takes and gives the user's pytrees. For C it is
-a built-in function of the extension module, which takes arguments apart, checks them and puts results together itself;
-no Python frame lies in between (docs/decisions/0027-call-path.md). Where there is none, `CompiledFunction` does the same
-in Python.
+a built-in function of the extension module, which takes arguments apart, checks them and puts results together; for
+Python, where the structure is flat, it is the generated function with a check of types in front
+(docs/decisions/0027-call-path.md). Where there is neither, `CompiledFunction` does the same in Python.
 """
 
 from __future__ import annotations
@@ -250,8 +250,8 @@ def _flattened(result: Any, groups: Sequence[int]) -> list[Any]:
 
 # --- Python code that stands for a method ---
 
-#: Characters of Python source up to which functions are entered directly: beyond them, reading the text twice costs more
-#: (some 0.3 s a megabyte) than a call gains (1 us of more than 1,000).
+#: Characters of Python source up to which functions are entered directly: beyond them, reading the text twice costs
+#: more (some 0.3 s a megabyte) than a call gains (1 us of more than 1,000).
 LONGEST_GUARDED = 500_000
 _MISSING = object()
 

@@ -99,8 +99,9 @@ class _First:
 class CompiledFunction(partial[Any]):
     """A generated function.
 
-    `f(*args)`, or `f.value(*args)`, is the value; `f.grad`, `f.value_and_grad`, `f.jvp`, `f.vjp`, `f.jacobian`, `f.hessian` and `f.hvp` are
-    its derivatives, as far as it was compiled with them, in the structure of arguments and results.
+    `f(*args)`, or `f.value(*args)`, is the value; `f.grad`, `f.value_and_grad`, `f.jvp`, `f.vjp`, `f.jacobian`,
+    `f.hessian` and `f.hvp` are its derivatives, as far as it was compiled with them, in the structure of arguments
+    and results.
     `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
     graphs of the value and of value and gradient, `f.cost` counts operations, `f.report` lists what was rewritten for
     stability, `f.zeros` says which gradients are zero because only piecewise constant ops read an argument, and
@@ -126,7 +127,7 @@ class CompiledFunction(partial[Any]):
 
     # The callables of each kind, once they are linked: attributes of this sort are found fastest. Until then,
     # `__getattr__` makes bound methods.
-    __slots__ = {
+    __slots__ = {  # noqa: RUF023 - the order of the sentence above
         "value": "The value at the given arguments; calls it a little faster than the function itself.",
         "grad": "The gradient at the given arguments: bare for one argument of `wrt`, else a tuple.",
         "value_and_grad": "The value and the gradient, sharing their work.",
