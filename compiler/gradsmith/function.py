@@ -7,21 +7,36 @@ first call. Arguments and gradients keep the pytree structure of the user's func
 from __future__ import annotations
 
 import logging
-import numbers
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
+from gradsmith_runtime import Guard, Report, as_torch_function, build_extension, guarded, load_python
 
+from .calls import (
+    KINDS_CALLED,
+    LONGEST_GUARDED,
+    Form,
+    checked_argument,
+    directions,
+    flat_call,
+    form_of,
+    given_leaves,
+    guard_of,
+    linked,
+    sequence_of,
+    without_out,
+    written,
+)
 from .cost import Cost
 from .derive.derivatives import KINDS
 from .derive.jacobian import Entries, Storage
@@ -29,7 +44,6 @@ from .dims import Dim
 from .errors import (
     ArgumentError,
     DerivativeError,
-    GradsmithError,
     MissingExtraError,
     ShapeMismatchError,
     TargetError,
@@ -37,11 +51,11 @@ from .errors import (
 from .graph import Graph
 from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
-from .program import Argument, Function, Program
+from .program import Function, Program
 from .pytree import Tree
 from .target import Target, render_template
 from .tracing import Traced
-from .types import Shape, format_shape, refuse_narrow
+from .types import Shape, format_shape
 
 if TYPE_CHECKING:
     from .verification.debug import DebugTwin
@@ -68,16 +82,70 @@ class Wrt:
         return packed[0] if self.bare else tuple(packed)
 
 
-class CompiledFunction:
+class _First:
+    """Where the calls of a compiled function go before it is linked."""
+
+    __slots__ = ("_whose",)
+
+    def __init__(self, whose: weakref.ref[CompiledFunction] | None = None) -> None:
+        self._whose = whose  # weak: else no compiled function would be freed before the next garbage collection
+
+    def __call__(self, /, *args: Any, **named: Any) -> Any:
+        function = self._whose and self._whose()
+        assert function is not None, "it is called by the function itself"
+        return function._value(*args, **named)
+
+
+class CompiledFunction(partial[Any]):
     """A generated function.
 
-    `f(*args)` is the value; `f.grad`, `f.value_and_grad`, `f.jvp`, `f.vjp`, `f.jacobian`, `f.hessian` and `f.hvp` are
-    its derivatives, as far as it was compiled with them, in the structure of arguments and results.
+    `f(*args)`, or `f.value(*args)`, is the value; `f.grad`, `f.value_and_grad`, `f.jvp`, `f.vjp`, `f.jacobian`,
+    `f.hessian` and `f.hvp` are its derivatives, as far as it was compiled with them, in the structure of arguments
+    and results.
     `f.source` and `f.files` are the generated text, `f.save(folder)` writes it, `f.graph` and `f.adjoint` are the
     graphs of the value and of value and gradient, `f.cost` counts operations, `f.report` lists what was rewritten for
     stability, `f.zeros` says which gradients are zero because only piecewise constant ops read an argument, and
     `f.check()` compares with torch.
+
+    All but `vjp` take `out=`: arrays in the structure of the result (None for what is to be made anew), which are
+    written into and returned. They must be writable, C-contiguous, of the result's dtype and shape, and share no memory
+    with arguments or each other; the array of a single number has the shape ().
+
+    With the C target, the first call builds the extension module; from then on `f.grad` and its like are built-in
+    functions, and no Python code runs in a call. `f(...)` passes one more C function: `functools.partial`, the class of
+    the standard library that forwards a call, is what this class derives from.
+
+    >>> import gradsmith as gs
+    >>> import numpy as np
+    >>> f = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c")
+    >>> place = np.empty(3)
+    >>> f.grad([1.0, 2.0, 3.0], out=place) is place
+    True
+    >>> place
+    array([2., 4., 6.])
     """
+
+    # The callables of each kind, once they are linked: attributes of this sort are found fastest. Until then,
+    # `__getattr__` makes bound methods.
+    __slots__ = {  # noqa: RUF023 - the order of the sentence above
+        "value": "The value at the given arguments; calls it a little faster than the function itself.",
+        "grad": "The gradient at the given arguments: bare for one argument of `wrt`, else a tuple.",
+        "value_and_grad": "The value and the gradient, sharing their work.",
+        "jvp": "The value at `primals`, and how it changes along `tangents`: as `jax.jvp`.",
+        "jacobian": "The Jacobian: in the place of each leaf of the value, the structure of the arguments of `wrt`.",
+        "hessian": "All second derivatives: the structure of the arguments of `wrt` twice.",
+        "hvp": "The Hessian at `primals` times a vector, in the structure of the gradient.",
+    }
+    value: Callable[..., Any]
+    grad: Callable[..., Any]
+    value_and_grad: Callable[..., Any]
+    jvp: Callable[..., Any]
+    jacobian: Callable[..., Any]
+    hessian: Callable[..., Any]
+    hvp: Callable[..., Any]
+
+    def __new__(cls, *args: Any, **named: Any) -> CompiledFunction:
+        return super().__new__(cls, _First())
 
     def __init__(
         self,
@@ -111,6 +179,7 @@ class CompiledFunction:
         self._shapes = _shapes(self.graph, derived)
         self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
+        self._forward(_First(weakref.ref(self)))
 
     # --- the text -----------------------------------------------------------------------------------------------
 
@@ -185,20 +254,40 @@ class CompiledFunction:
 
     # --- calls --------------------------------------------------------------------------------------------------
 
-    def __call__(self, /, *args: Any, **named: Any) -> Any:  # an argument may be called self
+    def __getattr__(self, name: str) -> Any:
+        if name in KINDS_CALLED:
+            return MethodType(getattr(CompiledFunction, f"_{name}"), self)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __copy__(self) -> CompiledFunction:
+        """A copy of which nothing is linked yet."""
+        made = CompiledFunction.__new__(CompiledFunction)
+        made.__dict__.update(self.__dict__)
+        made._forward(_First(weakref.ref(made)))
+        return made
+
+    def __reduce__(self) -> Any:
+        return _restored, ({k: v for k, v in self.__dict__.items() if k not in ("module", "_functions", "_linked")},)
+
+    def _forward(self, to: Callable[..., Any]) -> None:
+        """From now on, calls of the function go to `to`."""
+        self.__setstate__((to, (), {}, self.__dict__))  # type: ignore[attr-defined]
+
+    # What follows is called until a kind of function is linked, and where it cannot be.
+
+    def _value(self, /, *args: Any, **named: Any) -> Any:  # an argument may be called self
         """The value at the given arguments."""
-        return self._traced.outputs.unflatten(self._run("value", args, named))
+        return self._call("value", args, named)
 
-    def grad(self, /, *args: Any, **named: Any) -> Any:
+    def _grad(self, /, *args: Any, **named: Any) -> Any:
         """The gradient at the given arguments: bare for one argument of `wrt`, else a tuple."""
-        return self._wrt.pack(self._run("grad", args, named))
+        return self._call("grad", args, named)
 
-    def value_and_grad(self, /, *args: Any, **named: Any) -> tuple[Any, Any]:
+    def _value_and_grad(self, /, *args: Any, **named: Any) -> tuple[Any, Any]:
         """The value and the gradient, sharing their work."""
-        value, *gradients = self._run("value_and_grad", args, named)
-        return value, self._wrt.pack(gradients)
+        return self._call("value_and_grad", args, named)  # type: ignore[no-any-return]
 
-    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    def _jvp(self, /, *args: Any, **named: Any) -> tuple[Any, Any]:
         """The value at `primals`, and how it changes along `tangents`: as `jax.jvp`.
 
         Parameters
@@ -211,9 +300,41 @@ class CompiledFunction:
         >>> gs.compile(x * y, derivatives="jvp").jvp((2.0, 3.0), (1.0, 10.0))
         (6.0, 23.0)
         """
-        count = len(self.graph.outputs)
-        found = self._run("jvp", self._tuple("primals", primals), {}, self._directions(tangents))
-        return self._traced.outputs.unflatten(found[:count]), self._traced.outputs.unflatten(found[count:])
+        return self._call("jvp", args, named)  # type: ignore[no-any-return]
+
+    def _jacobian(self, /, *args: Any, **named: Any) -> Any:
+        """The Jacobian: in the place of each leaf of the value, the structure of the arguments of `wrt`.
+
+        A leaf has the shape of the value's leaf and then the argument's, as `jax.jacobian(f, argnums=wrt)` has.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile([x * y, x + y], derivatives="jacobian").jacobian(2.0, 3.0)
+        [(3.0, 2.0), (1.0, 1.0)]
+        """
+        return self._call("jacobian", args, named)
+
+    def _hessian(self, /, *args: Any, **named: Any) -> Any:
+        """All second derivatives: the structure of the arguments of `wrt` twice, as `jax.hessian(f, argnums=wrt)`.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile(x**2 * y, derivatives="hessian").hessian(3.0, 5.0)
+        ((10.0, 6.0), (6.0, 0.0))
+        """
+        return self._call("hessian", args, named)
+
+    def _hvp(self, /, *args: Any, **named: Any) -> Any:
+        """The Hessian at `primals` times a vector, in the structure of the gradient; the Hessian is never formed.
+
+        `primals` and `tangents` are as for `jvp`.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> gs.compile(x**2 * y, derivatives="hvp").hvp((3.0, 5.0), (1.0, 10.0))
+        (70.0, 6.0)
+        """
+        return self._call("hvp", args, named)
 
     def vjp(self, /, *primals: Any, **named: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         """The value, and a function from its cotangent to those of the arguments of `wrt`: as `jax.vjp`.
@@ -235,52 +356,13 @@ class CompiledFunction:
             return self._run("vjp", primals, named, floats)
 
         def back(cotangent: Any) -> tuple[Any, ...]:
-            leaves = self._given("the cotangent", outputs, cotangent)
+            leaves = given_leaves(self.name, "the cotangent", outputs, cotangent)
             packed = replace(self._wrt, bare=False).pack(found(leaves)[count:])
             return packed  # type: ignore[no-any-return]
 
         sizes = self._sizes_of(self._leaves(self._bound(primals, named))) if self._program.sizes else {}
         value = found([np.zeros(resolved(n.type.shape, sizes)) for n in nodes])[:count]
         return outputs.unflatten(value), back
-
-    def jacobian(self, /, *args: Any, **named: Any) -> Any:
-        """The Jacobian: in the place of each leaf of the value, the structure of the arguments of `wrt`.
-
-        A leaf has the shape of the value's leaf and then the argument's, as `jax.jacobian(f, argnums=wrt)` has.
-
-        >>> import gradsmith as gs
-        >>> x, y = gs.symbols("x y")
-        >>> gs.compile([x * y, x + y], derivatives="jacobian").jacobian(2.0, 3.0)
-        [(3.0, 2.0), (1.0, 1.0)]
-        """
-        blocks, width = self._stored("jacobian", self._run("jacobian", args, named)), len(self._wrt.keys)
-        return self._traced.outputs.unflatten(
-            [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
-        )
-
-    def hessian(self, /, *args: Any, **named: Any) -> Any:
-        """All second derivatives: the structure of the arguments of `wrt` twice, as `jax.hessian(f, argnums=wrt)`.
-
-        >>> import gradsmith as gs
-        >>> x, y = gs.symbols("x y")
-        >>> gs.compile(x**2 * y, derivatives="hessian").hessian(3.0, 5.0)
-        ((10.0, 6.0), (6.0, 0.0))
-        """
-        blocks, width = self._stored("hessian", self._run("hessian", args, named)), len(self._wrt.keys)
-        rows = [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
-        return self._traced.outputs.unflatten([self._wrt.pack(rows[i : i + width]) for i in range(0, len(rows), width)])
-
-    def hvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        """The Hessian at `primals` times a vector, in the structure of the gradient; the Hessian is never formed.
-
-        `primals` and `tangents` are as for `jvp`.
-
-        >>> import gradsmith as gs
-        >>> x, y = gs.symbols("x y")
-        >>> gs.compile(x**2 * y, derivatives="hvp").hvp((3.0, 5.0), (1.0, 10.0))
-        (70.0, 6.0)
-        """
-        return self._wrt.pack(self._run("hvp", self._tuple("primals", primals), {}, self._directions(tangents)))
 
     def _stored(self, kind: str, blocks: Sequence[Any]) -> Sequence[Any]:
         """Nonzeros as scipy's sparse arrays, if it was compiled so."""
@@ -305,31 +387,54 @@ class CompiledFunction:
             found.append(make[self._storage.format]((np.asarray(data), minor, starts), shape=entries.shape))
         return found
 
-    def _tuple(self, what: str, given: Any) -> Sequence[Any]:
-        if isinstance(given, tuple | list):
-            return given
-        raise ArgumentError(f"{self.name}: {what} is a tuple of one entry an argument, not {type(given).__name__}")
+    def _form(self, kind: str) -> Form:
+        traced, wrt = self._traced, self._wrt
+        return form_of(kind, self.name, traced.parameters, traced.outputs, wrt.trees, wrt.bare, self._wrt_names)
 
-    def _directions(self, tangents: Any) -> list[Any]:
-        """The leaves of `tangents`, one for each argument of `wrt`."""
-        given = self._tuple("tangents", tangents)
-        if len(given) != len(self._wrt.trees):
-            names = [self.inputs[self.graph.inputs.index(k)].name for k in self._wrt.keys]
-            raise ArgumentError(
-                f"{self.name}: got {len(given)} tangents, expected {len(self._wrt.trees)}: one for each argument of "
-                f"wrt ({', '.join(names)})"
-            )
-        return [
-            leaf
-            for i, (tree, tangent) in enumerate(zip(self._wrt.trees, given, strict=True))
-            for leaf in self._given(f"tangents[{i}]", tree, tangent)
-        ]
+    @property
+    def _wrt_names(self) -> list[str]:
+        return [self.inputs[self.graph.inputs.index(k)].name for k in self._wrt.keys]
 
-    def _given(self, what: str, tree: Tree, value: Any) -> list[Any]:
-        try:
-            return tree.flatten(value, what)
-        except GradsmithError as error:
-            raise ArgumentError(f"{self.name}(): {error}") from None
+    @cached_property
+    def _linked(self) -> dict[str, Callable[..., Any]]:
+        """Callables of the generated module that stand for methods of this object; from now on, they do."""
+        found: dict[str, Callable[..., Any]] = {}
+        if self._target.loader == "python":
+            kinds = {f.name: f.kind for f in self._program.functions}
+            entered = guarded(self.module, self._guards())
+            found = {kinds[name]: function for name, function in entered.items()}
+            for kind, function in found.items():
+                setattr(self, kind, function)
+        for emitted in self._program.functions if self._target.loader == "c" and not self._needed else ():
+            kind = emitted.kind
+            if kind not in KINDS_CALLED or (self._storage is not None and kind in ("jacobian", "hessian")):
+                continue
+            doc = getattr(CompiledFunction, f"_{kind}").__doc__
+            found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind))
+            setattr(self, kind, found[kind])
+        if "value" in found:
+            self._forward(found["value"])
+            if self._target.loader == "c":
+                self.module.gs_forward(CompiledFunction)
+        return found
+
+    def _call(self, kind: str, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Call a kind of function; by Python code, unless it is linked."""
+        if self._program.function(kind) is None:
+            self._refuse(kind)
+        if kind in self._linked:
+            return self._linked[kind](*args, **named)
+        form = self._form(kind)
+        named, out = without_out(form.names, named)
+        seeds: Sequence[Any] = ()
+        if form.names == ("primals", "tangents"):
+            primals, tangents = self._bound(args, named, form.names)
+            args, named = sequence_of(self.name, "primals", primals), {}
+            seeds = directions(self.name, self._wrt.trees, self._wrt_names, tangents)
+        results = self._run(kind, args, named, seeds)
+        if kind in ("jacobian", "hessian"):
+            results = self._stored(kind, results)
+        return written(self.name, form.gives, results, out, args)
 
     def _run(
         self, kind: str, args: Sequence[Any], named: Mapping[str, Any], seeds: Sequence[Any] = ()
@@ -351,8 +456,9 @@ class CompiledFunction:
             )
         raise DerivativeError(f"{self.name} was compiled with derivatives={have}; add {kind!r} to them")
 
-    def _bound(self, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
-        names = [p.name for p in self._traced.parameters]
+    def _bound(self, args: Sequence[Any], named: Mapping[str, Any], names: Sequence[str] = ()) -> list[Any]:
+        """Arguments in the order of the parameters, which are called `names`, or as the user's function calls them."""
+        names = names or [p.name for p in self._traced.parameters]
         bound = dict(zip(names, args, strict=False))
         twice = [n for n in named if n in bound]
         unknown = [n for n in named if n not in names]
@@ -368,13 +474,8 @@ class CompiledFunction:
         return [{**bound, **named}[n] for n in names]
 
     def _leaves(self, args: Sequence[Any]) -> list[Any]:
-        leaves: list[Any] = []
-        for parameter, value in zip(self._traced.parameters, args, strict=True):
-            try:
-                leaves += parameter.tree.flatten(value, parameter.name)
-            except GradsmithError as error:
-                raise ArgumentError(f"{self.name}(): {error}") from None
-        return leaves
+        named = zip(self._traced.parameters, args, strict=True)
+        return [leaf for p, value in named for leaf in given_leaves(self.name, p.name, p.tree, value)]
 
     def _flat(self, kind: str, leaves: Sequence[Any]) -> Sequence[Any]:
         """Call the generated function on flat leaves; a flat sequence of results."""
@@ -389,19 +490,7 @@ class CompiledFunction:
             except (TypeError, OverflowError, RuntimeError) as error:  # the last: a torch tensor that requires grad
                 raise ArgumentError(_called(self.name, str(error))) from None
             return result if isinstance(result, tuple) else (result,)
-        inputs = self._emitted[kind].inputs
-        checked = [
-            value
-            if type(value) is float and argument.dtype == "float64" and not argument.shape
-            else checked_argument(self.name, value, argument)
-            for value, argument in zip(leaves, inputs, strict=True)
-        ]
-        if self._target.lowering != "array":  # Python's own floats and lists, which plain Python code is fastest on
-            checked = [
-                value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
-                for value, argument in zip(checked, inputs, strict=True)
-            ]
-        return _flattened(function(*checked), self._emitted[kind].groups)
+        return flat_call(self.name, function, self._emitted[kind], leaves, self._target.lowering != "array")
 
     def _at(self, sizes: Mapping[str, int]) -> CompiledFunction:
         """The same function, whose graphs and arguments have these sizes for their named dimensions."""
@@ -465,12 +554,27 @@ class CompiledFunction:
         if self._target.loader == "c":
             glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
             return build_extension(
-                {**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", libraries=self.libraries
+                {**self.files, f"_gs_{self.name}.c": glue},
+                f"_gs_{self.name}",
+                libraries=self.libraries,
+                numpy=self._has_arrays,
             )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
         )
+
+    def _guards(self) -> dict[str, Guard]:
+        """How functions of Python code are entered that can stand for methods of this object, by their names there."""
+        if self._target.lowering == "array" or self._program.sizes or len(self.source) > LONGEST_GUARDED:
+            return {}
+        asked = {f: self._form(f.kind) for f in self._program.functions if f.kind in KINDS_CALLED}
+        found = {f.name: guard_of(self.name, f, form) for f, form in asked.items()}
+        return {name: guard for name, guard in found.items() if guard is not None}
+
+    @property
+    def _has_arrays(self) -> bool:
+        return any(a.shape for f in self._program.functions for a in (*f.inputs, *f.outputs))
 
     @cached_property
     def _emitted(self) -> dict[str, Function]:
@@ -573,47 +677,18 @@ class CompiledFunction:
         return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
 
 
+def _restored(state: dict[str, Any]) -> CompiledFunction:
+    """A compiled function from a pickle."""
+    made = CompiledFunction.__new__(CompiledFunction)
+    made.__dict__.update(state)
+    made._forward(_First(weakref.ref(made)))
+    return made
+
+
 def _shapes(graph: Graph, derived: Mapping[str, Graph]) -> dict[str, list[Shape]]:
     """What shapes the inputs of each kind of function have, in the user's names; those of the arguments alone at ""."""
     return {kind: [g.node(k).type.shape for k in g.inputs] for kind, g in {"": graph, **derived}.items()}
 
 
-# kinds of NumPy's dtypes that an argument may have
-_FITTING = {"float64": "fiub", "float32": "fiub", "int64": "iub", "int32": "iub", "bool": "b"}
-
-
-def checked_argument(name: str, value: Any, argument: Argument) -> Any:
-    """`value`, if it can be the argument; else an error that names both shapes or the dtype."""
-    try:
-        if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":
-            value = float(value)
-        array = np.asarray(value)
-        refuse_narrow(array.dtype)
-    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
-        message = getattr(error, "problem", error)
-        raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
-    if array.dtype.kind not in _FITTING[argument.dtype] or array.dtype.itemsize > 8:
-        raise ArgumentError(
-            f"{name}(): argument {argument.name!r} has dtype {array.dtype} ({type(value).__name__}), expected "
-            f"{argument.dtype}"
-        )
-    if argument.dtype[:3] == "int" and array.size and array.dtype.kind != "b":
-        limits = np.iinfo(argument.dtype)
-        for worst in (array.min(), array.max()):
-            if not limits.min <= worst <= limits.max:
-                raise ArgumentError(f"{name}(): argument {argument.name!r}: {worst} does not fit {argument.dtype}")
-    if argument.is_fixed and array.shape != argument.shape:
-        raise ShapeMismatchError(
-            f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
-        )
-    return value
-
-
 def _called(name: str, message: str) -> str:
     return message if message.startswith(name) else f"{name}(): {message}"
-
-
-def _flattened(result: Any, groups: Sequence[int]) -> list[Any]:
-    """Nested results of Python code (`value, (d_x, d_y)`) as a flat list; `groups` counts what stands in brackets."""
-    parts = result if len(groups) > 1 else [result]
-    return [v for part, size in zip(parts, groups, strict=True) for v in (part if size > 1 else [part])]

@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import SpecError
@@ -31,6 +31,23 @@ class Tree:
     def size(self) -> int:
         """Number of leaves."""
         return 1 if self.kind is None else sum(c.size for c in self.children)
+
+    def nodes(self) -> list[tuple[str, tuple[Any, ...], Any]]:
+        """Kind, keys and class of each node, in front of its branches: what generated extension modules read.
+
+        >>> flatten({"a": (1.0, 2.0)}, lambda v: False)[2].nodes()
+        [('dict', ('a',), None), ('tuple', (0, 1), None), ('leaf', (), None), ('leaf', (), None)]
+        """
+        return [(self.kind or "leaf", self.keys, self.make), *(n for c in self.children for n in c.nodes())]
+
+    def filled(self, leaf: Tree) -> Tree:
+        """This tree with another one in the place of each leaf.
+
+        >>> pair = Tree("tuple", (0, 1), (Tree(), Tree()))
+        >>> pair.filled(pair).unflatten([1.0, 2.0, 3.0, 4.0])
+        ((1.0, 2.0), (3.0, 4.0))
+        """
+        return leaf if self.kind is None else replace(self, children=tuple(c.filled(leaf) for c in self.children))
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """The pytree of this shape with the given leaves."""

@@ -21,7 +21,7 @@ from .errors import (
     MissingExtraError,
     ShapeMismatchError,
 )
-from .load import load_python
+from .load import Guard, guarded, load_python
 from .measure import compare
 from .points import EDGES, sample_points
 from .report import Entry, Finding, Report
@@ -39,6 +39,7 @@ __all__ = [
     "Entry",
     "Finding",
     "GradsmithError",
+    "Guard",
     "LibraryNotFoundError",
     "MismatchError",
     "MissingExtraError",
@@ -52,6 +53,7 @@ __all__ = [
     "cached",
     "compare",
     "find_compiler",
+    "guarded",
     "load_python",
     "sample_points",
     "ulp_distance",

@@ -76,13 +76,15 @@ def build_extension(
     *,
     flags: Sequence[str] = DEFAULT_FLAGS,
     libraries: Sequence[str] = (),
+    numpy: bool = False,
     compiler: Compiler | None = None,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
-    state. It is linked with `libraries`, in that order.
+    state. It is linked with `libraries`, in that order. With `numpy`, the headers of the installed NumPy are on the
+    path and the macro GSMOD_NUMPY is defined, if there are such headers.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
     `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
@@ -94,11 +96,28 @@ def build_extension(
     host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
     linked = [f"-l{library}" for library in libraries]
-    options = [*flags, *linked]
+    headers = _numpy_headers() if numpy else None
+    # an extension that knows numpy's structs belongs to one version of them, wherever that is installed
+    options = [*flags, *linked, *([f"numpy {headers[1]}"] if headers else [])]
+    includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
+    if headers:
+        includes[headers[0]] = "<numpy include>"
+        flags = (*flags, "-DGSMOD_NUMPY")
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
     return _import(
-        name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler))
+        name,
+        cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, includes, compiler)),
     )
+
+
+def _numpy_headers() -> tuple[str, str] | None:
+    """The folder of NumPy's C headers and its version; None without them (some distributions leave them out)."""
+    try:
+        import numpy as np
+    except ImportError:
+        return None
+    folder = np.get_include()
+    return (folder, np.__version__) if Path(folder, "numpy", "arrayobject.h").is_file() else None
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:
@@ -117,12 +136,12 @@ def _compile(
     name: str,
     flags: Sequence[str],
     linked: Sequence[str],
+    includes: Mapping[str, str],
     compiler: Compiler,
 ) -> None:
     """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
     for file, text in sources.items():
         (folder / file).write_text(text, encoding="utf-8", newline="\n")
-    includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
     arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
     arguments += [word for path in includes for word in ("-isystem", path)]
     arguments += [file for file in sorted(sources) if file.endswith(".c")]

@@ -7,13 +7,32 @@ text is forgotten once the last of them is garbage. The module is not entered in
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.abc
 import importlib.util
 import linecache
 import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a function does before its first statement, when it is called by users and not by other code.
+
+    If `test`, an expression in which builtins are called `_gs_type`, `_gs_float`, `_gs_list` and `_gs_len`, is true of
+    its arguments, it returns `other(function, *arguments)`, where `function` has no guard. Arguments that are
+    left out are `missing`. `last` names one more argument behind the others, None by default ("" for none).
+    """
+
+    test: str
+    missing: object
+    last: str
+    other: Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,45 @@ class SourceLoader(importlib.abc.Loader):
         """Run the text in the module's namespace."""
         code = compile(self.source, self.filename, "exec", dont_inherit=True)
         exec(code, module.__dict__)
+
+
+def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callable[..., Any]]:
+    """Functions of a generated module that check their arguments before their first statement, by name.
+
+    The module's own stay as they are. In tracebacks, both show the same text.
+
+    >>> module = load_python("def f(x):\\n    return x * x\\n", "f")
+    >>> other = lambda function, x: function(float(x))
+    >>> f = guarded(module, {"f": Guard("_gs_type(x) is not _gs_float", None, "", other)})["f"]
+    >>> module.f(3), f(3), f(3.0)
+    (9, 9.0, 9.0)
+    """
+    loader = module.__loader__
+    assert isinstance(loader, SourceLoader), "it comes from load_python"
+    space = module.__dict__
+    space.update(_gs_type=type, _gs_float=float, _gs_list=list, _gs_len=len)  # user code may have variables called so
+    tree = ast.parse(loader.source)
+    tree.body = [_checked(f, guards[f.name]) for f in tree.body if isinstance(f, ast.FunctionDef) and f.name in guards]
+    plain = {name: space[name] for name in guards}
+    exec(compile(tree, loader.filename, "exec", dont_inherit=True), space)
+    found = {name: space[name] for name in guards}
+    space.update(plain)
+    for name, guard in guards.items():
+        count = plain[name].__code__.co_argcount
+        found[name].__defaults__ = (*[guard.missing] * count, *[None] * bool(guard.last))
+        space[f"_{name}_given"] = partial(guard.other, plain[name])
+    return found
+
+
+def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
+    """The function with its guard as first statement, at the line of the function."""
+    given = [a.arg for a in function.args.args] + [guard.last] * bool(guard.last)
+    test = ast.parse(f"if {guard.test}:\n    return _{function.name}_given({', '.join(given)})").body[0]
+    for node in ast.walk(test):
+        ast.copy_location(node, function)
+    function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
+    function.body.insert(bool(ast.get_docstring(function, clean=False)), test)
+    return function
 
 
 def load_python(source: str, name: str) -> ModuleType:
@@ -65,7 +123,7 @@ def _register(source: str, name: str) -> str:
     copy = 1
     while True:
         filename = f"<gradsmith {name} {digest}>" if copy == 1 else f"<gradsmith {name} {digest} #{copy}>"
-        entry = (len(source), None, lines, filename)  # mtime None: checkcache keeps the entry
-        if linecache.cache.setdefault(filename, entry) is entry:  # one atomic step: safe with threads
+        guard = (len(source), None, lines, filename)  # mtime None: checkcache keeps the guard
+        if linecache.cache.setdefault(filename, guard) is guard:  # one atomic step: safe with threads
             return filename
         copy += 1

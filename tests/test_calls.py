@@ -1,0 +1,360 @@
+"""compiler/gradsmith/calls.py: how a compiled function is called, in the user's structure, with `out=`, with bad input."""
+
+import copy
+import functools
+import gc
+import inspect
+import sys
+import threading
+import types
+import weakref
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+
+Pair = namedtuple("Pair", "w b")
+
+
+@dataclass
+class Record:
+    w: object
+    b: object
+
+
+TARGETS = ["c", "python", "numpy"]
+W = np.arange(3.0)
+
+
+def affine(p, t):
+    return gs.sum(p["w"] * p["b"][0] * t)
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return gs.compile(affine, args=({"w": (3,), "b": [()]}, ()), target="c")
+
+
+@functools.cache
+def squares(target):
+    """Twice the sum of the squares of three numbers."""
+    return gs.compile(lambda x: gs.sum(2.0 * x * x), args=((3,),), target=target)
+
+
+@functools.cache
+def weighted(target):
+    """The weighted sum of the exponentials of a matrix."""
+    return gs.compile(lambda a: gs.sum(gs.exp(a) * np.arange(6.0).reshape(2, 3)), args=((2, 3),), target=target)
+
+
+# --- no Python between ---
+
+
+def test_no_python_frame_lies_in_a_call(trees):
+    """Flat arguments and pytrees, all kinds: once linked, the profiler sees C functions only."""
+    p = {"w": W, "b": [2.0]}
+    x, y = gs.symbols("x y")
+    flat = gs.compile(x * y, derivatives=["value", "grad", "value_and_grad", "jvp", "hvp", "hessian"], target="c")
+    calls = [
+        lambda: trees(p, 2.0), lambda: trees.grad(p, t=2.0), lambda: trees.value_and_grad(p, 2.0),
+        lambda: flat(2.0, 3.0), lambda: flat.value(2.0, 3.0), lambda: flat.grad(2.0, 3.0),
+        lambda: flat.value_and_grad(y=3.0, x=2.0), lambda: flat.jvp((2.0, 3.0), (1.0, 1.0)),
+        lambda: flat.hvp((2.0, 3.0), (1.0, 1.0)), lambda: flat.hessian(2.0, 3.0),
+    ]  # fmt: skip
+    for call in calls:
+        call()
+        seen = []
+        sys.setprofile(lambda frame, event, arg: seen.append(frame.f_code) if event == "call" else None)  # noqa: B023
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
+        assert seen == [call.__code__]
+
+
+def test_every_kind_links_to_a_function_of_the_module(trees):
+    trees({"w": W, "b": [2.0]}, 2.0)
+    assert isinstance(trees.grad, types.BuiltinFunctionType)
+    assert trees.grad is trees.grad
+    assert str(inspect.signature(trees.grad)) == "(p, t, *, out=None)"
+    assert str(inspect.signature(trees)) == "(p, t, *, out=None)"
+    assert "gradient" in trees.grad.__doc__
+    assert "gradient" in inspect.getdoc(gs.CompiledFunction.grad)
+
+
+# --- structures ---
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_kind_of_pytree_goes_in_and_comes_out(target):
+    """Tuples, lists, dicts, named tuples, dataclasses and None; also of a subclass or in another order."""
+
+    def f(p, q, r):
+        return {"s": gs.sum(p["w"]) * q.b, "l": [p["b"][0], (r.w * 2.0, None)]}
+
+    args = ({"w": (3,), "b": [()]}, Pair(None, ()), Record((), None))
+    h = gs.compile(f, args=args, target=target)
+    p, q, r = {"w": W, "b": [2.0]}, Pair(None, 4.0), Record(5.0, None)
+    expected = {"s": 12.0, "l": [2.0, (10.0, None)]}
+    for _ in range(2):
+        assert h(p, q, r) == expected
+        assert h(OrderedDict(b=[2.0], w=W), q, r=r) == expected
+        assert h({"b": [2.0], "w": W}, q, r) == expected
+    g = gs.compile(lambda q, r: q.w * q.b * r.w, args=(Pair((), ()), Record((), None)), target=target)
+    assert g.grad(Pair(2.0, 3.0), Record(4.0, None)) == (Pair(12.0, 8.0), Record(6.0, None))
+    assert type(g.grad(Pair(2.0, 3.0), Record(4.0, None))[0]) is Pair
+
+
+def test_bad_structures_say_where(trees):
+    p = {"w": W, "b": [2.0]}
+    trees(p, 2.0)
+    for bad, message in [
+        (lambda: trees({"w": W}, 2.0), r"p is a dict with 'w', expected a dict with 'w', 'b'"),
+        (lambda: trees({"w": W, "b": (2.0,)}, 2.0), r"p\['b'\] is a tuple"),
+        (lambda: trees({"w": W, "b": []}, 2.0), r"p\['b'\] is a list with no entries"),
+        (lambda: trees(p), r"f\(\) takes \(p, t\): missing 't'|affine\(\) takes \(p, t\): missing 't'"),
+        (lambda: trees(p, 2.0, t=1.0), "got 't' twice"),
+        (lambda: trees.grad(p, 2.0, out=[None]), "out must have the structure of the result"),
+    ]:
+        with pytest.raises(gs.ArgumentError, match=message):
+            bad()
+
+
+def test_many_arguments_lie_on_the_heap():
+    symbols = gs.symbols(" ".join(f"x{i}" for i in range(100)))
+    f = gs.compile(sum(symbols), target="c")
+    point = [float(i) for i in range(100)]
+    names = {f"x{i}": float(i) for i in reversed(range(100))}
+    assert f(*point) == f(**names) == 4950.0
+    assert f.value_and_grad(**names) == (4950.0, (1.0,) * 100)
+
+
+# --- out= ---
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_results_are_written_into_what_is_given(target):
+    f = gs.compile(lambda x, y: gs.sum(x * x) * y, args=((3,), ()), target=target)
+    x, y = np.array([1.0, 2.0, 3.0]), 2.0
+    d_x, d_y, value = np.full(3, np.nan), np.full((), np.nan), np.full((), np.nan)
+    out = (value, (d_x, d_y))
+    for _ in range(2):
+        assert f.value_and_grad(x, y, out=out) is out
+        assert (value, d_x.tolist(), d_y) == (28.0, [4.0, 8.0, 12.0], 14.0)
+    place = np.empty(3)
+    result = f.value_and_grad(x, y, out=(None, (place, None)))
+    assert result[0] == 28.0
+    assert result[1][0] is place
+    assert result[1][1] == 14.0
+    assert f(x, y, out=value) is value
+    assert f(x, y, out=None) == 28.0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_argument_called_out_is_an_argument(target):
+    f = gs.compile(lambda x, out: x * out, args=((), ()), target=target)
+    assert f(2.0, out=3.0) == f(2.0, 3.0) == 6.0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: np.empty(3, dtype=np.float32), "another type|holds float32"),
+        (lambda x: np.empty(3, dtype=">f8"), "another type|holds >f8"),
+        (lambda x: np.empty(4), r"has shape \(4,\), expected \(3,\)"),
+        (lambda x: np.empty((3, 1)), r"has shape \(3, 1\), expected \(3,\)"),
+        (lambda x: np.empty(6)[::2], "not C-contiguous"),
+        (lambda x: np.frombuffer(b"x" * 24), "read-only"),
+        (lambda x: np.empty(25, dtype=np.uint8)[1:].view(float), "misaligned"),
+        (lambda x: x, "shares memory with"),
+        (lambda x: x.base[1:4], "shares memory with"),
+        (lambda x: [0.0, 0.0, 0.0], "is no array|is no NumPy array|out is a list"),
+        (lambda x: 3, "is no array|is no NumPy array"),
+    ],
+    ids=["float32", "endian", "long", "matrix", "strided", "read-only", "misaligned", "same", "overlap", "list", "int"],
+)
+def test_places_that_cannot_hold_results(target, make, message):
+    """Refused, and nothing is written."""
+    f = squares(target)
+    x = np.array([1.0, 2.0, 3.0, 4.0])[:3]
+    before = x.base.copy()
+    with pytest.raises(gs.ArgumentError, match=message):
+        f.grad(x, out=make(x))
+    assert x.base.tolist() == before.tolist()
+
+
+def test_places_are_apart_from_each_other():
+    f = gs.compile(lambda x, y: gs.sum(x * y), args=((3,), (3,)), target="c")
+    room = np.zeros(5)
+    with pytest.raises(gs.ArgumentError, match="out for 'd_y' shares memory with out for 'd_x'"):
+        f.grad(W, W, out=(room[:3], room[2:]))
+    with pytest.raises(gs.ArgumentError, match="shares memory with out for 'value'"):
+        f.value_and_grad(W, W, out=(room[:1].reshape(()), (room[:3], None)))
+    f.grad(W, W, out=(np.zeros(3), np.zeros(6)[3:]))
+
+
+def test_places_with_named_dimensions():
+    f = gs.compile(lambda x: gs.sum(x * x), args=(("n",),), target="c")
+    place = np.empty(4)
+    assert f.grad(np.arange(4.0), out=place) is place
+    assert place.tolist() == [0.0, 2.0, 4.0, 6.0]
+    with pytest.raises(gs.ShapeMismatchError, match=r"out for 'd_x' has shape \(4,\), expected .*\(5,\)"):
+        f.grad(np.arange(5.0), out=place)
+    with pytest.raises(gs.ArgumentError, match="shares memory"):
+        f.grad(place, out=place)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_elements(target):
+    f = gs.compile(lambda x: gs.sum(x * x), args=((0, 3),), target=target)
+    value, d_x = f.value_and_grad(np.ones((0, 3)))
+    assert (value, np.shape(d_x)[0]) == (0.0, 0)
+    place = np.ones((0, 3))
+    if target != "python":  # whose lists do not know how many columns no rows have
+        assert f.grad(np.ones((0, 3)), out=place) is place
+
+
+# --- what comes in ---
+
+
+def wrong_endian(x):
+    return x.astype(">f8")
+
+
+def misaligned(x):
+    return np.frombuffer(b"x" + x.tobytes(), dtype=np.uint8)[1:].view(np.float64).reshape(x.shape)
+
+
+def strided(x):
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def read_only(x):
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    return frozen
+
+
+def subclass(x):
+    return np.ma.masked_array(x)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("change", [wrong_endian, misaligned, strided, np.asfortranarray, read_only, subclass, list])
+def test_arrays_of_every_layout_give_the_same(target, change):
+    f = weighted(target)
+    a = np.linspace(0.0, 1.0, 6).reshape(2, 3)
+    expected = f.value_and_grad(a)
+    for _ in range(2):
+        value, d_a = f.value_and_grad(change(a))
+        assert value == expected[0]
+        np.testing.assert_array_equal(d_a, expected[1])
+    np.testing.assert_array_equal(f.grad(a.T.copy().T, out=np.empty((2, 3))) if target == "c" else d_a, d_a)
+
+
+# --- objects ---
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_dropped_function_is_freed_at_once(target):
+    f = gs.compile(gs.symbol("x") ** 2, target=target)
+    never = gs.compile(gs.symbol("x") ** 3, target=target)
+    f(2.0), f.grad(2.0)
+    gc.disable()
+    try:
+        seen = [weakref.ref(f), weakref.ref(never)]
+        del f, never
+        assert [r() for r in seen] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_copy_is_a_function_of_its_own(target):
+    f = gs.compile(gs.symbol("x") ** 2, target=target)
+    f(2.0)
+    g = copy.copy(f)
+    del f
+    assert (g(3.0), g.grad(3.0)) == (9.0, 6.0)
+    assert not hasattr(g, "gradient")
+
+
+def test_no_reference_leaks_through_trees_and_places(trees):
+    p, place = {"w": W, "b": [2.0]}, np.empty(3)
+    out = (None, ({"w": place, "b": [None]}, None))
+
+    def calls():
+        trees(p, 2.0)
+        trees.grad(p, t=2.0)
+        trees.value_and_grad(p, 2.0, out=out)
+        for bad in (
+            lambda: trees(p), lambda: trees({"w": W}, 2.0), lambda: trees(p, "a"),
+            lambda: trees.value_and_grad(p, 2.0, out=(None, ({"w": W, "b": [None]}, None))),
+            lambda: trees.value_and_grad(p, 2.0, out=(None, ({"w": place, "b": None}, None))),
+            lambda: trees.value_and_grad(p, 2.0, out=(None, ({"w": place, "b": [W]}, None))),
+        ):  # fmt: skip
+            with pytest.raises(gs.ArgumentError):
+                bad()
+
+    watched = (W, place, out, p, p["b"], trees.grad, gs.ArgumentError, dict, tuple)
+    for _ in range(3):
+        calls()
+    gc.collect()
+    before = [sys.getrefcount(o) for o in watched]
+    for _ in range(50):
+        calls()
+    gc.collect()
+    after = [sys.getrefcount(o) for o in watched]
+    assert all(b - a < 25 for a, b in zip(before, after, strict=True))
+
+
+def test_first_calls_from_many_threads():
+    """Each may link the function; all get the same numbers."""
+    f = gs.compile(lambda x: gs.sum(x * x), args=((3,),), target="c")
+    found, start = [], threading.Barrier(4)
+
+    def call():
+        start.wait()
+        found.append(f.value_and_grad(W)[0])
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert found == [5.0] * 4
+
+
+# --- Python code ---
+
+
+def test_python_code_is_entered_directly_and_checks_what_it_gets():
+    """One frame a call; numbers that are not Python's own floats are converted, and give floats."""
+    x, y = gs.symbols("x y")
+    f = gs.compile(x * y, target="python")
+    assert (f(2, np.float32(3.0)), f.grad(2, 3), f.grad(y=3.0, x=2.0)) == (6.0, (3.0, 2.0), (3.0, 2.0))
+    assert type(f(2, 3)) is type(f.grad(2, 3)[0]) is float
+    seen = []
+    sys.setprofile(lambda frame, event, arg: seen.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        f.grad(2.0, 3.0)
+    finally:
+        sys.setprofile(None)
+    assert seen == ["f_grad"]
+    assert inspect.getsource(f.grad) in f.source
+    g = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="python")
+    for v in ([1.0, 2.0, 3.0], [1, 2, 3], np.array([1.0, 2.0, 3.0]), (1.0, 2.0, 3.0)):
+        assert g.grad(v) == [2.0, 4.0, 6.0]
+    for bad in (["a", 2.0, 3.0], [1.0, 2.0, 3.0j], [1.0], 2.0, None):
+        with pytest.raises(gs.ArgumentError):
+            g.grad(bad)
+
+
+def test_variables_may_be_called_as_builtins_are():
+    type_, float_ = gs.symbols("type float")
+    f = gs.compile(type_ * float_, name="len", target="python")
+    assert (f(2.0, 3.0), f.grad(2, 3.0)) == (6.0, (3.0, 2.0))
