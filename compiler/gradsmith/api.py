@@ -105,8 +105,8 @@ def compile(
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
     batch: whether C code has a function of many points for each kind of derivative, too: `f.value_and_grad_batch(x, y)`
-        takes arrays with a first axis of points (see docs/batches.md). True: any argument may have that axis; a name, or
-        several: these arguments have it, and all others are shared by the points.
+        takes arrays with a first axis of points (see docs/batches.md). True: any argument may have that axis; a name,
+        or several: these arguments have it, and all others are shared by the points.
     reduce: "sum": batch functions add up, over the points, the value and what is differentiated by shared arguments
         alone; None gives one of each for each point.
     threads: "openmp": batch functions run in several threads where the C compiler has OpenMP, with equal results.
@@ -294,8 +294,8 @@ def _batching(options: BatchOptions, traced: Traced, by: Wrt, target: Target, st
         )
     if size_names(traced.graph):
         raise SpecError(
-            "batch=: a point has a fixed size, and here are named dimensions: give their sizes, or map the function over "
-            "arrays with gs.vmap"
+            "batch=: a point has a fixed size, and here are named dimensions: give their sizes, or map the function "
+            "over arrays with gs.vmap"
         )
     if storage is not None:
         raise SpecError(f"batch=: there are no sparse results for many points: leave sparse={storage.format!r} out")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from .dims import Extent
 
 __all__ = [
-    "Agreement", "Argument", "Axis", "Batch", "BatchTest", "Check", "Function", "Lanes", "Line", "Pattern", "Point", "Program",
-    "SelfTest", "Size", "Stored", "Strided", "Table", "Work",
+    "Agreement", "Argument", "Axis", "Batch", "BatchTest", "Check", "Function", "Lanes", "Line", "Pattern", "Point",
+    "Program", "SelfTest", "Size", "Stored", "Strided", "Table", "Work",
 ]  # fmt: skip
 
 
