@@ -199,8 +199,10 @@ def _compile(
         for (graph, _), found, family in zip(calm, derived, families(kinds).values(), strict=True)
     ]
     if batching is not None:
-        straight = [lanes(graph, chosen, fast_math, summation) for graph, _ in calm]
-        parts = [replace(part, lanes=found) for part, found in zip(parts, straight, strict=True)]
+        parts = [
+            replace(part, lanes=lanes(graph, part.graph, chosen, fast_math, summation))
+            for part, (graph, _) in zip(parts, calm, strict=True)
+        ]
     _log.debug("computing reference values for the self-test")
     family = {kind.name: found for found, each in zip(derived, families(kinds).values(), strict=True) for kind in each}
     _log.debug("writing %s code for %d nodes", chosen.name, sum(len(part.graph) for part in parts))

@@ -18,7 +18,7 @@ from ..derive.derivatives import GROUPS, Kind
 from ..graph import Graph
 from ..index import Affine, variable
 from ..passes.lanes import taken_apart
-from ..program import Argument, Axis, Batch, Function, Lanes, Strided, Work
+from ..program import Argument, Axis, Batch, Function, Lanes, Line, Strided, Work
 from ..target import Target
 from ..types import DTYPES, DType
 from .loop_regions import End
@@ -196,7 +196,8 @@ def _lanes(
         for k in range(len(group.keys))
     ]
     writer = Writer(graph, ends, target, names, FlatTables(target), main, False)
-    shared, inside = [], []
+    shared: list[Line] = []
+    inside: list[Line] = []
     for e in elements:
         a = taken[e.input]
         if a.argument.is_scalar and not a.each:

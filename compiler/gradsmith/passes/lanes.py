@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ..errors import TargetError
 from ..graph import Graph
+from ..registry import lookup
 from ..target import Target
 from .form import in_loops, statements
 from .pipeline import prepare
@@ -28,14 +28,19 @@ class Element:
     place: int
 
 
-def lanes(graph: Graph, target: Target, fast_math: bool = False, summation: Summation = "default") -> Graph | None:
-    """`graph` as straight-line code in the ops of `target`; None if that would be too long, or cannot be."""
-    if in_loops(graph) or statements(graph) > target.tuning.batch_statements:
+def lanes(
+    graph: Graph, prepared: Graph, target: Target, fast_math: bool = False, summation: Summation = "default"
+) -> Graph | None:
+    """`graph` as straight-line code in the ops of `target`; None if that would be too long, or cannot be.
+
+    `prepared` is the same for a function of one point: what has loops there that are no sums, such as sorting, keeps
+    them.
+    """
+    if in_loops(graph) or any(lookup(n.op).kind == "kernel" for n in prepared.ordered()):
         return None
-    try:
-        found = prepare(graph, replace(target, lowering="scalar"), fast_math, summation)
-    except TargetError:  # kernels (sorting, say), which only loops can write
+    if statements(graph) > target.tuning.batch_statements:
         return None
+    found = prepare(graph, replace(target, lowering="scalar"), fast_math, summation)
     return found if len(found) <= 4 * target.tuning.batch_statements else None
 
 
