@@ -17,8 +17,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +36,7 @@ DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
+OPENMP = "-fopenmp"
 LAYOUT = "1"  # part of every key: raise it when the way of building changes
 
 
@@ -78,13 +82,15 @@ def build_extension(
     libraries: Sequence[str] = (),
     numpy: bool = False,
     compiler: Compiler | None = None,
+    openmp: bool = False,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
     state. It is linked with `libraries`, in that order. With `numpy`, the headers of the installed NumPy are on the
-    path and the macro GSMOD_NUMPY is defined, if there are such headers.
+    path and the macro GSMOD_NUMPY is defined, if there are such headers. With `openmp`, it may run in several
+    threads; where the compiler has no OpenMP, a `RuntimeWarning` says so, and it runs in one.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
     `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
@@ -92,6 +98,15 @@ def build_extension(
     """
     _check_names(sources, name)
     compiler = find_compiler() if compiler is None else compiler
+    if openmp and has_openmp(compiler):
+        flags = [*flags, OPENMP]
+    elif openmp:
+        warnings.warn(
+            f"{compiler.shown[0]} cannot compile with {OPENMP}, so {name.removeprefix('_gs_')} runs in one thread: "
+            "install the compiler's OpenMP library (libomp-dev for clang), or set CC to a compiler that has it",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
     host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
@@ -108,6 +123,15 @@ def build_extension(
         name,
         cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, includes, compiler)),
     )
+
+
+@lru_cache(maxsize=32)
+def has_openmp(compiler: Compiler) -> bool:
+    """Whether the compiler has OpenMP: a program that includes its header can be linked."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        Path(folder, "probe.c").write_text(text, encoding="utf-8")
+        return _run([*compiler.command, OPENMP, "probe.c", "-o", "probe"], Path(folder))[0] == 0
 
 
 def _numpy_headers() -> tuple[str, str] | None:
