@@ -2,8 +2,8 @@
 
 In: the texts of the .c and .h files. Out: the imported module. Guaranteed: no shell is involved; results
 are IEEE (no contraction, no fast maths); equal inputs (texts, flags, compiler, Python ABI) compile once per
-user; different builds of the same module name live side by side in one process. The environment's CFLAGS
-are not read.
+user; different builds of the same module name live side by side in one process; a build that fails, hangs or
+is interrupted leaves nothing behind. The environment's CFLAGS are not read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -23,8 +22,9 @@ from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from .cache import cache_key, cached
+from .cache import cache_key, cached, forget
 from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
+from .processes import Ended, Stop, run_all
 
 _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
@@ -33,7 +33,9 @@ DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
-LAYOUT = "1"  # part of every key: raise it when the way of building changes
+LAYOUT = "2"  # part of every key: raise it when the way of building changes
+TIMEOUT = "GRADSMITH_COMPILER_TIMEOUT"  # seconds that one run of a compiler may take
+LONGEST = 3600.0  # the same, if the environment does not say: a compiler that hangs must not hang us for ever
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ def find_compiler() -> Compiler:
         if path is not None:
             command = (os.path.abspath(path), *words[1:])
             shown = (os.path.basename(path), *words[1:])
-            status, version = _run([*command, "--version"])
-            if status != 0:
-                raise CompilerFailedError("--version", [*shown, "--version"], version)
-            return Compiler(command, shown, version)
+            (ended,) = run_all([[*command, "--version"]], timeout=_timeout())
+            if ended.status != 0:
+                raise CompilerFailedError("--version", [*shown, "--version"], ended.output)
+            return Compiler(command, shown, ended.output)
     raise CompilerNotFoundError(searched)
 
 
@@ -77,6 +79,8 @@ def build_extension(
     flags: Sequence[str] = DEFAULT_FLAGS,
     libraries: Sequence[str] = (),
     compiler: Compiler | None = None,
+    units: Mapping[str, Sequence[str]] | None = None,
+    stop: Stop | None = None,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
@@ -84,9 +88,14 @@ def build_extension(
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
     state. It is linked with `libraries`, in that order.
 
+    A file in `units` is compiled once for each of its macro definitions, such as ``F_UNIT=2``, of which each
+    leaves another part of the file; as many compilers run at once as there are processors. Another thread
+    breaks the build off by `stop`.
+
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
-    `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
-    ``PyInit_<name>``.
+    `CompilerFailedError` with the compiler's own words, which says so too if it was killed, or took longer than
+    $GRADSMITH_COMPILER_TIMEOUT seconds (3600); `CacheError`; ImportError if the result has no ``PyInit_<name>``.
+    Without OpenMP in the compiler, ``-fopenmp`` is left out, and the program runs on one thread.
     """
     _check_names(sources, name)
     compiler = find_compiler() if compiler is None else compiler
@@ -94,11 +103,19 @@ def build_extension(
     host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
     linked = [f"-l{library}" for library in libraries]
-    options = [*flags, *linked]
+    parts = [f"{file} {define}" for file, defines in sorted((units or {}).items()) for define in defines]
+    options = [*flags, *linked, *parts]
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
-    return _import(
-        name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler))
-    )
+    build = _Build(sources, name, name + suffix, tuple(flags), tuple(linked), compiler, units or {}, stop)
+    path = cached(key, name + suffix, build.into)
+    try:
+        return _import(name, path)
+    except ImportError as error:
+        if f"PyInit_{name}" in str(error):
+            raise
+        forget(key)  # not the next call's fault
+        problem = f"ended well, but what it wrote cannot be loaded: {error}".replace(str(path), path.name)
+        raise CompilerFailedError(name, [*compiler.shown, *flags, *linked], problem) from None
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:
@@ -111,57 +128,102 @@ def _check_names(sources: Mapping[str, str], name: str) -> None:
             raise ArgumentError(f"module {name}: {file!r} is not a plain .c or .h file name")
 
 
-def _compile(
-    folder: Path,
-    sources: Mapping[str, str],
-    name: str,
-    flags: Sequence[str],
-    linked: Sequence[str],
-    compiler: Compiler,
-) -> None:
-    """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
-    for file, text in sources.items():
-        (folder / file).write_text(text, encoding="utf-8", newline="\n")
-    includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
-    arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
-    arguments += [word for path in includes for word in ("-isystem", path)]
-    arguments += [file for file in sorted(sources) if file.endswith(".c")]
-    arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), *linked, "-lm"]
-    _log.debug("building %s with %s", name, compiler.shown[0])
-    status, output = _run([*compiler.command, *arguments], folder)
-    if status != 0:
-        missing = [word for word in linked if not _links(compiler, word, folder)]
-        if missing:
-            raise LibraryNotFoundError(name, missing)
-        for path, label in {str(folder) + os.sep: "", **includes}.items():
+@dataclass(frozen=True)
+class _Build:
+    """One way from sources to the shared library `artefact`."""
+
+    sources: Mapping[str, str]
+    name: str
+    artefact: str
+    flags: tuple[str, ...]
+    linked: tuple[str, ...]
+    compiler: Compiler
+    units: Mapping[str, Sequence[str]]
+    stop: Stop | None
+
+    def into(self, folder: Path) -> None:
+        """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
+        for file, text in self.sources.items():
+            (folder / file).write_text(text, encoding="utf-8", newline="\n")
+        _log.debug("building %s with %s", self.name, self.compiler.shown[0])
+        flags, failed = self.flags, self._run(self._commands(self.flags), folder)
+        if failed and self._lacks_openmp(folder):
+            _log.warning("%s has no OpenMP, so %s runs on one thread", self.compiler.shown[0], self.name)
+            flags = tuple(flag for flag in flags if not flag.startswith("-fopenmp"))
+            failed = self._run(self._commands(flags), folder)
+        if failed:
+            missing = [word for word in self.linked if not self._links(word, folder)]
+            if missing:
+                raise LibraryNotFoundError(self.name, missing)
+            raise self._failure(failed, folder)
+        if not (folder / self.artefact).is_file():
+            raise self._failure(Ended(self._link(flags), 0, f"ended well, but wrote no {self.artefact}"), folder)
+
+    def _commands(self, flags: Sequence[str]) -> list[list[Sequence[str]]]:
+        """Commands in stages: those of a stage may run at once."""
+        files = [file for file in sorted(self.sources) if file.endswith(".c")]
+        if not self.units:
+            return [[self._link(flags, files)]]
+        wanted = [(file, define) for file in files for define in self.units.get(file, ("",))]
+        arguments = [*flags, "-fPIC", "-fvisibility=hidden", *_includes()]
+        objects = [f"{number}.o" for number in range(len(wanted))]
+        compiled = [
+            (*self.compiler.command, *arguments, *([f"-D{define}"] if define else []), "-c", file, "-o", made)
+            for (file, define), made in zip(wanted, objects, strict=True)
+        ]
+        return [[*compiled], [self._link(flags, objects)]]
+
+    def _link(self, flags: Sequence[str], files: Sequence[str] = ()) -> tuple[str, ...]:
+        arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ()), *_includes(), *files]
+        return (*self.compiler.command, *arguments, "-o", self.artefact, *self.linked, "-lm")
+
+    def _run(self, stages: Sequence[Sequence[Sequence[str]]], folder: Path) -> Ended | None:
+        """The first command that failed, if one did."""
+        for stage in stages:
+
+            def told(done: int, stage: Sequence[object] = stage) -> None:
+                if len(stage) > 1:
+                    _log.debug("compiled %d of %d parts of %s", done, len(stage), self.name)
+
+            for ended in run_all(stage, folder, timeout=_timeout(), stop=self.stop, told=told):
+                if ended.status != 0:
+                    return ended
+        return None
+
+    def _lacks_openmp(self, folder: Path) -> bool:
+        wanted = [flag for flag in self.flags if flag.startswith("-fopenmp")]
+        return bool(wanted) and self._links("", folder) and not all(self._links(flag, folder) for flag in wanted)
+
+    def _links(self, word: str, folder: Path) -> bool:
+        """Whether a program can be linked with `word`, such as -lblas."""
+        (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
+        command = [*self.compiler.command, "empty.c", "-o", "empty", *([word] if word else [])]
+        return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
+
+    def _failure(self, ended: Ended, folder: Path) -> CompilerFailedError:
+        output = ended.output
+        labels = dict.fromkeys(_includes()[1::2], "<python include>")
+        for path, label in {str(folder) + os.sep: "", **labels}.items():
             output = output.replace(path, label)
-        shown = [*compiler.shown, *(includes.get(word, word) for word in arguments)]
-        raise CompilerFailedError(name, shown, output or f"exit status {status}, no output")
+        arguments = ended.command[len(self.compiler.command) :]
+        shown = [*self.compiler.shown, *(labels.get(word, word) for word in arguments)]
+        return CompilerFailedError(self.name, shown, output or f"exit status {ended.status}, no output")
 
 
-def _links(compiler: Compiler, library: str, folder: Path) -> bool:
-    """Whether a program can be linked with `library`, a word such as -lblas."""
-    (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
-    return _run([*compiler.command, "empty.c", "-o", "empty", library], folder)[0] == 0
+def _includes() -> list[str]:
+    paths = dict.fromkeys(sysconfig.get_path(kind) for kind in ("include", "platinclude"))
+    return [word for path in paths for word in ("-isystem", path)]
 
 
-def _run(command: Sequence[str], folder: Path | None = None) -> tuple[int, str]:
-    """Run a command and return its exit status and everything it printed, in the C locale."""
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT, "")
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:  # found on PATH, yet not a program this machine can run
-        return 126, f"cannot be run: {error.strerror}"
-    return done.returncode, done.stdout
+        seconds = float(text) if text else LONGEST
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0.0:
+        raise ArgumentError(f"${TIMEOUT} = {text!r}: give a number of seconds")
+    return seconds
 
 
 def _import(name: str, path: Path) -> ModuleType:

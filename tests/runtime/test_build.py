@@ -3,7 +3,6 @@
 import multiprocessing
 import pickle
 import shutil
-import subprocess
 import sys
 import sysconfig
 
@@ -42,14 +41,13 @@ def sources(answer: int) -> dict[str, str]:
 def compilations(monkeypatch):
     """The command lines that were run, but for --version."""
     commands = []
-    run = subprocess.run
+    run_all = build_module.run_all
 
-    def record(command, **options):
-        if "--version" not in command:
-            commands.append(command)
-        return run(command, **options)
+    def record(given, *args, **options):
+        commands.extend(command for command in given if "--version" not in command)
+        return run_all(given, *args, **options)
 
-    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(build_module, "run_all", record)
     return commands
 
 
