@@ -130,7 +130,11 @@ class CompiledFunction:
         >>> f.workspace
         {'value': 0, 'grad': 0, 'value_and_grad': 0}
         """
-        width = {ctype: np.dtype(name).itemsize for name, ctype in self._target.types.items() if name[-1] != "]"}
+        width = {
+            ctype: np.dtype("intc" if name == "bool" else name).itemsize
+            for name, ctype in self._target.types.items()
+            if name[-1] != "]"
+        }
         return {f.kind: sum(w.size * width[w.ctype] for w in f.work) for f in self._program.functions}
 
     @property
@@ -465,12 +469,26 @@ class CompiledFunction:
         if self._target.loader == "c":
             glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
             return build_extension(
-                {**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", libraries=self.libraries
+                {**self.files, f"_gs_{self.name}.c": glue},
+                f"_gs_{self.name}",
+                libraries=self.libraries,
+                units=self._units(),
             )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
         )
+
+    def _units(self) -> dict[str, list[list[str]]]:
+        """The options by which the C file is compiled in several runs, if it is long.
+
+        Straight-line code that runs once has nothing of -O2 but a compiler that takes twice as long.
+        """
+        units, guard = self._program.units, self._program.guard
+        if len(units) < 2:
+            return {}
+        light = [["-O1"] if all(p.is_straight for p in unit) else [] for unit in units]
+        return {f"{self.name}.c": [[f"-D{guard}_UNIT={i}", *more] for i, more in enumerate([[], *light])]}
 
     @cached_property
     def _emitted(self) -> dict[str, Function]:

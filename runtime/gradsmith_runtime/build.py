@@ -79,7 +79,7 @@ def build_extension(
     flags: Sequence[str] = DEFAULT_FLAGS,
     libraries: Sequence[str] = (),
     compiler: Compiler | None = None,
-    units: Mapping[str, Sequence[str]] | None = None,
+    units: Mapping[str, Sequence[Sequence[str]]] | None = None,
     stop: Stop | None = None,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
@@ -88,8 +88,8 @@ def build_extension(
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
     state. It is linked with `libraries`, in that order.
 
-    A file in `units` is compiled once for each of its macro definitions, such as ``F_UNIT=2``, of which each
-    leaves another part of the file; as many compilers run at once as there are processors. Another thread
+    A file in `units` is compiled once for each of its lists of options, such as ``["-DF_UNIT=2"]``, of which
+    each leaves another part of the file; as many compilers run at once as there are processors. Another thread
     breaks the build off by `stop`.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
@@ -103,7 +103,7 @@ def build_extension(
     host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
     linked = [f"-l{library}" for library in libraries]
-    parts = [f"{file} {define}" for file, defines in sorted((units or {}).items()) for define in defines]
+    parts = [shlex.join([file, *more]) for file, each in sorted((units or {}).items()) for more in each]
     options = [*flags, *linked, *parts]
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
     build = _Build(sources, name, name + suffix, tuple(flags), tuple(linked), compiler, units or {}, stop)
@@ -138,7 +138,7 @@ class _Build:
     flags: tuple[str, ...]
     linked: tuple[str, ...]
     compiler: Compiler
-    units: Mapping[str, Sequence[str]]
+    units: Mapping[str, Sequence[Sequence[str]]]
     stop: Stop | None
 
     def into(self, folder: Path) -> None:
@@ -164,12 +164,12 @@ class _Build:
         files = [file for file in sorted(self.sources) if file.endswith(".c")]
         if not self.units:
             return [[self._link(flags, files)]]
-        wanted = [(file, define) for file in files for define in self.units.get(file, ("",))]
+        wanted = [(file, more) for file in files for more in self.units.get(file, ((),))]
         arguments = [*flags, "-fPIC", "-fvisibility=hidden", *_includes()]
         objects = [f"{number}.o" for number in range(len(wanted))]
         compiled = [
-            (*self.compiler.command, *arguments, *([f"-D{define}"] if define else []), "-c", file, "-o", made)
-            for (file, define), made in zip(wanted, objects, strict=True)
+            (*self.compiler.command, *arguments, *more, "-c", file, "-o", made)
+            for (file, more), made in zip(wanted, objects, strict=True)
         ]
         return [[*compiled], [self._link(flags, objects)]]
 

@@ -90,7 +90,7 @@ class _Running:
 
     def __init__(self, command: Sequence[str], folder: Path | None) -> None:
         self._command, self._since = tuple(command), time.monotonic()
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # no pipe, which whoever survives would keep open
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in the end; a pipe would stay open in its children
         self._process: subprocess.Popen[bytes] | None = None
         self._refusal = ""
         try:

@@ -17,7 +17,7 @@ from gradsmith_runtime import CacheError, CompilerFailedError, build_extension
 from .test_build import sources
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake compilers are shell scripts")
-UNITS = {"f.c": ("F_UNIT=0", "F_UNIT=1", "F_UNIT=2")}
+UNITS = {"f.c": [[f"-DF_UNIT={i}"] for i in range(3)]}
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_ctrl_c_stops_the_compiler_and_leaves_nothing(fake, cache, tmp_path):
     fake(f"echo $$ >{tmp_path}/started.new; mv {tmp_path}/started.new {tmp_path}/started; exec sleep 600")
     code = (
         "from gradsmith_runtime import build_extension\n"
-        f"try:\n    build_extension({sources(1)!r}, '_gs_f', units={{'f.c': ('A', 'B')}})\n"
+        f"try:\n    build_extension({sources(1)!r}, '_gs_f', units={{'f.c': [['-DA'], ['-DB']]}})\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
