@@ -20,7 +20,17 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
+from gradsmith_runtime import (
+    Report,
+    Stop,
+    Tiers,
+    as_torch_function,
+    build_extension,
+    find_compiler,
+    is_built,
+    load_python,
+    quick_compiler,
+)
 
 from .cost import Cost
 from .derive.derivatives import KINDS
@@ -28,6 +38,7 @@ from .derive.jacobian import Entries, Storage
 from .dims import Dim
 from .errors import (
     ArgumentError,
+    CompilerFailedError,
     DerivativeError,
     GradsmithError,
     MissingExtraError,
@@ -89,6 +100,7 @@ class CompiledFunction:
         derived: Mapping[str, Graph],
         entries: Mapping[str, Sequence[Entries | None]],
         storage: Storage | None,
+        tier: str,
         cost: Cost,
         report: Rewrites,
         zeros: Sequence[str] = (),
@@ -108,6 +120,7 @@ class CompiledFunction:
         self._derived = derived
         self._entries = entries
         self._storage = storage
+        self._tiers = self._in_tiers() if tier == "auto" and target.loader == "c" else None
         self._shapes = _shapes(self.graph, derived)
         self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
@@ -461,23 +474,76 @@ class CompiledFunction:
                 )
         return found
 
-    @cached_property
+    @property
     def module(self) -> ModuleType:
-        """The imported (Python, NumPy) or built (C) module of the generated code."""
+        """The imported (Python, NumPy) or built (C) module of the generated code; that of the tier that runs."""
+        if self._tiers is None:
+            return self._loaded
+        self._tiers.start()
+        assert self._tiers.module is not None
+        return self._tiers.module
+
+    @cached_property
+    def _loaded(self) -> ModuleType:
         if self._target.loader == "python":
             return load_python(self.source, self.name)
         if self._target.loader == "c":
-            glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
-            return build_extension(
-                {**self.files, f"_gs_{self.name}.c": glue},
-                f"_gs_{self.name}",
-                libraries=self.libraries,
-                units=self._units(),
-            )
+            return build_extension(**self._built)
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
         )
+
+    @cached_property
+    def _built(self) -> dict[str, Any]:
+        """What is built for C code, as `build_extension` takes it."""
+        glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
+        return {
+            "sources": {**self.files, f"_gs_{self.name}.c": glue},
+            "name": f"_gs_{self.name}",
+            "libraries": self.libraries,
+            "units": self._units(),
+        }
+
+    def _in_tiers(self) -> Tiers:
+        """The quick build and the optimised one, for `tier="auto"`."""
+
+        def quick() -> ModuleType | None:
+            if is_built(**self._built):
+                return None
+            compiler, flags = quick_compiler()
+            built = {**self._built, "units": {}, "flags": flags}
+            try:
+                return build_extension(**built, compiler=compiler)
+            except CompilerFailedError:
+                _log.debug("%s cannot build %s", compiler.shown[0], self.name)
+                return build_extension(**built, compiler=find_compiler())  # which has to do it anyway
+
+        def optimised(stop: Stop) -> ModuleType:
+            return build_extension(**self._built, stop=stop)
+
+        return Tiers(self.name, {f.kind: f.name for f in self._program.functions}, quick, optimised)
+
+    @property
+    def tier(self) -> str:
+        """Which build of C code calls run: "quick", or "optimised" (what Python and NumPy code always is)."""
+        return "optimised" if self._tiers is None else self._tiers.tier
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the optimised build is there, or for `timeout` seconds; whether it is.
+
+        With `tier="auto"`, an error of that build is raised here; without, the build takes place now.
+
+        >>> import gradsmith as gs
+        >>> f = gs.compile("x*x", target="c", tier="auto")
+        >>> f(3.0), f.tier in ("quick", "optimised")
+        (9.0, True)
+        >>> f.wait(), f.tier
+        (True, 'optimised')
+        """
+        if self._tiers is not None:
+            return self._tiers.wait(timeout)
+        return bool(self._functions)
 
     def _units(self) -> dict[str, list[list[str]]]:
         """The options by which the C file is compiled in several runs, if it is long.
@@ -496,6 +562,9 @@ class CompiledFunction:
 
     @cached_property
     def _functions(self) -> dict[str, Callable[..., Any]]:
+        if self._tiers is not None:
+            self._tiers.start()
+            return self._tiers.functions  # which changes when the optimised build is there
         return {f.kind: getattr(self.module, f.name) for f in self._program.functions}
 
     # --- proof --------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from .cache import cache_key, cached, forget
+from .cache import cache_key, cached, forget, is_cached
 from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
 from .processes import Ended, Stop, run_all
 
@@ -30,6 +30,7 @@ _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
 # -fno-math-errno only drops the errno side effect of libm, never a result.
 DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
+QUICK_FLAGS = ("-std=c99", "-O0", "-ffp-contract=off", "-fno-math-errno")
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
@@ -72,6 +73,16 @@ def find_compiler() -> Compiler:
     raise CompilerNotFoundError(searched)
 
 
+def quick_compiler() -> tuple[Compiler, tuple[str, ...]]:
+    """The compiler that is done soonest, and its flags: tcc where it is installed, else `find_compiler` without -O."""
+    path = shutil.which("tcc")
+    if path is not None:
+        (ended,) = run_all([[path, "--version"]], timeout=_timeout())
+        if ended.status == 0:
+            return Compiler((path,), ("tcc",), ended.output), QUICK_FLAGS
+    return find_compiler(), QUICK_FLAGS
+
+
 def build_extension(
     sources: Mapping[str, str],
     name: str,
@@ -98,6 +109,43 @@ def build_extension(
     Without OpenMP in the compiler, ``-fopenmp`` is left out, and the program runs on one thread.
     """
     _check_names(sources, name)
+    key, build = _planned(sources, name, flags, libraries, compiler, units, stop)
+    path = cached(key, build.artefact, build.into)
+    try:
+        return _import(name, path)
+    except ImportError as error:
+        if f"PyInit_{name}" in str(error):
+            raise
+        forget(key)  # not the next call's fault
+        problem = f"ended well, but what it wrote cannot be loaded: {error}".replace(str(path), path.name)
+        shown = [*build.compiler.shown, *build.flags, *build.linked]
+        raise CompilerFailedError(name, shown, problem) from None
+
+
+def is_built(
+    sources: Mapping[str, str],
+    name: str,
+    *,
+    flags: Sequence[str] = DEFAULT_FLAGS,
+    libraries: Sequence[str] = (),
+    compiler: Compiler | None = None,
+    units: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> bool:
+    """Whether `build_extension` of the same arguments finds its result in the cache."""
+    key, build = _planned(sources, name, flags, libraries, compiler, units, None)
+    return is_cached(key, build.artefact)
+
+
+def _planned(
+    sources: Mapping[str, str],
+    name: str,
+    flags: Sequence[str],
+    libraries: Sequence[str],
+    compiler: Compiler | None,
+    units: Mapping[str, Sequence[Sequence[str]]] | None,
+    stop: Stop | None,
+) -> tuple[str, _Build]:
+    """What is built, and its key in the cache."""
     compiler = find_compiler() if compiler is None else compiler
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
     host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
@@ -107,15 +155,7 @@ def build_extension(
     options = [*flags, *linked, *parts]
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
     build = _Build(sources, name, name + suffix, tuple(flags), tuple(linked), compiler, units or {}, stop)
-    path = cached(key, name + suffix, build.into)
-    try:
-        return _import(name, path)
-    except ImportError as error:
-        if f"PyInit_{name}" in str(error):
-            raise
-        forget(key)  # not the next call's fault
-        problem = f"ended well, but what it wrote cannot be loaded: {error}".replace(str(path), path.name)
-        raise CompilerFailedError(name, [*compiler.shown, *flags, *linked], problem) from None
+    return key, build
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:
