@@ -28,6 +28,8 @@ from .processes import Ended, Stop, run_all
 
 _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
+# By default, zig takes just this processor, though the cache may be shared, and adds checks to unoptimised code.
+ZIG = ("-m", "ziglang", "cc", "-mcpu=baseline", "-fno-sanitize=undefined")
 # -fno-math-errno only drops the errno side effect of libm, never a result.
 DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
 QUICK_FLAGS = ("-std=c99", "-O0", "-ffp-contract=off", "-fno-math-errno")
@@ -54,14 +56,19 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """Return the C compiler: $CC (it may carry arguments) if set, else the first of cc, gcc, clang on PATH.
+    """Return the C compiler: $CC (it may carry arguments) if set, else the first of cc, gcc, clang on PATH, else zig's.
+
+    That is `zig cc` from the package ziglang, which the extra `zig` installs where there is no compiler.
 
     Errors: `CompilerNotFoundError` if there is none, or $CC names a program that does not exist (a compiler
     the user asked for is never silently replaced); `CompilerFailedError` if it cannot tell its version.
     """
     wanted = shlex.split(os.environ.get("CC", ""))
-    searched = [f"$CC = {shlex.join(wanted)}"] if wanted else ["$CC (not set)", *CANDIDATES]
-    for words in [wanted] if wanted else [[name] for name in CANDIDATES]:
+    searched = [f"$CC = {shlex.join(wanted)}"] if wanted else ["$CC (not set)", *CANDIDATES, "ziglang"]
+    candidates = [[name] for name in CANDIDATES]
+    if importlib.util.find_spec("ziglang") is not None:
+        candidates.append([sys.executable, *ZIG])
+    for words in [wanted] if wanted else candidates:
         path = shutil.which(words[0])
         if path is not None:
             command = (os.path.abspath(path), *words[1:])

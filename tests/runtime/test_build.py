@@ -1,5 +1,6 @@
 """build_extension: finding a compiler, building once, saying what went wrong."""
 
+import importlib.util
 import multiprocessing
 import pickle
 import shutil
@@ -147,9 +148,11 @@ def test_long_compiler_output_is_cut_in_the_message_only():
 
 def test_no_compiler_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompilerNotFoundError) as caught:
         build_extension(sources(1), "_gs_f")
-    assert caught.value.searched == ("$CC (not set)", "cc", "gcc", "clang")
+    assert caught.value.searched == ("$CC (not set)", "cc", "gcc", "clang", "ziglang")
+    assert "pip install 'gradsmith[zig]'" in str(caught.value)
     assert '"python" and "numpy"' in str(caught.value)
 
 
