@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..dims import Extent
@@ -19,11 +19,10 @@ from ..types import DType
 from .nests import lines_of
 from .printing import WIDTH, wrapped
 from .sizes import Sizes
-from .statements import Body, Step, annotated
+from .statements import Body, Step, annotated, words_of
 
 __all__ = ["cuts", "in_parts", "units"]
 
-_WORD = re.compile(r"[A-Za-z_]\w*")
 _DEFINED = re.compile(r"(\w+)(?:\[[^\]]*\])? = ")
 _SLACK = 4  # a cut may lie a quarter of a part before or behind its place, where fewer values cross it
 
@@ -40,19 +39,20 @@ def in_parts(
     for dtype in work:
         label = _label(dtype, main)
         taken[label] = target.syntax["workspace"].format(name=label, type=target.types[dtype.name])
-    definitions = _definitions(body.prelude)
+    place_of = {parameter: i for i, parameter in enumerate(taken)}
+    definitions = _Definitions(body.prelude)
     found, calls = [], []
     for number, (start, stop) in enumerate(cross.parts):
-        steps = [(step.origin, _with_moves(step, number, cross, places, target)) for step in body.steps[start:stop]]
-        words = {*_words([line for _, lines in steps for line in lines])}
-        before: list[Line] = []
-        for word, defining in reversed(definitions.items()):
-            if word in words:
-                before[:0] = defining
-                words.update(_words(defining))
-        bounds = [line for text in sizes.definitions([*words]) for line in lines_of(text)]
-        words.update(_words(bounds))
-        needed = [p for p in taken if p in words]
+        steps, words = [], dict[str, None]()
+        for step in body.steps[start:stop]:
+            loads, stores = _moves(step, number, cross, places, target)
+            steps.append((step.origin, [*loads, *step.lines, *stores]))
+            words.update(dict.fromkeys([*step.words, *words_of([*loads, *stores])]))
+        before = definitions.of(words)
+        words.update(dict.fromkeys(words_of(before)))
+        bounds = [line for text in sizes.definitions([*words]) for line in lines_of(text)] if sizes.bounds else []
+        words.update(dict.fromkeys(words_of(bounds)))
+        needed = sorted((word for word in words if word in taken), key=place_of.__getitem__)
         part = f"{name}_part_{number + 1}"
         head = target.syntax["part"].format(name=part, parameters=", ".join(taken[p] for p in needed) or "void")
         first, *rest = wrapped(head, WIDTH, 4)
@@ -107,7 +107,7 @@ def _crossing(steps: Sequence[Step]) -> list[int]:
     made: dict[str, int] = {}
     last: dict[str, int] = {}
     for i, step in enumerate(steps):
-        for word in _words(step.lines):
+        for word in step.words:
             if word in made:
                 last[word] = i
         for name in step.made:
@@ -121,11 +121,6 @@ def _crossing(steps: Sequence[Step]) -> list[int]:
         alive += each
         found.append(alive)
     return found
-
-
-def _words(lines: Sequence[Line]) -> dict[str, None]:
-    """The words of code, in order: not those of comments."""
-    return dict.fromkeys(w for line in lines if not line.text.startswith("//") for w in _WORD.findall(line.text))
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ class Crossing:
         for number, (start, stop) in enumerate(self.parts):
             loaded: set[str] = set()
             for step in steps[start:stop]:
-                for word in _words(step.lines):
+                for word in step.words:
                     if word in made and made[word][0] < number and word not in loaded:
                         loaded.add(word)
                         self.loads.setdefault(id(step), []).append(word)
@@ -190,26 +185,40 @@ def _places(cross: Crossing, work: Mapping[DType, Extent], main: DType) -> tuple
     return places, {d: work.get(d, 0) + used.get(d, 0) for d in dict.fromkeys([*work, *used])}
 
 
-def _with_moves(step: Step, part: int, cross: Crossing, places: Mapping[str, str], target: Target) -> list[Line]:
-    """A step behind what loads the values it is the first to read, and before what stores those it makes."""
-    lines: list[Line] = []
+def _moves(
+    step: Step, part: int, cross: Crossing, places: Mapping[str, str], target: Target
+) -> tuple[list[Line], list[Line]]:
+    """What loads the values that a step is the first of its part to read, and what stores those it makes."""
+    loads, stores = list[Line](), list[Line]()
     for name in cross.loads.get(id(step), ()):
         type = target.types[cross.values[name].dtype.name]
-        lines += lines_of(target.syntax["assign"].format(type=type, name=name, value=places[name]))
-    lines += step.lines
+        loads += lines_of(target.syntax["assign"].format(type=type, name=name, value=places[name]))
     for name in step.made:
         if name in places and cross.values[name].made == part:
-            lines += lines_of(target.syntax["set"].format(name=places[name], value=name))
-    return lines
+            stores += lines_of(target.syntax["set"].format(name=places[name], value=name))
+    return loads, stores
 
 
-def _definitions(prelude: Sequence[Line]) -> dict[str, list[Line]]:
+class _Definitions:
     """Tables and buffers, by name: each part defines those it reads."""
-    found: dict[str, list[Line]] = {}
-    for line in prelude:
-        if not line.text.startswith(" "):
-            match = _DEFINED.search(line.text)
-            assert match is not None, line.text
-            current = found.setdefault(match[1], [])
-        current.append(line)
-    return found
+
+    def __init__(self, prelude: Sequence[Line]) -> None:
+        self._lines: dict[str, list[Line]] = {}
+        for line in prelude:
+            if not line.text.startswith(" "):
+                match = _DEFINED.search(line.text)
+                assert match is not None, line.text
+                current = self._lines.setdefault(match[1], [])
+            current.append(line)
+        self._place_of = {name: i for i, name in enumerate(self._lines)}
+
+    def of(self, words: Iterable[str]) -> list[Line]:
+        """The definitions of those `words` that are defined, and of what they are made of."""
+        found: set[str] = set()
+        stack = [word for word in words if word in self._lines]
+        while stack:
+            name = stack.pop()
+            if name not in found:
+                found.add(name)
+                stack += [word for word in words_of(self._lines[name]) if word in self._lines]
+        return [line for name in sorted(found, key=self._place_of.__getitem__) for line in self._lines[name]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from .printing import WIDTH
 
 __all__ = [
     "Body", "Group", "Plan", "Step", "annotated", "cotangent_owners", "may_raise", "plan", "scalar_constant",
-    "support_of", "working_dtype",
+    "support_of", "words_of", "working_dtype",
 ]  # fmt: skip
 
 
@@ -38,6 +40,23 @@ class Step:
     origin: Origin
     lines: list[Line]
     made: Mapping[str, DType] = field(default_factory=dict)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of its code, each once."""
+        return words_of(self.lines)
+
+
+_WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
+
+
+def words_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The words of code in order, each once: not those of comments, nor letters in numbers.
+
+    >>> words_of([Line(0, "// a comment"), Line(0, "y = exp(x) * 1e5f + x;")])
+    ('y', 'exp', 'x')
+    """
+    return tuple(dict.fromkeys(w for line in lines if line.text[:2] != "//" for w in _WORD.findall(line.text)))
 
 
 @dataclass
