@@ -498,11 +498,13 @@ class CompiledFunction:
     def _built(self) -> dict[str, Any]:
         """What is built for C code, as `build_extension` takes it."""
         glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
+        files, units = self._units()
+        headers = {name: text for name, text in self.files.items() if name.endswith(".h")}
         return {
-            "sources": {**self.files, f"_gs_{self.name}.c": glue},
+            "sources": {**headers, **files, f"_gs_{self.name}.c": glue},
             "name": f"_gs_{self.name}",
             "libraries": self.libraries,
-            "units": self._units(),
+            "units": units,
         }
 
     def _in_tiers(self) -> Tiers:
@@ -512,7 +514,8 @@ class CompiledFunction:
             if is_built(**self._built):
                 return None
             compiler, flags = quick_compiler()
-            built = {**self._built, "units": {}, "flags": flags}
+            units = {file: [words[:1] for words in each] for file, each in self._built["units"].items()}  # without -O1
+            built = {**self._built, "units": units, "flags": flags}
             try:
                 return build_extension(**built, compiler=compiler)
             except CompilerFailedError:
@@ -545,16 +548,21 @@ class CompiledFunction:
             return self._tiers.wait(timeout)
         return bool(self._functions)
 
-    def _units(self) -> dict[str, list[list[str]]]:
-        """The options by which the C file is compiled in several runs, if it is long.
+    def _units(self) -> tuple[dict[str, str], dict[str, list[list[str]]]]:
+        """The C file, or what each of its units is made of if it has several, and the options to compile that with.
 
-        Straight-line code that runs once has nothing of -O2 but a compiler that takes twice as long.
+        A compiler reads what belongs to other units as well, which would make all of them together quadratic. And
+        straight-line code that runs once has nothing of -O2 but a compiler that takes twice as long.
         """
-        units, guard = self._program.units, self._program.guard
+        units, guard, file = self._program.units, self._program.guard, f"{self.name}.c"
         if len(units) < 2:
-            return {}
+            return {file: self.files[file]}, {}
+        begin = f"#if !defined({guard}_UNIT) || {guard}_UNIT == "
+        head, *sections = self.files[file].split(begin)
         light = [["-O1"] if all(p.is_straight for p in unit) else [] for unit in units]
-        return {f"{self.name}.c": [[f"-D{guard}_UNIT={i}", *more] for i, more in enumerate([[], *light])]}
+        files = {f"{self.name}_{s.partition(chr(10))[0]}.c": f"{head}{begin}{s}" for s in sections}
+        options = [[f"-D{guard}_UNIT={i}", *more] for i, more in enumerate([[], *light])]
+        return files, {f"{self.name}_{i}.c": [words] for i, words in enumerate(options)}
 
     @cached_property
     def _emitted(self) -> dict[str, Function]:

@@ -87,6 +87,15 @@ def test_a_file_of_parts_compiles_whole_and_in_units(tmp_path: Path) -> None:
         subprocess.run([tmp_path / program], check=True)
 
 
+def test_units_are_built_quickly_too() -> None:
+    xs, out = network(100)
+    f = gs.compile(out, args=xs, target="c", tuning=SMALL, selftest=False, tier="auto")
+    point = [0.1, -0.4, 0.7, 0.3, -0.9]
+    value, tier = f(*point), f.tier
+    assert f.wait()
+    assert (tier, f(*point)) == ("quick", pytest.approx(value, rel=1e-12))
+
+
 def test_a_cut_lies_where_few_values_cross_it() -> None:
     """Sixteen values are summed up one after the other in two halves: between them, one value is alive."""
     steps = []
