@@ -87,7 +87,8 @@ def test_a_file_of_parts_compiles_whole_and_in_units(tmp_path: Path) -> None:
         subprocess.run([tmp_path / program], check=True)
 
 
-def test_units_are_built_quickly_too() -> None:
+def test_units_are_built_quickly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADSMITH_CACHE_DIR", str(tmp_path / "cache"))
     xs, out = network(100)
     f = gs.compile(out, args=xs, target="c", tuning=SMALL, selftest=False, tier="auto")
     point = [0.1, -0.4, 0.7, 0.3, -0.9]
