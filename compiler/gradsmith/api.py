@@ -46,6 +46,7 @@ from .verify import verify
 
 __all__ = ["compile"]
 
+_TIERS = ("optimised", "auto")
 _DEFAULT = ("value", "grad", "value_and_grad")
 _log = logging.getLogger("gradsmith")
 
@@ -72,6 +73,7 @@ def compile(
     batch: bool | str | Sequence[str] = False,
     reduce: str | None = None,
     threads: str | None = None,
+    tier: str = "optimised",
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -105,6 +107,9 @@ def compile(
         `f.jacobian` and `f.hessian` give scipy's sparse arrays of that format, one for each pair of leaves, with a row
         for each element of the first and a column for each of the second.
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
+    tier: "optimised", or "auto": C code is built at the first call by the fastest compiler there is (tcc, or else
+        without optimisation), and once more, well, in the background; calls go over to that build when it is ready.
+        `f.tier` says which one runs, and `f.wait()` waits for the better one.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
     roll: whether repeated structure, as a Python loop over many elements leaves it, is written as loops (and so is its
         derivative). `f.graph` shows what was traced.
@@ -128,6 +133,8 @@ def compile(
     """
     if summation not in SUMMATIONS:
         raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
+    if tier not in _TIERS:
+        raise SpecError(f"tier={tier!r}: choose from {', '.join(map(repr, _TIERS))}")
     width = _floating(dtype)
     with _collector_paused(), stable_forms(stabilize):
         return _compile(
@@ -148,6 +155,7 @@ def compile(
             _tuned(tuning),
             roll,
             _batch_options(batch, reduce, threads),
+            tier,
         )
 
 
@@ -169,6 +177,7 @@ def _compile(
     tuning: Tuning,
     roll: bool,
     batch: BatchOptions | None,
+    tier: str,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = replace(load_target(target), tuning=tuning)
@@ -231,7 +240,9 @@ def _compile(
         for found, family in zip(derived, families(kinds).values(), strict=True)
         for kind in family
     }
-    return CompiledFunction(program, chosen, files, traced, by, graphs, entries, storage, cost(parts), report, zeros)
+    return CompiledFunction(
+        program, chosen, files, traced, by, graphs, entries, storage, tier, cost(parts), report, zeros
+    )
 
 
 _FORMATS = ("csr", "csc", "coo")

@@ -20,7 +20,20 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
-from gradsmith_runtime import Guard, Report, as_torch_function, build_extension, guarded, load_python
+from gradsmith_runtime import (
+    Guard,
+    Report,
+    Stop,
+    Tiers,
+    as_torch_function,
+    build_extension,
+    find_compiler,
+    guarded,
+    is_built,
+    load_python,
+    quick_compiler,
+)
+from gradsmith_runtime.build import OPENMP
 
 from .calls import (
     KINDS_CALLED,
@@ -43,6 +56,7 @@ from .derive.jacobian import Entries, Storage
 from .dims import Dim
 from .errors import (
     ArgumentError,
+    CompilerFailedError,
     DerivativeError,
     MissingExtraError,
     ShapeMismatchError,
@@ -63,6 +77,9 @@ if TYPE_CHECKING:
 __all__ = ["CompiledFunction", "Wrt", "checked_argument"]
 
 _log = logging.getLogger("gradsmith")  # stages at level DEBUG: the command line shows them as its progress line
+
+
+_OWN = ("_loaded", "_tiers", "_functions", "_linked")  # what belongs to one object in one process
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,7 @@ class CompiledFunction(partial[Any]):
         derived: Mapping[str, Graph],
         entries: Mapping[str, Sequence[Entries | None]],
         storage: Storage | None,
+        tier: str,
         cost: Cost,
         report: Rewrites,
         zeros: Sequence[str] = (),
@@ -176,6 +194,7 @@ class CompiledFunction(partial[Any]):
         self._derived = derived
         self._entries = entries
         self._storage = storage
+        self._tier = tier
         self._shapes = _shapes(self.graph, derived)
         self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
@@ -199,7 +218,11 @@ class CompiledFunction(partial[Any]):
         >>> f.workspace
         {'value': 0, 'grad': 0, 'value_and_grad': 0}
         """
-        width = {ctype: np.dtype(name).itemsize for name, ctype in self._target.types.items() if name[-1] != "]"}
+        width = {
+            ctype: np.dtype("intc" if name == "bool" else name).itemsize
+            for name, ctype in self._target.types.items()
+            if name[-1] != "]"
+        }
         return {f.kind: sum(w.size * width[w.ctype] for w in f.work) for f in self._program.functions}
 
     @property
@@ -267,7 +290,7 @@ class CompiledFunction(partial[Any]):
         return made
 
     def __reduce__(self) -> Any:
-        return _restored, ({k: v for k, v in self.__dict__.items() if k not in ("module", "_functions", "_linked")},)
+        return _restored, ({k: v for k, v in self.__dict__.items() if k not in _OWN},)
 
     def _forward(self, to: Callable[..., Any]) -> None:
         """From now on, calls of the function go to `to`."""
@@ -413,7 +436,7 @@ class CompiledFunction(partial[Any]):
         """
         flat = None
         if out is not None:
-            value_out, gradient_out = self._tuple("out", out)
+            value_out, gradient_out = sequence_of(self.name, "out", out)
             flat = [value_out, *self._gradient_outs(gradient_out)]
         value, *gradients = self._many("value_and_grad", args, named, (), flat, threads)
         return value, self._wrt.pack(gradients)
@@ -435,8 +458,8 @@ class CompiledFunction(partial[Any]):
         self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None
     ) -> tuple[Any, Any]:
         """`jvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
-        count, seeds = len(self.graph.outputs), self._directions(tangents)
-        found = self._many("jvp", self._tuple("primals", primals), {}, seeds, None, threads)
+        count, seeds = len(self.graph.outputs), directions(self.name, self._wrt.trees, self._wrt_names, tangents)
+        found = self._many("jvp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads)
         return self._traced.outputs.unflatten(found[:count]), self._traced.outputs.unflatten(found[count:])
 
     def vjp_batch(
@@ -448,15 +471,15 @@ class CompiledFunction(partial[Any]):
         """
         outputs, count = self._traced.outputs, len(self.graph.outputs)
         nodes = [self.graph.node(k) for k in self.graph.outputs]
-        leaves = self._given("the cotangents", outputs, cotangents)
+        leaves = given_leaves(self.name, "the cotangents", outputs, cotangents)
         seeds = [c for c, n in zip(leaves, nodes, strict=True) if n.type.dtype.kind == "float"]
-        found = self._many("vjp", self._tuple("primals", primals), {}, seeds, None, threads)
+        found = self._many("vjp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads)
         return outputs.unflatten(found[:count]), replace(self._wrt, bare=False).pack(found[count:])
 
     def hvp_batch(self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None) -> Any:
         """`hvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
-        seeds = self._directions(tangents)
-        return self._wrt.pack(self._many("hvp", self._tuple("primals", primals), {}, seeds, None, threads))
+        seeds = directions(self.name, self._wrt.trees, self._wrt_names, tangents)
+        return self._wrt.pack(self._many("hvp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads))
 
     def _many(
         self,
@@ -486,13 +509,13 @@ class CompiledFunction(partial[Any]):
             raise ArgumentError(_called(self.name, str(error))) from None
 
     def _outs(self, tree: Tree, out: Any) -> list[Any]:
-        return [None] * tree.size if out is None else self._given("out", tree, out)
+        return [None] * tree.size if out is None else given_leaves(self.name, "out", tree, out)
 
     def _gradient_outs(self, out: Any) -> list[Any]:
         """The leaves of `out`, in the structure of the gradient."""
         if out is None:
             return [None] * len(self._wrt.keys)
-        parts = [out] if self._wrt.bare else self._tuple("out", out)
+        parts = [out] if self._wrt.bare else sequence_of(self.name, "out", out)
         if len(parts) != len(self._wrt.trees):
             raise ArgumentError(f"{self.name}: out for the gradient has {len(parts)} parts, not {len(self._wrt.trees)}")
         return [leaf for tree, part in zip(self._wrt.trees, parts, strict=True) for leaf in self._outs(tree, part)]
@@ -551,11 +574,19 @@ class CompiledFunction(partial[Any]):
                 self.module.gs_forward(CompiledFunction)
         return found
 
+    @property
+    def _is_settled(self) -> bool:
+        """Whether what runs now is what goes on running."""
+        if self._tiers is None:
+            return True
+        self._tiers.start()
+        return self._tiers.tier == "optimised"
+
     def _call(self, kind: str, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """Call a kind of function; by Python code, unless it is linked."""
         if self._program.function(kind) is None:
             self._refuse(kind)
-        if kind in self._linked:
+        if self._is_settled and kind in self._linked:
             return self._linked[kind](*args, **named)
         form = self._form(kind)
         named, out = without_out(form.names, named)
@@ -679,20 +710,21 @@ class CompiledFunction(partial[Any]):
                 )
         return found
 
-    @cached_property
+    @property
     def module(self) -> ModuleType:
-        """The imported (Python, NumPy) or built (C) module of the generated code."""
+        """The imported (Python, NumPy) or built (C) module of the generated code; that of the tier that runs."""
+        if self._tiers is None:
+            return self._loaded
+        self._tiers.start()
+        assert self._tiers.module is not None
+        return self._tiers.module
+
+    @cached_property
+    def _loaded(self) -> ModuleType:
         if self._target.loader == "python":
             return load_python(self.source, self.name)
         if self._target.loader == "c":
-            glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
-            return build_extension(
-                {**self.files, f"_gs_{self.name}.c": glue},
-                f"_gs_{self.name}",
-                libraries=self.libraries,
-                numpy=self._has_arrays,
-                openmp=self._program.threads,
-            )
+            return build_extension(**self._built)
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
@@ -711,11 +743,89 @@ class CompiledFunction(partial[Any]):
         return any(a.shape for f in self._program.functions for a in (*f.inputs, *f.outputs))
 
     @cached_property
+    def _built(self) -> dict[str, Any]:
+        """What is built for C code, as `build_extension` takes it."""
+        glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
+        files, units = self._units()
+        headers = {name: text for name, text in self.files.items() if name.endswith(".h")}
+        return {
+            "sources": {**headers, **files, f"_gs_{self.name}.c": glue},
+            "name": f"_gs_{self.name}",
+            "optional": (OPENMP,) if self._program.threads else (),
+            "libraries": self.libraries,
+            "numpy": self._has_arrays,
+            "units": units,
+        }
+
+    @cached_property
+    def _tiers(self) -> Tiers | None:
+        """The quick build and the optimised one, for `tier="auto"`."""
+        if self._tier != "auto" or self._target.loader != "c":
+            return None
+
+        def quick() -> ModuleType | None:
+            if is_built(**self._built):
+                return None
+            compiler, flags = quick_compiler()
+            units = {file: [words[:1] for words in each] for file, each in self._built["units"].items()}  # without -O1
+            built = {**self._built, "units": units, "flags": flags, "optional": ()}
+            try:
+                return build_extension(**built, compiler=compiler)
+            except CompilerFailedError:
+                _log.debug("%s cannot build %s", compiler.shown[0], self.name)
+                return build_extension(**built, compiler=find_compiler())  # which has to do it anyway
+
+        def optimised(stop: Stop) -> ModuleType:
+            return build_extension(**self._built, stop=stop)
+
+        return Tiers(self.name, {f.kind: f.name for f in self._program.functions}, quick, optimised)
+
+    @property
+    def tier(self) -> str:
+        """Which build of C code calls run: "quick", or "optimised" (what Python and NumPy code always is)."""
+        return "optimised" if self._tiers is None else self._tiers.tier
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the optimised build is there, or for `timeout` seconds; whether it is.
+
+        With `tier="auto"`, an error of that build is raised here; without, the build takes place now.
+
+        >>> import gradsmith as gs
+        >>> f = gs.compile("x*x", target="c", tier="auto")
+        >>> f(3.0), f.tier in ("quick", "optimised")
+        (9.0, True)
+        >>> f.wait(), f.tier
+        (True, 'optimised')
+        """
+        if self._tiers is not None:
+            return self._tiers.wait(timeout)
+        return bool(self._functions)
+
+    def _units(self) -> tuple[dict[str, str], dict[str, list[list[str]]]]:
+        """The C file, or what each of its units is made of if it has several, and the options to compile that with.
+
+        A compiler reads what belongs to other units as well, which would make all of them together quadratic. And
+        straight-line code that runs once has nothing of -O2 but a compiler that takes twice as long.
+        """
+        units, guard, file = self._program.units, self._program.guard, f"{self.name}.c"
+        if len(units) < 2:
+            return {file: self.files[file]}, {}
+        begin = f"#if !defined({guard}_UNIT) || {guard}_UNIT == "
+        head, *sections = self.files[file].split(begin)
+        light = [["-O1"] if all(p.is_straight for p in unit) else [] for unit in units]
+        files = {f"{self.name}_{s.partition(chr(10))[0]}.c": f"{head}{begin}{s}" for s in sections}
+        options = [[f"-D{guard}_UNIT={i}", *more] for i, more in enumerate([[], *light])]
+        return files, {f"{self.name}_{i}.c": [words] for i, words in enumerate(options)}
+
+    @cached_property
     def _emitted(self) -> dict[str, Function]:
         return {f.kind: f for f in self._program.functions}
 
     @cached_property
     def _functions(self) -> dict[str, Callable[..., Any]]:
+        if self._tiers is not None:
+            self._tiers.start()
+            return self._tiers.functions  # which changes when the optimised build is there
         return {f.kind: getattr(self.module, f.name) for f in self._program.functions}
 
     # --- proof --------------------------------------------------------------------------------------------------

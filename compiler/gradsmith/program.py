@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from .dims import Extent
 
 __all__ = [
-    "Agreement", "Argument", "Axis", "Batch", "BatchTest", "Check", "Function", "Lanes", "Line", "Pattern", "Point",
-    "Program", "SelfTest", "Size", "Stored", "Strided", "Table", "Work",
+    "Agreement", "Argument", "Axis", "Batch", "BatchTest", "Check", "Function", "Lanes", "Line", "PartFunction",
+    "Pattern", "Point", "Program", "SelfTest", "Size", "Stored", "Strided", "Table", "Work",
 ]  # fmt: skip
 
 
@@ -202,6 +202,20 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class PartFunction:
+    """A function that a long one calls: what it is, and its signature and body as of a `Function`."""
+
+    title: str
+    signature: str
+    body: tuple[Line, ...]
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether it has no loops or branches."""
+        return all(line.depth == 0 for line in self.body)
+
+
+@dataclass(frozen=True)
 class Check:
     """How the self-test calls one function besides value and gradient, and what it looks at.
 
@@ -322,7 +336,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything a target's templates print. `tested` are the functions of value and gradient."""
+    """Everything a target's templates print. `tested` are the functions of value and gradient.
+
+    `units` are the parts of long functions. More than one are compiled apart, and the functions themselves before them.
+    """
 
     name: str
     guard: str
@@ -342,6 +359,7 @@ class Program:
     strict: bool
     work: tuple[Work, ...]
     selftest: SelfTest | None
+    units: tuple[tuple[PartFunction, ...], ...]
     patterns: tuple[Table, ...]
     tested: tuple[Function, ...]
     sizes: tuple[Size, ...]

@@ -31,6 +31,16 @@ class Tuning:
     #: Numbers that a call touches (inputs, outputs, workspace) from which on it lets other Python threads run:
     #: giving the lock back and taking it again costs some 50 ns, reading so many numbers some 5,000.
     release_gil: int = 16384
+    #: Lines of C that one function may have; a longer body is cut into parts. Up to there, gcc -O2 takes at most
+    #: twice as long for a line as in short functions, and whole bodies keep more values in registers.
+    longest_body: int = 2000
+    #: Lines of such a part. gcc -O2 took 586 us for each of 19,338 statements at 100 lines, 840 at 200, 753 at 400 and
+    #: 1,224 at 800 (clang 300, 331, 317, 443; processors shared with ten others), and values that cross a cut are
+    #: stored and loaded: 18,720, 16,591, 15,335 and 14,496 of them.
+    part_lines: int = 200
+    #: Lines of parts that are compiled in one run of the compiler; runs go side by side (10,000 take gcc -O2 160 MB,
+    #: and -O1 130).
+    unit_lines: int = 10_000
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
     #: Equal steps in a row from which on straight-line code gives way to a loop ...

@@ -7,7 +7,7 @@ with `build_extension`; `compare` and `assert_matches_torch` prove a function ag
 
 from __future__ import annotations
 
-from .build import DEFAULT_FLAGS, Compiler, build_extension, find_compiler
+from .build import DEFAULT_FLAGS, Compiler, build_extension, find_compiler, is_built, quick_compiler
 from .cache import cache_directory, cache_key, cached
 from .check import assert_matches_torch
 from .errors import (
@@ -24,7 +24,9 @@ from .errors import (
 from .load import Guard, guarded, load_python
 from .measure import compare
 from .points import EDGES, sample_points
+from .processes import Stop
 from .report import Entry, Finding, Report
+from .tiers import SlowTierWarning, Tiers
 from .torch_adapter import as_torch_function
 from .ulp import ulp_distance
 
@@ -45,6 +47,9 @@ __all__ = [
     "MissingExtraError",
     "Report",
     "ShapeMismatchError",
+    "SlowTierWarning",
+    "Stop",
+    "Tiers",
     "as_torch_function",
     "assert_matches_torch",
     "build_extension",
@@ -54,7 +59,9 @@ __all__ = [
     "compare",
     "find_compiler",
     "guarded",
+    "is_built",
     "load_python",
+    "quick_compiler",
     "sample_points",
     "ulp_distance",
 ]

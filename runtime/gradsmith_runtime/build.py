@@ -2,8 +2,8 @@
 
 In: the texts of the .c and .h files. Out: the imported module. Guaranteed: no shell is involved; results
 are IEEE (no contraction, no fast maths); equal inputs (texts, flags, compiler, Python ABI) compile once per
-user; different builds of the same module name live side by side in one process. The environment's CFLAGS
-are not read.
+user; different builds of the same module name live side by side in one process; a build that fails, hangs or
+is interrupted leaves nothing behind. The environment's CFLAGS are not read.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +24,24 @@ from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from .cache import cache_key, cached
+from .cache import cache_key, cached, forget, is_cached
 from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
+from .processes import Ended, Stop, run_all
 
 _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
+# By default, zig takes just this processor, though the cache may be shared, and adds checks to unoptimised code.
+ZIG = ("-m", "ziglang", "cc", "-mcpu=baseline", "-fno-sanitize=undefined")
 # -fno-math-errno only drops the errno side effect of libm, never a result.
 DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
+QUICK_FLAGS = ("-std=c99", "-O0", "-ffp-contract=off", "-fno-math-errno")
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
 OPENMP = "-fopenmp"
-LAYOUT = "1"  # part of every key: raise it when the way of building changes
+LAYOUT = "2"  # part of every key: raise it when the way of building changes
+TIMEOUT = "GRADSMITH_COMPILER_TIMEOUT"  # seconds that one run of a compiler may take
+LONGEST = 3600.0  # the same, if the environment does not say: a compiler that hangs must not hang us for ever
 
 
 @dataclass(frozen=True)
@@ -55,23 +59,38 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """Return the C compiler: $CC (it may carry arguments) if set, else the first of cc, gcc, clang on PATH.
+    """Return the C compiler: $CC (it may carry arguments) if set, else the first of cc, gcc, clang on PATH, else zig's.
+
+    That is `zig cc` from the package ziglang, which the extra `zig` installs where there is no compiler.
 
     Errors: `CompilerNotFoundError` if there is none, or $CC names a program that does not exist (a compiler
     the user asked for is never silently replaced); `CompilerFailedError` if it cannot tell its version.
     """
     wanted = shlex.split(os.environ.get("CC", ""))
-    searched = [f"$CC = {shlex.join(wanted)}"] if wanted else ["$CC (not set)", *CANDIDATES]
-    for words in [wanted] if wanted else [[name] for name in CANDIDATES]:
+    searched = [f"$CC = {shlex.join(wanted)}"] if wanted else ["$CC (not set)", *CANDIDATES, "ziglang"]
+    candidates = [[name] for name in CANDIDATES]
+    if importlib.util.find_spec("ziglang") is not None:
+        candidates.append([sys.executable, *ZIG])
+    for words in [wanted] if wanted else candidates:
         path = shutil.which(words[0])
         if path is not None:
             command = (os.path.abspath(path), *words[1:])
             shown = (os.path.basename(path), *words[1:])
-            status, version = _run([*command, "--version"])
-            if status != 0:
-                raise CompilerFailedError("--version", [*shown, "--version"], version)
-            return Compiler(command, shown, version)
+            (ended,) = run_all([[*command, "--version"]], timeout=_timeout())
+            if ended.status != 0:
+                raise CompilerFailedError("--version", [*shown, "--version"], ended.output)
+            return Compiler(command, shown, ended.output)
     raise CompilerNotFoundError(searched)
+
+
+def quick_compiler() -> tuple[Compiler, tuple[str, ...]]:
+    """The compiler that is done soonest, and its flags: tcc where it is installed, else `find_compiler` without -O."""
+    path = shutil.which("tcc")
+    if path is not None:
+        (ended,) = run_all([[path, "--version"]], timeout=_timeout())
+        if ended.status == 0:
+            return Compiler((path,), ("tcc",), ended.output), QUICK_FLAGS
+    return find_compiler(), QUICK_FLAGS
 
 
 def build_extension(
@@ -79,59 +98,89 @@ def build_extension(
     name: str,
     *,
     flags: Sequence[str] = DEFAULT_FLAGS,
+    optional: Sequence[str] = (),
     libraries: Sequence[str] = (),
     numpy: bool = False,
     compiler: Compiler | None = None,
-    openmp: bool = False,
+    units: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    stop: Stop | None = None,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
     state. It is linked with `libraries`, in that order. With `numpy`, the headers of the installed NumPy are on the
-    path and the macro GSMOD_NUMPY is defined, if there are such headers. With `openmp`, it may run in several
-    threads; where the compiler has no OpenMP, a `RuntimeWarning` says so, and it runs in one.
+    path and the macro GSMOD_NUMPY is defined, if there are such headers. Those of the `optional` flags that the
+    compiler does not take are left out; if ``-fopenmp`` is among them, a `RuntimeWarning` says that what could run in
+    several threads runs in one.
+
+    A file in `units` is compiled once for each of its lists of options, such as ``["-DF_UNIT=2"]``, of which
+    each leaves another part of the file; as many compilers run at once as there are processors. Another thread
+    breaks the build off by `stop`.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
-    `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
-    ``PyInit_<name>``.
+    `CompilerFailedError` with the compiler's own words, which says so too if it was killed, or took longer than
+    $GRADSMITH_COMPILER_TIMEOUT seconds (3600); `CacheError`; ImportError if the result has no ``PyInit_<name>``.
     """
     _check_names(sources, name)
+    key, build = _planned(sources, name, flags, optional, libraries, numpy, compiler, units, stop)
+    path = cached(key, build.artefact, build.into)
+    try:
+        return _import(name, path)
+    except ImportError as error:
+        if f"PyInit_{name}" in str(error):
+            raise
+        forget(key)  # not the next call's fault
+        problem = f"ended well, but what it wrote cannot be loaded: {error}".replace(str(path), path.name)
+        shown = [*build.compiler.shown, *build.flags, *build.linked]
+        raise CompilerFailedError(name, shown, problem) from None
+
+
+def is_built(
+    sources: Mapping[str, str],
+    name: str,
+    *,
+    flags: Sequence[str] = DEFAULT_FLAGS,
+    optional: Sequence[str] = (),
+    libraries: Sequence[str] = (),
+    numpy: bool = False,
+    compiler: Compiler | None = None,
+    units: Mapping[str, Sequence[Sequence[str]]] | None = None,
+) -> bool:
+    """Whether `build_extension` of the same arguments finds its result in the cache."""
+    key, build = _planned(sources, name, flags, optional, libraries, numpy, compiler, units, None)
+    return is_cached(key, build.artefact)
+
+
+def _planned(
+    sources: Mapping[str, str],
+    name: str,
+    flags: Sequence[str],
+    optional: Sequence[str],
+    libraries: Sequence[str],
+    numpy: bool,
+    compiler: Compiler | None,
+    units: Mapping[str, Sequence[Sequence[str]]] | None,
+    stop: Stop | None,
+) -> tuple[str, _Build]:
+    """What is built, and its key in the cache."""
     compiler = find_compiler() if compiler is None else compiler
-    if openmp and has_openmp(compiler):
-        flags = [*flags, OPENMP]
-    elif openmp:
-        warnings.warn(
-            f"{compiler.shown[0]} cannot compile with {OPENMP}, so {name.removeprefix('_gs_')} runs in one thread: "
-            "install the compiler's OpenMP library (libomp-dev for clang), or set CC to a compiler that has it",
-            RuntimeWarning,
-            stacklevel=2,
-        )
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
-    host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
+    host = cpu_identity() if any("native" in flag for flag in (*flags, *optional)) else ""  # -march=native: this CPU
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
     linked = [f"-l{library}" for library in libraries]
+    parts = [shlex.join([file, *more]) for file, each in sorted((units or {}).items()) for more in each]
+    includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
     headers = _numpy_headers() if numpy else None
     # an extension that knows numpy's structs belongs to one version of them, wherever that is installed
-    options = [*flags, *linked, *([f"numpy {headers[1]}"] if headers else [])]
-    includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
+    options = [*flags, *optional, *linked, *parts, *([f"numpy {headers[1]}"] if headers else [])]
     if headers:
         includes[headers[0]] = "<numpy include>"
         flags = (*flags, "-DGSMOD_NUMPY")
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
-    return _import(
-        name,
-        cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, includes, compiler)),
-    )
-
-
-@lru_cache(maxsize=32)
-def has_openmp(compiler: Compiler) -> bool:
-    """Whether the compiler has OpenMP: a program that includes its header can be linked."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-        Path(folder, "probe.c").write_text(text, encoding="utf-8")
-        return _run([*compiler.command, OPENMP, "probe.c", "-o", "probe"], Path(folder))[0] == 0
+    words = (tuple(flags), tuple(optional), tuple(linked))
+    build = _Build(sources, name, name + suffix, *words, includes, compiler, units or {}, stop)
+    return key, build
 
 
 def _numpy_headers() -> tuple[str, str] | None:
@@ -144,6 +193,18 @@ def _numpy_headers() -> tuple[str, str] | None:
     return (folder, np.__version__) if Path(folder, "numpy", "arrayobject.h").is_file() else None
 
 
+@lru_cache(maxsize=1)
+def cpu_identity() -> str:
+    """What -march=native depends on: the CPU's model and its instruction sets, as the system lists them."""
+    here = "\n".join((platform.machine(), platform.processor()))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    except OSError:  # no Linux
+        return f"{here}\n{platform.node()}"
+    told = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ", "isa", "uarch")
+    return "\n".join((here, *(line for line in lines if line.startswith(told))))
+
+
 def _check_names(sources: Mapping[str, str], name: str) -> None:
     if not (name.isascii() and name.isidentifier()):
         raise ArgumentError(f"module name {name!r} is not an ASCII identifier")
@@ -154,57 +215,113 @@ def _check_names(sources: Mapping[str, str], name: str) -> None:
             raise ArgumentError(f"module {name}: {file!r} is not a plain .c or .h file name")
 
 
-def _compile(
-    folder: Path,
-    sources: Mapping[str, str],
-    name: str,
-    flags: Sequence[str],
-    linked: Sequence[str],
-    includes: Mapping[str, str],
-    compiler: Compiler,
-) -> None:
-    """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
-    for file, text in sources.items():
-        (folder / file).write_text(text, encoding="utf-8", newline="\n")
-    arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
-    arguments += [word for path in includes for word in ("-isystem", path)]
-    arguments += [file for file in sorted(sources) if file.endswith(".c")]
-    arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), *linked, "-lm"]
-    _log.debug("building %s with %s", name, compiler.shown[0])
-    status, output = _run([*compiler.command, *arguments], folder)
-    if status != 0:
-        missing = [word for word in linked if not _links(compiler, word, folder)]
-        if missing:
-            raise LibraryNotFoundError(name, missing)
-        for path, label in {str(folder) + os.sep: "", **includes}.items():
+@dataclass(frozen=True)
+class _Build:
+    """One way from sources to the shared library `artefact`."""
+
+    sources: Mapping[str, str]
+    name: str
+    artefact: str
+    flags: tuple[str, ...]
+    optional: tuple[str, ...]
+    linked: tuple[str, ...]
+    includes: Mapping[str, str]  # folders, and how messages call them
+    compiler: Compiler
+    units: Mapping[str, Sequence[Sequence[str]]]
+    stop: Stop | None
+
+    def into(self, folder: Path) -> None:
+        """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
+        for file, text in self.sources.items():
+            (folder / file).write_text(text, encoding="utf-8", newline="\n")
+        _log.debug("building %s with %s", self.name, self.compiler.shown[0])
+        flags = (*self.flags, *self.optional)
+        failed = self._run(self._commands(flags), folder)
+        unknown = [flag for flag in self.optional if not self._takes(flag, folder)] if failed else []
+        if unknown:
+            if OPENMP in unknown:
+                name = self.name.removeprefix("_gs_")
+                warnings.warn(
+                    f"{self.compiler.shown[0]} cannot compile with {OPENMP}, so {name} runs in one thread: install the "
+                    "compiler's OpenMP library (libomp-dev for clang), or set CC to a compiler that has it",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            flags = tuple(flag for flag in flags if flag not in unknown)
+            failed = self._run(self._commands(flags), folder)
+        if failed:
+            missing = [word for word in self.linked if not self._links(word, folder)]
+            if missing:
+                raise LibraryNotFoundError(self.name, missing)
+            raise self._failure(failed, folder)
+        if not (folder / self.artefact).is_file():
+            raise self._failure(Ended(self._link(flags), 0, f"ended well, but wrote no {self.artefact}"), folder)
+
+    def _commands(self, flags: Sequence[str]) -> list[list[Sequence[str]]]:
+        """Commands in stages: those of a stage may run at once."""
+        files = [file for file in sorted(self.sources) if file.endswith(".c")]
+        if not self.units:
+            return [[self._link(flags, files)]]
+        wanted = [(file, more) for file in files for more in self.units.get(file, ((),))]
+        arguments = [*flags, "-fPIC", "-fvisibility=hidden", *self._includes()]
+        objects = [f"{number}.o" for number in range(len(wanted))]
+        compiled = [
+            (*self.compiler.command, *arguments, *more, "-c", file, "-o", made)
+            for (file, more), made in zip(wanted, objects, strict=True)
+        ]
+        return [[*compiled], [self._link(flags, objects)]]
+
+    def _link(self, flags: Sequence[str], files: Sequence[str] = ()) -> tuple[str, ...]:
+        arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ()), *self._includes(), *files]
+        return (*self.compiler.command, *arguments, "-o", self.artefact, *self.linked, "-lm")
+
+    def _run(self, stages: Sequence[Sequence[Sequence[str]]], folder: Path) -> Ended | None:
+        """The first command that failed, if one did."""
+        for stage in stages:
+
+            def told(done: int, stage: Sequence[object] = stage) -> None:
+                if len(stage) > 1:
+                    _log.debug("compiled %d of %d parts of %s", done, len(stage), self.name)
+
+            for ended in run_all(stage, folder, timeout=_timeout(), stop=self.stop, told=told):
+                if ended.status != 0:
+                    return ended
+        return None
+
+    def _takes(self, flag: str, folder: Path) -> bool:
+        """Whether the compiler takes a flag, and what it needs is installed."""
+        include = "#include <omp.h>\n" if flag == OPENMP else ""
+        (folder / "probe.c").write_text(f"{include}int main(void) {{ return 0; }}\n", encoding="utf-8")
+        command = [*self.compiler.command, flag, "probe.c", "-o", "probe"]
+        return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
+
+    def _includes(self) -> list[str]:
+        return [word for path in self.includes for word in ("-isystem", path)]
+
+    def _links(self, word: str, folder: Path) -> bool:
+        """Whether a program can be linked with `word`, such as -lblas."""
+        (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
+        command = [*self.compiler.command, "empty.c", "-o", "empty", *([word] if word else [])]
+        return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
+
+    def _failure(self, ended: Ended, folder: Path) -> CompilerFailedError:
+        output = ended.output
+        for path, label in {str(folder) + os.sep: "", **self.includes}.items():
             output = output.replace(path, label)
-        shown = [*compiler.shown, *(includes.get(word, word) for word in arguments)]
-        raise CompilerFailedError(name, shown, output or f"exit status {status}, no output")
+        arguments = ended.command[len(self.compiler.command) :]
+        shown = [*self.compiler.shown, *(self.includes.get(word, word) for word in arguments)]
+        return CompilerFailedError(self.name, shown, output or f"exit status {ended.status}, no output")
 
 
-def _links(compiler: Compiler, library: str, folder: Path) -> bool:
-    """Whether a program can be linked with `library`, a word such as -lblas."""
-    (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
-    return _run([*compiler.command, "empty.c", "-o", "empty", library], folder)[0] == 0
-
-
-def _run(command: Sequence[str], folder: Path | None = None) -> tuple[int, str]:
-    """Run a command and return its exit status and everything it printed, in the C locale."""
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT, "")
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:  # found on PATH, yet not a program this machine can run
-        return 126, f"cannot be run: {error.strerror}"
-    return done.returncode, done.stdout
+        seconds = float(text) if text else LONGEST
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0.0:
+        raise ArgumentError(f"${TIMEOUT} = {text!r}: give a number of seconds")
+    return seconds
 
 
 def _import(name: str, path: Path) -> ModuleType:

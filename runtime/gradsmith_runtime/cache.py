@@ -88,6 +88,16 @@ def cached(key: str, filename: str, produce: Callable[[Path], None]) -> Path:
     return entry / filename
 
 
+def is_cached(key: str, filename: str) -> bool:
+    """Whether `cached` finds an intact artefact."""
+    return _intact(cache_directory() / key, filename)
+
+
+def forget(key: str) -> None:
+    """Remove what is under `key`, if anything is, so that the next call produces it anew."""
+    shutil.rmtree(cache_directory() / key, ignore_errors=True)
+
+
 def _intact(entry: Path, filename: str) -> bool:
     """Say whether the artefact is there with the digest that was stored when it was made."""
     try:

@@ -45,13 +45,15 @@ class CompilerNotFoundError(GradsmithError):
     """No C compiler was found; `searched` lists the places that were looked at, in order.
 
     >>> print(CompilerNotFoundError(["$CC (not set)", "cc"]))
-    no C compiler found (searched: $CC (not set), cc). Install gcc or clang, or set CC; \
+    no C compiler found (searched: $CC (not set), cc). Install gcc or clang, set CC, or \
+pip install 'gradsmith[zig]'; \
 the targets "python" and "numpy" need no compiler
     """
 
     def __init__(self, searched: Sequence[str]) -> None:
         super().__init__(
-            f"no C compiler found (searched: {', '.join(searched)}). Install gcc or clang, or set CC; "
+            f"no C compiler found (searched: {', '.join(searched)}). Install gcc or clang, set CC, or "
+            "pip install 'gradsmith[zig]'; "
             'the targets "python" and "numpy" need no compiler'
         )
         self.searched = tuple(searched)

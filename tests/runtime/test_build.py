@@ -1,9 +1,9 @@
 """build_extension: finding a compiler, building once, saying what went wrong."""
 
+import importlib.util
 import multiprocessing
 import pickle
 import shutil
-import subprocess
 import sys
 import sysconfig
 
@@ -42,14 +42,13 @@ def sources(answer: int) -> dict[str, str]:
 def compilations(monkeypatch):
     """The command lines that were run, but for --version."""
     commands = []
-    run = subprocess.run
+    run_all = build_module.run_all
 
-    def record(command, **options):
-        if "--version" not in command:
-            commands.append(command)
-        return run(command, **options)
+    def record(given, *args, **options):
+        commands.extend(command for command in given if "--version" not in command)
+        return run_all(given, *args, **options)
 
-    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(build_module, "run_all", record)
     return commands
 
 
@@ -149,9 +148,11 @@ def test_long_compiler_output_is_cut_in_the_message_only():
 
 def test_no_compiler_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompilerNotFoundError) as caught:
         build_extension(sources(1), "_gs_f")
-    assert caught.value.searched == ("$CC (not set)", "cc", "gcc", "clang")
+    assert caught.value.searched == ("$CC (not set)", "cc", "gcc", "clang", "ziglang")
+    assert "pip install 'gradsmith[zig]'" in str(caught.value)
     assert '"python" and "numpy"' in str(caught.value)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..dims import Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, flatten
+from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Kernel, Reduction, Scan, lookup
 from ..target import Target
@@ -29,12 +30,24 @@ from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
 from .sizes import Sizes
-from .statements import Body, Group, annotated, may_raise, plan, working_dtype
+from .statements import Body, Group, Step, annotated, may_raise, plan, working_dtype
 from .structures import STRUCTURES, Structures, is_sum
 from .subscripts import Subscripts
 from .tables import FlatTables
 
 __all__ = ["loops"]
+
+
+def _apart(stores: Sequence[Line]) -> list[Step]:
+    """What stores results: a step for each where they are scalars, which need nothing of each other."""
+    if any(line.text[:1] not in ("*", " ") for line in stores):
+        return [Step(Origin(), [*stores])]
+    found: list[Step] = []
+    for line in stores:
+        if line.text[0] == "*":
+            found.append(Step(Origin(), []))
+        found[-1].lines.append(line)
+    return found
 
 
 def _argument(e: End) -> Argument:
@@ -110,10 +123,13 @@ class Writer:
         returned = self._returned(groups) if self.target.returns else []
         declared = [*returned, *self.declared({})]
         self.result.work.update(self.sizes if not self.target.returns else {})
-        lines = self.lines()
+        steps, stores = self.steps(), self._stores()
         tables = [] if self.tables.of_file else self.tables.lines
         self.result.result = self._results(groups)
-        self.result.lines = sizes.before([*entry, *tables, *declared, *lines], self.result)
+        self.result.entry, self.result.prelude = entry, [*tables, *declared]
+        self.result.steps = [*steps, *_apart(stores)]
+        lines = self._annotated(steps)
+        self.result.lines = sizes.before([*entry, *tables, *declared, *lines, *stores], self.result)
         return self.result
 
     def lines(self) -> list[Line]:
@@ -122,8 +138,21 @@ class Writer:
 
     def units_only(self) -> list[Line]:
         """The statements of all units."""
+        return self._annotated(self.steps())
+
+    def steps(self) -> list[Step]:
+        """The statements of each unit."""
         self._named_again()  # the inputs of a body are known by now
-        return annotated([(unit.nodes[0].origin, self._unit(unit)) for unit in self.units.order], self.target)
+        return [Step(unit.nodes[0].origin, self._unit(unit), self._named_by(unit)) for unit in self.units.order]
+
+    def _annotated(self, steps: Sequence[Step]) -> list[Line]:
+        return annotated([(step.origin, step.lines) for step in steps], self.target)
+
+    def _named_by(self, unit: Unit) -> dict[str, DType]:
+        """The scalars that a unit computes and that are variables now."""
+        made = [m for n in unit.nodes for m in self._made(n) if m.key in self.elements.scalars]
+        named = [(self.elements.scalars[m.key].text, m.type.dtype) for m in made]
+        return {text: dtype for text, dtype in named if text.isidentifier()}
 
     def _entry(self, inputs: Sequence[Argument]) -> list[Line]:
         """What is done with the arguments first: one that is not read is said to be, nested lists become flat ones."""

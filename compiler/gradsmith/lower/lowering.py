@@ -17,7 +17,19 @@ from .._version import __version__
 from ..derive.derivatives import GROUPS, KINDS, Kind
 from ..dims import Extent, certainly_at_most
 from ..graph import Graph
-from ..program import Argument, Batch, BatchTest, Function, Pattern, Program, SelfTest, Strided, Table, Work
+from ..program import (
+    Argument,
+    Batch,
+    BatchTest,
+    Function,
+    PartFunction,
+    Pattern,
+    Program,
+    SelfTest,
+    Strided,
+    Table,
+    Work,
+)
 from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
@@ -25,6 +37,7 @@ from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
 from .batches import Batching, batch, reserve
 from .loops import loops
 from .naming import Names
+from .parts import in_parts, units
 from .printing import WIDTH, wrapped
 from .sizes import Sizes, named_sizes
 from .statements import Body, Group, support_of, working_dtype
@@ -80,7 +93,7 @@ def lower(
     if batching is not None:
         reserve(names, target)
     name = names.fresh(f"{name}_" if name in target.library else name)
-    for macro in ("H", "WORK", "SELFTEST"):  # of a C header
+    for macro in ("H", "WORK", "SELFTEST", "PART", "UNIT"):  # of a C header
         names.fresh(f"{name.upper()}_{macro}")
     functions_names = {k.name: names.fresh(name + k.suffix) if k.suffix else name for part in parts for k in part.kinds}
     batch_names = _batch_names(name, functions_names, names) if batching is not None else {}
@@ -93,6 +106,7 @@ def lower(
     tables = Tables([part.graph for part in parts], names, target) if target.lowering == "array" else None
     flat_tables = FlatTables(target)
     helpers: dict[str, None] = {}
+    cut: list[PartFunction] = []
 
     def written(part: Part, wanted: Sequence[Group], twin: bool = False) -> Body:
         graph, wanted = _alone(part.graph, wanted)
@@ -105,7 +119,12 @@ def lower(
         groups = part.keys()
         wanted = [g for group in kind.groups for g in groups[group]]
         body = written(part, wanted)
-        functions.append(_function(functions_names[kind.name], kind, body, part, sizes, target, main))
+        own = functions_names[kind.name]
+        body, more = in_parts(
+            body, own, _parameters(part.inputs, _outputs(part, kind), sizes, target), sizes, target, main
+        )
+        cut += more
+        functions.append(_function(own, kind, body, part, sizes, target, main))
         ops.update(body.ops)
         helpers.update(body.helpers)
         if target.twin and body.may_raise:
@@ -147,6 +166,7 @@ def lower(
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work], name, sizes),
         selftest=_selftest(selftest, functions, batches, arguments, sizes, target) if selftest else None,
+        units=units(cut, target.tuning.unit_lines),
         patterns=tuple(_tables(name, [p for part in parts for p in part.patterns], names, target)),
         tested=tested,
         sizes=sizes.given,
@@ -198,7 +218,7 @@ def _in_link_order(needs: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def _includes(parts: Sequence[Part], functions: Sequence[Function], sizes: Sizes, strided: bool) -> tuple[str, ...]:
     """The headers that the words of a C header come from."""
     integers = any(n.type.dtype.kind == "int" for part in parts for n in with_inner(part.graph))
-    integers = integers or any(w.ctype.startswith("int") for f in functions for w in f.work)
+    integers = integers or any(w.ctype.endswith("_t") for f in functions for w in f.work)
     lengths = strided or bool(sizes.given) or any(part.patterns for part in parts)
     return ("stdint.h",) * integers + ("stddef.h",) * lengths
 
@@ -308,8 +328,7 @@ def _contains(larger: Extent, smaller: Extent) -> bool:
 
 
 def _function(name: str, kind: Kind, body: Body, part: Part, sizes: Sizes, target: Target, main: DType) -> Function:
-    groups = [part.groups[group] for group in kind.groups]
-    outputs, works = [a for group in groups for a in group], _works(body, target, main)
+    outputs, works = _outputs(part, kind), _works(body, target, main)
     lengths = [str(d) for a in (*part.inputs, *outputs) for d in (*a.shape, a.size)] + [str(w.size) for w in works]
     return Function(
         name=name,
@@ -319,13 +338,17 @@ def _function(name: str, kind: Kind, body: Body, part: Part, sizes: Sizes, targe
         outputs=tuple(outputs),
         signature=_head(name, part.inputs, sizes, outputs, works, target),
         body=tuple(body.lines),
-        result=_result(body, [len(group) for group in groups], target),
+        result=_result(body, [len(part.groups[group]) for group in kind.groups], target),
         work=works,
         returns_tuple=len(outputs) > 1,
-        groups=tuple(len(group) for group in groups),
+        groups=tuple(len(part.groups[group]) for group in kind.groups),
         agreements=sizes.agreements(part.inputs),
         shape_sizes=sizes.definitions(lengths),
     )
+
+
+def _outputs(part: Part, kind: Kind) -> list[Argument]:
+    return [a for group in kind.groups for a in part.groups[group]]
 
 
 def _doc(kind: Kind, part: Part) -> str:
@@ -360,17 +383,25 @@ def _head(
     target: Target,
 ) -> str:
     """The line that names the function and its parameters, cut where it grows long."""
-    syntax = target.syntax
-    texts = [syntax["size_input"].format(name=s.name) for s in sizes.given if "size_input" in syntax]
-    texts += [
-        syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype) for a in inputs
-    ]
+    texts = [*_parameters(inputs, outputs, sizes, target).values()]
     if not target.returns:
-        texts += [syntax["output"].format(name=a.name, type=a.ctype) for a in outputs]
-        texts += [syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
-    head = syntax["signature"].format(name=name, parameters=", ".join(texts))
+        texts += [target.syntax["workspace"].format(name=w.name, type=w.ctype) for w in works]
+    head = target.syntax["signature"].format(name=name, parameters=", ".join(texts))
     first, *rest = wrapped(head, WIDTH, 4)
     return "\n".join([first, *(f"    {line}" for line in rest)])  # deeper than the body that follows
+
+
+def _parameters(
+    inputs: Sequence[Argument], outputs: Sequence[Argument], sizes: Sizes, target: Target
+) -> dict[str, str]:
+    """The parameters of a function but for workspace, by name, in their order."""
+    syntax = target.syntax
+    found = {s.name: syntax["size_input"].format(name=s.name) for s in sizes.given if "size_input" in syntax}
+    for a in inputs:
+        found[a.name] = syntax["scalar_input" if a.is_scalar else "array_input"].format(name=a.name, type=a.ctype)
+    if not target.returns:
+        found.update({a.name: syntax["output"].format(name=a.name, type=a.ctype) for a in outputs})
+    return found
 
 
 def _selftest(

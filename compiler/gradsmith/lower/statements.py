@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,8 @@ from ..types import DType, broadcast_shapes
 from .printing import WIDTH
 
 __all__ = [
-    "Body", "Group", "Plan", "annotated", "cotangent_owners", "may_raise", "plan", "scalar_constant", "support_of",
-    "working_dtype",
+    "Body", "Group", "Plan", "Step", "annotated", "cotangent_owners", "may_raise", "plan", "scalar_constant",
+    "support_of", "words_of", "working_dtype",
 ]  # fmt: skip
 
 
@@ -31,15 +33,48 @@ class Group:
     keys: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Step:
+    """Statements that belong together, and the scalars that they name for those behind them."""
+
+    origin: Origin
+    lines: list[Line]
+    made: Mapping[str, DType] = field(default_factory=dict)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of its code, each once."""
+        return words_of(self.lines)
+
+
+_WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
+
+
+def words_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The words of code in order, each once: not those of comments, nor letters in numbers.
+
+    >>> words_of([Line(0, "// a comment"), Line(0, "y = exp(x) * 1e5f + x;")])
+    ('y', 'exp', 'x')
+    """
+    return tuple(dict.fromkeys(w for line in lines if line.text[:2] != "//" for w in _WORD.findall(line.text)))
+
+
 @dataclass
 class Body:
-    """A lowered function body: lines, the result in the target's notation, and the ops whose support it needs."""
+    """A lowered function body: lines, the result in the target's notation, and the ops whose support it needs.
+
+    Loop code tells its `lines` apart too: what is done with the arguments on `entry`, the tables and buffers that the
+    `prelude` defines, and the `steps`, which may become several functions.
+    """
 
     lines: list[Line]
     result: str = ""
     work: dict[DType, Extent] = field(default_factory=dict)
     ops: dict[tuple[str, DType], Op] = field(default_factory=dict)
     may_raise: bool = False
+    entry: list[Line] = field(default_factory=list)
+    prelude: list[Line] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     helpers: dict[str, None] = field(default_factory=dict)  # patterns in use that have helper code, in order
 
 

@@ -1,0 +1,224 @@
+"""Parts: a long body cut into several functions, because the time of a C compiler grows faster than a function.
+
+In: a body with its steps, and what its function takes. Out: the body that calls the parts one after the other, and the
+parts. Values that are read behind the cut at which they were computed lie in the workspace in between. Guarantee: the
+same operations in the same order. Time is linear in the number of steps.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..dims import Extent
+from ..program import Line, PartFunction
+from ..target import Target
+from ..types import DType
+from .nests import lines_of
+from .printing import WIDTH, wrapped
+from .sizes import Sizes
+from .statements import Body, Step, annotated, words_of
+
+__all__ = ["cuts", "in_parts", "units"]
+
+_DEFINED = re.compile(r"(\w+)(?:\[[^\]]*\])? = ")
+_SLACK = 4  # a cut may lie a quarter of a part before or behind its place, where fewer values cross it
+
+
+def in_parts(
+    body: Body, name: str, parameters: Mapping[str, str], sizes: Sizes, target: Target, main: DType
+) -> tuple[Body, tuple[PartFunction, ...]]:
+    """`body` as calls of parts, if it is longer than the target's tuning allows; `parameters` are C's, by name."""
+    if "part" not in target.syntax or sum(len(s.lines) for s in body.steps) <= target.tuning.longest_body:
+        return body, ()
+    cross = Crossing(body.steps, [*cuts(body.steps, target.tuning.part_lines)], parameters)
+    places, work = _places(cross, body.work, main)
+    taken = dict(parameters)
+    for dtype in work:
+        label = _label(dtype, main)
+        taken[label] = target.syntax["workspace"].format(name=label, type=target.types[dtype.name])
+    place_of = {parameter: i for i, parameter in enumerate(taken)}
+    definitions = _Definitions(body.prelude)
+    found, calls = [], []
+    for number, (start, stop) in enumerate(cross.parts):
+        steps, words = [], dict[str, None]()
+        for step in body.steps[start:stop]:
+            loads, stores = _moves(step, number, cross, places, target)
+            steps.append((step.origin, [*loads, *step.lines, *stores]))
+            words.update(dict.fromkeys([*step.words, *words_of([*loads, *stores])]))
+        before = definitions.of(words)
+        words.update(dict.fromkeys(words_of(before)))
+        bounds = [line for text in sizes.definitions([*words]) for line in lines_of(text)] if sizes.bounds else []
+        words.update(dict.fromkeys(words_of(bounds)))
+        needed = sorted((word for word in words if word in taken), key=place_of.__getitem__)
+        part = f"{name}_part_{number + 1}"
+        head = target.syntax["part"].format(name=part, parameters=", ".join(taken[p] for p in needed) or "void")
+        first, *rest = wrapped(head, WIDTH, 4)
+        signature = "\n".join([first, *(f"    {line}" for line in rest)])
+        found.append(
+            PartFunction(
+                f"{name}, part {number + 1} of {len(cross.parts)}",
+                signature,
+                (*bounds, *before, *annotated(steps, target)),
+            )
+        )
+        calls += lines_of(target.syntax["call"].format(value=f"{part}({', '.join(needed)})"))
+    return replace(body, lines=sizes.before([*body.entry, *calls], body), work=work), tuple(found)
+
+
+def units(parts: Sequence[PartFunction], size: int) -> tuple[tuple[PartFunction, ...], ...]:
+    """The parts in as many groups of like length as make none longer than `size` lines, if no part is."""
+    total = sum(len(p.body) for p in parts)
+    count = -(-total // size)
+    found: list[list[PartFunction]] = [[] for _ in range(count)]
+    done = 0
+    for part in parts:
+        found[done * count // total].append(part)
+        done += len(part.body)
+    return tuple(tuple(group) for group in found if group)
+
+
+def cuts(steps: Sequence[Step], size: int) -> Iterator[int]:
+    """Where parts end: about every `size` lines, at the place nearby that the fewest values cross."""
+    crossing = _crossing(steps)
+    ends, length = [], 0
+    for step in steps:
+        length += len(step.lines)
+        ends.append(length)
+    start = 0
+    while start < len(steps):
+        before = ends[start - 1] if start else 0
+        near = [
+            stop
+            for stop in range(start + 1, min(len(steps), start + 2 * size) + 1)
+            if (stop == start + 1 or ends[stop - 1] <= before + size + size // _SLACK)
+        ]
+        if ends[-1] - before <= size + size // _SLACK:
+            near = [len(steps)]
+        late = [stop for stop in near if ends[stop - 1] >= before + size - size // _SLACK] or near[-1:]
+        start = min(late, key=lambda stop: (crossing[stop], -stop))
+        yield start
+
+
+def _crossing(steps: Sequence[Step]) -> list[int]:
+    """How many values are computed before each step, and read there or behind it."""
+    made: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for i, step in enumerate(steps):
+        for word in step.words:
+            if word in made:
+                last[word] = i
+        for name in step.made:
+            made.setdefault(name, i)
+    change = [0] * (len(steps) + 2)
+    for name, i in last.items():
+        change[made[name] + 1] += 1
+        change[i + 1] -= 1
+    found, alive = [], 0
+    for each in change:
+        alive += each
+        found.append(alive)
+    return found
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value that a later part reads: its type, the part that makes it, and the last one that reads it."""
+
+    dtype: DType
+    made: int
+    last: int
+
+
+class Crossing:
+    """The parts, as ranges of steps, and what is read in a later part than it is made in."""
+
+    def __init__(self, steps: Sequence[Step], ends: Sequence[int], parameters: Mapping[str, str]) -> None:
+        self.parts = [*zip([0, *ends[:-1]], ends, strict=True)]
+        self.values: dict[str, Value] = {}
+        self.loads: dict[int, list[str]] = {}  # by the step that reads first in a part
+        made: dict[str, tuple[int, DType]] = {}
+        for number, (start, stop) in enumerate(self.parts):
+            loaded: set[str] = set()
+            for step in steps[start:stop]:
+                for word in step.words:
+                    if word in made and made[word][0] < number and word not in loaded:
+                        loaded.add(word)
+                        self.loads.setdefault(id(step), []).append(word)
+                        at, dtype = made[word]
+                        self.values[word] = Value(dtype, at, number)
+                for name, dtype in step.made.items():
+                    if name not in parameters:
+                        made.setdefault(name, (number, dtype))
+
+
+def _label(dtype: DType, main: DType) -> str:
+    return "work" if dtype == main else f"work_{dtype.short}"
+
+
+def _places(cross: Crossing, work: Mapping[DType, Extent], main: DType) -> tuple[dict[str, str], dict[DType, Extent]]:
+    """The element of the workspace that each crossing value lies in, behind all else there, and the new sizes.
+
+    A place is free again behind the last part that reads its value.
+    """
+    places: dict[str, str] = {}
+    used: dict[DType, int] = {}
+    free: dict[DType, list[int]] = {}
+    dying: dict[int, list[tuple[DType, int]]] = {}
+    by_part: dict[int, list[tuple[str, Value]]] = {}
+    for name, value in cross.values.items():
+        by_part.setdefault(value.made, []).append((name, value))
+    for number in range(len(cross.parts)):
+        for dtype, place in dying.pop(number - 1, ()):
+            heapq.heappush(free[dtype], place)
+        for name, value in by_part.get(number, ()):
+            heap = free.setdefault(value.dtype, [])
+            if heap:
+                place = heapq.heappop(heap)
+            else:
+                place = used.get(value.dtype, 0)
+                used[value.dtype] = place + 1
+            dying.setdefault(value.last, []).append((value.dtype, place))
+            places[name] = f"{_label(value.dtype, main)}[{work.get(value.dtype, 0) + place}]"
+    return places, {d: work.get(d, 0) + used.get(d, 0) for d in dict.fromkeys([*work, *used])}
+
+
+def _moves(
+    step: Step, part: int, cross: Crossing, places: Mapping[str, str], target: Target
+) -> tuple[list[Line], list[Line]]:
+    """What loads the values that a step is the first of its part to read, and what stores those it makes."""
+    loads, stores = list[Line](), list[Line]()
+    for name in cross.loads.get(id(step), ()):
+        type = target.types[cross.values[name].dtype.name]
+        loads += lines_of(target.syntax["assign"].format(type=type, name=name, value=places[name]))
+    for name in step.made:
+        if name in places and cross.values[name].made == part:
+            stores += lines_of(target.syntax["set"].format(name=places[name], value=name))
+    return loads, stores
+
+
+class _Definitions:
+    """Tables and buffers, by name: each part defines those it reads."""
+
+    def __init__(self, prelude: Sequence[Line]) -> None:
+        self._lines: dict[str, list[Line]] = {}
+        for line in prelude:
+            if not line.text.startswith(" "):
+                match = _DEFINED.search(line.text)
+                assert match is not None, line.text
+                current = self._lines.setdefault(match[1], [])
+            current.append(line)
+        self._place_of = {name: i for i, name in enumerate(self._lines)}
+
+    def of(self, words: Iterable[str]) -> list[Line]:
+        """The definitions of those `words` that are defined, and of what they are made of."""
+        found: set[str] = set()
+        stack = [word for word in words if word in self._lines]
+        while stack:
+            name = stack.pop()
+            if name not in found:
+                found.add(name)
+                stack += [word for word in words_of(self._lines[name]) if word in self._lines]
+        return [line for name in sorted(found, key=self._place_of.__getitem__) for line in self._lines[name]]

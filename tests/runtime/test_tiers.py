@@ -1,0 +1,105 @@
+"""tier="auto": quick code at once, optimised code when it is ready; failures warn; the end of the process waits not."""
+
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gradsmith as gs
+from gradsmith_runtime import CompilerFailedError, SlowTierWarning
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake compiler is a shell script")
+POINT, WANT = (2.0, 3.0), (6.0, (3.0, 2.0))
+
+
+@pytest.fixture
+def gate(tmp_path, monkeypatch):
+    """$CC optimises only once this file is there, and then does what it says."""
+    path, script = tmp_path / "gate", tmp_path / "fakecc"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *-O2*) touch {tmp_path}/started; while [ ! -e {path} ]; do sleep 0.02; done; . {path};; esac\n'
+        f'exec {shutil.which("gcc") or shutil.which("cc")} "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    return path
+
+
+def product(**options) -> gs.CompiledFunction:
+    return gs.compile("x*y", target="c", selftest=False, tier="auto", **options)
+
+
+def test_calls_go_over_to_the_optimised_build(gate, caplog):
+    caplog.set_level(logging.INFO, "gradsmith")
+    f = product()
+    assert f.value_and_grad(*POINT) == WANT
+    quick = f.module
+    assert (f.tier, f.wait(0.05)) == ("quick", False)
+    gate.write_text("")
+    assert (f.wait(), f.tier) == (True, "optimised")
+    assert f.value_and_grad(*POINT) == WANT
+    assert f.module is not quick
+    assert "f runs unoptimised code" in caplog.text
+    assert "f runs optimised code, built in" in caplog.text
+    again = product()
+    assert again(*POINT) == 6.0
+    assert again.tier == "optimised"  # it is in the cache
+
+
+def test_a_background_build_that_fails_warns_at_the_next_call_and_the_quick_one_stays(gate, recwarn):
+    f = product()
+    assert f.value_and_grad(*POINT) == WANT
+    gate.write_text("echo out of luck; exit 1")
+    with pytest.raises(CompilerFailedError, match="out of luck"):
+        f.wait()
+    assert not [w for w in recwarn if w.category is SlowTierWarning]
+    with pytest.warns(SlowTierWarning, match=r"(?s)f goes on with unoptimised code.*out of luck"):
+        assert f.value_and_grad(*POINT) == WANT
+    recwarn.clear()
+    assert f(*POINT) == 6.0
+    assert (f.tier, list(recwarn)) == ("quick", [])
+
+
+def test_the_end_of_the_process_neither_waits_nor_leaves_anything(gate, cache, tmp_path):
+    code = (
+        "import gradsmith as gs, time, pathlib\n"
+        "f = gs.compile('x*y', target='c', selftest=False, tier='auto')\n"
+        "assert f(2.0, 3.0) == 6.0\n"
+        f"while not pathlib.Path({str(tmp_path / 'started')!r}).exists(): time.sleep(0.01)\n"
+        "print('done')\n"
+    )
+    since = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+    assert time.monotonic() - since < 100  # the gate never opens
+    assert list(cache.glob("tmp-*")) == []
+    assert len(list(cache.glob("*/_gs_f*"))) - len(list(cache.glob("*/_gs_f.c"))) == 1  # the quick one
+
+
+def test_a_compiler_that_cannot_be_found_is_an_error_of_the_call(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(gs.CompilerNotFoundError):
+        product()(*POINT)
+
+
+def test_choices_are_listed_and_other_targets_have_one_tier():
+    with pytest.raises(gs.SpecError, match=r"tier='fast': choose from 'optimised', 'auto'"):
+        gs.compile("x*y", target="c", tier="fast")
+    f = gs.compile("x*y", tier="auto")
+    assert (f(*POINT), f.tier, f.wait()) == (6.0, "optimised", True)
+
+
+def test_the_sources_of_a_build_can_be_quick_where_tcc_cannot_do_them(gate, monkeypatch, tmp_path):
+    tcc = tmp_path / "tcc"
+    tcc.write_text('#!/bin/sh\n[ "$1" = --version ] && exit\nexit 1\n')
+    tcc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{Path('/usr/bin')}:/bin")
+    f = product()
+    gate.write_text("")
+    assert f.value_and_grad(*POINT) == WANT
+    assert f.wait()
