@@ -38,7 +38,8 @@ class Tuning:
     #: 1,224 at 800 (clang 300, 331, 317, 443; processors shared with ten others), and values that cross a cut are
     #: stored and loaded: 18,720, 16,591, 15,335 and 14,496 of them.
     part_lines: int = 200
-    #: Lines of parts that are compiled in one run of the compiler; runs go side by side (10,000 take gcc -O2 160 MB, and -O1 130).
+    #: Lines of parts that are compiled in one run of the compiler; runs go side by side (10,000 take
+    #: gcc -O2 160 MB, and -O1 130).
     unit_lines: int = 10_000
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
