@@ -108,7 +108,7 @@ class _First:
         self._whose = whose  # weak: else no compiled function would be freed before the next garbage collection
 
     def __call__(self, /, *args: Any, **named: Any) -> Any:
-        function = self._whose and self._whose()
+        function = None if self._whose is None else self._whose()
         assert function is not None, "it is called by the function itself"
         return function._value(*args, **named)
 
@@ -294,7 +294,7 @@ class CompiledFunction(partial[Any]):
 
     def _forward(self, to: Callable[..., Any]) -> None:
         """From now on, calls of the function go to `to`."""
-        self.__setstate__((to, (), {}, self.__dict__))  # type: ignore[attr-defined]
+        self.__setstate__((to, (), {}, self.__dict__))
 
     # What follows is called until a kind of function is linked, and where it cannot be.
 
