@@ -23,6 +23,7 @@ from .graph import Graph
 from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
 from .lower.patterns import pattern
+from .passes.contractions import with_blas
 from .passes.form import form
 from .passes.libraries import with_lapack
 from .passes.pipeline import prepare
@@ -64,6 +65,7 @@ def compile(
     sparse: str | None = None,
     triangle: str | None = None,
     tuning: Tuning | None = None,
+    blas: str | None = None,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -98,6 +100,8 @@ def compile(
         for each element of the first and a column for each of the second.
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
+    blas: "cblas": C code leaves products of matrices to `cblas_dgemm` and its kin, for which it has kernels of its own
+        otherwise (None). Link it with what `f.libraries` names.
 
     Raises
     ------
@@ -130,6 +134,7 @@ def compile(
             lapack,
             _storage(sparse, triangle),
             _tuned(tuning),
+            blas,
         )
 
 
@@ -149,6 +154,7 @@ def _compile(
     lapack: bool,
     storage: Storage | None,
     tuning: Tuning,
+    blas: str | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = replace(load_target(target), tuning=tuning)
@@ -156,6 +162,8 @@ def _compile(
         chosen = in_common(chosen)
     if lapack:
         chosen = with_lapack(chosen)
+    if blas is not None:
+        chosen = with_blas(chosen, blas)
     _log.debug("tracing")
     traced = trace(source, args)
     traced = replace(traced, graph=retype(traced.graph, dtype))

@@ -33,6 +33,19 @@ class Tuning:
     release_gil: int = 16384
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
+    #: Products of numbers in a product of matrices from which on a kernel computes it, not loops in place.
+    contraction_least: int = 64
+    #: Rows and vector registers of the tile that a matrix product keeps in registers.
+    tile_rows: int = 6
+    tile_vectors: int = 2
+    #: Bytes of the right factor of a matrix product from which on its columns are packed into panels.
+    pack_right: int = 100_000
+    #: Bytes of the left factor from which on its rows are packed as well.
+    pack_left: int = 400_000
+    #: Rows, columns and depth of the blocks in which packed products are computed.
+    block_rows: int = 96
+    block_columns: int = 1024
+    block_depth: int = 256
 
     def __post_init__(self) -> None:
         for field in fields(self):
