@@ -37,7 +37,8 @@ _COMPILERS = """\
 #define GS_INLINE inline
 #define GS_NOINLINE
 #endif
-/* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum. */
+/* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
+   inlined into. */
 #if defined(__clang__)
 #define GS_CONTRACT
 #define GS_CONTRACTED _Pragma("clang fp contract(fast)")
@@ -124,7 +125,7 @@ static GS_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdiff_t 
         gs_tile_of@f(rows, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, y, yr, columns, add);                   \\
         break;
 
-static GS_NOINLINE void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
+static GS_NOINLINE GS_CONTRACT void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
     const @real *b, ptrdiff_t br, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
     /* A few rows of y = A B (+ y), in registers. */
     switch (2 * (int)rows + (columns > GS_LANES@F)) {
@@ -308,8 +309,8 @@ static GS_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdiff_t 
     }
 }
 
-static void gs_rows@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t k, ptrdiff_t as,
-    ptrdiff_t xs) {
+static GS_CONTRACT void gs_rows@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t k,
+    ptrdiff_t as, ptrdiff_t xs) {
     /* y = A x for each of a batch, row by row: each element of A is read once. */
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, x += xs, y += m) {
         for (ptrdiff_t i = 0; i < m - m % 4; i += 4) {
@@ -349,7 +350,7 @@ static GS_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @
     }
 }
 
-static void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k, ptrdiff_t n,
+static GS_CONTRACT void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k, ptrdiff_t n,
     ptrdiff_t as, ptrdiff_t xs) {
     /* y = x A for each of a batch, as a sum of rows of A: each element of A is read once. */
     for (ptrdiff_t j = 0; j < (k > 0 ? 0 : batch * n); ++j) {

@@ -114,7 +114,7 @@ def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
         known = isinstance(rows, int) and isinstance(columns, int)
         return known and rows * columns * bytes <= most
 
-    held = small(m, k, tuning.pack_left)
+    held = small(m, k, tuning.pack_left // 4 if ta else tuning.pack_left)
     if held and not tb and isinstance(n, int) and n * bytes >= BYTES and small(k, n, tuning.pack_right):
         return gemm_direct(a, b, ta=ta, tb=tb)
     panel = tuning.tile_vectors * BYTES // bytes
