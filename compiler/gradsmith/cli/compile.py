@@ -53,6 +53,10 @@ def compile_command(
     lapack: Annotated[
         bool, typer.Option("--lapack", help="C code calls LAPACK for larger matrices: link it with -llapack -lblas.")
     ] = False,
+    blas: Annotated[
+        str | None,
+        typer.Option("--blas", metavar="LIBRARY", help="cblas: C code calls it for products of matrices; link -lblas."),
+    ] = None,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
@@ -72,7 +76,7 @@ def compile_command(
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
-        triangle=triangle,
+        triangle=triangle, blas=blas,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)

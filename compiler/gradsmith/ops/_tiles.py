@@ -278,19 +278,27 @@ static GS_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdiff_t 
     GS_CONTRACTED
     const gs_vector@f zero = {0};
     gs_vector@f sum[4][4];
-    const ptrdiff_t whole = k - k % (vectors * GS_LANES@F);
+    const ptrdiff_t most = k - k % (vectors * GS_LANES@F);
+    const ptrdiff_t whole = k - k % GS_LANES@F;
     for (int i = 0; i < rows; ++i) {
         for (int j = 0; j < vectors; ++j) {
             sum[i][j] = zero;
         }
     }
     GS_ROLLED
-    for (ptrdiff_t p = 0; p < whole; p += vectors * GS_LANES@F) {
+    for (ptrdiff_t p = 0; p < most; p += vectors * GS_LANES@F) {
         for (int j = 0; j < vectors; ++j) {
             const gs_vector@f right = *(const gs_vector@f *)(x + p + j * GS_LANES@F);
             for (int i = 0; i < rows; ++i) {
                 sum[i][j] += *(const gs_vector@f *)(a + i * ar + p + j * GS_LANES@F) * right;
             }
+        }
+    }
+    GS_ROLLED
+    for (ptrdiff_t p = most; p < whole; p += GS_LANES@F) {
+        const gs_vector@f right = *(const gs_vector@f *)(x + p);
+        for (int i = 0; i < rows; ++i) {
+            sum[i][0] += *(const gs_vector@f *)(a + i * ar + p) * right;
         }
     }
     for (int i = 0; i < rows; ++i) {
@@ -350,8 +358,8 @@ static GS_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @
     }
 }
 
-static GS_CONTRACT void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k, ptrdiff_t n,
-    ptrdiff_t as, ptrdiff_t xs) {
+static GS_CONTRACT void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k,
+    ptrdiff_t n, ptrdiff_t as, ptrdiff_t xs) {
     /* y = x A for each of a batch, as a sum of rows of A: each element of A is read once. */
     for (ptrdiff_t j = 0; j < (k > 0 ? 0 : batch * n); ++j) {
         y[j] = 0;

@@ -53,10 +53,10 @@ def _called(e: Expr, target: Target) -> Expr | None:
     """A product of matrices -> a call of a kernel."""
     if e.op.name != "matmul" or e.dtype.kind != "float":
         return None
-    a, b = e.args
+    (a, b), least = e.args, target.tuning.matmul_least
     if a.ndim == b.ndim == 1:
         return sum_(a * b)  # a loop that others can share
-    if _few(e, a.shape[-1], target):
+    if 0 in (*e.shape, a.shape[-1]):
         return None
     if b.ndim == 1 or (a.ndim > 1 and e.shape[-1] == 1):
         (left, turned), x = _stored(a), b if b.ndim == 1 else reshape(b, b.shape[:-1])
@@ -68,14 +68,13 @@ def _called(e: Expr, target: Target) -> Expr | None:
         (left, ta), (right, tb) = _stored(a), _stored(b)
         if left.ndim > 2 and right.ndim == 2 and not ta:  # one product of all rows
             left = reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
-        y = _by_matrix(left, ta, right, tb, target)
+        y = _by_matrix(left, ta, right, tb, target) if _many(math.prod(e.shape[-2:]) * a.shape[-1], least) else None
     return None if y is None else y if y.shape == e.shape else reshape(y, e.shape)
 
 
-def _few(e: Expr, inner: Extent, target: Target) -> bool:
-    """Whether a loop in place is as fast as a call; sizes known by name are taken to be large."""
-    known = [size for size in (*e.shape, inner) if isinstance(size, int)]
-    return 0 in known or (len(known) == e.ndim + 1 and math.prod(known) < target.tuning.contraction_least)
+def _many(count: Extent, least: int) -> bool:
+    """Whether there are so many products; of sizes known by name there are."""
+    return not isinstance(count, int) or count >= least
 
 
 def _stored(x: Expr) -> tuple[Expr, bool]:
@@ -97,7 +96,10 @@ def _view(x: Expr) -> bool:
 
 
 def _by_vector(a: Expr, turned: bool, x: Expr, target: Target) -> Expr | None:
-    if _view(a):
+    least, along = target.tuning.matvec_least, a.shape[-1]
+    if _view(a) or not _many(math.prod(a.shape[-2:]), 4 * least if turned else least):
+        return None
+    if not turned and isinstance(along, int) and along < 8:
         return None
     if target.blas:
         return cblas_gemv(a, x, ta=turned)
