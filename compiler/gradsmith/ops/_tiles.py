@@ -33,9 +33,11 @@ _COMPILERS = """\
 #if defined(__GNUC__) && !defined(__TINYC__)
 #define GS_INLINE __attribute__((always_inline)) inline
 #define GS_NOINLINE __attribute__((noinline))
+#define GS_PREFETCH(place) __builtin_prefetch(place)
 #else
 #define GS_INLINE inline
 #define GS_NOINLINE
+#define GS_PREFETCH(place) (void)0
 #endif
 /* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
    inlined into. */
@@ -258,6 +260,9 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                         @real *const tile = y + ii * n + jj + j;
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
                             height = gs_tile_height@f(rows - i);
+                            for (ptrdiff_t q = 0; q < height; ++q) {
+                                GS_PREFETCH(tile + (i + q) * n);
+                            }
                             gs_tile@f(height, depth, left ? packed + i * depth : block + i * ar, left ? 1 : ar,
                                 left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width, pp > 0);
                         }

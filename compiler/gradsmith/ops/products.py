@@ -105,7 +105,7 @@ def _panels(a: Type, b: Type, params: Params) -> int:
     )
     panel = params["panel"]  # the last one is filled up
     aligned = BYTES // (a.dtype.bits // 8)
-    return depth * -(-columns // panel) * panel + params["left"] * rows * depth + aligned
+    return int(depth * -(-columns // panel) * panel + params["left"] * rows * depth + aligned)
 
 
 def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:

@@ -15,7 +15,8 @@ from ..dims import Extent
 from ..errors import SpecError, TargetError
 from ..ops import reshape
 from ..ops import sum as sum_
-from ..ops.products import BYTES, cblas_gemm, cblas_gemv, gemm, gemm_direct, gemv_columns, gemv_rows, sizes
+from ..ops._tiles import BYTES
+from ..ops.products import cblas_gemm, cblas_gemv, gemm, gemm_direct, gemv_columns, gemv_rows, sizes
 from ..target import Target
 from ..trace import Expr
 from .rewrite import Rule
