@@ -187,6 +187,14 @@ def test_compile_lapack(run: Run):
     assert "lapack=True is for C code" in refused.err
 
 
+def test_compile_blas(run: Run):
+    options = ("-a", "W=40x40,x=40", "--no-selftest", "-t", "c", "--blas")
+    assert "cblas_dgemv(" in run("compile", "sum((W @ x)**2)", *options, "cblas").out
+    refused = run("compile", "sum((W @ x)**2)", *options, "mkl")
+    assert refused.status == 2
+    assert "choose 'cblas', or None" in refused.err
+
+
 def test_compile_shapes(run: Run):
     done = run("compile", "sum((W @ x + b)**2)", "-a", "b=3,W=3x4", "--args", "x=4", "-t", "numpy")
     assert "def f(b, W, x):" in done.out  # the order of --args

@@ -24,6 +24,7 @@ from .lower.batches import Batching
 from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
 from .lower.patterns import pattern
+from .passes.contractions import with_blas
 from .passes.form import form
 from .passes.lanes import lanes
 from .passes.libraries import with_lapack
@@ -74,6 +75,7 @@ def compile(
     reduce: str | None = None,
     threads: str | None = None,
     tier: str = "optimised",
+    blas: str | None = None,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -119,6 +121,8 @@ def compile(
     reduce: "sum": batch functions add up, over the points, the value and what is differentiated by shared arguments
         alone; None gives one of each for each point.
     threads: "openmp": batch functions run in several threads where the C compiler has OpenMP, with equal results.
+    blas: "cblas": C code leaves products of matrices to `cblas_dgemm` and its kin, for which it has kernels of its own
+        otherwise (None). Link it with what `f.libraries` names.
 
     Raises
     ------
@@ -156,6 +160,7 @@ def compile(
             roll,
             _batch_options(batch, reduce, threads),
             tier,
+            blas,
         )
 
 
@@ -178,6 +183,7 @@ def _compile(
     roll: bool,
     batch: BatchOptions | None,
     tier: str,
+    blas: str | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = replace(load_target(target), tuning=tuning)
@@ -185,6 +191,8 @@ def _compile(
         chosen = in_common(chosen)
     if lapack:
         chosen = with_lapack(chosen)
+    if blas is not None:
+        chosen = with_blas(chosen, blas)
     _log.debug("tracing")
     traced = trace(source, args)
     traced = replace(traced, graph=retype(traced.graph, dtype))

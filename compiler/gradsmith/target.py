@@ -32,6 +32,7 @@ _KINDS: Mapping[str, type] = {
     "loader": str, "library": list, "helpers": dict, "loops": dict, "longest": int,
 }  # fmt: skip
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
+_TUNED = re.compile(r"\{tuning\.(\w+)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 _KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table", int: "a number"}
 _OPTIONAL = ("types", "float32", "cells", "support", "twin", "loader", "library", "helpers", "loops", "longest")
@@ -91,6 +92,7 @@ class Target:
     loops: Mapping[str, str] = field(default_factory=dict)  # the syntax of loops, if it has both: see `form`
     longest: int = 0  # statements of straight-line code, beyond which loops are written
     lapack: bool = False  # whether its code may call LAPACK
+    blas: str | None = None  # the library that its code calls for products of matrices
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     tuning: Tuning = field(default_factory=Tuning)
 
@@ -117,14 +119,15 @@ class Target:
         return "output" not in self.syntax
 
     def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:
-        """The helper code that the cell of `op` for operands of `dtype` calls."""
+        """The helper code that the cell of `op` for operands of `dtype` calls, with our `tuning` filled in."""
         if twin:
             found = op.support.get(f"{self.name}.{self.twin}", ())
         else:
             tables = ((self.support, op.name), (op.support, self.name))
             keys = ((table, key) for table, name in tables for key in (f"{name}.{dtype.name}", name))
             found = next((table[key] for table, key in keys if key in table), ())
-        return (found,) if isinstance(found, str) else found
+        texts = (found,) if isinstance(found, str) else found
+        return tuple(_TUNED.sub(lambda m: str(getattr(self.tuning, m[1])), text) for text in texts)
 
     def supports(self, dtype: DType) -> bool:
         """Whether the target has values of `dtype`."""

@@ -57,9 +57,35 @@ class Tuning:
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
     #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.
     batch_statements: int = 2_000
+    # The following are of products of matrices, by benchmarks/contractions.py and the sizes named.
+    #: Products of numbers from which on a kernel computes a product of matrices, not loops in place: 8 x 8 matrices
+    #: take 35 ns either way, 6 x 6 twice as long by the kernel.
+    matmul_least: int = 512
+    #: The same of a matrix and a vector, for sums along rows of at least 8 numbers (8 x 8: 9 ns by the kernel, 25 by
+    #: loops). Sums of rows need four times as many products (16 x 16: 26 ns, 21 by loops; 4 x 64: 26 ns, 39 by loops).
+    matvec_least: int = 64
+    #: Rows, and vector registers a row, of the tile that stays in registers: 12 of AVX2's 16 registers are sums, which
+    #: is 97 % of the peak where all is in the first cache; 4 rows of 3 spill with gcc (64 %). AVX-512 and NEON (which
+    #: takes twice the registers, of 32) have enough sums in flight as well.
+    tile_rows: int = 6
+    tile_vectors: int = 2
+    #: Bytes of the right factor from which on its columns are packed into panels: with 80 KB nothing is gained, with
+    #: 128 KB a fifth.
+    pack_right: int = 100_000
+    #: Bytes of the left factor from which on its rows are packed as well: with 512 KB nothing is gained, with 2 MB the
+    #: half. A quarter of it counts if that factor is transposed.
+    pack_left: int = 1_000_000
+    #: Rows, columns and depth of the blocks of packed products: a panel 256 deep takes half of the first cache (32 KB),
+    #: 96 rows of that depth 40 % of the second (512 KB). From 48 to 192 rows and 192 to 384 deep, times of 512 x 512
+    #: matrices differ by less than the scatter.
+    block_rows: int = 96
+    block_columns: int = 1024
+    block_depth: int = 256
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SpecError(f"Tuning({field.name}={value!r}): give a positive integer")
+        if self.tile_rows not in (4, 6, 8):
+            raise SpecError(f"Tuning(tile_rows={self.tile_rows}): choose 4, 6 or 8")

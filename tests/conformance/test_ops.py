@@ -22,6 +22,7 @@ import pytest
 import gradsmith as gs
 from gradsmith.derive.adjoint import gradient
 from gradsmith.ops.lapack import LAPACK
+from gradsmith.ops.products import PRODUCTS
 from gradsmith.registry import OPS, Op
 from gradsmith.trace import registry_function
 
@@ -38,6 +39,7 @@ NOT_ALONE = {
     "custom",
     "astype",
     *(row.call.op.name for row in LAPACK.values()),  # the same by a library: test_lapack
+    *(row.op.name for row in PRODUCTS),  # matmul by kernels: test_contractions
     *("lu", "lu_solve"),  # how `solve` and others are written without a library; no derivative goes through them
     *("scan", "while_loop", "cond", "part"),  # their bodies are graphs: test_control
 }  # leaves, how scalar code reads arrays, see test_dtypes

@@ -59,6 +59,10 @@ def compile_command(
     roll: Annotated[
         bool, typer.Option("--roll/--no-roll", help="Whether repeated structure in what was traced becomes loops.")
     ] = True,
+    blas: Annotated[
+        str | None,
+        typer.Option("--blas", metavar="LIBRARY", help="cblas: C code calls it for products of matrices; link -lblas."),
+    ] = None,
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
@@ -80,7 +84,7 @@ def compile_command(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
         triangle=triangle, roll=roll, batch=batch is not None and (batch == "all" or batch.split(",")), reduce=reduce,
-        threads=threads,
+        threads=threads, blas=blas,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)

@@ -10,6 +10,7 @@ from ..errors import TargetError
 from ..graph import Graph
 from ..registry import Op, lookup
 from ..target import Target
+from .contractions import by_kernels
 from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
@@ -58,7 +59,9 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         )
     if arrays:
         graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
-    return _writable(share_reciprocals(regroup(graph)), target)
+    graph = share_reciprocals(regroup(graph))
+    kernels = by_kernels(target)
+    return _writable(rewritten(graph, *kernels) if kernels else graph, target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:

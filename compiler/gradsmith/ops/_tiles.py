@@ -1,0 +1,445 @@
+"""C texts of matrix products: tiles that stay in vector registers, panels packed for the cache, and row-wise products.
+
+In: nothing. Out: `DIRECT`, `PACKED`, `ROWS` and `COLUMNS`: the texts of one function each, in double and in float.
+Guarantee: C99 (and C++) without includes beyond ours. Where the compiler has GNU's vectors and the machine has such
+registers they are used; elsewhere a vector is one number, and the same text is plain C. Products and sums contract to
+fused multiply-adds in these functions, whatever the file is compiled with.
+
+The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_texts` fills in.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "PACKED", "ROWS"]
+
+BYTES = 64  # of the widest vector register that the texts know
+
+_COMPILERS = """\
+#ifndef GS_VECTOR_BYTES
+/* How many bytes a vector register has, if the compiler knows vectors; 0 where one number is one. */
+#if !defined(__GNUC__) || defined(__TINYC__)
+#define GS_VECTOR_BYTES 0
+#elif defined(__AVX512F__)
+#define GS_VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define GS_VECTOR_BYTES 32
+#elif defined(__SSE2__) || defined(__aarch64__) || defined(__ALTIVEC__) || defined(__wasm_simd128__)
+#define GS_VECTOR_BYTES 16
+#else
+#define GS_VECTOR_BYTES 0
+#endif
+#endif
+#ifndef GS_INLINE
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define GS_INLINE __attribute__((always_inline)) inline
+#define GS_NOINLINE __attribute__((noinline))
+#define GS_PREFETCH(place) __builtin_prefetch(place)
+#else
+#define GS_INLINE inline
+#define GS_NOINLINE
+#define GS_PREFETCH(place) (void)0
+#endif
+/* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
+   inlined into. */
+#if defined(__clang__)
+#define GS_CONTRACT
+#define GS_CONTRACTED _Pragma("clang fp contract(fast)")
+#define GS_ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__) && !defined(__TINYC__)
+#define GS_CONTRACT __attribute__((optimize("fp-contract=fast")))
+#define GS_CONTRACTED
+#define GS_ROLLED
+#else
+#define GS_CONTRACT
+#define GS_CONTRACTED
+#define GS_ROLLED
+#endif
+#endif
+"""
+
+_VECTORS = """\
+#ifndef GS_LANES@F
+#if GS_VECTOR_BYTES > 0
+typedef @real gs_vector@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@real)), may_alias));
+#else
+typedef @real gs_vector@f;
+#endif
+#define GS_LANES@F ((ptrdiff_t)(sizeof(gs_vector@f) / sizeof(@real)))
+#endif
+"""
+
+_TILE = """\
+#ifndef GS_TILE@F
+#define GS_TILE_ROWS@F {tuning.tile_rows}
+#if defined(__aarch64__)
+#define GS_TILE_VECTORS@F (2 * {tuning.tile_vectors}) /* twice the registers, of half the size */
+#else
+#define GS_TILE_VECTORS@F {tuning.tile_vectors}
+#endif
+#define GS_TILE@F (GS_TILE_VECTORS@F * GS_LANES@F)
+static GS_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
+    ptrdiff_t ac, const @real *b, ptrdiff_t br, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
+    GS_CONTRACTED
+    const gs_vector@f zero = {0};
+    gs_vector@f sum[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    for (int i = 0; i < rows; ++i) {
+        for (int j = 0; j < vectors; ++j) {
+            sum[i][j] = zero;
+        }
+    }
+    GS_ROLLED
+    for (ptrdiff_t p = 0; p < k; ++p) {
+        const gs_vector@f *const row = (const gs_vector@f *)(b + p * br);
+        for (int i = 0; i < rows; ++i) {
+            const @real x = a[i * ar + p * ac];
+            for (int j = 0; j < vectors; ++j) {
+                sum[i][j] += x * row[j];
+            }
+        }
+    }
+    for (int i = 0; i < rows; ++i) {
+        if (columns == vectors * GS_LANES@F) {
+            gs_vector@f *const row = (gs_vector@f *)(y + i * yr);
+            for (int j = 0; j < vectors; ++j) {
+                if (add) {
+                    sum[i][j] += row[j];
+                }
+                row[j] = sum[i][j];
+            }
+        } else {
+            for (int j = 0; j < vectors; ++j) {
+                const gs_vector@f some = sum[i][j];
+                @real *const row = y + i * yr + j * GS_LANES@F;
+                for (ptrdiff_t q = 0; q < GS_LANES@F && q < columns - j * GS_LANES@F; ++q) {
+                    const @real one = ((const @real *)&some)[q];
+                    row[q] = add ? row[q] + one : one;
+                }
+            }
+        }
+    }
+}
+
+#define GS_TILE_CASES@F(rows)                                                                             \\
+    case 2 * (rows):                                                                                    \\
+        gs_tile_of@f(rows, 1, k, a, ar, ac, b, br, y, yr, columns, add);                                  \\
+        break;                                                                                          \\
+    case 2 * (rows) + 1:                                                                                \\
+        gs_tile_of@f(rows, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, y, yr, columns, add);                   \\
+        break;
+
+static GS_NOINLINE GS_CONTRACT void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
+    const @real *b, ptrdiff_t br, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
+    /* A few rows of y = A B (+ y), in registers. */
+    switch (2 * (int)rows + (columns > GS_LANES@F)) {
+    GS_TILE_CASES@F(1)
+    GS_TILE_CASES@F(2)
+    GS_TILE_CASES@F(3)
+    GS_TILE_CASES@F(4)
+#if GS_TILE_ROWS@F > 4
+    GS_TILE_CASES@F(5)
+    GS_TILE_CASES@F(6)
+#endif
+#if GS_TILE_ROWS@F > 6
+    GS_TILE_CASES@F(7)
+    GS_TILE_CASES@F(8)
+#endif
+    default:
+        break;
+    }
+}
+
+static ptrdiff_t gs_tile_height@f(ptrdiff_t rows) {
+    /* How many of the rows that are left the next tile takes: the last two share theirs. */
+    return rows <= GS_TILE_ROWS@F ? rows : rows < 2 * GS_TILE_ROWS@F ? (rows + 1) / 2 : GS_TILE_ROWS@F;
+}
+#endif
+"""
+
+_PACK = """\
+#ifndef GS_PACK@F
+#define GS_PACK@F
+static GS_NOINLINE void gs_pack_columns@f(const @real *b, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t k, ptrdiff_t n,
+    @real *panel) {
+    /* Panels of as many columns as a tile has, row by row; the last one is filled up with zeros. */
+    for (ptrdiff_t j = 0; j < n; j += GS_TILE@F) {
+        const @real *from = b + j * bc;
+        const ptrdiff_t width = n - j < GS_TILE@F ? n - j : GS_TILE@F;
+        for (ptrdiff_t p = 0; p < k; ++p) {
+            if (width < GS_TILE@F) {
+                for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
+                    panel[q] = q < width ? from[q * bc] : 0;
+                }
+            } else if (bc == 1) {
+                for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
+                    panel[q] = from[q];
+                }
+            } else {
+                for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
+                    panel[q] = from[q * bc];
+                }
+            }
+            panel += GS_TILE@F;
+            from += br;
+        }
+    }
+}
+
+static GS_NOINLINE void gs_pack_rows@f(const @real *a, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t m, ptrdiff_t k,
+    @real *panel) {
+    /* Panels of as many rows as a tile has, column by column. */
+    for (ptrdiff_t i = 0, height; i < m; i += height) {
+        height = gs_tile_height@f(m - i);
+        for (ptrdiff_t p = 0; p < k; ++p) {
+            const @real *const from = a + i * ar + p * ac;
+            if (height == GS_TILE_ROWS@F) {
+                for (ptrdiff_t q = 0; q < GS_TILE_ROWS@F; ++q) {
+                    panel[q] = from[q * ar];
+                }
+            } else {
+                for (ptrdiff_t q = 0; q < height; ++q) {
+                    panel[q] = from[q * ar];
+                }
+            }
+            panel += height;
+        }
+    }
+}
+#endif
+"""
+
+_DIRECT = """\
+#ifndef GS_GEMM_DIRECT@F
+#define GS_GEMM_DIRECT@F
+static void gs_gemm_direct@f(const @real *a, const @real *b, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
+    ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs) {
+    /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], B is in rows of n, and the next matrices
+       begin as and bs further on. Nothing is packed; where no whole vectors are left, columns are computed twice. */
+    for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
+        for (ptrdiff_t j = 0, width; j < n; j += width) {
+            width = n >= GS_TILE@F && n - j > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
+            j = n - j < width ? n - width : j;
+            for (ptrdiff_t i = 0, height; i < m; i += height) {
+                height = gs_tile_height@f(m - i);
+                gs_tile@f(height, k, a + i * ar, ar, ac, b + j, n, y + i * n + j, n, width, 0);
+            }
+        }
+    }
+}
+#endif
+"""
+
+_PACKED = """\
+#ifndef GS_GEMM@F
+#define GS_GEMM@F
+static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
+    ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t mc,
+    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left) {
+    /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
+       matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
+       block of A, packed if `left`, in the second. */
+    const ptrdiff_t most = nc < n ? nc : n;
+    @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
+    @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
+    for (ptrdiff_t i = 0; i < (k > 0 ? 0 : batch * m * n); ++i) {
+        y[i] = 0;
+    }
+    for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
+        for (ptrdiff_t jj = 0; jj < n; jj += nc) {
+            const ptrdiff_t columns = n - jj < nc ? n - jj : nc;
+            for (ptrdiff_t pp = 0; pp < k; pp += kc) {
+                const ptrdiff_t depth = k - pp < kc ? k - pp : kc;
+                gs_pack_columns@f(b + pp * br + jj * bc, br, bc, depth, columns, right);
+                for (ptrdiff_t ii = 0; ii < m; ii += mc) {
+                    const ptrdiff_t rows = m - ii < mc ? m - ii : mc;
+                    const @real *const block = a + ii * ar + pp * ac;
+                    if (left) {
+                        gs_pack_rows@f(block, ar, ac, rows, depth, packed);
+                    }
+                    for (ptrdiff_t j = 0; j < columns; j += GS_TILE@F) {
+                        const ptrdiff_t width = columns - j < GS_TILE@F ? columns - j : GS_TILE@F;
+                        @real *const tile = y + ii * n + jj + j;
+                        for (ptrdiff_t i = 0, height; i < rows; i += height) {
+                            height = gs_tile_height@f(rows - i);
+                            for (ptrdiff_t q = 0; q < height; ++q) {
+                                GS_PREFETCH(tile + (i + q) * n);
+                            }
+                            gs_tile@f(height, depth, left ? packed + i * depth : block + i * ar, left ? 1 : ar,
+                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width, pp > 0);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+#endif
+"""
+
+_ROWS = """\
+#ifndef GS_ROWS@F
+#define GS_ROWS@F
+static GS_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
+    const @real *x, @real *y) {
+    GS_CONTRACTED
+    const gs_vector@f zero = {0};
+    gs_vector@f sum[4][4];
+    const ptrdiff_t most = k - k % (vectors * GS_LANES@F);
+    const ptrdiff_t whole = k - k % GS_LANES@F;
+    for (int i = 0; i < rows; ++i) {
+        for (int j = 0; j < vectors; ++j) {
+            sum[i][j] = zero;
+        }
+    }
+    GS_ROLLED
+    for (ptrdiff_t p = 0; p < most; p += vectors * GS_LANES@F) {
+        for (int j = 0; j < vectors; ++j) {
+            const gs_vector@f right = *(const gs_vector@f *)(x + p + j * GS_LANES@F);
+            for (int i = 0; i < rows; ++i) {
+                sum[i][j] += *(const gs_vector@f *)(a + i * ar + p + j * GS_LANES@F) * right;
+            }
+        }
+    }
+    GS_ROLLED
+    for (ptrdiff_t p = most; p < whole; p += GS_LANES@F) {
+        const gs_vector@f right = *(const gs_vector@f *)(x + p);
+        for (int i = 0; i < rows; ++i) {
+            sum[i][0] += *(const gs_vector@f *)(a + i * ar + p) * right;
+        }
+    }
+    for (int i = 0; i < rows; ++i) {
+        @real total = 0;
+        for (int j = 1; j < vectors; ++j) {
+            sum[i][0] += sum[i][j];
+        }
+        const gs_vector@f lanes = sum[i][0];
+        for (ptrdiff_t p = whole; p < k; ++p) {
+            total += a[i * ar + p] * x[p];
+        }
+        for (ptrdiff_t q = 0; q < GS_LANES@F; ++q) {
+            total += ((const @real *)&lanes)[q];
+        }
+        y[i] = total;
+    }
+}
+
+static GS_CONTRACT void gs_rows@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t k,
+    ptrdiff_t as, ptrdiff_t xs) {
+    /* y = A x for each of a batch, row by row: each element of A is read once. */
+    for (ptrdiff_t s = 0; s < batch; ++s, a += as, x += xs, y += m) {
+        for (ptrdiff_t i = 0; i < m - m % 4; i += 4) {
+            gs_rows_of@f(4, 2, k, a + i * k, k, x, y + i);
+        }
+        for (ptrdiff_t i = m - m % 4; i < m; ++i) {
+            gs_rows_of@f(1, 4, k, a + i * k, k, x, y + i);
+        }
+    }
+}
+#endif
+"""
+
+_COLUMNS = """\
+#ifndef GS_COLUMNS@F
+#define GS_COLUMNS@F
+static GS_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @real *a, const @real *x, @real *y,
+    int add) {
+    GS_CONTRACTED
+    GS_ROLLED
+    for (ptrdiff_t j = 0; j < n - n % GS_LANES@F; j += GS_LANES@F) {
+        gs_vector@f sum = x[0] * *(const gs_vector@f *)(a + j);
+        for (int p = 1; p < rows; ++p) {
+            sum += x[p] * *(const gs_vector@f *)(a + p * n + j);
+        }
+        if (add) {
+            sum += *(const gs_vector@f *)(y + j);
+        }
+        *(gs_vector@f *)(y + j) = sum;
+    }
+    for (ptrdiff_t j = n - n % GS_LANES@F; j < n; ++j) {
+        @real sum = x[0] * a[j];
+        for (int p = 1; p < rows; ++p) {
+            sum += x[p] * a[p * n + j];
+        }
+        y[j] = add ? y[j] + sum : sum;
+    }
+}
+
+static GS_CONTRACT void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k,
+    ptrdiff_t n, ptrdiff_t as, ptrdiff_t xs) {
+    /* y = x A for each of a batch, as a sum of rows of A: each element of A is read once. */
+    for (ptrdiff_t j = 0; j < (k > 0 ? 0 : batch * n); ++j) {
+        y[j] = 0;
+    }
+    for (ptrdiff_t s = 0; s < batch; ++s, a += as, x += xs, y += n) {
+        for (ptrdiff_t p = 0; p < k - k % 8; p += 8) {
+            gs_columns_of@f(8, n, a + p * n, x + p, y, p > 0);
+        }
+        for (ptrdiff_t p = k - k % 8; p < k; ++p) {
+            gs_columns_of@f(1, n, a + p * n, x + p, y, p > 0);
+        }
+    }
+}
+#endif
+"""
+
+_CBLAS_GEMM = """\
+#ifndef GS_CBLAS_GEMM@F
+#define GS_CBLAS_GEMM@F
+#ifdef __cplusplus
+extern "C"
+#endif
+void cblas_@pgemm(int order, int ta, int tb, int m, int n, int k, @real alpha, const @real *a, int lda,
+    const @real *b, int ldb, @real beta, @real *y, int ldy);
+static void gs_cblas_gemm@f(const @real *a, const @real *b, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
+    ptrdiff_t k, ptrdiff_t as, ptrdiff_t bs, ptrdiff_t ta, ptrdiff_t tb) {
+    /* y = A B, m by n, for each of a batch; 101 says that rows follow each other, 112 that a factor is transposed. */
+    for (ptrdiff_t i = 0; i < (k > 0 ? 0 : batch * m * n); ++i) {
+        y[i] = 0;
+    }
+    for (ptrdiff_t s = 0; s < (m > 0 && n > 0 && k > 0 ? batch : 0); ++s) {
+        cblas_@pgemm(101, ta ? 112 : 111, tb ? 112 : 111, (int)m, (int)n, (int)k, 1, a + s * as, (int)(ta ? m : k),
+            b + s * bs, (int)(tb ? k : n), 0, y + s * m * n, (int)n);
+    }
+}
+#endif
+"""
+
+_CBLAS_GEMV = """\
+#ifndef GS_CBLAS_GEMV@F
+#define GS_CBLAS_GEMV@F
+#ifdef __cplusplus
+extern "C"
+#endif
+void cblas_@pgemv(int order, int ta, int m, int n, @real alpha, const @real *a, int lda, const @real *x, int xs,
+    @real beta, @real *y, int ys);
+static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
+    ptrdiff_t as, ptrdiff_t xs, ptrdiff_t ta) {
+    /* y = A x for each of a batch of m by n matrices, or A^T x; 101 says that rows follow each other. */
+    const ptrdiff_t size = ta ? n : m;
+    for (ptrdiff_t i = 0; i < (m > 0 && n > 0 ? 0 : batch * size); ++i) {
+        y[i] = 0;
+    }
+    for (ptrdiff_t s = 0; s < (m > 0 && n > 0 ? batch : 0); ++s) {
+        cblas_@pgemv(101, ta ? 112 : 111, (int)m, (int)n, 1, a + s * as, (int)n, x + s * xs, 1, 0, y + s * size, 1);
+    }
+}
+#endif
+"""
+
+
+def _widths(*texts: str) -> dict[str, tuple[str, ...]]:
+    """The texts for double and for float, as the support of a record."""
+    words = {"c": ("double", "d", ""), "c.float32": ("float", "s", "f")}
+    return {
+        key: tuple(
+            t.replace("@real", real).replace("@p", p).replace("@f", f).replace("@F", f.upper()).strip() for t in texts
+        )
+        for key, (real, p, f) in words.items()
+    }
+
+
+DIRECT = _widths(_COMPILERS, _VECTORS, _TILE, _DIRECT)
+PACKED = _widths(_COMPILERS, _VECTORS, _TILE, _PACK, _PACKED)
+ROWS = _widths(_COMPILERS, _VECTORS, _ROWS)
+COLUMNS = _widths(_COMPILERS, _VECTORS, _COLUMNS)
+CBLAS_GEMM = _widths(_CBLAS_GEMM)
+CBLAS_GEMV = _widths(_CBLAS_GEMV)

@@ -1,0 +1,163 @@
+"""Products of matrices by kernels: what `passes.contractions` puts in the place of `matmul` in C code.
+
+A factor may be transposed (`ta`, `tb`: the matrices are stored as columns), and one that is a single matrix stands
+for all of a stack. `gemm_direct` reads both factors where they are; `gemm` copies blocks into panels, which pays where
+they would not stay in a cache. `gemv_rows` is `A @ x`, `gemv_columns` is `x @ A`; both read A once, row by row. The
+`cblas_` records call a library instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..dims import Extent
+from ..registry import Kernel, Params
+from ..trace import op
+from ..types import Shape, Type
+from ._declare import Traced
+from ._tiles import BYTES, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
+
+__all__: list[str] = []
+
+
+def sizes(a: Type, b: Type, ta: bool, tb: bool) -> tuple[Shape, Extent, Extent, Extent]:
+    """Leading axes, rows, columns, and how many products each sum has."""
+    rows, inner = (a.shape[-1], a.shape[-2]) if ta else (a.shape[-2], a.shape[-1])
+    return a.shape[:-2] or b.shape[:-2], rows, b.shape[-2] if tb else b.shape[-1], inner
+
+
+def _matrices(a: Type, b: Type, ta: bool, tb: bool, **_: Any) -> Type:
+    batch, m, n, _k = sizes(a, b, ta, tb)
+    return Type((*batch, m, n), a.dtype)
+
+
+def _turned(x: np.ndarray, by: bool) -> np.ndarray:
+    return np.swapaxes(x, -1, -2) if by else x
+
+
+def _step(x: Type, axes: int) -> Extent:
+    """From one matrix (or vector) to the next, in numbers; 0 where all share one."""
+    return math.prod(x.shape[-axes:]) if x.ndim > axes else 0
+
+
+def _cost(y: Type, a: Type, b: Type, ta: bool = False, **_: Any) -> Mapping[str, Any]:
+    inner = a.shape[-2] if ta else a.shape[-1]
+    return {"mul": y.size * inner, "add": y.size * (inner - 1)}
+
+
+def _record(
+    name: str,
+    call: str,
+    infer: Callable[..., Type],
+    evaluate: Callable[..., Any],
+    structure: Kernel,
+    support: Mapping[str, tuple[str, ...]],
+    places: int,
+    doc: str,
+    **fields: Any,
+) -> Traced:
+    """The record of the C function `call` with `places` parameters."""
+    return op(
+        name,
+        arity=2,
+        kind="kernel",
+        infer=infer,
+        evaluate=evaluate,
+        loops=True,
+        structure=structure,
+        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(places))})"},
+        support=support,
+        doc=doc,
+        **{"cost": _cost, **fields},
+    )
+
+
+# --- matrices ---------------------------------------------------------------------------------------------------------
+
+
+def _strided(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
+    """Batch, m, n, k, and the steps within and between matrices of A."""
+    batch, m, n, k = sizes(a, b, params["ta"], params["tb"])
+    within = (1, m) if params["ta"] else (k, 1)
+    return (math.prod(batch), m, n, k, _step(a, 2), *within)
+
+
+def _direct(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
+    return (*_strided(a, b, params), _step(b, 2))
+
+
+def _packed(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
+    _, _m, n, k = sizes(a, b, params["ta"], params["tb"])
+    within = (1, k) if params["tb"] else (n, 1)
+    return (*_strided(a, b, params), _step(b, 2), *within, *params["blocks"], int(params["left"]))
+
+
+def _panels(a: Type, b: Type, params: Params) -> int:
+    """Memory for a block of each factor; an extent that is known by name may fill a block."""
+    _, m, n, k = sizes(a, b, params["ta"], params["tb"])
+    rows, columns, depth = (
+        min(most, size) if isinstance(size, int) else most
+        for size, most in zip((m, n, k), params["blocks"], strict=True)
+    )
+    panel = params["panel"]  # the last one is filled up
+    aligned = BYTES // (a.dtype.bits // 8)
+    return int(depth * -(-columns // panel) * panel + params["left"] * rows * depth + aligned)
+
+
+def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:
+    return np.matmul(_turned(a, ta), _turned(b, tb))
+
+
+gemm_direct: Traced = _record(
+    "gemm_direct", "gs_gemm_direct", _matrices, _product, Kernel(_direct), DIRECT, 11,
+    "Matrix product of matrices that the caches hold.",
+)  # fmt: skip
+gemm: Traced = _record(
+    "gemm", "gs_gemm", _matrices, _product, Kernel(_packed, _panels), PACKED, 18,
+    "Matrix product in blocks, of which copies are made.",
+)  # fmt: skip
+cblas_gemm: Traced = _record(
+    "cblas_gemm", "gs_cblas_gemm", _matrices, _product,
+    Kernel(
+        lambda a, b, params: (
+            *_strided(a, b, params)[:5], _step(b, 2), int(params["ta"]), int(params["tb"]),
+        )
+    ),
+    CBLAS_GEMM, 11, "Matrix product by cblas_dgemm.", libraries=("blas",),
+)  # fmt: skip
+
+# --- a matrix and a vector --------------------------------------------------------------------------------------------
+
+
+def _vector(a: Type, x: Type, ta: bool) -> Type:
+    return Type((*(a.shape[:-2] or x.shape[:-1]), a.shape[-1] if ta else a.shape[-2]), a.dtype)
+
+
+def _by_vector(a: Any, x: Any, ta: bool) -> Any:
+    return np.matmul(_turned(a, ta), x[..., None])[..., 0]
+
+
+def _stacked(a: Type, x: Type, params: Params) -> tuple[Any, ...]:
+    batch = a.shape[:-2] or x.shape[:-1]
+    return (math.prod(batch), *a.shape[-2:], _step(a, 2), _step(x, 1))
+
+
+gemv_rows: Traced = _record(
+    "gemv_rows", "gs_rows", _vector, _by_vector, Kernel(_stacked), ROWS, 8, "Matrix times vector: each row's product.",
+)  # fmt: skip
+gemv_columns: Traced = _record(
+    "gemv_columns", "gs_columns", _vector, _by_vector, Kernel(_stacked), COLUMNS, 8,
+    "Vector times matrix: a sum of rows.",
+)  # fmt: skip
+cblas_gemv: Traced = _record(
+    "cblas_gemv", "gs_cblas_gemv", _vector, _by_vector,
+    Kernel(lambda a, x, params: (*_stacked(a, x, params), int(params["ta"]))), CBLAS_GEMV, 9,
+    "Matrix, or its transpose, times vector by cblas_dgemv.", libraries=("blas",),
+)  # fmt: skip
+
+#: All of them: each stands for `matmul`.
+PRODUCTS: tuple[Traced, ...] = (gemm_direct, gemm, cblas_gemm, gemv_rows, gemv_columns, cblas_gemv)

@@ -1,0 +1,145 @@
+"""Contractions: leave products of matrices to kernels, where that is faster than a loop.
+
+In: `matmul` nodes, with whatever transposes and broadcasts stand before them, and a target. Out: the records of
+`ops.products` that compute them without copying a transpose. Guarantee: the same products, added in another order; so
+strict code keeps its loops. What has few products stays a loop too, and so do integers, and views that a kernel would
+need a copy of where that takes as long as the product.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..dims import Extent
+from ..errors import SpecError, TargetError
+from ..ops import reshape
+from ..ops import sum as sum_
+from ..ops._tiles import BYTES
+from ..ops.products import cblas_gemm, cblas_gemv, gemm, gemm_direct, gemv_columns, gemv_rows, sizes
+from ..target import Target
+from ..trace import Expr
+from .rewrite import Rule
+
+__all__ = ["BLAS", "by_kernels", "with_blas"]
+
+BLAS = ("cblas",)
+
+
+def with_blas(target: Target, blas: str) -> Target:
+    """`target`, whose code calls the library `blas` for products of matrices.
+
+    Errors: `TargetError` for a target that cannot, `SpecError` for a strict one and for what is not in `BLAS`.
+    """
+    if blas not in BLAS:
+        raise SpecError(f"blas={blas!r}: choose {', '.join(map(repr, BLAS))}, or None for our own kernels")
+    if target.strict:
+        raise SpecError(f"strict=True and blas={blas!r}: a BLAS adds in an order of its own, so leave out one of them")
+    if not target.writes(cblas_gemm.op):  # type: ignore[attr-defined]
+        raise TargetError(
+            f'blas={blas!r} is for C code; target {target.name!r} does not call it by itself: use target="c", or leave '
+            "blas out" + (" (NumPy calls the BLAS that it was built with)" if target.name == "numpy" else "")
+        )
+    return replace(target, blas=blas)
+
+
+def by_kernels(target: Target) -> tuple[Rule, ...]:
+    """The rules that call kernels; none for a target without them, and for strict code."""
+    if target.strict or not target.writes(gemm.op):  # type: ignore[attr-defined]
+        return ()
+    return (lambda e: _called(e, target), lambda e: _summed(e, target))
+
+
+def _called(e: Expr, target: Target) -> Expr | None:
+    """A product of matrices -> a call of a kernel."""
+    if e.op.name != "matmul" or e.dtype.kind != "float":
+        return None
+    (a, b), least = e.args, target.tuning.matmul_least
+    if a.ndim == b.ndim == 1:
+        return sum_(a * b)  # a loop that others can share
+    if 0 in (*e.shape, a.shape[-1]):
+        return None
+    if b.ndim == 1 or (a.ndim > 1 and e.shape[-1] == 1):
+        (left, turned), x = _stored(a), b if b.ndim == 1 else reshape(b, b.shape[:-1])
+        y = _by_vector(left, turned, x, target)
+    elif a.ndim == 1 or e.shape[-2] == 1:
+        (right, turned), x = _stored(b), a if a.ndim == 1 else reshape(a, (*a.shape[:-2], a.shape[-1]))
+        y = _by_vector(right, not turned, x, target)
+    else:
+        (left, ta), (right, tb) = _stored(a), _stored(b)
+        if left.ndim > 2 and right.ndim == 2 and not ta:  # one product of all rows
+            left = reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
+        y = _by_matrix(left, ta, right, tb, target) if _many(math.prod(e.shape[-2:]) * a.shape[-1], least) else None
+    return None if y is None else y if y.shape == e.shape else reshape(y, e.shape)
+
+
+def _many(count: Extent, least: int) -> bool:
+    """Whether there are so many products; of sizes known by name there are."""
+    return not isinstance(count, int) or count >= least
+
+
+def _stored(x: Expr) -> tuple[Expr, bool]:
+    """What is in memory for the matrices `x`, and whether it is their transpose; one matrix for a stack of copies."""
+    turned = False
+    while True:
+        last = tuple(range(x.ndim))[-2:]
+        if x.op.name == "transpose" and x.params["axes"] == (*range(x.ndim - 2), *reversed(last)):
+            x, turned = x.args[0], not turned
+        elif x.op.name == "broadcast_to" and x.args[0].shape == x.shape[-2:]:
+            x = x.args[0]
+        else:
+            return x, turned
+
+
+def _view(x: Expr) -> bool:
+    """Whether a kernel would need a copy of `x`, which a loop could read where it is."""
+    return x.op.kind == "layout" and x.op.structure is not None and x.op.name not in ("expand_dims", "squeeze")
+
+
+def _by_vector(a: Expr, turned: bool, x: Expr, target: Target) -> Expr | None:
+    least, along = target.tuning.matvec_least, a.shape[-1]
+    if _view(a) or not _many(math.prod(a.shape[-2:]), 4 * least if turned else least):
+        return None
+    if not turned and isinstance(along, int) and along < 8:
+        return None
+    if target.blas:
+        return cblas_gemv(a, x, ta=turned)
+    return (gemv_columns if turned else gemv_rows)(a, x, ta=turned)
+
+
+def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
+    if target.blas:
+        return cblas_gemm(a, b, ta=ta, tb=tb)
+    tuning, bytes = target.tuning, a.dtype.bits // 8
+    _, m, n, k = sizes(a.type, b.type, ta, tb)
+
+    def small(rows: Extent, columns: Extent, most: int) -> bool:
+        known = isinstance(rows, int) and isinstance(columns, int)
+        return known and rows * columns * bytes <= most
+
+    held = small(m, k, tuning.pack_left // 4 if ta else tuning.pack_left)
+    if held and not tb and isinstance(n, int) and n * bytes >= BYTES and small(k, n, tuning.pack_right):
+        return gemm_direct(a, b, ta=ta, tb=tb)
+    panel = tuning.tile_vectors * BYTES // bytes
+    limits = ((m, tuning.block_rows, tuning.tile_rows), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
+    blocks = tuple(_even(size, most, step) for size, most, step in limits)
+    return gemm(a, b, ta=ta, tb=tb, blocks=blocks, panel=panel, left=not held)
+
+
+def _even(size: Extent, most: int, step: int) -> int:
+    """The size of blocks of at most `most`, all but alike, in whole steps."""
+    even = -(-size // -(-size // most)) if isinstance(size, int) else most
+    return -(-even // step) * step
+
+
+def _summed(e: Expr, target: Target) -> Expr | None:
+    """sum(A_sᵀ B_s) over the stack -> one product of all rows, which needs no memory for the stack."""
+    if e.op.name != "sum" or not e.args[0].op.name.endswith(("gemm", "gemm_direct")):
+        return None
+    (product,) = e.args
+    a, b = product.args
+    alone = product.params["ta"] and not product.params["tb"] and a.ndim == b.ndim > 2
+    if not alone or e.params["axis"] != tuple(range(product.ndim - 2)) or e.params["keepdims"]:
+        return None
+    rows = [reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, b)]
+    return _by_matrix(rows[0], True, rows[1], False, target)
