@@ -2,8 +2,8 @@
 
 Each polynomial is the minimax one (Remez's exchange) of a smooth function on an interval, with a weight that says what
 an error of the polynomial does to the kernel's result, relatively; its degree is the least that keeps this below a
-bound: a few parts in a hundred of the last place. Run from the repository's root: `python tools/vector_coefficients.py`;
-it takes about a minute.
+bound: a few parts in a hundred of the last place. Run from the repository's root:
+`python tools/vector_coefficients.py`; it takes about a minute.
 """
 
 from __future__ import annotations
@@ -147,6 +147,7 @@ def rounded(value: Any, single: bool) -> float:
 
 
 def main() -> None:
+    """Write the file."""
     constants: dict[str, tuple[Any, Any]] = {
         "LOG2_E": (1 / mp.log(2),) * 2,
         "SQRT_HALF": (mp.sqrt(mp.mpf(1) / 2),) * 2,
@@ -162,7 +163,7 @@ def main() -> None:
         for k, parts in enumerate(zip(split(value, *wide), split(value, *narrow), strict=True)):
             constants[f"{name}_{'ABCD'[k]}"] = parts
     lines = [
-        '"""Polynomials and constants of the vector kernels, float64 and float32; made by tools/vector_coefficients.py."""',
+        '"""Polynomials and constants of the vector kernels, both widths; made by tools/vector_coefficients.py."""',
         "",
         "from __future__ import annotations",
         "",

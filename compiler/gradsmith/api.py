@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,9 @@ __all__ = ["compile"]
 
 _DEFAULT = ("value", "grad", "value_and_grad")
 _log = logging.getLogger("gradsmith")
+#: the option `simd` -> which cells of op records it means
+SIMD: Mapping[str, str] = {"auto": "simd", "libmvec": "libmvec", "off": ""}
+_MARCH = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 def compile(
@@ -64,6 +68,8 @@ def compile(
     sparse: str | None = None,
     triangle: str | None = None,
     tuning: Tuning | None = None,
+    simd: str = "auto",
+    march: str | None = "native",
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -98,6 +104,11 @@ def compile(
         for each element of the first and a column for each of the second.
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
+    simd: what computes exp, log, tanh, erf, power and their like inside loops of C code: "auto" our own functions,
+        which stand in the file, which compilers vectorise, and whose errors stay below 1 ULP; "libmvec" glibc's vector
+        functions, where GCC finds them (up to 4 ULP); "off" the C library's for single numbers. See docs/simd.md.
+    march: the CPU that a C module built here is for: "native" is this one, None whatever the compiler takes for
+        granted, and else what the compiler's -march= understands. Left out where a compiler does not know it.
 
     Raises
     ------
@@ -113,6 +124,10 @@ def compile(
     if summation not in SUMMATIONS:
         raise SpecError(f"summation={summation!r}: choose from {', '.join(map(repr, SUMMATIONS))}")
     width = _floating(dtype)
+    if simd not in SIMD:
+        raise SpecError(f"simd={simd!r}: choose from {', '.join(map(repr, SIMD))}")
+    if march is not None and not (isinstance(march, str) and _MARCH.fullmatch(march)):
+        raise SpecError(f'march={march!r}: choose "native", None, or what -march= of your compiler takes')
     with _collector_paused(), stable_forms(stabilize):
         return _compile(
             source,
@@ -130,6 +145,8 @@ def compile(
             lapack,
             _storage(sparse, triangle),
             _tuned(tuning),
+            SIMD[simd],
+            march,
         )
 
 
@@ -149,9 +166,11 @@ def _compile(
     lapack: bool,
     storage: Storage | None,
     tuning: Tuning,
+    simd: str,
+    march: str | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
-    chosen = replace(load_target(target), tuning=tuning)
+    chosen = replace(load_target(target), tuning=tuning, simd="" if strict else simd, march=march)
     if strict:
         chosen = in_common(chosen)
     if lapack:

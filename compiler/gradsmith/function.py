@@ -465,7 +465,10 @@ class CompiledFunction:
         if self._target.loader == "c":
             glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
             return build_extension(
-                {**self.files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", libraries=self.libraries
+                {**self.files, f"_gs_{self.name}.c": glue},
+                f"_gs_{self.name}",
+                libraries=self.libraries,
+                march=self._target.march,
             )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "

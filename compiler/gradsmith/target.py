@@ -91,14 +91,24 @@ class Target:
     loops: Mapping[str, str] = field(default_factory=dict)  # the syntax of loops, if it has both: see `form`
     longest: int = 0  # statements of straight-line code, beyond which loops are written
     lapack: bool = False  # whether its code may call LAPACK
+    simd: str = ""  # which cells its loops prefer: "simd" for our vector kernels, "libmvec" for glibc's
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
+    march: str | None = "native"  # what modules built here are compiled for
     tuning: Tuning = field(default_factory=Tuning)
 
-    def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
+    def vector(self, op: Op, dtype: DType = FLOAT64) -> bool:
+        """Whether loops over `op` have a cell of their own."""
+        return bool(self.simd) and dtype.kind == "float" and f"{self.name}.{self.simd}" in op.cells
+
+    def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False, *, loop: bool = False) -> Cell | None:
         """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.
 
-        A cell for float32 that nobody wrote is made from the one for float64.
+        A cell for float32 that nobody wrote is made from the one for float64. In a `loop`, vector kernels come first.
         """
+        if loop and self.vector(op, dtype):
+            cell = op.cells[f"{self.name}.{self.simd}"]
+            assert isinstance(cell, str)
+            return _narrowed(cell, tuple(self.float32.items())) if dtype == FLOAT32 else cell
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
         for key in (dtype.name, dtype.kind):
@@ -116,9 +126,12 @@ class Target:
         """Whether functions return their results and make their buffers, and have no parameters for them."""
         return "output" not in self.syntax
 
-    def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:
+    def support_texts(self, op: Op, dtype: DType, twin: bool = False, *, loop: bool = False) -> tuple[str, ...]:
         """The helper code that the cell of `op` for operands of `dtype` calls."""
-        if twin:
+        if loop and self.vector(op, dtype):
+            key = f"{self.name}.{self.simd}"
+            found = op.support.get(f"{key}.{dtype.name}", op.support.get(key, ()))
+        elif twin:
             found = op.support.get(f"{self.name}.{self.twin}", ())
         else:
             tables = ((self.support, op.name), (op.support, self.name))
@@ -130,8 +143,10 @@ class Target:
         """Whether the target has values of `dtype`."""
         return not self.types or dtype.name in self.types
 
-    def writes(self, op: Op) -> bool:
+    def writes(self, op: Op, *, loop: bool = False) -> bool:
         """Whether `op` needs no expansion here."""
+        if loop and self.vector(op):
+            return True
         if op.kind in ("leaf", "part"):
             return True
         if op.kind == "region":

@@ -8,6 +8,7 @@ are not read.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import os
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader
@@ -28,8 +30,12 @@ from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, L
 
 _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
-# -fno-math-errno only drops the errno side effect of libm, never a result.
-DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
+# -fno-math-errno and -fno-trapping-math only drop side effects (errno, exception flags), never a result;
+# GS_OPENMP_SIMD says that `#pragma omp simd` is understood.
+DEFAULT_FLAGS = (
+    "-std=c99", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd",
+    "-DGS_OPENMP_SIMD",
+)  # fmt: skip
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
@@ -77,12 +83,14 @@ def build_extension(
     flags: Sequence[str] = DEFAULT_FLAGS,
     libraries: Sequence[str] = (),
     compiler: Compiler | None = None,
+    march: str | None = None,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
-    state. It is linked with `libraries`, in that order.
+    state. It is linked with `libraries`, in that order. `march` ("native", say) is the CPU it is compiled for,
+    where the compiler knows it.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
     `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
@@ -91,7 +99,8 @@ def build_extension(
     _check_names(sources, name)
     compiler = find_compiler() if compiler is None else compiler
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
-    host = platform.node() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
+    flags = [*flags, *march_flags(compiler, march)]
+    host = cpu_identity() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
     linked = [f"-l{library}" for library in libraries]
     options = [*flags, *linked]
@@ -99,6 +108,31 @@ def build_extension(
     return _import(
         name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler))
     )
+
+
+def march_flags(compiler: Compiler, march: str | None) -> tuple[str, ...]:
+    """The flag for code for the CPU `march`; none where the compiler does not know it, or for None."""
+    return (f"-march={march}",) if march is not None and _understands(compiler.command, f"-march={march}") else ()
+
+
+@functools.lru_cache(maxsize=64)
+def _understands(command: tuple[str, ...], flag: str) -> bool:
+    """Whether a compiler takes `flag` and compiles by it: tcc takes any word without a look at it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "empty.c")
+        source.write_text("int main(void) { return 0; }\n", encoding="utf-8")
+        return _run([*command, flag, "-c", source.name, "-o", "empty.o"], Path(folder))[0] == 0
+
+
+@functools.lru_cache(maxsize=1)
+def cpu_identity() -> str:
+    """What -march=native depends on: the CPU's model and its instruction sets, as the system lists them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    except OSError:
+        return "\n".join((platform.machine(), platform.processor(), platform.node()))
+    wanted = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ", "isa", "uarch")
+    return "\n".join((platform.machine(), *(line for line in lines if line.startswith(wanted))))
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:

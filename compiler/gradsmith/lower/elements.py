@@ -68,7 +68,7 @@ class Elements:
     def cell(self, n: Node) -> str:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
         twin = self._twin and may_raise(self.graph, n, self.target)
-        cell = self.target.cell(lookup(n.op), working_dtype(self.graph, n), twin)
+        cell = self.target.cell(lookup(n.op), working_dtype(self.graph, n), twin, loop=n.type.shape != ())
         if callable(cell):
             cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
         return cell or ""

@@ -123,7 +123,9 @@ class Writer:
     def units_only(self) -> list[Line]:
         """The statements of all units."""
         self._named_again()  # the inputs of a body are known by now
-        return annotated([(unit.nodes[0].origin, self._unit(unit)) for unit in self.units.order], self.target)
+        found = annotated([(unit.nodes[0].origin, self._unit(unit)) for unit in self.units.order], self.target)
+        self.result.helpers.update(self.structures.helpers)
+        return found
 
     def _entry(self, inputs: Sequence[Argument]) -> list[Line]:
         """What is done with the arguments first: one that is not read is said to be, nested lists become flat ones."""
@@ -170,6 +172,9 @@ class Writer:
                 raises = may_raise(self.graph, n, self.target)
                 self.result.may_raise = self.result.may_raise or raises
                 if self.twin and not raises:  # the twin's own support is for what may raise
+                    continue
+                if n.type.shape and self.target.vector(op, dtype):
+                    self.result.vector_ops[op.name, dtype] = op
                     continue
                 self.result.ops[op.name, dtype] = op
                 if isinstance(op.structure, Reduction):
@@ -447,7 +452,11 @@ class Writer:
         summed = [n for n in unit.nodes if n.key in totals and is_sum(lookup(n.op).structure)]
         sums = {totals[n.key]: self.structures.sum_of(n) for n in summed}
         loops = self.nests.over(shape, inside)
-        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order)
+        found = {
+            totals[n.key]: self.structures.operator(n, lookup(n.op).structure) for n in unit.nodes if n.key in totals
+        }
+        operators = {total: operator for total, operator in found.items() if operator}
+        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators)
         self.elements.locals.clear()
         self.elements.scalars.update({key: Text(name) for key, name in totals.items()})
         return lines

@@ -79,6 +79,7 @@ def lower(
     twins: list[Function] = []
     ops: dict[tuple[str, DType], Op] = {}
     twin_ops: dict[tuple[str, DType], Op] = {}
+    vector_ops: dict[tuple[str, DType], Op] = {}
     main = _main_dtype([part.graph for part in parts])
     tables = Tables([part.graph for part in parts], names, target) if target.lowering == "array" else None
     flat_tables = FlatTables(target)
@@ -97,13 +98,15 @@ def lower(
         body = written(part, wanted)
         functions.append(_function(functions_names[kind.name], kind, body, part, sizes, target, main))
         ops.update(body.ops)
+        vector_ops.update(body.vector_ops)
         helpers.update(body.helpers)
         if target.twin and body.may_raise:
             twin = written(part, wanted, twin=True)
             twin_name = f"_{functions_names[kind.name]}_{target.twin}"
             twins.append(_function(twin_name, kind, twin, part, sizes, target, main))
             twin_ops.update(twin.ops)
-    imports, support = support_of(ops, target, twin=False)
+    imports, support = support_of(ops, target)
+    _, kernels = support_of(vector_ops, target, loop=True)
     more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
     tested = tuple(f for f in functions if KINDS[f.kind].family == "gradient")
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
@@ -118,7 +121,7 @@ def lower(
         twins=tuple(twins),
         includes=_includes(parts, functions, sizes),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
-        support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
+        support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support, *kernels),
         twin_support=tuple(twin_support),
         libraries=_in_link_order([op.libraries for op in ops.values()]),
         constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
@@ -218,13 +221,19 @@ def _renamed(output: Argument, renamed: Mapping[str, str]) -> Argument:
     return replace(output, name=f"{prefix}_{renamed.get(of, of)}")
 
 
-_DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
+_DEFINED = re.compile(r"^(?:def |static .*?|GS_INLINE .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
     ops = dict.fromkeys((n.op, working_dtype(each, n)) for each in all_graphs(graph) for n in each.ordered())
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
+    texts += [
+        t
+        for op, dtype in ops
+        if target.vector(lookup(op), dtype)
+        for t in target.support_texts(lookup(op), dtype, loop=True)
+    ]
     texts += target.helpers.values()
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 

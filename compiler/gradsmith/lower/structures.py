@@ -15,7 +15,7 @@ from ..dims import atom, whole
 from ..graph import Graph, Node
 from ..index import Index
 from ..program import Line
-from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter
+from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape
 from .elements import Elements
 from .fusion import shape_of
@@ -31,6 +31,7 @@ class Structures:
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
         self._target, self._syntax = elements.target, elements.target.syntax
+        self.helpers: dict[str, None] = {}  # patterns in use that have helper code
         self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
@@ -99,7 +100,9 @@ class Structures:
 
         sums = {total: self.sum_of(n)} if is_sum(structure) else {}
         loops = self.nests.over(shape, inside, nest.depth)
-        lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order)
+        operator = self.operator(n, structure)
+        operators = {total: operator} if operator else {}
+        lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
         if n.type.shape:
             self.elements.set(self.elements.place(n.key, nest.index), Text(total), lines, nest.depth)
         else:
@@ -137,6 +140,16 @@ class Structures:
     def sum_of(self, n: Node) -> Mapping[str, str]:
         """What the statement that makes one more running sum for `n` needs besides a name."""
         return {"type": self.elements.type(n), "value": self.elements.printer.number(0, n.type.dtype).text}
+
+    def operator(self, n: Node, structure: object) -> str:
+        """OpenMP's name for a reduction whose order is free, or none: strict code has one order."""
+        if self._target.strict or n.type.dtype.kind != "float" or not isinstance(structure, Reduction):
+            return ""
+        found = lookup(structure.combine).cells.get(f"{self._target.name}.reduction", "")
+        assert isinstance(found, str)
+        if found:
+            self.helpers.update({"simd": None, found: None})
+        return found
 
     def combine(self, n: Node, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
         """The statement that combines the running value `total` with one more element."""

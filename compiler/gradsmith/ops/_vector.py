@@ -12,7 +12,8 @@ functions and macros, which become float's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from ._vector_coefficients import CONSTANTS, TABLES
@@ -37,7 +38,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "NORMAL": ("2.2250738585072014e-308", "1.17549435e-38f"),
     "TWO_54": ("18014398509481984.0", "33554432.0f"),  # 2^54, 2^25
     "EXPONENT_54": ("54.0", "25.0f"),
-    "EXP_LOW": ("-746.0", "-104.0f"),
+    "EXP_MOST": ("746.0", "104.0f"),
     "EXP_HIGH": ("710.0", "89.0f"),
     "EXPM1_LOW": ("-40.0", "-18.0f"),
     "EXPM1_MOST": ("60.0", "30.0f"),
@@ -67,6 +68,17 @@ _BASE = """\
 #define GS_FMAF(a, b, c) ((a) * (b) + (c))
 #endif"""
 #: piece -> the pieces it calls, and its text
+#: before the declarations of libmvec's functions, some of which came with glibc 2.35
+_LIBMVEC = """\
+/* glibc's math.h declares its vector functions under -ffast-math and -fopenmp alone. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 35)
+#define GS_LIBMVEC(prototype) __attribute__((simd("notinbranch"))) prototype;
+#endif
+#endif
+#ifndef GS_LIBMVEC
+#define GS_LIBMVEC(prototype)
+#endif"""
 _PIECES: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": ((), """\
 GS_INLINE @uint gs_vbits@f(@real x) {
@@ -131,9 +143,8 @@ GS_INLINE @real gs_vscale@f(@real y, @uint k) {
 }"""),
     "exp": (("exp_parts", "exp_sum", "scale"), """\
 GS_INLINE @real gs_vexp@f(@real x) {
-    const @real low = x < {EXP_LOW} ? {EXP_LOW} : x;
     @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(low > {EXP_HIGH} ? {EXP_HIGH} : low, 0.0, &r, &t);
+    const @uint k = gs_vexp_parts@f(fabs(x) > {EXP_MOST} ? copysign({EXP_MOST}, x) : x, 0.0, &r, &t);
     return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
 }"""),
     "expm1": (("exp_cube", "scale", "residual"), """\
@@ -197,9 +208,9 @@ GS_INLINE @real gs_vsech2@f(@real x) {
 }"""),
     "sigmoid": (("exp_parts", "exp_sum", "scale", "residual"), """\
 GS_INLINE @real gs_vsigmoid@f(@real x) {
-    const @real low = -fabs(x) < {EXP_LOW} ? {EXP_LOW} : -fabs(x);
+    const @real a = fabs(x);
     @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(low, 0.0, &r, &t);
+    const @uint k = gs_vexp_parts@f(a > {EXP_MOST} ? -{EXP_MOST} : -a, 0.0, &r, &t);
     const @real y = gs_vexp_sum@f(r, t, &rest);
     const @real e = gs_vscale@f(y, k);
     const @real l = gs_vscale@f(rest, k);
@@ -341,6 +352,14 @@ GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real right = y == y ? (x == x ? result : x) : y;
     return y == 0.0 ? 1.0 : x == 1.0 ? 1.0 : right;
 }"""),
+    "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
+GS_INLINE @real gs_vgaussian@f(@real x) {
+    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+    const @real square = a * a;
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
+    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+}"""),
     "npdf": (("exp_parts", "exp_sum", "scale", "residual"), """\
 GS_INLINE @real gs_vnpdf@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
@@ -361,19 +380,32 @@ GS_INLINE @real gs_vndtr@f(@real x) {
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
 }  # fmt: skip
+_SPLIT = 6  # coefficients from which on a polynomial is evaluated in two chains
 _POLY = re.compile(r"^( *)@poly (\w+) (\w+) -> (\w+);$", re.MULTILINE)
 _CONSTANT = re.compile(r"\{([A-Z][A-Z_0-9]*)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.])")
 _FLOATS = re.compile(r"\b(fabs|copysign|fma|GS_FMA|HUGE_VAL)\b")
 
 
+def _polynomial(coefficients: Sequence[float], t: str, p: str) -> list[str]:
+    """Statements that evaluate a polynomial, the even and the odd powers side by side where there are many."""
+    if len(coefficients) < _SPLIT:
+        first, *rest = coefficients
+        return [f"@real {p} = {first!r};", *(f"{p} = GS_FMA({p}, {t}, {c!r});" for c in rest)]
+    lines = [f"const @real {p}2 = {t} * {t};"]
+    ends = (coefficients[-1::-2], coefficients[-2::-2])
+    for end, upward in zip("eo", ends, strict=True):
+        first, *rest = upward[::-1]
+        lines.append(f"@real {p}{end} = {first!r};")
+        lines += [f"{p}{end} = GS_FMA({p}{end}, {p}2, {c!r});" for c in rest]
+    return [*lines, f"const @real {p} = GS_FMA({p}o, {t}, {p}e);"]
+
+
 def _written(text: str, single: bool) -> str:
     """A piece in one width."""
 
     def polynomial(m: re.Match[str]) -> str:
-        first, *rest = TABLES[m[2]][single]
-        lines = [f"@real {m[4]} = {first!r};", *(f"{m[4]} = GS_FMA({m[4]}, {m[3]}, {c!r});" for c in rest)]
-        return "\n".join(m[1] + line for line in lines)
+        return "\n".join(m[1] + line for line in _polynomial(TABLES[m[2]][single], m[3], m[4]))
 
     def constant(m: re.Match[str]) -> str:
         return _FORMATS[m[1]][single] if m[1] in _FORMATS else repr(CONSTANTS[m[1]][single])
@@ -394,14 +426,65 @@ def _needed(name: str) -> Iterator[str]:
     yield name
 
 
+@cache
 def _texts(name: str, single: bool) -> tuple[str, ...]:
     return (_BASE, *(_written(_PIECES[piece][1], single) for piece in dict.fromkeys(_needed(name))))
 
 
-def simd(name: str, arity: int = 1) -> dict[str, Any]:
-    """The cell and the support of the kernel `name`, for an op record."""
+class _Kernel(Mapping[str, tuple[str, ...]]):
+    """The support texts of the kernel `name`, written when they are asked for."""
+
+    _KEYS: Mapping[str, bool] = {"c.simd": False, "c.simd.float32": True}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getitem__(self, key: str) -> tuple[str, ...]:
+        return _texts(self.name, self._KEYS[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._KEYS)
+
+    def __len__(self) -> int:
+        return len(self._KEYS)
+
+
+class _Both(Mapping[str, Any]):
+    """Two tables that have no key in common."""
+
+    def __init__(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+        self._first, self._second = first, second
+
+    def __getitem__(self, key: str) -> Any:
+        return self._first[key] if key in self._first else self._second[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._first, *self._second))
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+
+def _declared(name: str, arity: int) -> Mapping[str, tuple[str, ...]]:
+    """Declarations that tell GCC of glibc's vector functions."""
+    texts = {}
+    for key, end, real in (("c.libmvec", "", "double"), ("c.libmvec.float32", "f", "float")):
+        texts[key] = (_LIBMVEC, f"GS_LIBMVEC({real} {name}{end}({', '.join([real] * arity)}))")
+    return texts
+
+
+def simd(name: str, fields: Mapping[str, Any] | None = None, arity: int = 1, libmvec: bool = False) -> dict[str, Any]:
+    """`fields` of an op record, and the cell and the support of the kernel `name` for loops in C.
+
+    `libmvec`: whether glibc has a vector function of that name, too.
+    """
     operands = ", ".join(f"{{{i}}}" for i in range(arity))
-    return {
-        "cells": {"c.simd": f"gs_v{name}({operands})"},
-        "support": {"c.simd": _texts(name, False), "c.simd.float32": _texts(name, True)},
-    }
+    cells = {"c.simd": f"gs_v{name}({operands})"}
+    support: Mapping[str, Any] = _Kernel(name)
+    if libmvec:
+        cells["c.libmvec"] = f"{name}({operands})"
+        support = _Both(support, _declared(name, arity))
+    found = dict(fields or {})
+    found["cells"] = {**found.get("cells", {}), **cells}
+    found["support"] = _Both(found.get("support", {}), support)
+    return found

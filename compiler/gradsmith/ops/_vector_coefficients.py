@@ -1,4 +1,4 @@
-"""Polynomials and constants of the vector kernels, float64 and float32; made by tools/vector_coefficients.py."""
+"""Polynomials and constants of the vector kernels, both widths; made by tools/vector_coefficients.py."""
 
 from __future__ import annotations
 
