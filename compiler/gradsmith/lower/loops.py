@@ -19,7 +19,7 @@ from ..graph import Graph, Node
 from ..index import Affine, flatten
 from ..program import Argument, Line
 from ..registry import Kernel, Reduction, Scan, lookup
-from ..target import Target
+from ..target import NEAR, Target
 from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
@@ -173,8 +173,10 @@ class Writer:
                 self.result.may_raise = self.result.may_raise or raises
                 if self.twin and not raises:  # the twin's own support is for what may raise
                     continue
-                if n.type.shape and self.target.vector(op, dtype):
+                vector = self.target.vector(op, dtype) if n.type.shape else ""
+                if vector:
                     self.result.vector_ops[op.name, dtype] = op
+                    self.result.far |= {dtype} if vector.endswith(NEAR) else set()
                     continue
                 self.result.ops[op.name, dtype] = op
                 if isinstance(op.structure, Reduction):
@@ -451,12 +453,12 @@ class Writer:
 
         summed = [n for n in unit.nodes if n.key in totals and is_sum(lookup(n.op).structure)]
         sums = {totals[n.key]: self.structures.sum_of(n) for n in summed}
+        self.elements.far.clear()
         loops = self.nests.over(shape, inside)
-        found = {
-            totals[n.key]: self.structures.operator(n, lookup(n.op).structure) for n in unit.nodes if n.key in totals
-        }
-        operators = {total: operator for total, operator in found.items() if operator}
-        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators)
+        operators = self.structures.operators({totals[n.key]: n for n in unit.nodes if n.key in totals})
+        independent = not totals and not self.target.strict
+        self.structures.helpers.update({"simd": None} if independent else {})
+        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
         self.elements.locals.clear()
         self.elements.scalars.update({key: Text(name) for key, name in totals.items()})
         return lines

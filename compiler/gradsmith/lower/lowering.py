@@ -11,19 +11,21 @@ import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from .._version import __version__
 from ..derive.derivatives import GROUPS, KINDS, Kind
 from ..dims import Extent, certainly_at_most
 from ..graph import Graph
-from ..program import Argument, Function, Pattern, Program, SelfTest, Table, Work
+from ..program import Argument, Function, Line, Pattern, Program, SelfTest, Table, Work
 from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
 from .loops import loops
 from .naming import Names
+from .nests import lines_of
 from .printing import WIDTH, wrapped
 from .sizes import Sizes, named_sizes
 from .statements import Body, Group, support_of, working_dtype
@@ -85,11 +87,12 @@ def lower(
     flat_tables = FlatTables(target)
     helpers: dict[str, None] = {}
 
-    def written(part: Part, wanted: Sequence[Group], twin: bool = False) -> Body:
+    def written(part: Part, wanted: Sequence[Group], twin: bool = False, near: bool = True) -> Body:
         graph, wanted = _alone(part.graph, wanted)
         if target.lowering == "loops":
             known = flat_tables if flat_tables.of_file else FlatTables(target)
-            return loops(graph, wanted, part.inputs, sizes, target, names.copy(), known, main, twin=twin)
+            chosen = target if near and not has_regions(graph) else replace(target, near=False)
+            return loops(graph, wanted, part.inputs, sizes, chosen, names.copy(), known, main, twin=twin)
         return straight(graph, wanted, part.inputs, sizes, target, names.copy(), tables, twin=twin)
 
     for part, kind in [(each, kind) for each in parts for kind in each.kinds]:
@@ -100,6 +103,13 @@ def lower(
         ops.update(body.ops)
         vector_ops.update(body.vector_ops)
         helpers.update(body.helpers)
+        if body.far:
+            again = written(part, wanted, near=False)
+            twins.append(
+                _function(names.fresh(f"{functions_names[kind.name]}_far"), kind, again, part, sizes, target, main)
+            )
+            functions[-1] = _checked(functions[-1], twins[-1], body.far, sizes, target)
+            ops.update(again.ops)
         if target.twin and body.may_raise:
             twin = written(part, wanted, twin=True)
             twin_name = f"_{functions_names[kind.name]}_{target.twin}"
@@ -107,7 +117,7 @@ def lower(
             twin_ops.update(twin.ops)
     imports, support = support_of(ops, target)
     _, kernels = support_of(vector_ops, target, loop=True)
-    more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
+    more_imports, twin_support = support_of(twin_ops, target, twin=True) if twin_ops else ([], [])
     tested = tuple(f for f in functions if KINDS[f.kind].family == "gradient")
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
@@ -292,6 +302,21 @@ def _function(name: str, kind: Kind, body: Body, part: Part, sizes: Sizes, targe
         agreements=sizes.agreements(part.inputs),
         shape_sizes=sizes.definitions(lengths),
     )
+
+
+def _checked(f: Function, far: Function, dtypes: AbstractSet[DType], sizes: Sizes, target: Target) -> Function:
+    """`f`, which is followed by `far` with the same arguments if one of its kernels saw an argument out of range.
+
+    Functions only read their inputs, and write all of their outputs and workspace: so they may run again.
+    """
+    syntax = target.syntax
+    names = [a.name for a in (*sizes.given, *f.inputs, *f.outputs, *f.work)]
+    widths = sorted(dtypes)
+    first = [Line(0, syntax[f"far.{dtype.name}"]) for dtype in widths]
+    condition = " || ".join(syntax[f"is_far.{dtype.name}"] for dtype in widths)
+    call = syntax["call"].format(value=f"{far.name}({', '.join(names)})")
+    last = [Line(0, syntax["if"].format(condition=condition)), *lines_of(call, 1), Line(0, syntax["end"])]
+    return replace(f, body=(*first, *f.body, *last))
 
 
 def _doc(kind: Kind, part: Part) -> str:

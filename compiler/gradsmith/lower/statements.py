@@ -41,6 +41,7 @@ class Body:
     ops: dict[tuple[str, DType], Op] = field(default_factory=dict)
     vector_ops: dict[tuple[str, DType], Op] = field(default_factory=dict)  # those written by vector kernels
     may_raise: bool = False
+    far: set[DType] = field(default_factory=set)  # of kernels that have told in a variable of arguments out of range
     helpers: dict[str, None] = field(default_factory=dict)  # patterns in use that have helper code, in order
 
 

@@ -95,13 +95,14 @@ class Structures:
         total = self.elements.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
         lines += lines_of(self.accumulator(n, total, structure.initial), nest.depth)
 
+        self.elements.far.clear()
+
         def inside(inner: Nest, body: list[Line]) -> None:
             self.combine(n, structure, total, value(inner.index, body, inner.depth), body, inner.depth)
 
         sums = {total: self.sum_of(n)} if is_sum(structure) else {}
         loops = self.nests.over(shape, inside, nest.depth)
-        operator = self.operator(n, structure)
-        operators = {total: operator} if operator else {}
+        operators = self.operators({total: n})
         lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
         if n.type.shape:
             self.elements.set(self.elements.place(n.key, nest.index), Text(total), lines, nest.depth)
@@ -141,14 +142,22 @@ class Structures:
         """What the statement that makes one more running sum for `n` needs besides a name."""
         return {"type": self.elements.type(n), "value": self.elements.printer.number(0, n.type.dtype).text}
 
-    def operator(self, n: Node, structure: object) -> str:
-        """OpenMP's name for a reduction whose order is free, or none: strict code has one order."""
-        if self._target.strict or n.type.dtype.kind != "float" or not isinstance(structure, Reduction):
-            return ""
-        found = lookup(structure.combine).cells.get(f"{self._target.name}.reduction", "")
-        assert isinstance(found, str)
+    def operators(self, totals: Mapping[str, Node]) -> dict[str, str]:
+        """What the loop just written may combine in any order, each with OpenMP's name for how.
+
+        That is: the running values `totals` of reductions, and what tells of arguments out of range. Strict code has
+        one order.
+        """
+        found = {}
+        for total, n in totals.items():
+            structure = lookup(n.op).structure
+            combine = structure.combine if isinstance(structure, Reduction) else "add"  # a contraction
+            operator = lookup(combine).cells.get(f"{self._target.name}.reduction", "")
+            if operator and n.type.dtype.kind == "float" and not self._target.strict:
+                found[total] = str(operator)
         if found:
-            self.helpers.update({"simd": None, found: None})
+            self.helpers.update(dict.fromkeys(["simd", *found.values()]))
+            found.update(dict.fromkeys(sorted(self.elements.far), "|"))
         return found
 
     def combine(self, n: Node, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from ..target import NEAR
 from ._vector_coefficients import CONSTANTS, TABLES
 
 __all__ = ["simd"]
@@ -48,7 +49,9 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "NDTR_HIGH": ("39.0", "15.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
-    "TRIG_MOST": ("0x4130000000000000u", "0x45800000u"),  # 2^20, 2^12
+    "TRIG_LIMIT": ("1048576.0", "4096.0f"),  # 2^20, 2^12
+    "TRIG_LIMIT_BITS": ("0x4130000000000000u", "0x45800000u"),
+    "SIGN_LESS_1": ("62", "30"),
 }
 _BASE = """\
 #include <stdint.h>
@@ -352,6 +355,44 @@ GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real right = y == y ? (x == x ? result : x) : y;
     return y == 0.0 ? 1.0 : x == 1.0 ? 1.0 : right;
 }"""),
+    "trig": (("bits",), """\
+/* The sine (start 0) or cosine (start 1) of |x| <= {TRIG_LIMIT}; beyond, 0 or 1, and the top bit of *far is set. */
+GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+    const @real near = fabs(x) <= {TRIG_LIMIT} ? x : 0.0;
+    *far |= {TRIG_LIMIT_BITS} - gs_vbits@f(fabs(x));
+    const @real place = GS_FMA(near, {TWO_OVER_PI}, {MAGIC});
+    const @real k = place - {MAGIC};
+    const @uint quadrant = gs_vbits@f(place) + start;
+    const @real a = GS_FMA(-k, {HALF_PI_A}, near); /* exact, as k*B and k*C are */
+    const @real b = k * {HALF_PI_B};
+    const @real h = a - b;
+    const @real part = h - a;
+    const @real c = k * {HALF_PI_C};
+    const @real g = h - c;
+    const @real other = g - h;
+    const @real e = ((a - (h - part)) - (b + part)) + ((h - (g - other)) - (c + other));
+    const @real low = e - k * {HALF_PI_D};
+    const @real r = g + low;
+    const @real rest = (g - r) + low; /* x = k*pi/2 + r + rest */
+    const @real z = r * r;
+    @poly SIN z -> s;
+    @poly COS z -> t;
+    const @real half = 0.5 * z;
+    const @real sine = r + GS_FMA(r * z, s, rest - rest * half);
+    const @real one = 1.0 - half;
+    const @real cosine = one + (((1.0 - one) - half) + GS_FMA(z * z, t, -r * rest));
+    const @real size = (quadrant & 1u) != 0u ? cosine : sine;
+    return gs_vreal@f(gs_vbits@f(size) ^ ((quadrant & 2u) << {SIGN_LESS_1}));
+}"""),
+    "sin": (("trig",), """\
+GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
+    const @real y = gs_vtrig@f(x, 0u, far);
+    return x == 0.0 ? x : y;
+}"""),
+    "cos": (("trig",), """\
+GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
+    return gs_vtrig@f(x, 1u, far);
+}"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
 GS_INLINE @real gs_vgaussian@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
@@ -434,19 +475,18 @@ def _texts(name: str, single: bool) -> tuple[str, ...]:
 class _Kernel(Mapping[str, tuple[str, ...]]):
     """The support texts of the kernel `name`, written when they are asked for."""
 
-    _KEYS: Mapping[str, bool] = {"c.simd": False, "c.simd.float32": True}
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, key: str) -> None:
         self.name = name
+        self._singles = {key: False, f"{key}.float32": True}
 
     def __getitem__(self, key: str) -> tuple[str, ...]:
-        return _texts(self.name, self._KEYS[key])
+        return _texts(self.name, self._singles[key])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._KEYS)
+        return iter(self._singles)
 
     def __len__(self) -> int:
-        return len(self._KEYS)
+        return len(self._singles)
 
 
 class _Both(Mapping[str, Any]):
@@ -473,14 +513,25 @@ def _declared(name: str, arity: int) -> Mapping[str, tuple[str, ...]]:
     return texts
 
 
-def simd(name: str, fields: Mapping[str, Any] | None = None, arity: int = 1, libmvec: bool = False) -> dict[str, Any]:
+def simd(
+    name: str,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    arity: int = 1,
+    libmvec: bool = False,
+    near: bool = False,
+) -> dict[str, Any]:
     """`fields` of an op record, and the cell and the support of the kernel `name` for loops in C.
 
-    `libmvec`: whether glibc has a vector function of that name, too.
+    `libmvec`: whether glibc has a vector function of that name, too. `near`: whether the kernel has a limited range and
+    tells of arguments beyond it.
     """
     operands = ", ".join(f"{{{i}}}" for i in range(arity))
-    cells = {"c.simd": f"gs_v{name}({operands})"}
-    support: Mapping[str, Any] = _Kernel(name)
+    key = f"c.simd.{NEAR}" if near else "c.simd"
+    cells = {key: f"gs_v{name}({operands}, &gs_far)" if near else f"gs_v{name}({operands})"}
+    if near:
+        cells[f"{key}.float32"] = f"gs_v{name}f({operands}, &gs_farf)"
+    support: Mapping[str, Any] = _Kernel(name, key)
     if libmvec:
         cells["c.libmvec"] = f"{name}({operands})"
         support = _Both(support, _declared(name, arity))
