@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 
 from gradsmith_runtime import Report, as_torch_function, build_extension, load_python
+from gradsmith_runtime.build import VECTOR_FLAGS
 
 from .cost import Cost
 from .derive.derivatives import KINDS
@@ -468,7 +469,7 @@ class CompiledFunction:
                 {**self.files, f"_gs_{self.name}.c": glue},
                 f"_gs_{self.name}",
                 libraries=self.libraries,
-                march=self._target.march,
+                optional=(*VECTOR_FLAGS, *([f"-march={self._target.march}"] if self._target.march else [])),
             )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "

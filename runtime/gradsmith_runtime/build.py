@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ExtensionFileLoader
@@ -30,10 +29,12 @@ from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, L
 
 _log = logging.getLogger("gradsmith")
 CANDIDATES = ("cc", "gcc", "clang")
-# -fno-math-errno and -fno-trapping-math only drop side effects (errno, exception flags), never a result;
-# GS_OPENMP_SIMD says that `#pragma omp simd` is understood.
-DEFAULT_FLAGS = (
-    "-std=c99", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd",
+# -fno-math-errno only drops the errno side effect of libm, never a result.
+DEFAULT_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-math-errno")
+# What loops become vector code by. -fno-trapping-math only drops exception flags, never a result; -O3 gives the same
+# loops and takes up to seven times as long, as it unrolls them. GS_OPENMP_SIMD says that OpenMP's `simd` is understood.
+VECTOR_FLAGS = (
+    "-fno-trapping-math", "-ftree-loop-vectorize", "-fvect-cost-model=dynamic", "-funswitch-loops", "-fopenmp-simd",
     "-DGS_OPENMP_SIMD",
 )  # fmt: skip
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
@@ -83,14 +84,14 @@ def build_extension(
     flags: Sequence[str] = DEFAULT_FLAGS,
     libraries: Sequence[str] = (),
     compiler: Compiler | None = None,
-    march: str | None = None,
+    optional: Sequence[str] = (),
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
-    state. It is linked with `libraries`, in that order. `march` ("native", say) is the CPU it is compiled for,
-    where the compiler knows it.
+    state. It is linked with `libraries`, in that order. Those of the `optional` flags that the compiler does not
+    take are left out.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
     `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
@@ -99,40 +100,15 @@ def build_extension(
     _check_names(sources, name)
     compiler = find_compiler() if compiler is None else compiler
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
-    flags = [*flags, *march_flags(compiler, march)]
-    host = cpu_identity() if any("native" in flag for flag in flags) else ""  # -march=native: this CPU only
+    host = cpu_identity() if any("native" in flag for flag in (*flags, *optional)) else ""  # -march=native: this CPU
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
     linked = [f"-l{library}" for library in libraries]
-    options = [*flags, *linked]
+    options = [*flags, *optional, *linked]
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
     return _import(
-        name, cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler))
+        name,
+        cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler, optional)),
     )
-
-
-def march_flags(compiler: Compiler, march: str | None) -> tuple[str, ...]:
-    """The flag for code for the CPU `march`; none where the compiler does not know it, or for None."""
-    return (f"-march={march}",) if march is not None and _understands(compiler.command, f"-march={march}") else ()
-
-
-@functools.lru_cache(maxsize=64)
-def _understands(command: tuple[str, ...], flag: str) -> bool:
-    """Whether a compiler takes `flag` and compiles by it: tcc takes any word without a look at it."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "empty.c")
-        source.write_text("int main(void) { return 0; }\n", encoding="utf-8")
-        return _run([*command, flag, "-c", source.name, "-o", "empty.o"], Path(folder))[0] == 0
-
-
-@functools.lru_cache(maxsize=1)
-def cpu_identity() -> str:
-    """What -march=native depends on: the CPU's model and its instruction sets, as the system lists them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
-    except OSError:
-        return "\n".join((platform.machine(), platform.processor(), platform.node()))
-    wanted = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ", "isa", "uarch")
-    return "\n".join((platform.machine(), *(line for line in lines if line.startswith(wanted))))
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:
@@ -152,17 +128,23 @@ def _compile(
     flags: Sequence[str],
     linked: Sequence[str],
     compiler: Compiler,
+    optional: Sequence[str] = (),
 ) -> None:
     """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
     for file, text in sources.items():
         (folder / file).write_text(text, encoding="utf-8", newline="\n")
     includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
-    arguments = [*flags, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
+    arguments = [*flags, *optional, *SHARED_FLAGS, *PLATFORM_FLAGS.get(sys.platform, ())]
     arguments += [word for path in includes for word in ("-isystem", path)]
     arguments += [file for file in sorted(sources) if file.endswith(".c")]
     arguments += ["-o", name + str(sysconfig.get_config_var("EXT_SUFFIX")), *linked, "-lm"]
     _log.debug("building %s with %s", name, compiler.shown[0])
     status, output = _run([*compiler.command, *arguments], folder)
+    if status != 0 and optional:
+        known = [flag for flag in optional if _understands(compiler, flag, folder)]
+        if len(known) < len(optional):
+            _compile(folder, sources, name, [*flags, *known], linked, compiler)
+            return
     if status != 0:
         missing = [word for word in linked if not _links(compiler, word, folder)]
         if missing:
@@ -177,6 +159,24 @@ def _links(compiler: Compiler, library: str, folder: Path) -> bool:
     """Whether a program can be linked with `library`, a word such as -lblas."""
     (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
     return _run([*compiler.command, "empty.c", "-o", "empty", library], folder)[0] == 0
+
+
+def _understands(compiler: Compiler, flag: str, folder: Path) -> bool:
+    """Whether a compiler takes `flag`."""
+    (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
+    return _run([*compiler.command, flag, "-c", "empty.c", "-o", "empty.o"], folder)[0] == 0
+
+
+@functools.lru_cache(maxsize=1)
+def cpu_identity() -> str:
+    """What -march=native depends on: the CPU's model and its instruction sets, as the system lists them."""
+    here = "\n".join((platform.machine(), platform.processor()))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    except OSError:  # no Linux
+        return f"{here}\n{platform.node()}"
+    told = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU ", "isa", "uarch")
+    return "\n".join((here, *(line for line in lines if line.startswith(told))))
 
 
 def _run(command: Sequence[str], folder: Path | None = None) -> tuple[int, str]:

@@ -56,7 +56,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
 _BASE = """\
 #include <stdint.h>
 /* Functions for loops: without branches, tables and calls, so that compilers vectorise the loops around them. */
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__TINYC__)
 #define GS_INLINE static inline __attribute__((always_inline, unused))
 #else
 #define GS_INLINE static inline
