@@ -47,6 +47,9 @@ PROGRAMS = {
     + gs.sum(gs.linalg.cholesky(M @ M.T + 9.0 * gs.eye(33)) ** 3)
     + gs.sum(gs.linalg.eigvalsh(M) ** 2)
     + gs.linalg.norm(M[:20], "nuc"),
+    "many": gs.sum(gs.tanh(W @ v) * x),
+    "sums": gs.sum(gs.tanh(W @ v) * x),
+    "one_by_one": gs.sum(gs.scan(lambda c, _: (gs.sin(c), c), W @ v, None, length=3)[0]),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 
@@ -56,6 +59,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "infinities": {"args": [x, y, z]},
     "kinds": {"derivatives": ALL},
     "lapack": {"lapack": True},
+    "many": {"args": [x, v, W], "derivatives": ALL, "batch": True},
+    "sums": {"args": [x, v, W], "batch": ("x", "v"), "reduce": "sum", "threads": "openmp"},
+    "one_by_one": {"args": [v, W], "batch": "v", "reduce": "sum", "threads": "openmp"},
     "nonzeros": {"derivatives": ALL, "sparse": "csc", "triangle": "lower"},
 }
 
@@ -115,6 +121,7 @@ def test_no_dependency_no_heap_no_globals(name: str) -> None:
     f = emitted(name)
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
     integers = {"<stdint.h>"} if f.libraries else set()  # LAPACK's
+    integers |= {"<omp.h>"} if "threads" in OPTIONS.get(name, {}) else set()
     assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"', *integers}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
     assert not re.search(r"(?m)^(?!static|extern|const ptrdiff_t|void|\}|\{|#|//|/\*| |\t)\w", code), (

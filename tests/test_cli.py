@@ -544,3 +544,11 @@ def test_sparse_matrices(run: Run):
     assert run("check", *words, "-n", "2").status == 0
     assert "choose from 'csr', 'csc', 'coo'" in run("compile", "x*y", "-d", "jacobian", "--sparse", "bsr").err
     assert "zero everywhere" in run("compile", "floor(x) + y", "-v").err
+
+
+def test_functions_of_many_points(run: Run):
+    words = ("exp(-k*x)", "--target", "c", "--no-selftest", "--batch", "x", "--reduce", "sum", "--threads", "openmp")
+    done = run("compile", *words)
+    assert done.status == 0
+    assert "void f_grad_batch(ptrdiff_t gs_n, ptrdiff_t gs_threads, double k, const double *GS_RESTRICT x" in done.out
+    assert "has no functions of many points" in run("compile", "x*y", "--batch", "all").err

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ from .derive.jacobian import Storage
 from .errors import DerivativeError, SpecError, TargetError
 from .function import CompiledFunction, Wrt
 from .graph import Graph
+from .lower.batches import Batching
 from .lower.cost import cost
 from .lower.lowering import Part, argument, lower
 from .lower.patterns import pattern
 from .passes.form import form
+from .passes.lanes import lanes
 from .passes.libraries import with_lapack
 from .passes.pipeline import prepare
 from .passes.retype import retype
+from .passes.specialise import size_names
 from .passes.stabilise import Rewrites, stabilise
 from .passes.strict import check_width
 from .passes.strict import strict as in_common
@@ -70,6 +73,9 @@ def compile(
     tuning: Tuning | None = None,
     simd: str = "auto",
     march: str | None = "native",
+    batch: bool | str | Sequence[str] = False,
+    reduce: str | None = None,
+    threads: str | None = None,
 ) -> CompiledFunction:
     """Turn an expression or a function into source code for its value and derivatives.
 
@@ -109,6 +115,12 @@ def compile(
         functions, where GCC finds them (up to 4 ULP); "off" the C library's for single numbers. See docs/simd.md.
     march: the CPU that a C module built here is for: "native" is this one, None whatever the compiler takes for
         granted, and else what the compiler's -march= understands. Left out where a compiler does not know it.
+    batch: whether C code has a function of many points for each kind of derivative, too: `f.value_and_grad_batch(x, y)`
+        takes arrays with a first axis of points (see docs/batches.md). True: any argument may have that axis; a name,
+        or several: these arguments have it, and all others are shared by the points.
+    reduce: "sum": batch functions add up, over the points, the value and what is differentiated by shared arguments
+        alone; None gives one of each for each point.
+    threads: "openmp": batch functions run in several threads where the C compiler has OpenMP, with equal results.
 
     Raises
     ------
@@ -147,6 +159,7 @@ def compile(
             _tuned(tuning),
             SIMD[simd],
             march,
+            _batch_options(batch, reduce, threads),
         )
 
 
@@ -168,6 +181,7 @@ def _compile(
     tuning: Tuning,
     simd: str,
     march: str | None,
+    batch: BatchOptions | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
     chosen = replace(load_target(target), tuning=tuning, simd="" if strict else simd, march=march)
@@ -186,6 +200,7 @@ def _compile(
     kinds = _kinds(derivatives, primal, by)
     if storage is not None:
         _storable(storage, kinds, primal, by, chosen)
+    batching = None if batch is None else _batching(batch, traced, by, chosen, storage)
     zeros = (
         _flat(primal, by, traced, named=wrt is not None, asked=derivatives is not None) if kinds != ("value",) else ()
     )
@@ -202,6 +217,11 @@ def _compile(
         _part(prepare(graph, chosen, fast_math, summation), traced, found, family, chosen, storage)
         for (graph, _), found, family in zip(calm, derived, families(kinds).values(), strict=True)
     ]
+    if batching is not None:
+        parts = [
+            replace(part, lanes=lanes(graph, part.graph, chosen, fast_math, summation))
+            for part, (graph, _) in zip(parts, calm, strict=True)
+        ]
     _log.debug("computing reference values for the self-test")
     family = {kind.name: found for found, each in zip(derived, families(kinds).values(), strict=True) for kind in each}
     _log.debug("writing %s code for %d nodes", chosen.name, sum(len(part.graph) for part in parts))
@@ -213,6 +233,7 @@ def _compile(
         graph_hash=primal.digest(),
         arguments=len(primal.inputs),
         selftest=make_selftest(primal, by.keys, family) if selftest else None,
+        batching=batching,
     )
     files = render(program, chosen)
     report = Rewrites(dict.fromkeys(r for found in reports for r in found))
@@ -258,6 +279,67 @@ def _storable(storage: Storage, kinds: Sequence[str], primal: Graph, by: Wrt, ta
         )
     if storage.triangle is not None and "hessian" not in kinds:
         raise SpecError(f"triangle={storage.triangle!r} is half of a symmetric matrix: it needs the kind 'hessian'")
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """The options of batch functions, with the names of the arguments that have points (None: all)."""
+
+    mapped: tuple[str, ...] | None
+    summed: bool
+    threads: bool
+
+
+def _batch_options(batch: Any, reduce: Any, threads: Any) -> BatchOptions | None:
+    if reduce not in (None, "sum"):
+        raise SpecError(f'reduce={reduce!r}: choose "sum", or None for one result for each point')
+    if threads not in (None, "openmp"):
+        raise SpecError(f'threads={threads!r}: choose "openmp", or None for one thread')
+    names = () if isinstance(batch, bool) else _entries(batch)
+    if not all(isinstance(name, str) for name in names) or (not names and not isinstance(batch, bool)):
+        raise SpecError(f"batch={batch!r}: choose True, False, or names of the arguments that have points")
+    if batch is False:
+        for option, value in (("reduce", reduce), ("threads", threads)):
+            if value is not None:
+                raise SpecError(f"{option}={value!r} is for functions of many points: add batch=True")
+        return None
+    return BatchOptions(None if batch is True else names, reduce == "sum", threads == "openmp")
+
+
+def _batching(options: BatchOptions, traced: Traced, by: Wrt, target: Target, storage: Storage | None) -> Batching:
+    """The options in positions of inputs; an error where there can be no batch functions."""
+    if target.lowering != "loops" or target.returns:
+        raise TargetError(
+            f"batch={True if options.mapped is None else options.mapped!r}: target {target.name!r} has no functions of "
+            'many points: use target="c", or map the function over arrays with gs.vmap'
+        )
+    if size_names(traced.graph):
+        raise SpecError(
+            "batch=: a point has a fixed size, and here are named dimensions: give their sizes, or map the function "
+            "over arrays with gs.vmap"
+        )
+    if storage is not None:
+        raise SpecError(f"batch=: there are no sparse results for many points: leave sparse={storage.format!r} out")
+    leaves = [(p.name, leaf) for p in traced.parameters for leaf in p.paths]
+    mapped = set(range(len(leaves)))
+    if options.mapped is not None:
+        mapped = set()
+        for name in options.mapped:
+            found = {
+                i for i, ((parameter, _), leaf) in enumerate(zip(leaves, traced.leaves, strict=True))
+                if name in (parameter, leaf)
+            }  # fmt: skip
+            if not found:
+                known = ", ".join(dict.fromkeys(parameter for parameter, _ in leaves))
+                raise SpecError(f"batch={name!r} is no argument: choose from {known or 'none'}")
+            mapped |= found
+    if options.summed:
+        for key in traced.graph.outputs:
+            type = traced.graph.node(key).type
+            if type.dtype.kind != "float":
+                raise SpecError(f'reduce="sum" adds real numbers, and a result is {type.dtype}: return floats only')
+    chosen = tuple(traced.graph.inputs.index(k) for k in by.keys)
+    return Batching(frozenset(mapped), options.summed, options.threads, chosen)
 
 
 def _tuned(tuning: Tuning | None) -> Tuning:

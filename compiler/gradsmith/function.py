@@ -283,6 +283,139 @@ class CompiledFunction:
         """
         return self._wrt.pack(self._run("hvp", self._tuple("primals", primals), {}, self._directions(tangents)))
 
+    # --- many points at a time ----------------------------------------------------------------------------------
+
+    def value_batch(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Any:
+        """The value at many points, for a function compiled with `batch=`.
+
+        Parameters
+        ----------
+        args, named: arrays with an axis of points in front of the shape of one point: `(n,)` for a scalar argument,
+            `(n, d)` for a vector. Strides may be any (columns, every second row, backwards): nothing is copied, unless
+            the type differs. An argument without that axis is the same for all points.
+        out: arrays for the results, in the structure of the result, with None for what is to be new.
+        threads: how many threads, for a function compiled with `threads="openmp"`; all processors by default.
+
+        Returns
+        -------
+        Arrays with the axis of points in front, or sums over the points (see `reduce` in `gs.compile`).
+
+        Errors: `ShapeMismatchError` for shapes that do not fit, or where no argument has the axis; `ArgumentError` for
+        other types, and for results that share memory with arguments or with each other.
+
+        >>> import gradsmith as gs
+        >>> x, y = gs.symbols("x y")
+        >>> f = gs.compile(x * y, target="c", batch=True)
+        >>> f.value_batch([1.0, 2.0, 3.0], 10.0).tolist()
+        [10.0, 20.0, 30.0]
+        """
+        outputs = self._traced.outputs
+        flat = None if out is None else self._outs(outputs, out)
+        return outputs.unflatten(self._many("value", args, named, (), flat, threads))
+
+    def grad_batch(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Any:
+        """The gradient at many points: see `value_batch`."""
+        flat = None if out is None else self._gradient_outs(out)
+        return self._wrt.pack(self._many("grad", args, named, (), flat, threads))
+
+    def value_and_grad_batch(
+        self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any
+    ) -> tuple[Any, Any]:
+        """The value and the gradient at many points: see `value_batch`.
+
+        >>> import gradsmith as gs
+        >>> v = gs.symbol("v", (2,))
+        >>> f = gs.compile(gs.sum(v * v), target="c", batch=True)
+        >>> value, gradient = f.value_and_grad_batch([[1.0, 2.0], [3.0, 4.0]])
+        >>> value.tolist(), gradient.tolist()
+        ([5.0, 25.0], [[2.0, 4.0], [6.0, 8.0]])
+        """
+        flat = None
+        if out is not None:
+            value_out, gradient_out = self._tuple("out", out)
+            flat = [value_out, *self._gradient_outs(gradient_out)]
+        value, *gradients = self._many("value_and_grad", args, named, (), flat, threads)
+        return value, self._wrt.pack(gradients)
+
+    def jacobian_batch(self, /, *args: Any, threads: int | None = None, **named: Any) -> Any:
+        """The Jacobian at many points, in the structure of `jacobian`: see `value_batch`."""
+        blocks, width = self._many("jacobian", args, named, (), None, threads), len(self._wrt.keys)
+        return self._traced.outputs.unflatten(
+            [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
+        )
+
+    def hessian_batch(self, /, *args: Any, threads: int | None = None, **named: Any) -> Any:
+        """All second derivatives at many points, in the structure of `hessian`: see `value_batch`."""
+        blocks, width = self._many("hessian", args, named, (), None, threads), len(self._wrt.keys)
+        rows = [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
+        return self._traced.outputs.unflatten([self._wrt.pack(rows[i : i + width]) for i in range(0, len(rows), width)])
+
+    def jvp_batch(
+        self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None
+    ) -> tuple[Any, Any]:
+        """`jvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
+        count, seeds = len(self.graph.outputs), self._directions(tangents)
+        found = self._many("jvp", self._tuple("primals", primals), {}, seeds, None, threads)
+        return self._traced.outputs.unflatten(found[:count]), self._traced.outputs.unflatten(found[count:])
+
+    def vjp_batch(
+        self, primals: Sequence[Any], cotangents: Any, *, threads: int | None = None
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """The value and the cotangents of the arguments of `wrt` at many points, given that of the value.
+
+        `cotangents` has the structure of the value, with the axis of points or without: see `value_batch`.
+        """
+        outputs, count = self._traced.outputs, len(self.graph.outputs)
+        nodes = [self.graph.node(k) for k in self.graph.outputs]
+        leaves = self._given("the cotangents", outputs, cotangents)
+        seeds = [c for c, n in zip(leaves, nodes, strict=True) if n.type.dtype.kind == "float"]
+        found = self._many("vjp", self._tuple("primals", primals), {}, seeds, None, threads)
+        return outputs.unflatten(found[:count]), replace(self._wrt, bare=False).pack(found[count:])
+
+    def hvp_batch(self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None) -> Any:
+        """`hvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
+        seeds = self._directions(tangents)
+        return self._wrt.pack(self._many("hvp", self._tuple("primals", primals), {}, seeds, None, threads))
+
+    def _many(
+        self,
+        kind: str,
+        args: Sequence[Any],
+        named: Mapping[str, Any],
+        seeds: Sequence[Any],
+        out: Sequence[Any] | None,
+        threads: int | None,
+    ) -> Sequence[Any]:
+        """The flat results of a function of many points."""
+        if self._program.function(kind) is None:
+            self._refuse(kind)
+        found = self._program.batch(kind)
+        if found is None:
+            raise DerivativeError(f'{self.name} was compiled for one point at a time: add batch=True (and target="c")')
+        if threads is not None and not found.threads:
+            raise ArgumentError(f'{self.name}: threads={threads!r} needs compile(threads="openmp")')
+        leaves = [*self._leaves(self._bound(args, named)), *seeds]
+        options = {} if threads is None else {"threads": threads}
+        given = None if out is None else tuple(out)
+        try:
+            return getattr(self.module, found.name)(*leaves, out=given, **options)  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise ShapeMismatchError(str(error)) from None
+        except (TypeError, OverflowError, RuntimeError) as error:
+            raise ArgumentError(_called(self.name, str(error))) from None
+
+    def _outs(self, tree: Tree, out: Any) -> list[Any]:
+        return [None] * tree.size if out is None else self._given("out", tree, out)
+
+    def _gradient_outs(self, out: Any) -> list[Any]:
+        """The leaves of `out`, in the structure of the gradient."""
+        if out is None:
+            return [None] * len(self._wrt.keys)
+        parts = [out] if self._wrt.bare else self._tuple("out", out)
+        if len(parts) != len(self._wrt.trees):
+            raise ArgumentError(f"{self.name}: out for the gradient has {len(parts)} parts, not {len(self._wrt.trees)}")
+        return [leaf for tree, part in zip(self._wrt.trees, parts, strict=True) for leaf in self._outs(tree, part)]
+
     def _stored(self, kind: str, blocks: Sequence[Any]) -> Sequence[Any]:
         """Nonzeros as scipy's sparse arrays, if it was compiled so."""
         if self._storage is None:
@@ -470,6 +603,7 @@ class CompiledFunction:
                 f"_gs_{self.name}",
                 libraries=self.libraries,
                 optional=(*VECTOR_FLAGS, *([f"-march={self._target.march}"] if self._target.march else [])),
+                openmp=self._program.threads,
             )
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "

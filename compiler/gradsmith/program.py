@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from .dims import Extent
 
 __all__ = [
-    "Agreement", "Argument", "Check", "Function", "Line", "Pattern", "Point", "Program", "SelfTest", "Size", "Stored",
-    "Table", "Work",
+    "Agreement", "Argument", "Axis", "Batch", "BatchTest", "Check", "Function", "Lanes", "Line", "Pattern", "Point",
+    "Program", "SelfTest", "Size", "Stored", "Strided", "Table", "Work",
 ]  # fmt: skip
 
 
@@ -122,6 +122,89 @@ class Function:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """An axis of a strided array: its size, the parameter for its stride, and the stride that a compact array has."""
+
+    size: int
+    stride: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Strided:
+    """An input or an output of a batch function, with the words of C's memory in `argument`.
+
+    `each`: whether there is one for each point. Otherwise an input is the same for all points, an output their sum, and
+    both lie as in the function of one point. `point` is the parameter for the stride from point to point and `axes`
+    are those within one point. Straight-line code reads component k of lane p at `lanes[k * step + p]`. Code that goes
+    point by point puts what is not compact at `packed` in the workspace `work`.
+    """
+
+    argument: Argument
+    each: bool
+    point: str = ""
+    axes: tuple[Axis, ...] = ()
+    offset: str = ""  # of number `gs_k` of a point, within that point
+    lanes: str = ""
+    step: str = ""
+    work: str = ""
+    packed: int = 0
+
+    @property
+    def room(self) -> int:
+        """The elements of an array that holds one point; C has none without elements."""
+        return max(1, int(self.argument.size))
+
+    @property
+    def outer(self) -> tuple[Axis, ...]:
+        """All axes but the last."""
+        return self.axes[:-1]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The straight-line code of one point that a loop over the points of a block turns into vector code.
+
+    `shared` are the lines before the loop, which read what is the same for all points; `body` those inside, and `after`
+    those behind it. `unused` are the parameters that no line names. `far` stands for it where an argument lies beyond
+    the range of its vector functions.
+    """
+
+    signature: str
+    shared: tuple[Line, ...]
+    body: tuple[Line, ...]
+    unused: tuple[str, ...]
+    after: tuple[Line, ...] = ()
+    far: Lanes | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A function of many points, `block` at a time, as `function` is of one.
+
+    With `lanes`, a block is one loop of straight-line code; without, `function` is called for each point. `work` lists
+    the workspaces, one of each for each thread.
+    """
+
+    name: str
+    doc: str
+    function: Function
+    inputs: tuple[Strided, ...]
+    outputs: tuple[Strided, ...]
+    block: int
+    signature: str
+    parameters: str
+    lanes: Lanes | None
+    work: tuple[Work, ...]
+    threads: bool
+
+    @property
+    def sums(self) -> tuple[Strided, ...]:
+        """The outputs that are added up over the points."""
+        return tuple(a for a in self.outputs if not a.each)
+
+
+@dataclass(frozen=True)
 class Check:
     """How the self-test calls one function besides value and gradient, and what it looks at.
 
@@ -166,6 +249,17 @@ class Point:
 
 
 @dataclass(frozen=True)
+class BatchTest:
+    """How the self-test calls a batch function, with how many points, and which kind of function gives one of them."""
+
+    name: str
+    kind: str
+    batch: Batch
+    points: int
+    call: str
+
+
+@dataclass(frozen=True)
 class SelfTest:
     """What the emitted file checks when it is run.
 
@@ -207,6 +301,7 @@ class SelfTest:
     seeds: int = 0
     most: int = 0
     valued: bool = True
+    batches: tuple[BatchTest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,7 +351,18 @@ class Program:
     value: Function | None
     grad: Function | None
     value_and_grad: Function | None
+    batches: tuple[Batch, ...] = ()
+    gathered: tuple[str, ...] = ()  # the element types that batch functions bring into lanes
+    scattered: tuple[str, ...] = ()  # those that they bring back
+    summed: tuple[str, ...] = ()  # and those that they add
+    batch_work: tuple[Work, ...] = ()
+    most_axes: int = 0  # of an argument or a result of one point
+    threads: bool = False
 
     def function(self, kind: str) -> Function | None:
         """The function of a kind, if there is one."""
         return next((f for f in self.functions if f.kind == kind), None)
+
+    def batch(self, kind: str) -> Batch | None:
+        """The function of many points of a kind, if there is one."""
+        return next((b for b in self.batches if b.function.kind == kind), None)

@@ -97,6 +97,7 @@ class Target:
     near: bool = True  # whether loops may call kernels for arguments near 0 alone, and run again where one is far
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     march: str | None = "native"  # what modules built here are compiled for
+    lanes: bool = False  # whether scalars, too, stand in a loop: over the points of a batch
     tuning: Tuning = field(default_factory=Tuning)
 
     def vector(self, op: Op, dtype: DType = FLOAT64) -> str:
@@ -111,7 +112,7 @@ class Target:
 
         A cell for float32 that nobody wrote is made from the one for float64. In a `loop`, vector kernels come first.
         """
-        vector = self.vector(op, dtype) if loop else ""
+        vector = self.vector(op, dtype) if loop or self.lanes else ""
         if vector:
             cell = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
             made = dtype == FLOAT32 and isinstance(cell, str) and f"{vector}.{dtype.name}" not in op.cells
@@ -152,7 +153,7 @@ class Target:
 
     def writes(self, op: Op, *, loop: bool = False) -> bool:
         """Whether `op` needs no expansion here."""
-        if loop and self.vector(op):
+        if (loop or self.lanes) and self.vector(op):
             return True
         if op.kind in ("leaf", "part"):
             return True

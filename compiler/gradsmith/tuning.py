@@ -33,6 +33,14 @@ class Tuning:
     release_gil: int = 16384
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
+    #: Most points that a batch function takes at a time.
+    batch_points: int = 128
+    #: Bytes of a block's arguments and results, for which fewer points are taken at a time: they lie on the C stack
+    #: where they are not read and written in place, and should stay in the first cache (32 KiB).
+    batch_bytes: int = 24_576
+    #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
+    #: point.
+    batch_statements: int = 2_000
 
     def __post_init__(self) -> None:
         for field in fields(self):

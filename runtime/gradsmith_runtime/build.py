@@ -18,8 +18,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +43,7 @@ VECTOR_FLAGS = (
 # Hidden symbols bind inside the module: a user's `gamma` or `y0` cannot be replaced by libm's.
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
+OPENMP = "-fopenmp"
 LAYOUT = "1"  # part of every key: raise it when the way of building changes
 
 
@@ -85,13 +89,15 @@ def build_extension(
     libraries: Sequence[str] = (),
     compiler: Compiler | None = None,
     optional: Sequence[str] = (),
+    openmp: bool = False,
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
     state. It is linked with `libraries`, in that order. Those of the `optional` flags that the compiler does not
-    take are left out.
+    take are left out. With `openmp`, it may run in several threads; where the
+    compiler has no OpenMP, a `RuntimeWarning` says so, and it runs in one.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
     `CompilerFailedError` with the compiler's own words; `CacheError`; ImportError if the result has no
@@ -99,6 +105,15 @@ def build_extension(
     """
     _check_names(sources, name)
     compiler = find_compiler() if compiler is None else compiler
+    if openmp and has_openmp(compiler):
+        flags = [*flags, OPENMP]
+    elif openmp:
+        warnings.warn(
+            f"{compiler.shown[0]} cannot compile with {OPENMP}, so {name.removeprefix('_gs_')} runs in one thread: "
+            "install the compiler's OpenMP library (libomp-dev for clang), or set CC to a compiler that has it",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
     host = cpu_identity() if any("native" in flag for flag in (*flags, *optional)) else ""  # -march=native: this CPU
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
@@ -109,6 +124,15 @@ def build_extension(
         name,
         cached(key, name + suffix, lambda folder: _compile(folder, sources, name, flags, linked, compiler, optional)),
     )
+
+
+@lru_cache(maxsize=32)
+def has_openmp(compiler: Compiler) -> bool:
+    """Whether the compiler has OpenMP: a program that includes its header can be linked."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        Path(folder, "probe.c").write_text(text, encoding="utf-8")
+        return _run([*compiler.command, OPENMP, "probe.c", "-o", "probe"], Path(folder))[0] == 0
 
 
 def _check_names(sources: Mapping[str, str], name: str) -> None:

@@ -165,7 +165,9 @@ def glue():
         return {
             f"{name}.h": header,
             f"{name}.c": f'#include "{name}.h"\n{code}',
-            f"_gs_{name}.c": template.render(name=name, functions=functions, sizes=(), tuning=Tuning()),
+            f"_gs_{name}.c": template.render(
+                name=name, functions=functions, sizes=(), tuning=Tuning(), batches=(), threads=False
+            ),
         }
 
     return render

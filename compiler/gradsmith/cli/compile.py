@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Args, Debug, Derivatives, Name, Source, Sparse, TargetName, Triangle, Wrt
+from .options import Args, Batch, Debug, Derivatives, Name, Reduce, Source, Sparse, TargetName, Threads, Triangle, Wrt
 from .source import compiled
 from .terminal import coloured, highlighted
 
@@ -26,6 +26,9 @@ def compile_command(
     derivatives: Derivatives = None,
     sparse: Sparse = None,
     triangle: Triangle = None,
+    batch: Batch = None,
+    reduce: Reduce = None,
+    threads: Threads = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -67,12 +70,14 @@ def compile_command(
       gradsmith compile "sum((W @ x - t)**2)" --args W=3x4,x=4,t=3 --wrt W --target numpy
       gradsmith compile model.py:loss --args params.W1=64x32,params.b1=32,x=64 --wrt params -t c -o out
       gradsmith compile "sum((x[1:] - x[:-1]**2)**2)" --args x=9 -d hessian --sparse csr --triangle lower -t numpy
+      gradsmith compile "exp(-k*x)" -t c --batch x --reduce sum --threads openmp -o out
       gradsmith compile "a*b + c" -t templates/julia > f.jl
     """
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
-        triangle=triangle,
+        triangle=triangle, batch=batch is not None and (batch == "all" or batch.split(",")), reduce=reduce,
+        threads=threads,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)

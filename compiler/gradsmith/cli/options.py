@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Args", "At", "Debug", "Derivatives", "Name", "Source", "Sparse", "TargetName", "Triangle", "Wrt"]
+__all__ = [
+    "Args", "At", "Batch", "Debug", "Derivatives", "Name", "Reduce", "Source", "Sparse", "TargetName", "Threads",
+    "Triangle", "Wrt",
+]  # fmt: skip
 
 
 Source = Annotated[
@@ -71,6 +74,34 @@ Sparse = Annotated[
 Triangle = Annotated[
     str | None,
     typer.Option("--triangle", metavar="HALF", help="lower or upper half of a sparse Hessian.", show_default=False),
+]
+Batch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="all|NAME,...",
+        help="C functions of many points, too: all arguments may have points, or those named have, and others are "
+        "shared.",
+        show_default=False,
+    ),
+]
+Reduce = Annotated[
+    str | None,
+    typer.Option(
+        "--reduce",
+        metavar="sum",
+        help="Functions of many points add up the value and what is by shared arguments.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    str | None,
+    typer.Option(
+        "--threads",
+        metavar="openmp",
+        help="Functions of many points run in several threads, with equal results: compile with -fopenmp.",
+        show_default=False,
+    ),
 ]
 At = Annotated[
     list[str] | None,

@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
@@ -18,11 +18,12 @@ from .._version import __version__
 from ..derive.derivatives import GROUPS, KINDS, Kind
 from ..dims import Extent, certainly_at_most
 from ..graph import Graph
-from ..program import Argument, Function, Line, Pattern, Program, SelfTest, Table, Work
+from ..program import Argument, Batch, BatchTest, Function, Line, Pattern, Program, SelfTest, Strided, Table, Work
 from ..regions import all_graphs, has_regions, pruned, with_inner
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
+from .batches import Batching, batch, reserve
 from .loops import loops
 from .naming import Names
 from .nests import lines_of
@@ -47,12 +48,14 @@ class Part:
     groups: Mapping[str, tuple[Argument, ...]]
     kinds: tuple[Kind, ...]
     patterns: tuple[Pattern, ...] = ()
+    lanes: Graph | None = None  # the same in straight-line code, for functions of many points
 
-    def keys(self) -> dict[str, list[Group]]:
+    def keys(self, graph: Graph | None = None) -> dict[str, list[Group]]:
         """Which nodes hold which output; scalar code has one node for each element."""
-        keys = iter(self.graph.outputs)
-        scalarised = len(self.graph.outputs) != sum(map(len, self.groups.values())) or all(
-            self.graph.nodes[k]["shape"] == () for k in self.graph.outputs
+        graph = self.graph if graph is None else graph
+        keys = iter(graph.outputs)
+        scalarised = len(graph.outputs) != sum(map(len, self.groups.values())) or all(
+            graph.nodes[k]["shape"] == () for k in graph.outputs
         )
         return {
             group: [Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments]
@@ -69,13 +72,20 @@ def lower(
     graph_hash: str,
     arguments: int,
     selftest: SelfTest | None,
+    batching: Batching | None = None,
 ) -> Program:
-    """The program of all kinds of functions in `parts`; each part's first `arguments` inputs are the user's."""
+    """The program of all kinds of functions in `parts`; each part's first `arguments` inputs are the user's.
+
+    With `batching`, there is a function of many points for each of them, too.
+    """
     names = Names(target, {helper for part in parts for helper in _helper_names(part.graph, target)})
+    if batching is not None:
+        reserve(names, target)
     name = names.fresh(f"{name}_" if name in target.library else name)
     for macro in ("H", "WORK", "SELFTEST"):  # of a C header
         names.fresh(f"{name.upper()}_{macro}")
     functions_names = {k.name: names.fresh(name + k.suffix) if k.suffix else name for part in parts for k in part.kinds}
+    batch_names = _batch_names(name, functions_names, names) if batching is not None else {}
     parts, sizes = _sized(_legal(parts, arguments, names, target), arguments, names, target)
     functions: list[Function] = []
     twins: list[Function] = []
@@ -115,6 +125,18 @@ def lower(
             twin_name = f"_{functions_names[kind.name]}_{target.twin}"
             twins.append(_function(twin_name, kind, twin, part, sizes, target, main))
             twin_ops.update(twin.ops)
+    batches: list[Batch] = []
+    for (part, kind), f in zip([(each, kind) for each in parts for kind in each.kinds], functions, strict=True):
+        if batching is None:
+            break
+        straight_groups = part.keys(part.lanes)
+        wanted = [g for group in kind.groups for g in straight_groups[group]]
+        batch_name = batch_names[kind.name]
+        found, body = batch(f, kind, arguments, part.lanes, wanted, batching, batch_name, names, target, main)
+        batches.append(found)
+        ops.update(body.ops)
+        vector_ops.update(body.vector_ops)
+        helpers.update(body.helpers)
     imports, support = support_of(ops, target)
     _, kernels = support_of(vector_ops, target, loop=True)
     more_imports, twin_support = support_of(twin_ops, target, twin=True) if twin_ops else ([], [])
@@ -129,7 +151,7 @@ def lower(
         inputs=parts[0].inputs[:arguments],
         functions=tuple(functions),
         twins=tuple(twins),
-        includes=_includes(parts, functions, sizes),
+        includes=_includes(parts, functions, sizes, bool(batches)),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support, *kernels),
         twin_support=tuple(twin_support),
@@ -138,14 +160,36 @@ def lower(
         dtype=main.name,
         strict=target.strict,
         work=_widest([w for f in functions for w in f.work], name, sizes),
-        selftest=_selftest(selftest, functions, arguments, sizes, target) if selftest else None,
+        selftest=_selftest(selftest, functions, batches, arguments, sizes, target) if selftest else None,
         patterns=tuple(_tables(name, [p for part in parts for p in part.patterns], names, target)),
         tested=tested,
         sizes=sizes.given,
         value=by_kind.get("value"),
         grad=by_kind.get("grad"),
         value_and_grad=by_kind.get("value_and_grad"),
+        batches=tuple(batches),
+        gathered=_memory_types(a for b in batches if b.lanes for a in b.inputs if a.each),
+        scattered=_memory_types(a for b in batches if b.lanes for a in b.outputs if a.each),
+        summed=_memory_types(a for b in batches if b.lanes for a in b.sums),
+        batch_work=_widest([w for b in batches for w in b.work], name, sizes),
+        most_axes=max((a.argument.ndim for b in batches for a in (*b.inputs, *b.outputs)), default=0),
+        threads=batching is not None and batching.threads,
     )
+
+
+def _batch_names(name: str, kinds: Iterable[str], names: Names) -> dict[str, str]:
+    """What the functions of many points are called; the template adds ends of its own."""
+    found = {}
+    for kind in kinds:
+        found[kind] = names.fresh(f"{name}{KINDS[kind].suffix or '_value'}_batch")
+        for end in ("block", "lanes"):
+            names.fresh(f"{found[kind]}_{end}")
+    return found
+
+
+def _memory_types(arrays: Iterable[Strided]) -> tuple[str, ...]:
+    """The element types of arrays, each once."""
+    return tuple(dict.fromkeys(a.argument.ctype for a in arrays))
 
 
 def _tables(name: str, patterns: Sequence[Pattern], names: Names, target: Target) -> Iterator[Table]:
@@ -165,11 +209,11 @@ def _in_link_order(needs: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in longest_first for name in names))
 
 
-def _includes(parts: Sequence[Part], functions: Sequence[Function], sizes: Sizes) -> tuple[str, ...]:
+def _includes(parts: Sequence[Part], functions: Sequence[Function], sizes: Sizes, strided: bool) -> tuple[str, ...]:
     """The headers that the words of a C header come from."""
     integers = any(n.type.dtype.kind == "int" for part in parts for n in with_inner(part.graph))
     integers = integers or any(w.ctype.startswith("int") for f in functions for w in f.work)
-    lengths = bool(sizes.given) or any(part.patterns for part in parts)
+    lengths = strided or bool(sizes.given) or any(part.patterns for part in parts)
     return ("stdint.h",) * integers + ("stddef.h",) * lengths
 
 
@@ -365,7 +409,12 @@ def _head(
 
 
 def _selftest(
-    selftest: SelfTest, functions: Sequence[Function], arguments: int, sizes: Sizes, target: Target
+    selftest: SelfTest,
+    functions: Sequence[Function],
+    batches: Sequence[Batch],
+    arguments: int,
+    sizes: Sizes,
+    target: Target,
 ) -> SelfTest:
     checked = {check.kind for check in selftest.checks}
     functions = [f for f in functions if f.kind in checked or KINDS[f.kind].family == "gradient"]
@@ -387,7 +436,21 @@ def _selftest(
         seeds=max((_numbers(check.seeds) for check in checks), default=0),
         valued=any("values" in KINDS[f.kind].groups for f in functions),
         most=max(_numbers(f.outputs) for f in concrete),
+        batches=tuple(_batch_test(b) for b in batches if b.function.kind in by_kind),
     )
+
+
+def _batch_test(b: Batch) -> BatchTest:
+    """More than one block of straight-line code, for the points left over; else a few points."""
+    texts = [f"{b.name}(POINTS", *(["2"] if b.threads else [])]
+    for prefix, pointed, arrays in (("gs_in_", False, b.inputs), ("gs_out_", True, b.outputs)):
+        for a in arrays:
+            bare = a.argument.is_scalar and not a.each and not pointed
+            texts.append(f"{'*' if bare else ''}{prefix}{a.argument.name}")
+            if a.each:
+                texts += [str(a.argument.size), *(str(axis.step) for axis in a.axes)]
+    texts += [f"gs_{w.name}" for w in b.work]
+    return BatchTest(b.name, b.function.kind, b, b.block + 3 if b.lanes else 3, f"{', '.join(texts)});")
 
 
 def _numbers(arguments: Sequence[Argument]) -> int:

@@ -21,7 +21,7 @@ from ..target import Target
 from ..types import static_shape
 from .specialise import size_names
 
-__all__ = ["form", "statements"]
+__all__ = ["form", "in_loops", "statements"]
 
 _IN_A_LINE = 8  # elements of an argument or a result
 
@@ -30,12 +30,12 @@ def form(target: Target, graphs: Sequence[Graph]) -> Target:
     """`target` as it writes `graphs`."""
     if target.lowering != "scalar" or not target.loops:
         return target
-    if not any(_in_loops(graph) or statements(graph) > target.longest for graph in graphs):
+    if not any(in_loops(graph) or statements(graph) > target.longest for graph in graphs):
         return target
     return replace(target, lowering="loops", syntax=target.loops)
 
 
-def _in_loops(graph: Graph) -> bool:
+def in_loops(graph: Graph) -> bool:
     """Whether there is what only loops write, whatever its size."""
     return has_regions(graph) or bool(size_names(graph)) or any(lookup(n.op).loops for n in graph.ordered())
 

@@ -48,7 +48,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         return not writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
     def in_loop(e: Expr) -> bool:
-        return e.shape != () and target.vector(e.op, e.dtype)
+        return (target.lanes or e.shape != ()) and target.vector(e.op, e.dtype)
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
