@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,9 @@ __all__ = ["compile"]
 _TIERS = ("optimised", "auto")
 _DEFAULT = ("value", "grad", "value_and_grad")
 _log = logging.getLogger("gradsmith")
+#: the option `simd` -> which cells of op records it means
+SIMD: Mapping[str, str] = {"auto": "simd", "libmvec": "libmvec", "off": ""}
+_MARCH = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 def compile(
@@ -71,6 +75,8 @@ def compile(
     triangle: str | None = None,
     tuning: Tuning | None = None,
     roll: bool = True,
+    simd: str = "auto",
+    march: str | None = "native",
     batch: bool | str | Sequence[str] = False,
     reduce: str | None = None,
     threads: str | None = None,
@@ -115,6 +121,11 @@ def compile(
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
     roll: whether repeated structure, as a Python loop over many elements leaves it, is written as loops (and so is its
         derivative). `f.graph` shows what was traced.
+    simd: what computes exp, log, tanh, erf, power and their like inside loops of C code: "auto" our own functions,
+        which stand in the file, which compilers vectorise, and whose errors stay below 1 ULP; "libmvec" glibc's vector
+        functions, where GCC finds them (up to 4 ULP); "off" the C library's for single numbers. See docs/simd.md.
+    march: the CPU that a C module built here is for: "native" is this one, None whatever the compiler takes for
+        granted, and else what the compiler's -march= understands. Left out where a compiler does not know it.
     batch: whether C code has a function of many points for each kind of derivative, too: `f.value_and_grad_batch(x, y)`
         takes arrays with a first axis of points (see docs/batches.md). True: any argument may have that axis; a name,
         or several: these arguments have it, and all others are shared by the points.
@@ -140,6 +151,10 @@ def compile(
     if tier not in _TIERS:
         raise SpecError(f"tier={tier!r}: choose from {', '.join(map(repr, _TIERS))}")
     width = _floating(dtype)
+    if simd not in SIMD:
+        raise SpecError(f"simd={simd!r}: choose from {', '.join(map(repr, SIMD))}")
+    if march is not None and not (isinstance(march, str) and _MARCH.fullmatch(march)):
+        raise SpecError(f'march={march!r}: choose "native", None, or what -march= of your compiler takes')
     with _collector_paused(), stable_forms(stabilize):
         return _compile(
             source,
@@ -158,6 +173,8 @@ def compile(
             _storage(sparse, triangle),
             _tuned(tuning),
             roll,
+            SIMD[simd],
+            march,
             _batch_options(batch, reduce, threads),
             tier,
             blas,
@@ -181,12 +198,14 @@ def _compile(
     storage: Storage | None,
     tuning: Tuning,
     roll: bool,
+    simd: str,
+    march: str | None,
     batch: BatchOptions | None,
     tier: str,
     blas: str | None,
 ) -> CompiledFunction:
     """The pipeline: one call for each arrow of its picture (see docs/pipeline.md)."""
-    chosen = replace(load_target(target), tuning=tuning)
+    chosen = replace(load_target(target), tuning=tuning, simd="" if strict else simd, march=march)
     if strict:
         chosen = in_common(chosen)
     if lapack:

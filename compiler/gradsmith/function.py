@@ -33,7 +33,7 @@ from gradsmith_runtime import (
     load_python,
     quick_compiler,
 )
-from gradsmith_runtime.build import OPENMP
+from gradsmith_runtime.build import OPENMP, VECTOR_FLAGS
 
 from .calls import (
     KINDS_CALLED,
@@ -751,7 +751,11 @@ class CompiledFunction(partial[Any]):
         return {
             "sources": {**headers, **files, f"_gs_{self.name}.c": glue},
             "name": f"_gs_{self.name}",
-            "optional": (OPENMP,) if self._program.threads else (),
+            "optional": (
+                *VECTOR_FLAGS,
+                *([f"-march={self._target.march}"] if self._target.march else []),
+                *([OPENMP] if self._program.threads else []),
+            ),
             "libraries": self.libraries,
             "numpy": self._has_arrays,
             "units": units,

@@ -165,14 +165,17 @@ class Strided:
 class Lanes:
     """The straight-line code of one point that a loop over the points of a block turns into vector code.
 
-    `shared` are the lines before the loop, which read what is the same for all points; `body` those inside. `unused`
-    are the parameters that no line names.
+    `shared` are the lines before the loop, which read what is the same for all points; `body` those inside, and `after`
+    those behind it. `unused` are the parameters that no line names. `far` stands for it where an argument lies beyond
+    the range of its vector functions.
     """
 
     signature: str
     shared: tuple[Line, ...]
     body: tuple[Line, ...]
     unused: tuple[str, ...]
+    after: tuple[Line, ...] = ()
+    far: Lanes | None = None
 
 
 @dataclass(frozen=True)

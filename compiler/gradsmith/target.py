@@ -22,8 +22,10 @@ from .registry import Cell, Op
 from .tuning import Tuning
 from .types import FLOAT32, FLOAT64, DType
 
-__all__ = ["Target", "load_target", "render", "render_template", "target_names"]
+__all__ = ["NEAR", "Target", "load_target", "render", "render_template", "target_names"]
 
+#: the end of the key of a kernel's cell that tells, in a variable, of an argument beyond its range
+NEAR = "near"
 _LOWERINGS = ("scalar", "array", "loops")
 _LOADERS = ("python", "c")
 _KINDS: Mapping[str, type] = {
@@ -93,14 +95,30 @@ class Target:
     longest: int = 0  # statements of straight-line code, beyond which loops are written
     lapack: bool = False  # whether its code may call LAPACK
     blas: str | None = None  # the library that its code calls for products of matrices
+    simd: str = ""  # which cells its loops prefer: "simd" for our vector kernels, "libmvec" for glibc's
+    near: bool = True  # whether loops may call kernels for arguments near 0 alone, and run again where one is far
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
+    march: str | None = "native"  # what modules built here are compiled for
+    lanes: bool = False  # whether scalars, too, stand in a loop: over the points of a batch
     tuning: Tuning = field(default_factory=Tuning)
 
-    def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
+    def vector(self, op: Op, dtype: DType = FLOAT64) -> str:
+        """The key of the cell that loops over `op` prefer, or none."""
+        if not self.simd or dtype.kind != "float":
+            return ""
+        key = f"{self.name}.{self.simd}"
+        return next((k for k in (key, f"{key}.{NEAR}") if k in op.cells and (self.near or k == key)), "")
+
+    def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False, *, loop: bool = False) -> Cell | None:
         """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.
 
-        A cell for float32 that nobody wrote is made from the one for float64.
+        A cell for float32 that nobody wrote is made from the one for float64. In a `loop`, vector kernels come first.
         """
+        vector = self.vector(op, dtype) if loop or self.lanes else ""
+        if vector:
+            cell = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
+            made = dtype == FLOAT32 and isinstance(cell, str) and f"{vector}.{dtype.name}" not in op.cells
+            return _narrowed(str(cell), tuple(self.float32.items())) if made else cell
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
         for key in (dtype.name, dtype.kind):
@@ -118,9 +136,12 @@ class Target:
         """Whether functions return their results and make their buffers, and have no parameters for them."""
         return "output" not in self.syntax
 
-    def support_texts(self, op: Op, dtype: DType, twin: bool = False) -> tuple[str, ...]:
+    def support_texts(self, op: Op, dtype: DType, twin: bool = False, *, loop: bool = False) -> tuple[str, ...]:
         """The helper code that the cell of `op` for operands of `dtype` calls, with our `tuning` filled in."""
-        if twin:
+        key = self.vector(op, dtype) if loop else ""
+        if key:
+            found = op.support.get(f"{key}.{dtype.name}", op.support.get(key, ()))
+        elif twin:
             found = op.support.get(f"{self.name}.{self.twin}", ())
         else:
             tables = ((self.support, op.name), (op.support, self.name))
@@ -133,8 +154,10 @@ class Target:
         """Whether the target has values of `dtype`."""
         return not self.types or dtype.name in self.types
 
-    def writes(self, op: Op) -> bool:
+    def writes(self, op: Op, *, loop: bool = False) -> bool:
         """Whether `op` needs no expansion here."""
+        if (loop or self.lanes) and self.vector(op):
+            return True
         if op.kind in ("leaf", "part"):
             return True
         if op.kind == "region":

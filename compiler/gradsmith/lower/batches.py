@@ -186,7 +186,8 @@ def _lanes(
     main: DType,
 ) -> tuple[Lanes, Body]:
     """The lines of the loop over lanes."""
-    keys = [key for group in groups for key in group.keys]
+    outside, names, target = names, names.copy(), replace(target, lanes=True)
+    whole, keys = graph, [key for group in groups for key in group.keys]
     graph, elements = taken_apart(graph.rooted(keys))
     lane = variable("gs_lane")
     places = iter(graph.outputs)
@@ -217,7 +218,18 @@ def _lanes(
     named = {word for line in (*shared, *body) for word in _WORD.findall(line.text)}
     unused = [p.split()[-1].lstrip("*") for p in parameters]
     head = f"static {_head(f'{name}_lanes', ['ptrdiff_t gs_lanes', *parameters], target)}"
-    return Lanes(head, tuple(shared), tuple(body), tuple(p for p in unused if p not in named)), writer.result
+    found = Lanes(head, tuple(shared), tuple(body), tuple(p for p in unused if p not in named))
+    far = sorted(writer.result.far)
+    if not far:
+        return found, writer.result
+    syntax = target.syntax
+    again, more = _lanes(f"{name}_far", whole, groups, taken, given, outside, replace(target, near=False), main)
+    writer.result.ops.update(more.ops)
+    call = syntax["call"].format(value=f"{name}_far_lanes({', '.join(['gs_lanes', *unused])})")
+    condition = " || ".join(syntax[f"is_far.{dtype.name}"] for dtype in far)
+    last = [Line(0, syntax["if"].format(condition=condition)), *lines_of(call, 1), Line(0, syntax["end"])]
+    first = [Line(0, syntax[f"far.{dtype.name}"]) for dtype in far]
+    return replace(found, shared=(*shared, *first), after=tuple(last), far=again), writer.result
 
 
 def _lane_parameters(a: Strided, pattern: str, target: Target) -> list[str]:

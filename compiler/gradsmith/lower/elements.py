@@ -13,7 +13,7 @@ from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
 from ..registry import Counter, Gather, Layout, Length, Scatter, lookup
-from ..target import Target
+from ..target import NEAR, Target
 from ..types import DType, Type
 from .fusion import shape_of
 from .naming import Names
@@ -44,6 +44,7 @@ class Elements:
         #: values of the function around a body that are nowhere in memory, by how their elements are computed
         self.around: dict[int, Callable[[Index, list[Line], int], Text]] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
+        self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
@@ -68,7 +69,11 @@ class Elements:
     def cell(self, n: Node) -> str:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
         twin = self._twin and may_raise(self.graph, n, self.target)
-        cell = self.target.cell(lookup(n.op), working_dtype(self.graph, n), twin)
+        op, dtype = lookup(n.op), working_dtype(self.graph, n)
+        loop = self.target.lanes or n.type.shape != ()
+        if loop and self.target.vector(op, dtype).endswith(NEAR):
+            self.far.add(self.target.syntax[f"far_name.{dtype.name}"])
+        cell = self.target.cell(op, dtype, twin, loop=loop)
         if callable(cell):
             cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
         return cell or ""

@@ -20,7 +20,7 @@ from ..index import Affine, flatten
 from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import Kernel, Reduction, Scan, lookup
-from ..target import Target
+from ..target import NEAR, Target
 from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
@@ -143,7 +143,9 @@ class Writer:
     def steps(self) -> list[Step]:
         """The statements of each unit."""
         self._named_again()  # the inputs of a body are known by now
-        return [Step(unit.nodes[0].origin, self._unit(unit), self._named_by(unit)) for unit in self.units.order]
+        found = [Step(unit.nodes[0].origin, self._unit(unit), self._named_by(unit)) for unit in self.units.order]
+        self.result.helpers.update(self.structures.helpers)
+        return found
 
     def _annotated(self, steps: Sequence[Step]) -> list[Line]:
         return annotated([(step.origin, step.lines) for step in steps], self.target)
@@ -199,6 +201,11 @@ class Writer:
                 raises = may_raise(self.graph, n, self.target)
                 self.result.may_raise = self.result.may_raise or raises
                 if self.twin and not raises:  # the twin's own support is for what may raise
+                    continue
+                vector = self.target.vector(op, dtype) if self.target.lanes or n.type.shape else ""
+                if vector:
+                    self.result.vector_ops[op.name, dtype] = op
+                    self.result.far |= {dtype} if vector.endswith(NEAR) else set()
                     continue
                 self.result.ops[op.name, dtype] = op
                 if isinstance(op.structure, Reduction):
@@ -475,8 +482,12 @@ class Writer:
 
         summed = [n for n in unit.nodes if n.key in totals and is_sum(lookup(n.op).structure)]
         sums = {totals[n.key]: self.structures.sum_of(n) for n in summed}
+        self.elements.far.clear()
         loops = self.nests.over(shape, inside)
-        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order)
+        operators = self.structures.operators({totals[n.key]: n for n in unit.nodes if n.key in totals})
+        independent = not totals and not self.target.strict
+        self.structures.helpers.update({"simd": None} if independent else {})
+        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
         self.elements.locals.clear()
         self.elements.scalars.update({key: Text(name) for key, name in totals.items()})
         return lines

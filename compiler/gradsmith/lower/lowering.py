@@ -11,6 +11,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from .._version import __version__
@@ -22,6 +23,7 @@ from ..program import (
     Batch,
     BatchTest,
     Function,
+    Line,
     PartFunction,
     Pattern,
     Program,
@@ -37,6 +39,7 @@ from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
 from .batches import Batching, batch, reserve
 from .loops import loops
 from .naming import Names
+from .nests import lines_of
 from .parts import in_parts, units
 from .printing import WIDTH, wrapped
 from .sizes import Sizes, named_sizes
@@ -102,17 +105,19 @@ def lower(
     twins: list[Function] = []
     ops: dict[tuple[str, DType], Op] = {}
     twin_ops: dict[tuple[str, DType], Op] = {}
+    vector_ops: dict[tuple[str, DType], Op] = {}
     main = _main_dtype([part.graph for part in parts])
     tables = Tables([part.graph for part in parts], names, target) if target.lowering == "array" else None
     flat_tables = FlatTables(target)
     helpers: dict[str, None] = {}
     cut: list[PartFunction] = []
 
-    def written(part: Part, wanted: Sequence[Group], twin: bool = False) -> Body:
+    def written(part: Part, wanted: Sequence[Group], twin: bool = False, near: bool = True) -> Body:
         graph, wanted = _alone(part.graph, wanted)
         if target.lowering == "loops":
             known = flat_tables if flat_tables.of_file else FlatTables(target)
-            return loops(graph, wanted, part.inputs, sizes, target, names.copy(), known, main, twin=twin)
+            chosen = target if near and not has_regions(graph) else replace(target, near=False)
+            return loops(graph, wanted, part.inputs, sizes, chosen, names.copy(), known, main, twin=twin)
         return straight(graph, wanted, part.inputs, sizes, target, names.copy(), tables, twin=twin)
 
     for part, kind in [(each, kind) for each in parts for kind in each.kinds]:
@@ -126,7 +131,15 @@ def lower(
         cut += more
         functions.append(_function(own, kind, body, part, sizes, target, main))
         ops.update(body.ops)
+        vector_ops.update(body.vector_ops)
         helpers.update(body.helpers)
+        if body.far:
+            again = written(part, wanted, near=False)
+            twins.append(
+                _function(names.fresh(f"{functions_names[kind.name]}_far"), kind, again, part, sizes, target, main)
+            )
+            functions[-1] = _checked(functions[-1], twins[-1], body.far, sizes, target)
+            ops.update(again.ops)
         if target.twin and body.may_raise:
             twin = written(part, wanted, twin=True)
             twin_name = f"_{functions_names[kind.name]}_{target.twin}"
@@ -142,9 +155,11 @@ def lower(
         found, body = batch(f, kind, arguments, part.lanes, wanted, batching, batch_name, names, target, main)
         batches.append(found)
         ops.update(body.ops)
+        vector_ops.update(body.vector_ops)
         helpers.update(body.helpers)
-    imports, support = support_of(ops, target, twin=False)
-    more_imports, twin_support = support_of(twin_ops, target, twin=True) if twins else ([], [])
+    imports, support = support_of(ops, target)
+    _, kernels = support_of(vector_ops, target, loop=True)
+    more_imports, twin_support = support_of(twin_ops, target, twin=True) if twin_ops else ([], [])
     tested = tuple(f for f in functions if KINDS[f.kind].family == "gradient")
     by_kind: Mapping[str, Function] = {f.kind: f for f in functions}
     return Program(
@@ -158,7 +173,7 @@ def lower(
         twins=tuple(twins),
         includes=_includes(parts, functions, sizes, bool(batches)),
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
-        support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support),
+        support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support, *kernels),
         twin_support=tuple(twin_support),
         libraries=_in_link_order([op.libraries for op in ops.values()]),
         constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
@@ -281,13 +296,19 @@ def _renamed(output: Argument, renamed: Mapping[str, str]) -> Argument:
     return replace(output, name=f"{prefix}_{renamed.get(of, of)}")
 
 
-_DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
+_DEFINED = re.compile(r"^(?:def |static .*?|GS_INLINE .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
     ops = dict.fromkeys((n.op, working_dtype(each, n)) for each in all_graphs(graph) for n in each.ordered())
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
+    texts += [
+        t
+        for op, dtype in ops
+        if target.vector(lookup(op), dtype)
+        for t in target.support_texts(lookup(op), dtype, loop=True)
+    ]
     texts += target.helpers.values()
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 
@@ -349,6 +370,21 @@ def _function(name: str, kind: Kind, body: Body, part: Part, sizes: Sizes, targe
 
 def _outputs(part: Part, kind: Kind) -> list[Argument]:
     return [a for group in kind.groups for a in part.groups[group]]
+
+
+def _checked(f: Function, far: Function, dtypes: AbstractSet[DType], sizes: Sizes, target: Target) -> Function:
+    """`f`, which is followed by `far` with the same arguments if one of its kernels saw an argument out of range.
+
+    Functions only read their inputs, and write all of their outputs and workspace: so they may run again.
+    """
+    syntax = target.syntax
+    names = [a.name for a in (*sizes.given, *f.inputs, *f.outputs, *far.work)]
+    widths = sorted(dtypes)
+    first = [Line(0, syntax[f"far.{dtype.name}"]) for dtype in widths]
+    condition = " || ".join(syntax[f"is_far.{dtype.name}"] for dtype in widths)
+    call = syntax["call"].format(value=f"{far.name}({', '.join(names)})")
+    last = [Line(0, syntax["if"].format(condition=condition)), *lines_of(call, 1), Line(0, syntax["end"])]
+    return replace(f, body=(*first, *f.body, *last))
 
 
 def _doc(kind: Kind, part: Part) -> str:

@@ -64,10 +64,14 @@ class Nests:
         shape: Sequence[Extent],
         sums: Mapping[str, Mapping[str, str]],
         out_of_order: AbstractSet[str],
+        operators: Mapping[str, str],
+        independent: bool = False,
     ) -> list[Line]:
         """A nest of loops in which each row has sums of its own, if it reads rows `out_of_order`.
 
-        `sums`: the running sums of the nest, each with the word for its `type` and its zero (`value`).
+        `sums`: the running sums of the nest, each with the word for its `type` and its zero (`value`); `operators`: the
+        running values that the innermost loop may combine in any order, each with OpenMP's name for how; `independent`:
+        whether its iterations have nothing else in common.
 
         GCC 12 (Debian 12's) adds elements twice, from -O2 on, where it vectorises a sum over several axes of which the
         innermost is read backwards. Strict code keeps one order of additions; its file tells GCC not to vectorise.
@@ -75,7 +79,7 @@ class Nests:
         """
         loops = 0 if self._strict or "row_sum" not in self._syntax else sum(size != 1 for size in shape)
         if loops < 2 or not sums or self._variables[nest[loops - 1].depth] not in out_of_order:
-            return nest
+            return self._reduced(nest, shape, operators, independent)
         depth = nest[loops - 1].depth
         row = {total: self._names.fresh(None, "row_") for total in sums}
         add_to = self._syntax["add_to"]
@@ -88,12 +92,35 @@ class Nests:
         return [
             *nest[: loops - 1],
             *before,
+            *self._clauses({row.get(t, t): operator for t, operator in operators.items()}, depth),
             nest[loops - 1],
             *inner,
             nest[-loops],
             *after,
             *nest[len(nest) - loops + 1 :],
         ]
+
+    def _reduced(
+        self, nest: list[Line], shape: Sequence[Extent], operators: Mapping[str, str], independent: bool
+    ) -> list[Line]:
+        """The nest, before whose innermost loop stands what may be reordered in it."""
+        last = sum(size != 1 for size in shape) - 1
+        if independent and last >= 0 and not operators and "independent" in self._syntax:
+            return [*nest[:last], Line(nest[last].depth, self._syntax["independent"]), *nest[last:]]
+        if last < 0 or not operators:
+            return nest
+        return [*nest[:last], *self._clauses(operators, nest[last].depth), *nest[last:]]
+
+    def _clauses(self, operators: Mapping[str, str], depth: int) -> list[Line]:
+        if not operators or "simd" not in self._syntax:
+            return []
+        names: dict[str, list[str]] = {}
+        for name, operator in operators.items():
+            names.setdefault(operator, []).append(name)
+        clause = self._syntax["reduction"]
+        text = " ".join(clause.format(operator=o, names=", ".join(found)) for o, found in names.items())
+        declared = any(operator.isidentifier() for operator in names)
+        return [Line(depth, self._syntax["simd_declared" if declared else "simd"].format(clauses=text))]
 
 
 def lines_of(text: str, depth: int = 0) -> list[Line]:

@@ -71,10 +71,12 @@ class Body:
     result: str = ""
     work: dict[DType, Extent] = field(default_factory=dict)
     ops: dict[tuple[str, DType], Op] = field(default_factory=dict)
+    vector_ops: dict[tuple[str, DType], Op] = field(default_factory=dict)  # those written by vector kernels
     may_raise: bool = False
     entry: list[Line] = field(default_factory=list)
     prelude: list[Line] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    far: set[DType] = field(default_factory=set)  # of kernels that have told in a variable of arguments out of range
     helpers: dict[str, None] = field(default_factory=dict)  # patterns in use that have helper code, in order
 
 
@@ -200,12 +202,14 @@ def _harmless(comment: str) -> str:
     return comment.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\").replace("\n", " ")
 
 
-def support_of(ops: Mapping[tuple[str, DType], Op], target: Target, twin: bool) -> tuple[list[str], list[str]]:
+def support_of(
+    ops: Mapping[tuple[str, DType], Op], target: Target, *, twin: bool = False, loop: bool = False
+) -> tuple[list[str], list[str]]:
     """Import lines and helper texts that the cells of `ops`, for these dtypes, need, each once."""
     imports: list[str] = []
     texts: list[str] = []
     for (_, dtype), op in ops.items():
-        for text in target.support_texts(op, dtype, twin):
+        for text in target.support_texts(op, dtype, twin, loop=loop):
             lines = text.splitlines()
             imports += [line for line in lines if line.startswith("import ") and line not in imports]
             rest = "\n".join(line for line in lines if not line.startswith("import ")).strip("\n")

@@ -15,7 +15,7 @@ from ..dims import atom, whole
 from ..graph import Graph, Node
 from ..index import Index
 from ..program import Line
-from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter
+from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape
 from .elements import Elements
 from .fusion import shape_of
@@ -31,6 +31,7 @@ class Structures:
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
         self._target, self._syntax = elements.target, elements.target.syntax
+        self.helpers: dict[str, None] = {}  # patterns in use that have helper code
         self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
@@ -94,12 +95,15 @@ class Structures:
         total = self.elements.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
         lines += lines_of(self.accumulator(n, total, structure.initial), nest.depth)
 
+        self.elements.far.clear()
+
         def inside(inner: Nest, body: list[Line]) -> None:
             self.combine(n, structure, total, value(inner.index, body, inner.depth), body, inner.depth)
 
         sums = {total: self.sum_of(n)} if is_sum(structure) else {}
         loops = self.nests.over(shape, inside, nest.depth)
-        lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order)
+        operators = self.operators({total: n})
+        lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
         if n.type.shape:
             self.elements.set(self.elements.place(n.key, nest.index), Text(total), lines, nest.depth)
         else:
@@ -137,6 +141,24 @@ class Structures:
     def sum_of(self, n: Node) -> Mapping[str, str]:
         """What the statement that makes one more running sum for `n` needs besides a name."""
         return {"type": self.elements.type(n), "value": self.elements.printer.number(0, n.type.dtype).text}
+
+    def operators(self, totals: Mapping[str, Node]) -> dict[str, str]:
+        """What the loop just written may combine in any order, each with OpenMP's name for how.
+
+        That is: the running values `totals` of reductions, and what tells of arguments out of range. Strict code has
+        one order.
+        """
+        found = {}
+        for total, n in totals.items():
+            structure = lookup(n.op).structure
+            combine = structure.combine if isinstance(structure, Reduction) else "add"  # a contraction
+            operator = lookup(combine).cells.get(f"{self._target.name}.reduction", "")
+            if operator and n.type.dtype.kind == "float" and not self._target.strict:
+                found[total] = str(operator)
+        if found:
+            self.helpers.update(dict.fromkeys(["simd", *found.values()]))
+            found.update(dict.fromkeys(sorted(self.elements.far), "|"))
+        return found
 
     def combine(self, n: Node, structure: object, total: str, value: Text, lines: list[Line], depth: int) -> None:
         """The statement that combines the running value `total` with one more element."""

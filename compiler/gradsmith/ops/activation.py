@@ -18,6 +18,7 @@ from ..types import Type, format_shape, normalize_axes
 from ._batch import lifted
 from ._declare import Traced, cells, elementwise
 from ._portable import horner
+from ._vector import simd
 from .arithmetic import absolute
 from .elementary import exp, expm1, log, log1p, sech2, tanh
 from .reduction import max as max_over
@@ -65,6 +66,7 @@ sigmoid: Traced = elementwise(
     vjp=lambda g, y, x: (g * sigmoid_slope(x),),  # y*(1 - y) loses every digit for large x
     # one exp for the value and the slope; exp(-x) would overflow where the result is a small number
     expand=lambda x: where(x >= 0.0, 1.0, exp(-absolute(x))) / (1.0 + exp(-absolute(x))),
+    **simd("sigmoid"),  # a C compiler shares the exp in it
     evaluate=lambda x: np.where(x >= 0.0, 1.0, np.exp(-np.abs(x))) / (1.0 + np.exp(-np.abs(x))),
     mp=lambda mp, x: 1 / (1 + mp.exp(-x)),
     sympy=lambda sp, x: 1 / (1 + sp.exp(-x)),

@@ -10,6 +10,7 @@ from ..errors import DTypeError
 from ..trace import Expr, as_expr
 from ..types import BOOL
 from ._declare import Traced, both_widths, cells, elementwise, infix
+from ._vector import simd
 from .elementary import log
 from .lazy import gs
 from .selection import equal, logical_and, where
@@ -75,7 +76,7 @@ add = elementwise(
     symbol="+",
     slope="1 and 1",
     vjp=lambda g, y, a, b: (g, g),
-    cells=infix("{0} + {1}"),
+    cells=infix("{0} + {1}") | {"c.reduction": "+"},
     evaluate=np.add,
     mp=lambda mp, a, b: a + b,
     sympy=lambda sp, a, b: a + b,
@@ -109,7 +110,7 @@ multiply = elementwise(
     symbol="×",
     slope="y and x",
     vjp=lambda g, y, a, b: (g * b, g * a),
-    cells=infix("{0} * {1}"),
+    cells=infix("{0} * {1}") | {"c.reduction": "*"},
     evaluate=np.multiply,
     mp=lambda mp, a, b: a * b,
     sympy=lambda sp, a, b: a * b,
@@ -217,10 +218,17 @@ _power = elementwise(
     slope="y*x^(y-1) and x^y*log(x)",
     domain="x > 0, or y an integer and x != 0, or x = 0 and y >= 0",
     vjp=_power_vjp,
-    cells=cells("math.pow({0}, {1})", "{0}**{1}", "pow({0}, {1})")
-    | {"python.ieee": "_pow({0}, {1})", "c.strict": "gs_pow({0}, {1})"},
-    support={"python.ieee": _PYTHON_POW}
-    | {key.replace("c", "c.strict"): text for key, text in both_widths(_C_POW).items()},
+    **simd(
+        "pow",
+        {
+            "cells": cells("math.pow({0}, {1})", "{0}**{1}", "pow({0}, {1})")
+            | {"python.ieee": "_pow({0}, {1})", "c.strict": "gs_pow({0}, {1})"},
+            "support": {"python.ieee": _PYTHON_POW}
+            | {key.replace("c", "c.strict"): text for key, text in both_widths(_C_POW).items()},
+        },
+        arity=2,
+        libmvec=True,
+    ),
     evaluate=np.power,
     mp=lambda mp, a, b: mp.power(a, b),
     sympy=lambda sp, a, b: a**b,

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise, function, guarded
+from ._vector import simd
 
 __all__ = [
     "acos", "arcslope", "asin", "atan", "cos", "cosh", "exp", "expm1", "log", "log1p", "sech2", "sin", "sinh",
@@ -28,7 +29,7 @@ exp: Traced = elementwise(
     symbol="exp",
     slope="exp(x)",
     vjp=lambda g, y, x: (g * y,),
-    **guarded("exp", "math.inf", "none"),
+    **simd("exp", guarded("exp", "math.inf", "none"), libmvec=True),
     evaluate=np.exp,
     mp="exp",
     sympy="exp",
@@ -43,7 +44,7 @@ expm1 = elementwise(
     symbol="expm1",
     slope="exp(x)",
     vjp=lambda g, y, x: (g * exp(x),),  # y + 1 loses every digit for x << 0
-    **guarded("expm1", "math.inf", "none"),
+    **simd("expm1", guarded("expm1", "math.inf", "none"), libmvec=True),
     evaluate=np.expm1,
     mp="expm1",
     sympy=lambda sp, x: sp.exp(x) - 1,
@@ -58,7 +59,7 @@ log = elementwise(
     symbol="log",
     slope="1/x",
     vjp=lambda g, y, x: (g / x,),
-    **guarded("log", domain=_POLE.format(pole="0.0")),
+    **simd("log", guarded("log", domain=_POLE.format(pole="0.0")), libmvec=True),
     evaluate=np.log,
     mp="log",
     sympy="log",
@@ -74,7 +75,7 @@ log1p = elementwise(
     symbol="log1p",
     slope="1/(1 + x)",
     vjp=lambda g, y, x: (g / (1.0 + x),),
-    **guarded("log1p", domain=_POLE.format(pole="-1.0")),
+    **simd("log1p", guarded("log1p", domain=_POLE.format(pole="-1.0")), libmvec=True),
     evaluate=np.log1p,
     mp="log1p",
     sympy=lambda sp, x: sp.log(1 + x),
@@ -106,7 +107,7 @@ sin: Traced = elementwise(
     symbol="sin",
     slope="cos(x)",
     vjp=lambda g, y, x: (g * cos(x),),
-    **guarded("sin"),
+    **simd("sin", guarded("sin"), libmvec=True, near=True),
     evaluate=np.sin,
     mp="sin",
     sympy="sin",
@@ -121,7 +122,7 @@ cos: Traced = elementwise(
     symbol="cos",
     slope="-sin(x)",
     vjp=lambda g, y, x: (-(g * sin(x)),),
-    **guarded("cos"),
+    **simd("cos", guarded("cos"), libmvec=True, near=True),
     evaluate=np.cos,
     mp="cos",
     sympy="cos",
@@ -229,7 +230,7 @@ cosh: Traced = elementwise(
     symbol="cosh",
     slope="sinh(x)",
     vjp=lambda g, y, x: (g * sinh(x),),
-    **guarded("cosh", "math.inf", "none"),
+    **simd("cosh", guarded("cosh", "math.inf", "none"), libmvec=True),
     evaluate=np.cosh,
     mp="cosh",
     sympy="cosh",
@@ -251,7 +252,7 @@ tanh: Traced = elementwise(
     symbol="tanh",
     slope="1 - tanh(x)^2, computed as 1/cosh(x)^2",
     vjp=lambda g, y, x: (g * sech2(x),),  # 1 - y*y loses every digit for large |x|
-    cells=function("tanh"),
+    **simd("tanh", {"cells": function("tanh")}, libmvec=True),
     evaluate=np.tanh,
     mp="tanh",
     sympy="tanh",
@@ -268,6 +269,7 @@ sech2: Traced = elementwise(
     slope="-2*tanh(x)*sech(x)^2",
     vjp=lambda g, y, x: (g * (-2.0 * y * tanh(x)),),
     expand=lambda x: _squared(1.0 / cosh(x)),
+    **simd("sech2"),
     evaluate=lambda x: np.square(np.reciprocal(np.cosh(x))),
     mp=lambda mp, x: mp.sech(x) ** 2,
     sympy=lambda sp, x: 1 - sp.tanh(x) ** 2,

@@ -159,6 +159,7 @@ minimum = elementwise(
     | {
         "python.int": "{0} if {0} < {1} else {1}",
         "c.int": "{0} < {1} ? {0} : {1}",
+        "c.reduction": "gs_min",
         "numpy.strict": "np.where(({0} < {1}) | ({0} != {0}), {0}, {1})[()]",
     },
     evaluate=np.minimum,
@@ -187,6 +188,7 @@ maximum = elementwise(
     | {
         "python.int": "{0} if {0} > {1} else {1}",
         "c.int": "{0} > {1} ? {0} : {1}",
+        "c.reduction": "gs_max",
         "numpy.strict": "np.where(({0} > {1}) | ({0} != {0}), {0}, {1})[()]",
     },
     evaluate=np.maximum,

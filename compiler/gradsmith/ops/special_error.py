@@ -10,6 +10,7 @@ import numpy as np
 from ..trace import Expr
 from ._declare import Traced, elementwise
 from ._portable import call_cells, define, libm_cells
+from ._vector import simd
 from .elementary import exp
 from .selection import floor, maximum, minimum, where
 
@@ -240,7 +241,7 @@ gaussian: Traced = elementwise(
     symbol="exp(−x²)",
     slope="-2*x*exp(-x^2)",
     vjp=lambda g, y, x: (g * (-2.0 * x * y),),
-    **call_cells("gaussian"),
+    **simd("gaussian", call_cells("gaussian")),
     mp=lambda mp, x: mp.exp(-x * x),
     sympy=lambda sp, x: sp.exp(-(x**2)),
     torch=lambda torch, x: torch.exp(-x * x),
@@ -255,7 +256,7 @@ npdf: Traced = elementwise(
     symbol="φ",
     slope="-x*npdf(x)",
     vjp=lambda g, y, x: (g * (-x * y),),
-    **call_cells("npdf"),
+    **simd("npdf", call_cells("npdf")),
     mp=_density,
     sympy=lambda sp, x: sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi),
     torch=_torch_density,
@@ -270,7 +271,7 @@ erf = elementwise(
     symbol="erf",
     slope="2/sqrt(pi)*exp(-x^2)",
     vjp=lambda g, y, x: (g * ((2.0 / math.sqrt(math.pi)) * exp(-(x * x))),),  # where x*x rounds, the slope is tiny
-    **libm_cells("erf"),
+    **simd("erf", libm_cells("erf"), libmvec=True),
     mp="erf",
     sympy="erf",
     torch="erf",
@@ -395,7 +396,7 @@ ndtr = elementwise(
     symbol="Φ",
     slope="exp(-x^2/2)/sqrt(2*pi)",
     vjp=lambda g, y, x: (g * npdf(x),),
-    **call_cells("ndtr"),
+    **simd("ndtr", call_cells("ndtr")),
     mp=_normal,
     sympy=lambda sp, x: sp.erfc(-x / sp.sqrt(2)) / 2,
     torch=lambda torch, x: torch.special.ndtr(x),

@@ -26,11 +26,11 @@ def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     return rewritten(graph, expansion(wanted))
 
 
-def expansion(wanted: Callable[[Op], bool]) -> Rule:
-    """The rule that replaces ops that are `wanted` by their expansion."""
+def expansion(wanted: Callable[[Op], bool], kept: Callable[[Expr], bool] = lambda e: False) -> Rule:
+    """The rule that replaces ops that are `wanted` by their expansion, but for expressions to be `kept`."""
 
     def rule(e: Expr) -> Expr | None:
-        if e.op.expand is None or not wanted(e.op):
+        if e.op.expand is None or not wanted(e.op) or kept(e):
             return None
         return e.op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
 

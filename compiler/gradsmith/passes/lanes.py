@@ -40,7 +40,7 @@ def lanes(
         return None
     if statements(graph) > target.tuning.batch_statements:
         return None
-    found = prepare(graph, replace(target, lowering="scalar"), fast_math, summation)
+    found = prepare(graph, replace(target, lowering="scalar", lanes=True), fast_math, summation)
     return found if len(found) <= 4 * target.tuning.batch_statements else None
 
 

@@ -10,6 +10,7 @@ from ..errors import TargetError
 from ..graph import Graph
 from ..registry import Op, lookup
 from ..target import Target
+from ..trace import Expr
 from .contractions import by_kernels
 from .expand import expansion
 from .fast_math import reassociated
@@ -47,10 +48,15 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     def spelled_out(op: Op) -> bool:
         return not writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
+    def in_loop(e: Expr) -> bool:
+        return (target.lanes or e.shape != ()) and target.vector(e.op, e.dtype)
+
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
         graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
-    graph = rewritten(graph, *laws, *summing(summation), expansion(spelled_out), *by_libraries(target), sharing())
+    graph = rewritten(
+        graph, *laws, *summing(summation), expansion(spelled_out, in_loop), *by_libraries(target), sharing()
+    )
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
     if target.strict:
         graph = share_reciprocals(regroup(graph))
@@ -65,7 +71,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
 
 
 def _writable(graph: Graph, target: Target) -> Graph:
-    missing = sorted({n.op for n in graph.ordered() if not target.writes(lookup(n.op))})
+    missing = sorted({n.op for n in graph.ordered() if not target.writes(lookup(n.op), loop=n.type.shape != ())})
     if missing:
         raise TargetError(
             f"target {target.name!r} cannot write {', '.join(missing)}: add cells for them to the op records or to the "

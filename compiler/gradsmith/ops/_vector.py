@@ -1,0 +1,541 @@
+"""Vector kernels: elementary functions as C that a compiler vectorises inside the loop which it inlines them into.
+
+In: the texts below. Out: `simd(name)`, the fields of an op record that make C loops call the kernel of that name, in
+both widths. Guarantee: no branches, tables or calls; the bits of results do not depend on the sign of a rounding mode
+nor on contraction beyond the last place; an error below one unit in the last place where the record says no other.
+
+What a text may use besides C: `@real` and `@uint` (double and uint64_t, or float and uint32_t), `@poly NAME t -> p;`
+for a polynomial of `_vector_coefficients`, {NAME} for a constant of it or of `_FORMATS`, and double's literals,
+functions and macros, which become float's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from ..target import NEAR
+from ._vector_coefficients import CONSTANTS, TABLES
+
+__all__ = ["simd"]
+
+#: What IEEE's formats have for constants.
+_FORMATS: Mapping[str, tuple[str, str]] = {
+    "REAL": ("double", "float"),
+    "UINT": ("uint64_t", "uint32_t"),
+    "BITS": ("52", "23"),  # of a mantissa, as stored
+    "BIAS": ("1023", "127"),
+    "TWICE_BIAS": ("2046", "254"),
+    "MAGIC": ("6755399441055744.0", "12582912.0f"),  # added to a number, it leaves the nearest integer in the low bits
+    "MAGIC_BITS": ("0x4338000000000000u", "0x4b400000u"),
+    "WHOLE": ("4503599627370496.0", "8388608.0f"),  # the least number above which all are integers
+    "WHOLE_BITS": ("0x4330000000000000u", "0x4b000000u"),
+    "MANTISSA": ("0x000fffffffffffffu", "0x007fffffu"),
+    "UPPER": ("0xfffffffff8000000u", "0xfffff000u"),  # half of the mantissa
+    "SQRT_HALF_BITS": ("0x3fe6a09e667f3bcdu", "0x3f3504f3u"),
+    "ONE_LESS_SQRT_HALF": ("0x00095f619980c433u", "0x004afb0du"),
+    "NORMAL": ("2.2250738585072014e-308", "1.17549435e-38f"),
+    "TWO_54": ("18014398509481984.0", "33554432.0f"),  # 2^54, 2^25
+    "EXPONENT_54": ("54.0", "25.0f"),
+    "EXP_MOST": ("746.0", "104.0f"),
+    "EXP_HIGH": ("710.0", "89.0f"),
+    "EXPM1_LOW": ("-40.0", "-18.0f"),
+    "EXPM1_MOST": ("60.0", "30.0f"),
+    "COSH_HIGH": ("711.0", "90.0f"),
+    "TANH_HIGH": ("374.0", "53.0f"),
+    "ERF_HIGH": ("6.0", "4.0f"),
+    "NDTR_HIGH": ("39.0", "15.0f"),
+    "POW_LOW": ("-760.0", "-120.0f"),
+    "POW_HIGH": ("720.0", "100.0f"),
+    "TRIG_LIMIT": ("1048576.0", "4096.0f"),  # 2^20, 2^12
+    "TRIG_LIMIT_BITS": ("0x4130000000000000u", "0x45800000u"),
+    "SIGN_LESS_1": ("62", "30"),
+}
+_BASE = """\
+#include <stdint.h>
+/* Functions for loops: without branches, tables and calls, so that compilers vectorise the loops around them. */
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define GS_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define GS_INLINE static inline
+#endif
+#if defined(FP_FAST_FMA) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define GS_FUSED 1
+#define GS_FMA(a, b, c) fma(a, b, c)
+#define GS_FMAF(a, b, c) fmaf(a, b, c)
+#else
+#define GS_FUSED 0
+#define GS_FMA(a, b, c) ((a) * (b) + (c))
+#define GS_FMAF(a, b, c) ((a) * (b) + (c))
+#endif"""
+#: piece -> the pieces it calls, and its text
+#: before the declarations of libmvec's functions, some of which came with glibc 2.35
+_LIBMVEC = """\
+/* glibc's math.h declares its vector functions under -ffast-math and -fopenmp alone. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 35)
+#define GS_LIBMVEC(prototype) __attribute__((simd("notinbranch"))) prototype;
+#endif
+#endif
+#ifndef GS_LIBMVEC
+#define GS_LIBMVEC(prototype)
+#endif"""
+_PIECES: dict[str, tuple[tuple[str, ...], str]] = {
+    "bits": ((), """\
+GS_INLINE @uint gs_vbits@f(@real x) {
+    union { @real real; @uint bits; } both;
+    both.real = x;
+    return both.bits;
+}
+
+GS_INLINE @real gs_vreal@f(@uint bits) {
+    union { @real real; @uint bits; } both;
+    both.bits = bits;
+    return both.real;
+}"""),
+    "residual": (("bits",), """\
+/* n - q*d, exact but for one rounding */
+GS_INLINE @real gs_vresidual@f(@real n, @real q, @real d) {
+#if GS_FUSED
+    return GS_FMA(-q, d, n);
+#else
+    const @real qh = gs_vreal@f(gs_vbits@f(q) & {UPPER});
+    const @real dh = gs_vreal@f(gs_vbits@f(d) & {UPPER});
+    const @real ql = q - qh;
+    const @real dl = d - dh;
+    return (((n - qh * dh) - qh * dl) - ql * dh) - ql * dl;
+#endif
+}"""),
+    "exp_cube": (("bits",), """\
+/* exp(x + more) = 2^k*(1 + r + r*r/2 + t); the low bits of what is returned hold k */
+GS_INLINE @uint gs_vexp_cube@f(@real x, @real more, @real *r, @real *t) {
+    const @real place = GS_FMA(x, {LOG2_E}, {MAGIC});
+    const @real k = place - {MAGIC};
+    const @real a = GS_FMA(-k, {LN2_A}, x); /* exact */
+    const @real c = k * {LN2_B} - more;
+    const @real b = a - c;
+    @poly EXP b -> p;
+    *r = b;
+    *t = GS_FMA(b * b * b, p, (a - b) - c);
+    return gs_vbits@f(place);
+}"""),
+    "exp_parts": (("exp_cube",), """\
+/* exp(x + more) = 2^k*(1 + r + t) */
+GS_INLINE @uint gs_vexp_parts@f(@real x, @real more, @real *r, @real *t) {
+    const @uint k = gs_vexp_cube@f(x, more, r, t);
+    *t = GS_FMA(0.5 * *r, *r, *t);
+    return k;
+}"""),
+    "exp_sum": ((), """\
+/* 1 + r + t as the nearest number, and the rest */
+GS_INLINE @real gs_vexp_sum@f(@real r, @real t, @real *rest) {
+    const @real h = 1.0 + r;
+    const @real e = ((1.0 - h) + r) + t;
+    const @real y = h + e;
+    *rest = (h - y) + e;
+    return y;
+}"""),
+    "scale": (("bits",), """\
+/* y*2^k for the low bits k, where 2^k may have no place in the format, in two steps */
+GS_INLINE @real gs_vscale@f(@real y, @uint k) {
+    const @uint biased = k - {MAGIC_BITS} + {TWICE_BIAS}u;
+    const @uint half = biased >> 1;
+    return y * gs_vreal@f(half << {BITS}) * gs_vreal@f((biased - half) << {BITS});
+}"""),
+    "exp": (("exp_parts", "exp_sum", "scale"), """\
+GS_INLINE @real gs_vexp@f(@real x) {
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(fabs(x) > {EXP_MOST} ? copysign({EXP_MOST}, x) : x, 0.0, &r, &t);
+    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+}"""),
+    "expm1": (("exp_cube", "scale", "residual"), """\
+GS_INLINE @real gs_vexpm1@f(@real x) {
+    const @real low = x < {EXPM1_LOW} ? {EXPM1_LOW} : x;
+    @real r, t;
+    const @uint k = gs_vexp_cube@f(low > {EXP_HIGH} ? {EXP_HIGH} : low, 0.0, &r, &t);
+    const @real number = gs_vreal@f(k) - {MAGIC};
+    const @real least = (number > {EXPM1_MOST} ? {EXPM1_MOST} : number) + {MAGIC};
+    const @real one = gs_vreal@f(({BIAS}u - gs_vbits@f(least)) << {BITS}); /* 1, in units of 2^k */
+    const @real s = 1.0 - one;
+    const @real h = s + r;
+    const @real part = h - s;
+    const @real e = (s - (h - part)) + (r - part);
+    const @real square = r * r;
+    const @real rest = ((1.0 - s) - one) + e + (t - 0.5 * gs_vresidual@f(square, r, r));
+    return copysign(gs_vscale@f(h + (0.5 * square + rest), k), x);
+}"""),
+    "tanh_parts": (("exp_parts",), """\
+/* 1 - exp(-2a) as n + rest and 1 + exp(-2a) as d + more; and y*e*e_more = exp(-2a) */
+GS_INLINE @real gs_vtanh_parts@f(@real a, @real *rest, @real *d, @real *more, @real *y, @real *e,
+                                @real *e_more) {
+    @real r, t;
+    const @real most = a > {TANH_HIGH} ? {TANH_HIGH} : a;
+    const @uint biased = gs_vexp_parts@f(-2.0 * most, 0.0, &r, &t) - {MAGIC_BITS} + {TWICE_BIAS}u;
+    const @uint half = biased >> 1;
+    const @real first = gs_vreal@f(half << {BITS});
+    const @real second = gs_vreal@f((biased - half) << {BITS});
+    const @real w = first * second;
+    const @real s = 1.0 - w;
+    const @real wr = w * r;
+    const @real h = s - wr;
+    const @real part = h - s;
+    const @real l = ((s - (h - part)) - (wr + part)) + (((1.0 - s) - w) - w * t);
+    const @real n = h + l;
+    const @real sum = 2.0 - n;
+    *rest = (h - n) + l;
+    *d = sum;
+    *more = ((2.0 - sum) - n) - *rest;
+    *y = 1.0 + (r + t);
+    *e = first;
+    *e_more = second;
+    return n;
+}"""),
+    "tanh": (("tanh_parts", "residual"), """\
+GS_INLINE @real gs_vtanh@f(@real x) {
+    @real rest, d, more, y, e, e_more;
+    const @real n = gs_vtanh_parts@f(fabs(x), &rest, &d, &more, &y, &e, &e_more);
+    const @real inverse = 1.0 / d;
+    const @real q = n * inverse;
+    return copysign(q + (gs_vresidual@f(n, q, d) + (rest - q * more)) * inverse, x);
+}"""),
+    "sech2": (("tanh_parts", "residual"), """\
+GS_INLINE @real gs_vsech2@f(@real x) {
+    @real rest, d, more, y, e, e_more;
+    (void)gs_vtanh_parts@f(fabs(x), &rest, &d, &more, &y, &e, &e_more);
+    const @real inverse = 1.0 / d;
+    const @real q = 4.0 * y * inverse * inverse;
+    const @real wrong = gs_vresidual@f(1.0, inverse, d) - inverse * more;
+    return (q + 2.0 * q * wrong) * e * e_more;
+}"""),
+    "sigmoid": (("exp_parts", "exp_sum", "scale", "residual"), """\
+GS_INLINE @real gs_vsigmoid@f(@real x) {
+    const @real a = fabs(x);
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(a > {EXP_MOST} ? -{EXP_MOST} : -a, 0.0, &r, &t);
+    const @real y = gs_vexp_sum@f(r, t, &rest);
+    const @real e = gs_vscale@f(y, k);
+    const @real l = gs_vscale@f(rest, k);
+    const @real d = 1.0 + e;
+    const @real more = ((1.0 - d) + e) + l;
+    const @real inverse = 1.0 / d;
+    const @real n = x >= 0.0 ? 1.0 : e;
+    const @real q = n * inverse;
+    return q + (gs_vresidual@f(n, q, d) + ((x >= 0.0 ? 0.0 : l) - q * more)) * inverse;
+}"""),
+    "cosh": (("exp_parts", "exp_sum", "scale"), """\
+GS_INLINE @real gs_vcosh@f(@real x) {
+    const @real a = fabs(x);
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(a > {COSH_HIGH} ? {COSH_HIGH} : a, 0.0, &r, &t);
+    const @real y = gs_vexp_sum@f(r, t, &rest);
+    const @real small = 0.5 / gs_vscale@f(y, k);
+    const @uint biased = k - {MAGIC_BITS} + {TWICE_BIAS}u - 1u;
+    const @uint half = biased >> 1;
+    const @real first = gs_vreal@f(half << {BITS});
+    const @real second = gs_vreal@f((biased - half) << {BITS});
+    return y * first * second + (rest * first * second + small);
+}"""),
+    "log_parts": (("bits",), """\
+/* x = 2^k*(1 + f) for normal x > 0, with 1 + f between the roots of 1/2 and of 2; k is returned */
+GS_INLINE @real gs_vlog_parts@f(@real x, @real *f, @uint *exponent) {
+    const @uint shifted = gs_vbits@f(x) + {ONE_LESS_SQRT_HALF};
+    const @uint biased = shifted >> {BITS};
+    *f = gs_vreal@f((shifted & {MANTISSA}) + {SQRT_HALF_BITS}) - 1.0;
+    *exponent = biased;
+    return gs_vreal@f(biased | {WHOLE_BITS}) - ({WHOLE} + {BIAS}.0);
+}"""),
+    "log_sum": ((), """\
+/* k*log(2) + log(1 + f) + more */
+GS_INLINE @real gs_vlog_sum@f(@real k, @real f, @real more) {
+    const @real s = f / (2.0 + f);
+    const @real z = s * s;
+    @poly LOG z -> p;
+    const @real half = 0.5 * f * f;
+    const @real big = k * {LN2_A}; /* exact */
+    const @real h = big + f;
+    const @real e = f - (h - big);
+    return h + (e - (half - GS_FMA(s, GS_FMA(z, p, half), GS_FMA(k, {LN2_B}, more))));
+}"""),
+    "log": (("log_parts", "log_sum"), """\
+GS_INLINE @real gs_vlog@f(@real x) {
+    const int small = x < {NORMAL};
+    @real f;
+    @uint exponent;
+    const @real k = gs_vlog_parts@f(small ? x * {TWO_54} : x, &f, &exponent);
+    const @real y = gs_vlog_sum@f(small ? k - {EXPONENT_54} : k, f, 0.0);
+    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+}"""),
+    "log1p": (("log_parts", "log_sum"), """\
+GS_INLINE @real gs_vlog1p@f(@real x) {
+    const @real u = 1.0 + x;
+    const @real part = u - 1.0;
+    const @real c = (1.0 - (u - part)) + (x - part); /* u + c = 1 + x */
+    @real f;
+    @uint exponent;
+    const @real k = gs_vlog_parts@f(u, &f, &exponent);
+    const @real more = c * gs_vreal@f(({TWICE_BIAS}u + 1u - exponent) << {BITS}) * 0.5;
+    const @real g = f + more;
+    const @real rest = (f - g) + more;
+    const @real y = copysign(gs_vlog_sum@f(k, g, rest - rest * g), x);
+    return x > -1.0 ? (x < HUGE_VAL ? y : x) : x == -1.0 ? -HUGE_VAL : (@real)NAN;
+}"""),
+    "erf": (("exp_parts", "residual"), """\
+GS_INLINE @real gs_verf@f(@real x) {
+    const @real a = fabs(x) > {ERF_HIGH} ? {ERF_HIGH} : fabs(x);
+    const @real z = a * a;
+    const @real away = a - 0.75;
+    @poly ERF_NEAR z -> p;
+    @poly ERF_FAR away -> q;
+    const @real more = q * away; /* log(erfc(a)) less its value at 3/4 */
+    const @real log = more + {ERF_LOG_A};
+    const @real rest = (({ERF_LOG_A} - log) + more) + ({ERF_LOG_B} - gs_vresidual@f(more, q, away));
+    @real r, t;
+    const @uint k = gs_vexp_parts@f(a < 0.75 ? 0.0 : log, rest, &r, &t);
+    const @real y = gs_vreal@f((k + {BIAS}u) << {BITS});
+    const @real h = 1.0 - y;
+    const @real g = h - y * r;
+    const @real far = g + (((h - g) - y * r) - y * t);
+    return copysign(a < 0.75 ? GS_FMA(a, p, a) : far, x);
+}"""),
+    "pow": (("log_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
+/* log(x) for normal x > 0, with twice the digits */
+GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
+    @real f;
+    @uint exponent;
+    const @real k = gs_vlog_parts@f(x, &f, &exponent) - less;
+    const @real d = 2.0 + f;
+    const @real more = f - (d - 2.0);
+    const @real inverse = 1.0 / d;
+    const @real s = f * inverse;
+    const @real sl = (gs_vresidual@f(f, s, d) - s * more) * inverse;
+    const @real z = s * s;
+    const @real zl = 2.0 * s * sl - gs_vresidual@f(z, s, s);
+    @poly LOG_TAIL z -> tail;
+    const @real v = z * tail;
+    const @real p = {TWO_THIRDS_A} + v;
+    const @real pl = ({TWO_THIRDS_A} - p) + v + GS_FMA(zl, tail, {TWO_THIRDS_B});
+    const @real c = s * z;
+    const @real cl = GS_FMA(s, zl, sl * z) - gs_vresidual@f(c, s, z);
+    const @real t = c * p;
+    const @real tl = GS_FMA(c, pl, cl * p) - gs_vresidual@f(t, c, p);
+    const @real big = k * {LN2_A}; /* exact */
+    const @real h = big + 2.0 * s;
+    const @real e = 2.0 * s - (h - big);
+    const @real g = h + t;
+    const @real low = (t - (g - h)) + e + GS_FMA(2.0, sl, GS_FMA(k, {LN2_B}, tl));
+    const @real y = g + low;
+    *rest = (g - y) + low;
+    return y;
+}
+
+GS_INLINE @real gs_vpow@f(@real x, @real y) {
+    const @real a = fabs(x);
+    const @real b = fabs(y);
+    const int small = a < {NORMAL};
+    @real l, r, t, rest;
+    const @real big = gs_vlog_long@f(small ? a * {TWO_54} : a, small ? {EXPONENT_54} : 0.0, &l);
+    const @real product = y * big;
+    const int inside = fabs(product) < {POW_HIGH};
+    const @real more = inside ? GS_FMA(y, l, -gs_vresidual@f(product, y, big)) : 0.0;
+    const @real low = product < {POW_LOW} ? {POW_LOW} : product;
+    const @uint k = gs_vexp_parts@f(low > {POW_HIGH} ? {POW_HIGH} : low, more, &r, &t);
+    const @real power = gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+    const @real near = a == 0.0 ? (y < 0.0 ? HUGE_VAL : 0.0) : power;
+    const @real finite = a == HUGE_VAL ? (y < 0.0 ? 0.0 : HUGE_VAL) : near;
+    const @real far = a > 1.0 ? (y > 0.0 ? HUGE_VAL : 0.0) : y > 0.0 ? 0.0 : HUGE_VAL;
+    const @real size = b == HUGE_VAL ? (a == 1.0 ? 1.0 : far) : finite;
+    const @real half = 0.5 * b;
+    const @real even = half < {WHOLE} ? (half + {WHOLE}) - {WHOLE} : half;
+    const @real whole = b < {WHOLE} ? (b + {WHOLE}) - {WHOLE} : b;
+    const @real broken = x < 0.0 ? (x > -HUGE_VAL ? (@real)NAN : 1.0) : 1.0;
+    const @real sign = whole == b ? (even == half ? 1.0 : -1.0) : broken;
+    const @real result = size * (copysign(1.0, x) < 0.0 ? sign : 1.0);
+    const @real right = y == y ? (x == x ? result : x) : y;
+    return y == 0.0 ? 1.0 : x == 1.0 ? 1.0 : right;
+}"""),
+    "trig": (("bits",), """\
+/* The sine (start 0) or cosine (start 1) of |x| <= {TRIG_LIMIT}; beyond, 0 or 1, and the top bit of *far is set. */
+GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+    const @real near = fabs(x) <= {TRIG_LIMIT} ? x : 0.0;
+    *far |= {TRIG_LIMIT_BITS} - gs_vbits@f(fabs(x));
+    const @real place = GS_FMA(near, {TWO_OVER_PI}, {MAGIC});
+    const @real k = place - {MAGIC};
+    const @uint quadrant = gs_vbits@f(place) + start;
+    const @real a = GS_FMA(-k, {HALF_PI_A}, near); /* exact, as k*B and k*C are */
+    const @real b = k * {HALF_PI_B};
+    const @real h = a - b;
+    const @real part = h - a;
+    const @real c = k * {HALF_PI_C};
+    const @real g = h - c;
+    const @real other = g - h;
+    const @real e = ((a - (h - part)) - (b + part)) + ((h - (g - other)) - (c + other));
+    const @real low = e - k * {HALF_PI_D};
+    const @real r = g + low;
+    const @real rest = (g - r) + low; /* x = k*pi/2 + r + rest */
+    const @real z = r * r;
+    @poly SIN z -> s;
+    @poly COS z -> t;
+    const @real half = 0.5 * z;
+    const @real sine = r + GS_FMA(r * z, s, rest - rest * half);
+    const @real one = 1.0 - half;
+    const @real cosine = one + (((1.0 - one) - half) + GS_FMA(z * z, t, -r * rest));
+    const @real size = (quadrant & 1u) != 0u ? cosine : sine;
+    return gs_vreal@f(gs_vbits@f(size) ^ ((quadrant & 2u) << {SIGN_LESS_1}));
+}"""),
+    "sin": (("trig",), """\
+GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
+    const @real y = gs_vtrig@f(x, 0u, far);
+    return x == 0.0 ? x : y;
+}"""),
+    "cos": (("trig",), """\
+GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
+    return gs_vtrig@f(x, 1u, far);
+}"""),
+    "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
+GS_INLINE @real gs_vgaussian@f(@real x) {
+    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+    const @real square = a * a;
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
+    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+}"""),
+    "npdf": (("exp_parts", "exp_sum", "scale", "residual"), """\
+GS_INLINE @real gs_vnpdf@f(@real x) {
+    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+    const @real square = a * a;
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
+    return gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k);
+}"""),
+    "ndtr": (("exp_parts", "exp_sum", "scale", "residual"), """\
+GS_INLINE @real gs_vndtr@f(@real x) {
+    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+    const @real square = a * a;
+    const @real v = (a - 4.0) / (a + 4.0);
+    @poly NDTR v -> p;
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
+    const @real tail = gs_vscale@f(p / (1.0 + a) * gs_vexp_sum@f(r, t, &rest), k);
+    return x < 0.0 ? tail : 1.0 - tail;
+}"""),
+}  # fmt: skip
+_SPLIT = 6  # coefficients from which on a polynomial is evaluated in two chains
+_POLY = re.compile(r"^( *)@poly (\w+) (\w+) -> (\w+);$", re.MULTILINE)
+_CONSTANT = re.compile(r"\{([A-Z][A-Z_0-9]*)\}")
+_LITERAL = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.])")
+_FLOATS = re.compile(r"\b(fabs|copysign|fma|GS_FMA|HUGE_VAL)\b")
+
+
+def _polynomial(coefficients: Sequence[float], t: str, p: str) -> list[str]:
+    """Statements that evaluate a polynomial, the even and the odd powers side by side where there are many."""
+    if len(coefficients) < _SPLIT:
+        first, *rest = coefficients
+        return [f"@real {p} = {first!r};", *(f"{p} = GS_FMA({p}, {t}, {c!r});" for c in rest)]
+    lines = [f"const @real {p}2 = {t} * {t};"]
+    ends = (coefficients[-1::-2], coefficients[-2::-2])
+    for end, upward in zip("eo", ends, strict=True):
+        first, *rest = upward[::-1]
+        lines.append(f"@real {p}{end} = {first!r};")
+        lines += [f"{p}{end} = GS_FMA({p}{end}, {p}2, {c!r});" for c in rest]
+    return [*lines, f"const @real {p} = GS_FMA({p}o, {t}, {p}e);"]
+
+
+def _written(text: str, single: bool) -> str:
+    """A piece in one width."""
+
+    def polynomial(m: re.Match[str]) -> str:
+        return "\n".join(m[1] + line for line in _polynomial(TABLES[m[2]][single], m[3], m[4]))
+
+    def constant(m: re.Match[str]) -> str:
+        return _FORMATS[m[1]][single] if m[1] in _FORMATS else repr(CONSTANTS[m[1]][single])
+
+    text = _CONSTANT.sub(constant, _POLY.sub(polynomial, text).replace("{BIAS}.0", f"{_FORMATS['BIAS'][single]}.0"))
+    text = text.replace("@real", "{REAL}").replace("@uint", "{UINT}").replace("@f", "f" if single else "")
+    if single:
+        text = _LITERAL.sub(lambda m: m[0] + "f", text)
+        text = _FLOATS.sub(lambda m: m[0] + ("f" if m[0].islower() else "F"), text)
+    return _CONSTANT.sub(constant, text)
+
+
+def _needed(name: str) -> Iterator[str]:
+    """The pieces of a kernel, each behind those it calls."""
+    calls, _ = _PIECES[name]
+    for called in calls:
+        yield from _needed(called)
+    yield name
+
+
+@cache
+def _texts(name: str, single: bool) -> tuple[str, ...]:
+    return (_BASE, *(_written(_PIECES[piece][1], single) for piece in dict.fromkeys(_needed(name))))
+
+
+class _Kernel(Mapping[str, tuple[str, ...]]):
+    """The support texts of the kernel `name`, written when they are asked for."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name = name
+        self._singles = {key: False, f"{key}.float32": True}
+
+    def __getitem__(self, key: str) -> tuple[str, ...]:
+        return _texts(self.name, self._singles[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._singles)
+
+    def __len__(self) -> int:
+        return len(self._singles)
+
+
+class _Both(Mapping[str, Any]):
+    """Two tables that have no key in common."""
+
+    def __init__(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+        self._first, self._second = first, second
+
+    def __getitem__(self, key: str) -> Any:
+        return self._first[key] if key in self._first else self._second[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._first, *self._second))
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+
+def _declared(name: str, arity: int) -> Mapping[str, tuple[str, ...]]:
+    """Declarations that tell GCC of glibc's vector functions."""
+    texts = {}
+    for key, end, real in (("c.libmvec", "", "double"), ("c.libmvec.float32", "f", "float")):
+        texts[key] = (_LIBMVEC, f"GS_LIBMVEC({real} {name}{end}({', '.join([real] * arity)}))")
+    return texts
+
+
+def simd(
+    name: str,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    arity: int = 1,
+    libmvec: bool = False,
+    near: bool = False,
+) -> dict[str, Any]:
+    """`fields` of an op record, and the cell and the support of the kernel `name` for loops in C.
+
+    `libmvec`: whether glibc has a vector function of that name, too. `near`: whether the kernel has a limited range and
+    tells of arguments beyond it.
+    """
+    operands = ", ".join(f"{{{i}}}" for i in range(arity))
+    key = f"c.simd.{NEAR}" if near else "c.simd"
+    cells = {key: f"gs_v{name}({operands}, &gs_far)" if near else f"gs_v{name}({operands})"}
+    if near:
+        cells[f"{key}.float32"] = f"gs_v{name}f({operands}, &gs_farf)"
+    support: Mapping[str, Any] = _Kernel(name, key)
+    if libmvec:
+        cells["c.libmvec"] = f"{name}({operands})"
+        support = _Both(support, _declared(name, arity))
+    found = dict(fields or {})
+    found["cells"] = {**found.get("cells", {}), **cells}
+    found["support"] = _Both(found.get("support", {}), support)
+    return found
