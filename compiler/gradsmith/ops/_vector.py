@@ -118,7 +118,8 @@ GS_INLINE @uint gs_vexp_cube@f(@real x, @real more, @real *r, @real *t) {
     const @real b = a - c;
     @poly EXP b -> p;
     *r = b;
-    *t = GS_FMA(b * b * b, p, (a - b) - c);
+    const @real rest = (a - b) - c;
+    *t = GS_FMA(b * b * b, p, GS_FMA(rest, b, rest));
     return gs_vbits@f(place);
 }"""),
     "exp_parts": (("exp_cube",), """\
