@@ -171,6 +171,7 @@ def error(value: float, right: Any, bits: int = 53, least: int = -1021) -> float
 
 def loop(library: ctypes.CDLL, name: str, *xs: np.ndarray) -> np.ndarray:
     """The values of a kernel."""
+    xs = tuple(map(np.ascontiguousarray, xs))
     out = np.empty_like(xs[0])
     real = ctypes.c_double if out.dtype == np.float64 else ctypes.c_float
     arrays = [x.ctypes.data_as(ctypes.POINTER(real)) for x in (*xs, out)]

@@ -20,7 +20,7 @@ from .errors import TargetError
 from .program import Program
 from .registry import Cell, Op
 from .tuning import Tuning
-from .types import FLOAT32, FLOAT64, DType
+from .types import FLOAT32, FLOAT64, DType, Type
 
 __all__ = ["NEAR", "Target", "load_target", "render", "render_template", "target_names"]
 
@@ -98,6 +98,11 @@ class Target:
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     march: str | None = "native"  # what modules built here are compiled for
     tuning: Tuning = field(default_factory=Tuning)
+
+    def in_loop(self, type: Type) -> bool:
+        """Whether values of `type` are computed in a loop that is worth vectors."""
+        known = isinstance(type.size, int)
+        return type.shape != () and not (known and type.size < self.tuning.vector_elements)
 
     def vector(self, op: Op, dtype: DType = FLOAT64) -> str:
         """The key of the cell that loops over `op` prefer, or none."""

@@ -34,6 +34,10 @@ class Tuning:
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
 
+    #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
+    #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
+    vector_elements: int = 4
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)

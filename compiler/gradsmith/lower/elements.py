@@ -70,9 +70,10 @@ class Elements:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
         twin = self._twin and may_raise(self.graph, n, self.target)
         op, dtype = lookup(n.op), working_dtype(self.graph, n)
-        if n.type.shape and self.target.vector(op, dtype).endswith(NEAR):
+        loop = self.target.in_loop(n.type)
+        if loop and self.target.vector(op, dtype).endswith(NEAR):
             self.far.add(self.target.syntax[f"far_name.{dtype.name}"])
-        cell = self.target.cell(op, dtype, twin, loop=n.type.shape != ())
+        cell = self.target.cell(op, dtype, twin, loop=loop)
         if callable(cell):
             cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
         return cell or ""
