@@ -53,6 +53,14 @@ def compile_command(
     lapack: Annotated[
         bool, typer.Option("--lapack", help="C code calls LAPACK for larger matrices: link it with -llapack -lblas.")
     ] = False,
+    simd: Annotated[
+        str,
+        typer.Option(
+            "--simd",
+            metavar="HOW",
+            help="exp, log, sin … in loops of C: auto (vector code), libmvec (glibc's), or off.",
+        ),
+    ] = "auto",
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
@@ -72,7 +80,7 @@ def compile_command(
     function = compiled(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
-        triangle=triangle,
+        triangle=triangle, simd=simd,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)
