@@ -118,9 +118,9 @@ class Target:
         """
         vector = self.vector(op, dtype) if loop else ""
         if vector:
-            cell = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
-            made = dtype == FLOAT32 and isinstance(cell, str) and f"{vector}.{dtype.name}" not in op.cells
-            return _narrowed(str(cell), tuple(self.float32.items())) if made else cell
+            found = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
+            made = dtype == FLOAT32 and isinstance(found, str) and f"{vector}.{dtype.name}" not in op.cells
+            return _narrowed(str(found), tuple(self.float32.items())) if made else found
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
         for key in (dtype.name, dtype.kind):
