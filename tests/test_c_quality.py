@@ -123,7 +123,7 @@ def test_a_self_test_sees_a_wrong_number(tmp_path: Path) -> None:
 def test_no_dependency_no_heap_no_globals(name: str) -> None:
     f = emitted(name)
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
-    integers = {"<stdint.h>"} if f.libraries else set()  # LAPACK's
+    integers = {"<stdint.h>"} if f.libraries or "gs_vbits" in code else set()  # LAPACK's, and those of bit patterns
     integers |= {"<omp.h>"} if "threads" in OPTIONS.get(name, {}) else set()
     assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"', *integers}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)

@@ -20,7 +20,7 @@ from .errors import TargetError
 from .program import Program
 from .registry import Cell, Op
 from .tuning import Tuning
-from .types import FLOAT32, FLOAT64, DType
+from .types import FLOAT32, FLOAT64, DType, Type
 
 __all__ = ["NEAR", "Target", "load_target", "render", "render_template", "target_names"]
 
@@ -102,6 +102,13 @@ class Target:
     lanes: bool = False  # whether scalars, too, stand in a loop: over the points of a batch
     tuning: Tuning = field(default_factory=Tuning)
 
+    def in_loop(self, type: Type) -> bool:
+        """Whether values of `type` are computed in a loop that is worth vectors."""
+        if self.lanes:
+            return True
+        known = isinstance(type.size, int)
+        return type.shape != () and not (known and type.size < self.tuning.vector_elements)
+
     def vector(self, op: Op, dtype: DType = FLOAT64) -> str:
         """The key of the cell that loops over `op` prefer, or none."""
         if not self.simd or dtype.kind != "float":
@@ -116,9 +123,9 @@ class Target:
         """
         vector = self.vector(op, dtype) if loop or self.lanes else ""
         if vector:
-            cell = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
-            made = dtype == FLOAT32 and isinstance(cell, str) and f"{vector}.{dtype.name}" not in op.cells
-            return _narrowed(str(cell), tuple(self.float32.items())) if made else cell
+            found = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
+            made = dtype == FLOAT32 and isinstance(found, str) and f"{vector}.{dtype.name}" not in op.cells
+            return _narrowed(str(found), tuple(self.float32.items())) if made else found
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
         for key in (dtype.name, dtype.kind):

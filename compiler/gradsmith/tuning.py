@@ -82,6 +82,10 @@ class Tuning:
     block_columns: int = 1024
     block_depth: int = 256
 
+    #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
+    #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
+    vector_elements: int = 4
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)

@@ -63,6 +63,14 @@ def compile_command(
         str | None,
         typer.Option("--blas", metavar="LIBRARY", help="cblas: C code calls it for products of matrices; link -lblas."),
     ] = None,
+    simd: Annotated[
+        str,
+        typer.Option(
+            "--simd",
+            metavar="HOW",
+            help="exp, log, sin … in loops of C: auto (vector code), libmvec (glibc's), or off.",
+        ),
+    ] = "auto",
     verbose: Annotated[
         bool,
         typer.Option("--verbose", "-v", help="List on stderr what was rewritten for stability, and gradients of 0."),
@@ -84,7 +92,7 @@ def compile_command(
         source, args, target=target, wrt=wrt, name=name, derivatives=derivatives, selftest=selftest,
         stabilize=stabilize, fast_math=fast_math, dtype=dtype, strict=strict, lapack=lapack, sparse=sparse,
         triangle=triangle, roll=roll, batch=batch is not None and (batch == "all" or batch.split(",")), reduce=reduce,
-        threads=threads, blas=blas,
+        threads=threads, blas=blas, simd=simd,
     )  # fmt: skip
     if verbose:
         print(function.report, *function.zeros, sep="\n", file=sys.stderr)

@@ -70,7 +70,7 @@ class Elements:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
         twin = self._twin and may_raise(self.graph, n, self.target)
         op, dtype = lookup(n.op), working_dtype(self.graph, n)
-        loop = self.target.lanes or n.type.shape != ()
+        loop = self.target.in_loop(n.type)
         if loop and self.target.vector(op, dtype).endswith(NEAR):
             self.far.add(self.target.syntax[f"far_name.{dtype.name}"])
         cell = self.target.cell(op, dtype, twin, loop=loop)

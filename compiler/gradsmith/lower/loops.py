@@ -202,7 +202,7 @@ class Writer:
                 self.result.may_raise = self.result.may_raise or raises
                 if self.twin and not raises:  # the twin's own support is for what may raise
                     continue
-                vector = self.target.vector(op, dtype) if self.target.lanes or n.type.shape else ""
+                vector = self.target.vector(op, dtype) if self.target.in_loop(n.type) else ""
                 if vector:
                     self.result.vector_ops[op.name, dtype] = op
                     self.result.far |= {dtype} if vector.endswith(NEAR) else set()

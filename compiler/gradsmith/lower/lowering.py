@@ -296,7 +296,7 @@ def _renamed(output: Argument, renamed: Mapping[str, str]) -> Argument:
     return replace(output, name=f"{prefix}_{renamed.get(of, of)}")
 
 
-_DEFINED = re.compile(r"^(?:def |static .*?|GS_INLINE .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
+_DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
@@ -378,7 +378,7 @@ def _checked(f: Function, far: Function, dtypes: AbstractSet[DType], sizes: Size
     Functions only read their inputs, and write all of their outputs and workspace: so they may run again.
     """
     syntax = target.syntax
-    names = [a.name for a in (*sizes.given, *f.inputs, *f.outputs, *far.work)]
+    names = [s.name for s in sizes.given] + [a.name for a in (*f.inputs, *f.outputs)] + [w.name for w in far.work]
     widths = sorted(dtypes)
     first = [Line(0, syntax[f"far.{dtype.name}"]) for dtype in widths]
     condition = " || ".join(syntax[f"is_far.{dtype.name}"] for dtype in widths)

@@ -57,9 +57,9 @@ _BASE = """\
 #include <stdint.h>
 /* Functions for loops: without branches, tables and calls, so that compilers vectorise the loops around them. */
 #if defined(__GNUC__) && !defined(__TINYC__)
-#define GS_INLINE static inline __attribute__((always_inline, unused))
+#define GS_INLINE inline __attribute__((always_inline, unused))
 #else
-#define GS_INLINE static inline
+#define GS_INLINE inline
 #endif
 #if defined(FP_FAST_FMA) || defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define GS_FUSED 1
@@ -84,20 +84,20 @@ _LIBMVEC = """\
 #endif"""
 _PIECES: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": ((), """\
-GS_INLINE @uint gs_vbits@f(@real x) {
+static GS_INLINE @uint gs_vbits@f(@real x) {
     union { @real real; @uint bits; } both;
     both.real = x;
     return both.bits;
 }
 
-GS_INLINE @real gs_vreal@f(@uint bits) {
+static GS_INLINE @real gs_vreal@f(@uint bits) {
     union { @real real; @uint bits; } both;
     both.bits = bits;
     return both.real;
 }"""),
     "residual": (("bits",), """\
 /* n - q*d, exact but for one rounding */
-GS_INLINE @real gs_vresidual@f(@real n, @real q, @real d) {
+static GS_INLINE @real gs_vresidual@f(@real n, @real q, @real d) {
 #if GS_FUSED
     return GS_FMA(-q, d, n);
 #else
@@ -110,7 +110,7 @@ GS_INLINE @real gs_vresidual@f(@real n, @real q, @real d) {
 }"""),
     "exp_cube": (("bits",), """\
 /* exp(x + more) = 2^k*(1 + r + r*r/2 + t); the low bits of what is returned hold k */
-GS_INLINE @uint gs_vexp_cube@f(@real x, @real more, @real *r, @real *t) {
+static GS_INLINE @uint gs_vexp_cube@f(@real x, @real more, @real *r, @real *t) {
     const @real place = GS_FMA(x, {LOG2_E}, {MAGIC});
     const @real k = place - {MAGIC};
     const @real a = GS_FMA(-k, {LN2_A}, x); /* exact */
@@ -118,19 +118,20 @@ GS_INLINE @uint gs_vexp_cube@f(@real x, @real more, @real *r, @real *t) {
     const @real b = a - c;
     @poly EXP b -> p;
     *r = b;
-    *t = GS_FMA(b * b * b, p, (a - b) - c);
+    const @real rest = (a - b) - c;
+    *t = GS_FMA(b * b * b, p, GS_FMA(rest, b, rest));
     return gs_vbits@f(place);
 }"""),
     "exp_parts": (("exp_cube",), """\
 /* exp(x + more) = 2^k*(1 + r + t) */
-GS_INLINE @uint gs_vexp_parts@f(@real x, @real more, @real *r, @real *t) {
+static GS_INLINE @uint gs_vexp_parts@f(@real x, @real more, @real *r, @real *t) {
     const @uint k = gs_vexp_cube@f(x, more, r, t);
     *t = GS_FMA(0.5 * *r, *r, *t);
     return k;
 }"""),
     "exp_sum": ((), """\
 /* 1 + r + t as the nearest number, and the rest */
-GS_INLINE @real gs_vexp_sum@f(@real r, @real t, @real *rest) {
+static GS_INLINE @real gs_vexp_sum@f(@real r, @real t, @real *rest) {
     const @real h = 1.0 + r;
     const @real e = ((1.0 - h) + r) + t;
     const @real y = h + e;
@@ -139,19 +140,19 @@ GS_INLINE @real gs_vexp_sum@f(@real r, @real t, @real *rest) {
 }"""),
     "scale": (("bits",), """\
 /* y*2^k for the low bits k, where 2^k may have no place in the format, in two steps */
-GS_INLINE @real gs_vscale@f(@real y, @uint k) {
+static GS_INLINE @real gs_vscale@f(@real y, @uint k) {
     const @uint biased = k - {MAGIC_BITS} + {TWICE_BIAS}u;
     const @uint half = biased >> 1;
     return y * gs_vreal@f(half << {BITS}) * gs_vreal@f((biased - half) << {BITS});
 }"""),
     "exp": (("exp_parts", "exp_sum", "scale"), """\
-GS_INLINE @real gs_vexp@f(@real x) {
+static GS_INLINE @real gs_vexp@f(@real x) {
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(fabs(x) > {EXP_MOST} ? copysign({EXP_MOST}, x) : x, 0.0, &r, &t);
     return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
 }"""),
     "expm1": (("exp_cube", "scale", "residual"), """\
-GS_INLINE @real gs_vexpm1@f(@real x) {
+static GS_INLINE @real gs_vexpm1@f(@real x) {
     const @real low = x < {EXPM1_LOW} ? {EXPM1_LOW} : x;
     @real r, t;
     const @uint k = gs_vexp_cube@f(low > {EXP_HIGH} ? {EXP_HIGH} : low, 0.0, &r, &t);
@@ -168,8 +169,8 @@ GS_INLINE @real gs_vexpm1@f(@real x) {
 }"""),
     "tanh_parts": (("exp_parts",), """\
 /* 1 - exp(-2a) as n + rest and 1 + exp(-2a) as d + more; and y*e*e_more = exp(-2a) */
-GS_INLINE @real gs_vtanh_parts@f(@real a, @real *rest, @real *d, @real *more, @real *y, @real *e,
-                                @real *e_more) {
+static GS_INLINE @real gs_vtanh_parts@f(@real a, @real *rest, @real *d, @real *more, @real *y, @real *e,
+                                       @real *e_more) {
     @real r, t;
     const @real most = a > {TANH_HIGH} ? {TANH_HIGH} : a;
     const @uint biased = gs_vexp_parts@f(-2.0 * most, 0.0, &r, &t) - {MAGIC_BITS} + {TWICE_BIAS}u;
@@ -193,7 +194,7 @@ GS_INLINE @real gs_vtanh_parts@f(@real a, @real *rest, @real *d, @real *more, @r
     return n;
 }"""),
     "tanh": (("tanh_parts", "residual"), """\
-GS_INLINE @real gs_vtanh@f(@real x) {
+static GS_INLINE @real gs_vtanh@f(@real x) {
     @real rest, d, more, y, e, e_more;
     const @real n = gs_vtanh_parts@f(fabs(x), &rest, &d, &more, &y, &e, &e_more);
     const @real inverse = 1.0 / d;
@@ -201,7 +202,7 @@ GS_INLINE @real gs_vtanh@f(@real x) {
     return copysign(q + (gs_vresidual@f(n, q, d) + (rest - q * more)) * inverse, x);
 }"""),
     "sech2": (("tanh_parts", "residual"), """\
-GS_INLINE @real gs_vsech2@f(@real x) {
+static GS_INLINE @real gs_vsech2@f(@real x) {
     @real rest, d, more, y, e, e_more;
     (void)gs_vtanh_parts@f(fabs(x), &rest, &d, &more, &y, &e, &e_more);
     const @real inverse = 1.0 / d;
@@ -210,7 +211,7 @@ GS_INLINE @real gs_vsech2@f(@real x) {
     return (q + 2.0 * q * wrong) * e * e_more;
 }"""),
     "sigmoid": (("exp_parts", "exp_sum", "scale", "residual"), """\
-GS_INLINE @real gs_vsigmoid@f(@real x) {
+static GS_INLINE @real gs_vsigmoid@f(@real x) {
     const @real a = fabs(x);
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(a > {EXP_MOST} ? -{EXP_MOST} : -a, 0.0, &r, &t);
@@ -225,7 +226,7 @@ GS_INLINE @real gs_vsigmoid@f(@real x) {
     return q + (gs_vresidual@f(n, q, d) + ((x >= 0.0 ? 0.0 : l) - q * more)) * inverse;
 }"""),
     "cosh": (("exp_parts", "exp_sum", "scale"), """\
-GS_INLINE @real gs_vcosh@f(@real x) {
+static GS_INLINE @real gs_vcosh@f(@real x) {
     const @real a = fabs(x);
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(a > {COSH_HIGH} ? {COSH_HIGH} : a, 0.0, &r, &t);
@@ -239,7 +240,7 @@ GS_INLINE @real gs_vcosh@f(@real x) {
 }"""),
     "log_parts": (("bits",), """\
 /* x = 2^k*(1 + f) for normal x > 0, with 1 + f between the roots of 1/2 and of 2; k is returned */
-GS_INLINE @real gs_vlog_parts@f(@real x, @real *f, @uint *exponent) {
+static GS_INLINE @real gs_vlog_parts@f(@real x, @real *f, @uint *exponent) {
     const @uint shifted = gs_vbits@f(x) + {ONE_LESS_SQRT_HALF};
     const @uint biased = shifted >> {BITS};
     *f = gs_vreal@f((shifted & {MANTISSA}) + {SQRT_HALF_BITS}) - 1.0;
@@ -248,7 +249,7 @@ GS_INLINE @real gs_vlog_parts@f(@real x, @real *f, @uint *exponent) {
 }"""),
     "log_sum": ((), """\
 /* k*log(2) + log(1 + f) + more */
-GS_INLINE @real gs_vlog_sum@f(@real k, @real f, @real more) {
+static GS_INLINE @real gs_vlog_sum@f(@real k, @real f, @real more) {
     const @real s = f / (2.0 + f);
     const @real z = s * s;
     @poly LOG z -> p;
@@ -259,7 +260,7 @@ GS_INLINE @real gs_vlog_sum@f(@real k, @real f, @real more) {
     return h + (e - (half - GS_FMA(s, GS_FMA(z, p, half), GS_FMA(k, {LN2_B}, more))));
 }"""),
     "log": (("log_parts", "log_sum"), """\
-GS_INLINE @real gs_vlog@f(@real x) {
+static GS_INLINE @real gs_vlog@f(@real x) {
     const int small = x < {NORMAL};
     @real f;
     @uint exponent;
@@ -268,7 +269,7 @@ GS_INLINE @real gs_vlog@f(@real x) {
     return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
 }"""),
     "log1p": (("log_parts", "log_sum"), """\
-GS_INLINE @real gs_vlog1p@f(@real x) {
+static GS_INLINE @real gs_vlog1p@f(@real x) {
     const @real u = 1.0 + x;
     const @real part = u - 1.0;
     const @real c = (1.0 - (u - part)) + (x - part); /* u + c = 1 + x */
@@ -282,7 +283,7 @@ GS_INLINE @real gs_vlog1p@f(@real x) {
     return x > -1.0 ? (x < HUGE_VAL ? y : x) : x == -1.0 ? -HUGE_VAL : (@real)NAN;
 }"""),
     "erf": (("exp_parts", "residual"), """\
-GS_INLINE @real gs_verf@f(@real x) {
+static GS_INLINE @real gs_verf@f(@real x) {
     const @real a = fabs(x) > {ERF_HIGH} ? {ERF_HIGH} : fabs(x);
     const @real z = a * a;
     const @real away = a - 0.75;
@@ -301,7 +302,7 @@ GS_INLINE @real gs_verf@f(@real x) {
 }"""),
     "pow": (("log_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
 /* log(x) for normal x > 0, with twice the digits */
-GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
+static GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     @real f;
     @uint exponent;
     const @real k = gs_vlog_parts@f(x, &f, &exponent) - less;
@@ -330,7 +331,7 @@ GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     return y;
 }
 
-GS_INLINE @real gs_vpow@f(@real x, @real y) {
+static GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real a = fabs(x);
     const @real b = fabs(y);
     const int small = a < {NORMAL};
@@ -357,7 +358,7 @@ GS_INLINE @real gs_vpow@f(@real x, @real y) {
 }"""),
     "trig": (("bits",), """\
 /* The sine (start 0) or cosine (start 1) of |x| <= {TRIG_LIMIT}; beyond, 0 or 1, and the top bit of *far is set. */
-GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     const @real near = fabs(x) <= {TRIG_LIMIT} ? x : 0.0;
     *far |= {TRIG_LIMIT_BITS} - gs_vbits@f(fabs(x));
     const @real place = GS_FMA(near, {TWO_OVER_PI}, {MAGIC});
@@ -385,16 +386,16 @@ GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     return gs_vreal@f(gs_vbits@f(size) ^ ((quadrant & 2u) << {SIGN_LESS_1}));
 }"""),
     "sin": (("trig",), """\
-GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
+static GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
     const @real y = gs_vtrig@f(x, 0u, far);
     return x == 0.0 ? x : y;
 }"""),
     "cos": (("trig",), """\
-GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
+static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
     return gs_vtrig@f(x, 1u, far);
 }"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
-GS_INLINE @real gs_vgaussian@f(@real x) {
+static GS_INLINE @real gs_vgaussian@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
     const @real square = a * a;
     @real r, t, rest;
@@ -402,7 +403,7 @@ GS_INLINE @real gs_vgaussian@f(@real x) {
     return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
 }"""),
     "npdf": (("exp_parts", "exp_sum", "scale", "residual"), """\
-GS_INLINE @real gs_vnpdf@f(@real x) {
+static GS_INLINE @real gs_vnpdf@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
     const @real square = a * a;
     @real r, t, rest;
@@ -410,7 +411,7 @@ GS_INLINE @real gs_vnpdf@f(@real x) {
     return gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k);
 }"""),
     "ndtr": (("exp_parts", "exp_sum", "scale", "residual"), """\
-GS_INLINE @real gs_vndtr@f(@real x) {
+static GS_INLINE @real gs_vndtr@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
     const @real square = a * a;
     const @real v = (a - 4.0) / (a + 4.0);

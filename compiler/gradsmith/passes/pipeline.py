@@ -49,7 +49,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         return not writes(op) or (shares and op.expands_in_rule and op.name in rules)
 
     def in_loop(e: Expr) -> bool:
-        return (target.lanes or e.shape != ()) and target.vector(e.op, e.dtype)
+        return target.in_loop(e.type) and target.vector(e.op, e.dtype) != ""
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
@@ -71,7 +71,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
 
 
 def _writable(graph: Graph, target: Target) -> Graph:
-    missing = sorted({n.op for n in graph.ordered() if not target.writes(lookup(n.op), loop=n.type.shape != ())})
+    missing = sorted({n.op for n in graph.ordered() if not target.writes(lookup(n.op), loop=target.in_loop(n.type))})
     if missing:
         raise TargetError(
             f"target {target.name!r} cannot write {', '.join(missing)}: add cells for them to the op records or to the "

@@ -1,0 +1,204 @@
+"""Errors of the vector kernels: float32 at every argument against double, float64 against mpmath.
+
+    python benchmarks/vector_accuracy.py              # all 2^32 arguments of each function: half an hour on one core
+    python benchmarks/vector_accuracy.py 251 exp log  # every 251st argument, of these functions
+
+The C library's own functions in double are the reference for float32: their errors are 2^-29 of what is measured. The
+kernels run inside loops, as in generated code, compiled for this CPU and for the compiler's baseline (without fused
+multiplication and addition, mostly). Exits with 1 if an error is 1 ULP or more, or an edge case is wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from gradsmith.registry import lookup
+from gradsmith_runtime.build import DEFAULT_FLAGS, VECTOR_FLAGS, find_compiler
+
+#: op -> the C expression of its exact value in double, and mpmath's.
+ONE: dict[str, tuple[str, Any]] = {
+    "exp": ("exp(x)", mpmath.exp),
+    "expm1": ("expm1(x)", mpmath.expm1),
+    "log": ("log(x)", mpmath.log),
+    "log1p": ("log1p(x)", mpmath.log1p),
+    "sin": ("sin(x)", mpmath.sin),
+    "cos": ("cos(x)", mpmath.cos),
+    "tanh": ("tanh(x)", mpmath.tanh),
+    "sigmoid": ("x < 0 ? exp(x)/(1 + exp(x)) : 1/(1 + exp(-x))", lambda x: 1 / (1 + mpmath.exp(-x))),
+    "erf": ("erf(x)", mpmath.erf),
+    "cosh": ("cosh(x)", mpmath.cosh),
+}
+#: the range of the kernels that have one, in float64 and float32
+RANGE = {"sin": (2.0**20, 2.0**12), "cos": (2.0**20, 2.0**12)}
+BUILDS = {"native": (*VECTOR_FLAGS, "-march=native"), "baseline": VECTOR_FLAGS}
+_SWEEP = """
+static void sweep_%(name)s(uint64_t stride) {
+    double worst = 0.0;
+    float at = 0.0f, x[1024], y[1024];
+    uint64_t wrong = 0;
+    for (uint64_t bits = 0; bits < (uint64_t)1 << 32;) {
+        ptrdiff_t n = 0;
+        for (; n < 1024 && bits < (uint64_t)1 << 32; bits += stride) {
+            const uint32_t low = (uint32_t)bits;
+            memcpy(&x[n], &low, sizeof low);
+            n += !(fabsf(x[n]) > %(most)r);
+        }
+        v_%(name)sf(x, y, n);
+        for (ptrdiff_t i = 0; i < n; ++i) {
+            const double exact = reference_%(name)s(x[i]);
+            const float right = (float)exact;
+            int exponent;
+            frexp(exact, &exponent);
+            const double ulp = ldexp(1.0, (exponent < -125 ? -125 : exponent) - 24);
+            if (right == y[i] || (right != right && y[i] != y[i])) {
+                wrong += right == 0.0f && signbit(right) != signbit(y[i]);
+            } else if (!isfinite(y[i]) && fabs(exact) < 3.4028235e38) {
+                ++wrong;
+            }
+            const double error = isfinite(y[i]) && isfinite(exact) ? fabs(y[i] - exact)/ulp : 0.0;
+            at = error > worst ? x[i] : at;
+            worst = error > worst ? error : worst;
+        }
+    }
+    printf("%(name)s %%.4f %%.9g %%llu\\n", worst, at, (unsigned long long)wrong);
+    fflush(stdout);
+}
+"""
+
+
+def source() -> str:
+    """C with a loop around each kernel in both widths, and a program that tries float32."""
+    lines = ["#include <math.h>", "#include <stddef.h>", "#include <stdio.h>", "#include <stdlib.h>"]
+    lines += ["#include <string.h>", *_support()]
+    for name, (exact, _) in ONE.items():
+        for end, real, uint in (("", "double", "uint64_t"), ("f", "float", "uint32_t")):
+            far = ", &far" if name in RANGE else ""
+            lines.append(
+                f"void v_{name}{end}(const {real} *restrict x, {real} *restrict y, ptrdiff_t n) {{ {uint} far = 0;"
+                f"for (ptrdiff_t i = 0; i < n; ++i) {{ y[i] = gs_v{name}{end}(x[i]{far}); }} (void)far; }}"
+            )
+        lines.append(f"static double reference_{name}(double x) {{ return {exact}; }}")
+        lines.append(_SWEEP % {"name": name, "most": RANGE.get(name, (0.0, 3.5e38))[1]})
+    for end, real in (("", "double"), ("f", "float")):
+        lines.append(
+            f"void v_pow{end}(const {real} *restrict x, const {real} *restrict y, {real} *restrict z, ptrdiff_t n) {{"
+            f"for (ptrdiff_t i = 0; i < n; ++i) {{ z[i] = gs_vpow{end}(x[i], y[i]); }} }}"
+        )
+    lines.append("int main(int count, char **words) {")
+    lines.append("const uint64_t stride = (uint64_t)strtoull(words[1], 0, 10);")
+    lines += [f'if (count < 3 || strstr(words[2], " {n} ")) {{ sweep_{n}(stride); }}' for n in ONE]
+    return "\n".join([*lines, "return 0; }", ""])
+
+
+def _support() -> Iterator[str]:
+    texts: dict[str, None] = {}
+    for name in (*ONE, "pow"):
+        key = "c.simd.near" if name in RANGE else "c.simd"
+        for end in ("", ".float32"):
+            texts.update(dict.fromkeys(lookup(name).support[key + end]))
+    return iter(texts)
+
+
+def build(folder: Path, flags: Sequence[str], *, program: bool) -> Path:
+    """The program, or the shared library of the loops."""
+    (folder / "kernels.c").write_text(source(), encoding="utf-8")
+    out = folder / ("sweep" if program else "kernels.so")
+    shared = [] if program else ["-shared", "-fPIC"]
+    command = [*find_compiler().command, *DEFAULT_FLAGS, *flags, *shared, "kernels.c", "-o", str(out), "-lm"]
+    subprocess.run(command, cwd=folder, check=True)
+    return out
+
+
+def sweep(program: Path, stride: int, names: Sequence[str] = ()) -> dict[str, tuple[float, float, int]]:
+    """Of each function in float32: the worst error in ULP, where that is, and how many special values are wrong."""
+    words = [str(program), str(stride), *([f" {' '.join(names)} "] if names else [])]
+    lines = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+    found = (line.split() for line in lines)
+    return {name: (float(worst), float(at), int(wrong)) for name, worst, at, wrong in found}
+
+
+def points(name: str, count: int, seed: int = 0) -> np.ndarray:
+    """Arguments in float64: special ones, powers of two, where formulas change, neighbours of these, random ones."""
+    rng = np.random.default_rng(seed)
+    powers = [math.ldexp(s, e) for s, e in itertools.product((1.0, 0.75, 1.5), range(-1074, 1024, 7))]
+    breaks = [0.75, 1.0, math.sqrt(0.5), math.sqrt(2.0), 6.0, 20.0, 22.0, 36.7, 37.5, 40.0, 373.0, 374.0, 708.0, 709.78]
+    breaks += [709.782712893384, 710.4758, 744.4400719213812, 745.1332191019412, 746.0, 1048576.0, 5e-324, 2.2e-308]
+    breaks += [k * math.log(2.0) / 2.0 for k in range(1, 60)]
+    grids = [rng.uniform(-2, 2, count), rng.uniform(-50, 50, count), rng.uniform(-750, 750, count)]
+    grids += [1.0 + rng.uniform(-0.5, 0.5, count), rng.integers(0, 2**64, count, dtype=np.uint64).view(np.float64)]
+    if name in RANGE:
+        whole = rng.integers(0, int(RANGE[name][0] / (math.pi / 2)), 4 * count).astype(np.float64)
+        grids += [whole * (math.pi / 2), rng.uniform(-1, 1, count) * RANGE[name][0]]
+    found = np.concatenate([np.atleast_1d(np.asarray(g, dtype=np.float64)) for g in (powers, breaks, *grids)])
+    found = np.concatenate([found, np.nextafter(found, 0.0), np.nextafter(found, np.inf), [0.0, np.inf, np.nan]])
+    found = np.concatenate([found, -found])
+    return np.ascontiguousarray(found[np.abs(found) <= RANGE[name][0]] if name in RANGE else found)
+
+
+def exact(function: Any, *xs: float) -> Any:
+    """`function` with enough digits, NaN where it is no real number."""
+    with mpmath.workdps(60):
+        try:
+            value = function(*map(mpmath.mpf, xs))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            return mpmath.nan
+        return value if isinstance(value, mpmath.mpf) else mpmath.nan
+
+
+def error(value: float, right: Any, bits: int = 53, least: int = -1021) -> float:
+    """|value - right| in ULP of `right`; infinite where one is special and the other is not."""
+    if mpmath.isnan(right) or math.isnan(value):
+        return 0.0 if mpmath.isnan(right) and math.isnan(value) else math.inf
+    most = mpmath.ldexp(2 - mpmath.mpf(2) ** (1 - bits), 2 - least)
+    if math.isinf(value) or abs(right) > most:
+        return 0.0 if abs(right) > most * (1 - mpmath.mpf(2) ** (-bits)) and value * right > 0 else math.inf
+    if right == 0:
+        return 0.0 if value == 0 else math.inf
+    ulp = mpmath.ldexp(1, max(int(mpmath.floor(mpmath.log(abs(right), 2))) + 1, least) - bits)
+    return float(abs(mpmath.mpf(value) - right) / ulp)
+
+
+def loop(library: ctypes.CDLL, name: str, *xs: np.ndarray) -> np.ndarray:
+    """The values of a kernel."""
+    xs = tuple(map(np.ascontiguousarray, xs))
+    out = np.empty_like(xs[0])
+    real = ctypes.c_double if out.dtype == np.float64 else ctypes.c_float
+    arrays = [x.ctypes.data_as(ctypes.POINTER(real)) for x in (*xs, out)]
+    getattr(library, f"v_{name}" + ("" if real is ctypes.c_double else "f"))(*arrays, ctypes.c_ssize_t(len(out)))
+    return out
+
+
+def main() -> int:
+    """Print the worst errors."""
+    stride = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    names, bad = sys.argv[2:], False
+    for label, flags in BUILDS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            found = sweep(build(Path(folder), flags, program=True), stride, names)
+            library = ctypes.CDLL(str(build(Path(folder), flags, program=False)))
+            for name, (worst, at, wrong) in found.items():
+                xs = points(name, 400)
+                errors = [error(y, exact(ONE[name][1], x)) for x, y in zip(xs, loop(library, name, xs), strict=True)]
+                place = int(np.argmax(errors))
+                bad = bad or worst >= 1.0 or wrong > 0 or errors[place] >= 1.0
+                print(
+                    f"{label:9}{name:8} float32 {worst:.3f} ULP at {at:<16.9g} {wrong} special values wrong; "
+                    f"float64 {errors[place]:.3f} ULP at {xs[place]!r} of {len(xs)}",
+                    flush=True,
+                )
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Nanoseconds an element of the vector kernels, beside the C library and glibc's vector library: one table.
+
+    python benchmarks/vector_functions.py [compiler]
+
+Each is a loop over 2,048 numbers in the first-level cache, compiled with the flags of `gradsmith_runtime` for this CPU.
+The loops take turns; the table has the least of 60 rounds, in CPU time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from gradsmith.registry import lookup
+from gradsmith_runtime.build import DEFAULT_FLAGS, VECTOR_FLAGS, find_compiler
+
+#: op -> the C library's way, with @ where float's functions have an f
+SCALAR = {
+    "exp": "exp@(x)",
+    "expm1": "expm1@(x)",
+    "log": "log@(x)",
+    "log1p": "log1p@(x)",
+    "sin": "sin@(x)",
+    "cos": "cos@(x)",
+    "tanh": "tanh@(x)",
+    "sigmoid": "1/(1 + exp@(-x))",
+    "erf": "erf@(x)",
+    "cosh": "cosh@(x)",
+    "pow": "pow@(x, z)",
+    "sqrt": "sqrt@(x)",
+    "1/x": "1/x",
+}
+FAR = ("sin", "cos")
+_LOOP = """
+void %(name)s(const %(real)s *restrict xs, const %(real)s *restrict zs, %(real)s *restrict ys) {
+    %(far)s
+    for (int i = 0; i < N; ++i) { const %(real)s x = xs[i], z = zs[i]; (void)z; ys[i] = %(value)s; }
+    %(end)s
+}
+"""
+
+
+def sources() -> tuple[str, str]:
+    """The program, and the loops that call the C library, which no declaration of vector functions may reach."""
+    support: dict[str, None] = {}
+    loops, scalars, table = [], ["#include <math.h>", "#define N 2048"], []
+    for number, (op, scalar) in enumerate(SCALAR.items()):
+        for real, f, bits in (("double", "", 64), ("float", "f", 32)):
+            plain = scalar.replace("@", f)
+            cells = {} if op in ("sqrt", "1/x") else lookup(op).support
+            key = "c.simd.near" if op in FAR else "c.simd"
+            end = ".float32" if f else ""
+            support.update(dict.fromkeys(cells[key + end] if cells else ()))
+            value = plain if not cells else f"gs_v{op}{f}(x{', z' * (op == 'pow')}{', &far' * (op in FAR)})"
+            far = f"uint{bits}_t far = 0;" if op in FAR else ""
+            stop = "if (far >> 31) { ys[0] = 2; }" if far else ""
+            loops.append(_LOOP % {"name": f"v{number}{f}", "real": real, "value": value, "far": far, "end": stop})
+            fields = {"name": f"s{number}{f}", "real": real, "value": plain, "far": "", "end": ""}
+            scalars.append(_LOOP % fields)
+            loops.append(f"void s{number}{f}(const {real} *, const {real} *, {real} *);")
+            glibc = lookup(op).support.get("c.libmvec" + end, ()) if cells else ()
+            support.update(dict.fromkeys(glibc))
+            mvec = _LOOP % {"name": f"m{number}{f}", "real": real, "value": plain, "far": "", "end": ""}
+            loops.append(mvec if glibc else f"#define m{number}{f} v{number}{f}")
+        time = ", ".join(
+            f"best[{number}][{k}] = least(best[{number}][{k}], TIME({way}{number}{f}, {end}))"
+            for k, (f, end, way) in enumerate((f, e, w) for f, e in (("", "d"), ("f", "f")) for w in "vms")
+        )
+        table.append(f"{time};")
+    names = ", ".join(f'"{op}"' for op in SCALAR)
+    declared = [text for text in support if "LIBMVEC" in text]
+    first = [text for text in support if "LIBMVEC" not in text]
+    program = "\n".join(
+        [
+            "#include <math.h>", "#include <stdio.h>", "#include <stdlib.h>", "#include <time.h>", "#define N 2048",
+            *first, *declared,
+            "static double xd[N], zd[N], yd[N]; static float xf[N], zf[N], yf[N];",
+            "static double now(void) { struct timespec t; clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);",
+            "    return 1e9*(double)t.tv_sec + (double)t.tv_nsec; }",
+            "static double least(double a, double b) { return a < b ? a : b; }",
+            "static double start;",
+            "#define TIME(f, t) (start = now(), f(x##t, z##t, y##t), f(x##t, z##t, y##t), f(x##t, z##t, y##t), \\",
+            "    f(x##t, z##t, y##t), (now() - start)/(4.0*N))",
+            *loops,
+            "int main(void) {",
+            f"    static const char *const names[] = {{ {names} }};",
+            f"    static double best[{len(SCALAR)}][6];",
+            "    for (int i = 0; i < N; ++i) { xf[i] = (float)(xd[i] = 0.05 + 4.0*rand()/RAND_MAX);",
+            "        zf[i] = (float)(zd[i] = 6.0*rand()/RAND_MAX - 3.0); }",
+            f"    for (int i = 0; i < {len(SCALAR)}; ++i) {{ for (int k = 0; k < 6; ++k) {{ best[i][k] = 1e9; }} }}",
+            "    for (int round = 0; round < 60; ++round) {", *table, "    }",
+            f"    for (int i = 0; i < {len(SCALAR)}; ++i) {{ printf(\"| %s\", names[i]);",
+            '        for (int k = 0; k < 6; ++k) { printf(" | %.2f", best[i][k]); } printf(" |\\n"); }',
+            "    return 0; }", "",
+        ]
+    )  # fmt: skip
+    return program, "\n".join([*scalars, ""])
+
+
+def main() -> None:
+    """Print the table."""
+    compiler = sys.argv[1:] or list(find_compiler().command)
+    flags = [flag for flag in VECTOR_FLAGS if "clang" not in compiler[0] or "vect" not in flag]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in zip(("b.c", "s.c"), sources(), strict=True):
+            Path(folder, name).write_text(text, encoding="utf-8")
+        command = [*compiler, "-std=gnu99", *DEFAULT_FLAGS[1:], "-march=native", "-w"]
+        subprocess.run([*command, "-fno-tree-vectorize", "-c", "s.c"], cwd=folder, check=True)
+        subprocess.run([*command, *flags, "b.c", "s.o", "-o", "b", "-lm"], cwd=folder, check=True)
+        print("| | float64: ours | libmvec | libm | float32: ours | libmvec | libm |\n|---|---|---|---|---|---|---|")
+        print(subprocess.run(["./b"], cwd=folder, check=True, capture_output=True, text=True).stdout, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Vector kernels: errors below 1 ULP in both widths, right at the edges, and vectorised by GCC where they are called."""
+
+import ctypes
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import gradsmith as gs
+from gradsmith.errors import SpecError
+from gradsmith_runtime.build import DEFAULT_FLAGS, VECTOR_FLAGS
+
+ACCURACY = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "vector_accuracy.py"))
+STRIDE = 16381  # a prime: a quarter of a million float32 arguments of each function, with all exponents
+
+v, w, W = gs.symbol("v", (500,)), gs.symbol("w", (500,)), gs.symbol("W", (20, 64))
+LOOPS = {
+    "logistic loss": gs.sum(gs.softplus(v) - w * v),
+    "tanh of an affine map": gs.sum(gs.tanh(2.0 * v + w)),
+    "softmax rows": gs.sum(gs.softmax(W, axis=1) ** 2),
+    "gelu": gs.sum(gs.gelu(v)),
+    "sigmoid": gs.sum(gs.sigmoid(v) * w),
+    "powers": gs.sum(v**w),
+    "angles": gs.sum(gs.sin(v) * gs.cos(w)),
+    "dot": gs.sum(v * w * v) + gs.max(w),
+}
+
+
+@pytest.fixture(scope="module", params=["native", "baseline"])
+def built(request: Any, tmp_path_factory: Any) -> Any:
+    folder = tmp_path_factory.mktemp("kernels")
+    flags = ACCURACY["BUILDS"][request.param]
+    return ACCURACY["build"](folder, flags, program=True), ACCURACY["build"](folder, flags, program=False)
+
+
+def test_float32_is_within_one_ulp(built: Any) -> None:
+    for name, (worst, at, wrong) in ACCURACY["sweep"](built[0], STRIDE).items():
+        assert worst < 1.0, (name, worst, at)
+        assert wrong == 0, name
+
+
+def test_float64_is_within_one_ulp(built: Any) -> None:
+    library = ctypes.CDLL(str(built[1]))
+    for name, (_, function) in ACCURACY["ONE"].items():
+        xs = ACCURACY["points"](name, 60)[::4]
+        for x, y in zip(xs, ACCURACY["loop"](library, name, xs), strict=True):
+            assert ACCURACY["error"](y, ACCURACY["exact"](function, x)) < 1.0, (name, x, y)
+            assert x != 0.0 or np.signbit(y) == (np.signbit(x) if function(0) == 0 else y < 0), (name, x, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_powers_are_within_one_ulp(built: Any, dtype: Any) -> None:
+    library, rng = ctypes.CDLL(str(built[1])), np.random.default_rng(1)
+    bits, least = (53, -1021) if dtype == np.float64 else (24, -125)
+    xs = np.abs(ACCURACY["points"]("exp", 60)[::4])
+    xs = xs[(xs > 0) & (xs < 1e30) & (xs > 1e-30)].astype(dtype)
+    reach = 700.0 if dtype == np.float64 else 85.0
+    ys = (rng.uniform(-reach, reach, len(xs)) / np.maximum(np.abs(np.log(xs)), 1e-3)).astype(dtype)
+    for x, y, z in zip(xs, ys, ACCURACY["loop"](library, "pow", xs, ys), strict=True):
+        right = ACCURACY["exact"](mpmath.power, float(x), float(y))
+        assert ACCURACY["error"](float(z), right, bits, least) < 1.0, (x, y, z)
+    edges = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        0.5,
+        -0.5,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1e300,
+        2.0**52 + 1,
+        2.0**53,
+    ]
+    with np.errstate(all="ignore"):
+        pairs = np.array([(a, b) for a in edges for b in edges]).astype(dtype)
+        xs, ys = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+        right = np.power(xs, ys)
+    found = ACCURACY["loop"](library, "pow", xs, ys)
+    np.testing.assert_allclose(found, right, rtol=1e-6 if dtype == np.float32 else 1e-15)
+    numbers = ~np.isnan(right)
+    np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(right[numbers]))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_far_angles_are_right(dtype: str) -> None:
+    f = gs.compile(gs.sum(gs.sin(v) + gs.cos(v)), target="c", dtype=dtype)
+    for place, angle in enumerate((1e5, 3e6, 1e22, -1e30)):
+        x = np.linspace(-3.0, 3.0, 500).astype(dtype)
+        x[place] = angle
+        wide = x.astype(np.float64)
+        np.testing.assert_allclose(
+            f.grad(x), np.cos(wide) - np.sin(wide), atol=2.0**-50 if dtype == "float64" else 2e-7
+        )
+    x[3] = np.inf
+    slope = f.grad(x)
+    assert np.isnan(slope[3])
+    assert np.isfinite(np.delete(slope, [3])).all()
+
+
+def test_off_and_strict_leave_all_to_the_c_library() -> None:
+    for options in ({"simd": "off"}, {"strict": True}):
+        assert "gs_vsin" not in gs.compile(LOOPS["angles"], target="c", **options).source  # type: ignore[arg-type]
+    scalar = gs.exp(gs.symbol("x"))
+    assert "gs_vexp" not in gs.compile(scalar, target="c").source
+    assert "gs_vexp" in gs.compile(LOOPS["logistic loss"], target="c").source
+    with pytest.raises(SpecError, match="'auto', 'libmvec', 'off'"):
+        gs.compile(LOOPS["dot"], simd="fast")
+    with pytest.raises(SpecError, match="march"):
+        gs.compile(LOOPS["dot"], march="native -O0")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs GCC")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", LOOPS)
+def test_gcc_vectorises_every_loop(name: str, dtype: str, tmp_path: Path) -> None:
+    f = gs.compile(LOOPS[name], target="c", name="f", dtype=dtype, selftest=False, derivatives=("value_and_grad",))
+    f.save(tmp_path)
+    flags = [*DEFAULT_FLAGS, *VECTOR_FLAGS, "-fopt-info-vec", "-c", "f.c", "-o", "f.o"]
+    told = subprocess.run(["gcc", *flags], cwd=tmp_path, check=True, capture_output=True, text=True).stderr
+    vectors = {int(line) for line in re.findall(r"f\.c:(\d+):\d+: optimized", told)}
+    lines = (tmp_path / "f.c").read_text().splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith("void f_value_and_grad("))
+    for k in range(first, len(lines)):
+        indent = lines[k][: len(lines[k]) - len(lines[k].lstrip())]
+        if lines[k].startswith(f"{indent}for "):
+            end = next(j for j in range(k + 1, len(lines)) if lines[j] == f"{indent}}}")
+            outer = any(line.lstrip().startswith("for ") for line in lines[k + 1 : end])
+            assert outer or vectors & set(range(k, end + 1)), "\n".join(lines[k : end + 1])
