@@ -156,6 +156,26 @@ def quaternion(m: Any, q: list[Any], v: list[Any], t: list[Any]) -> Any:
     return total
 
 
+def bundle(m: Any, p: list[Any]) -> list[Any]:
+    """The residual of bundle adjustment in the form of ADBench: where a camera sees a point, less where it was seen.
+
+    p: rotation vector (3), centre (3), focal length, principal point (2), radial distortion (2), point (3), weight,
+    and the place in the picture (2).
+    """
+    r, centre, f, middle, k, point, w, seen = p[:3], p[3:6], p[6], p[7:9], p[9:11], p[11:14], p[14], p[15:17]
+    x = [a - b for a, b in zip(point, centre, strict=True)]
+    square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2]
+    angle = m.sqrt(square)
+    c, a, b = m.cos(angle), m.sin(angle) / angle, (1.0 - m.cos(angle)) / square
+    rx = r[0] * x[0] + r[1] * x[1] + r[2] * x[2]
+    cross = [r[1] * x[2] - r[2] * x[1], r[2] * x[0] - r[0] * x[2], r[0] * x[1] - r[1] * x[0]]
+    y = [c * x[i] + a * cross[i] + b * rx * r[i] for i in range(3)]
+    u = [y[0] / y[2], y[1] / y[2]]
+    r2 = u[0] * u[0] + u[1] * u[1]
+    scale = f * (1.0 + k[0] * r2 + k[1] * (r2 * r2))
+    return [w * (scale * u[i] + middle[i] - seen[i]) for i in range(2)]
+
+
 PROGRAMS = [
     Program("Speelpenning, n = 8", speelpenning, {"x": 8}, ("x",), lambda gs, x: gs.prod(x)),
     Program("Speelpenning, n = 20", speelpenning, {"x": 20}, ("x",), lambda gs, x: gs.prod(x)),

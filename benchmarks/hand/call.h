@@ -62,8 +62,8 @@ static inline PyObject *floats(const double *numbers, Py_ssize_t count) {
 
 #define MODULE(name, ...)                                                                                              \
     static PyMethodDef methods[] = {__VA_ARGS__, {NULL, NULL, 0, NULL}};                                               \
-    static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, #name, NULL, -1, methods, NULL, NULL, NULL, NULL};      \
-    PyMODINIT_FUNC PyInit_##name(void) {                                                                               \
+    static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "hand_" #name, NULL, -1, methods, NULL, NULL, NULL, NULL};      \
+    PyMODINIT_FUNC PyInit_hand_##name(void) {                                                                               \
         import_array();                                                                                                \
         return PyModule_Create(&module);                                                                               \
     }

@@ -18,4 +18,4 @@ def hand(name: str, dtype: str = "float64") -> ModuleType:
     """The extension module of `hand/NAME.c`, with `real` as that type."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in (HAND / f"{name}.c", *sorted(HAND.glob("*.h")))}
     flags = [*DEFAULT_FLAGS, f"-DREAL_IS_FLOAT={int(dtype == 'float32')}", "-isystem", np.get_include()]
-    return build_extension(sources, name, flags=flags, libraries=["mvec"])
+    return build_extension(sources, f"hand_{name}", flags=flags, libraries=["mvec"])

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -149,20 +150,17 @@ def sympy_lambdify(function: Callable[..., Any], sizes: Sizes, wrt: Sequence[int
     symbols = [list(sp.symbols(f"x{k}_:{n}")) for k, n in enumerate(sizes)]
     value = function(sp, *symbols)
     slopes = [sp.diff(value, s) for k in wrt for s in symbols[k]]
-    f = sp.lambdify(sum(symbols, []), (value, slopes), "math", cse=True)
-    return Ready(f, tuple(flat(arguments).tolist()), one_vector)
+    f = sp.lambdify(sum(symbols, []), [value, *slopes], "math", cse=True)  # cse does not look into nested lists
+    return Ready(f, tuple(flat(arguments).tolist()), lambda r: [r[0], r[1:]])
 
 
 def jax_functions() -> Any:
     """jax.numpy, with what it keeps elsewhere."""
     import jax
 
-    class Functions:
-        erf, sigmoid, relu = jax.scipy.special.erf, jax.nn.sigmoid, jax.nn.relu
-        softmax, logsumexp = jax.nn.softmax, jax.nn.logsumexp
-        __getattr__ = lambda self, name: getattr(jax.numpy, name)
-
-    return Functions()
+    named = {"erf": jax.scipy.special.erf, "concat": jax.numpy.concatenate}
+    named |= {name: getattr(jax.nn, name) for name in ("sigmoid", "relu", "softmax", "logsumexp", "softplus")}
+    return SimpleNamespace(**{**vars(jax.numpy), **named})
 
 
 def jax_jit(
