@@ -49,7 +49,7 @@ static inline matrix plain(const real *p, ptrdiff_t columns) { return (matrix){p
 static inline matrix turned(const real *p, ptrdiff_t columns) { return (matrix){p, 1, columns}; } /* transposed */
 
 /* C (m x n, rows of ldc) = A (m x k) B (k x n), added to C if `add`; row l of B starts at starts[l] where that is given */
-static void gemm_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, matrix A, matrix B, const real *const *starts, real *C,
+static inline void gemm_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, matrix A, matrix B, const real *const *starts, real *C,
                     ptrdiff_t ldc, int add) {
     real packed[DEPTH * PANEL] __attribute__((aligned(64))), t[4 * PANEL] __attribute__((aligned(64)));
     for (ptrdiff_t l0 = 0; l0 < k; l0 += DEPTH) {
@@ -94,7 +94,7 @@ static void gemm_of(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, matrix A, matrix B, c
     }
 }
 
-static void gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, matrix A, matrix B, real *C, ptrdiff_t ldc, int add) {
+static inline void gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, matrix A, matrix B, real *C, ptrdiff_t ldc, int add) {
     gemm_of(m, n, k, A, B, NULL, C, ldc, add);
 }
 
@@ -104,7 +104,7 @@ static void gemm(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, matrix A, matrix B, real
 #define GRID(f) f(0, 0) f(0, 1) f(0, 2) f(1, 0) f(1, 1) f(1, 2) f(2, 0) f(2, 1) f(2, 2) f(3, 0) f(3, 1) f(3, 2)
 
 /* C (4 x 3) += the scalar products of 4 rows with 3 rows of length k, a multiple of W */
-static void dots43(ptrdiff_t k, const real *const *a, const real *const *b, real *C, ptrdiff_t ldc) {
+static inline void dots43(ptrdiff_t k, const real *const *a, const real *const *b, real *C, ptrdiff_t ldc) {
     const real *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *b0 = b[0], *b1 = b[1], *b2 = b[2];
     GRID(DOT0)
     for (ptrdiff_t l = 0; l < k; l += W) {

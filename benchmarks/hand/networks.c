@@ -36,10 +36,10 @@ static real residual(ptrdiff_t n, const real *y, const real *t, real scale, real
 
 /* mean((relu(X W1 + b1) W2 + b2 - T)^2). X, T, W1, b1, W2, b2 -> value, dW1, db1, dW2, db2 */
 static void two_layers(const ptrdiff_t *sizes, real *const *p) {
-    enum { B = 64, I = 784, H = 128, O = 10 };
+    enum { B = 64, IN = 784, H = 128, O = 10 };
     static real h[B * H], y[B * O], d[B * H];
     (void)sizes;
-    gemm(B, H, I, plain(p[0], I), plain(p[2], H), h, H, 0);
+    gemm(B, H, IN, plain(p[0], IN), plain(p[2], H), h, H, 0);
     for (int i = 0; i < B; ++i) {
         for (int j = 0; j < H; j += W) {
             store(h + i * H + j, larger(load(h + i * H + j) + load(p[3] + j), all(0)));
@@ -55,7 +55,7 @@ static void two_layers(const ptrdiff_t *sizes, real *const *p) {
         store(d + j, choose(load(h + j) > all(0), load(d + j), all(0)));
     }
     column_sums(B, H, d, p[8]);
-    gemm(I, H, B, turned(p[0], I), plain(d, H), p[7], H, 0);
+    gemm(IN, H, B, turned(p[0], IN), plain(d, H), p[7], H, 0);
 }
 ARRAYS(two_layers, 11)
 
@@ -205,10 +205,10 @@ ARRAYS(convolution, 8)
 
 static inline vec sigmoid_(vec x) { return 1 / (1 + exp_(-x)); }
 
-/* An LSTM over 20 steps and the squared error of what its last state says. xs (T, B, I), y (B), U (H, 4H), W (I, 4H),
+/* An LSTM over 20 steps and the squared error of what its last state says. xs (T, B, IN), y (B), U (H, 4H), W (IN, 4H),
  * b (4H), v (H) -> value, dU, dW, db, dv. Gates: input, forget, output, candidate. */
 static void lstm(const ptrdiff_t *sizes, real *const *p) {
-    enum { T = 20, B = 8, I = 8, H = 32, G = 4 * H };
+    enum { T = 20, B = 8, IN = 8, H = 32, G = 4 * H };
     static real gates[T * B * G], h[(T + 1) * B * H], c[(T + 1) * B * H], squashed[T * B * H], Ut[G * H];
     static real dh[B * H], dc[B * H], d[T * B * G];
     (void)sizes;
@@ -216,7 +216,7 @@ static void lstm(const ptrdiff_t *sizes, real *const *p) {
     for (int i = 0; i < T * B; ++i) {
         memcpy(gates + i * G, p[4], G * sizeof(real));
     }
-    gemm(T * B, G, I, plain(p[0], I), plain(p[3], G), gates, G, 1);
+    gemm(T * B, G, IN, plain(p[0], IN), plain(p[3], G), gates, G, 1);
     for (int t = 0; t < T; ++t) {
         real *g = gates + t * B * G;
         if (t > 0) {
@@ -280,7 +280,7 @@ static void lstm(const ptrdiff_t *sizes, real *const *p) {
         }
     }
     gemm(H, G, T * B, turned(h, H), plain(d, G), p[7], G, 0);
-    gemm(I, G, T * B, turned(p[0], I), plain(d, G), p[8], G, 0);
+    gemm(IN, G, T * B, turned(p[0], IN), plain(d, G), p[8], G, 0);
     column_sums(T * B, G, d, p[9]);
 }
 ARRAYS(lstm, 11)

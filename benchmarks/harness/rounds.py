@@ -7,8 +7,11 @@ ratios are medians over rounds of the quotient within a round, so that what slow
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -71,7 +74,7 @@ class Entries:
         process.join()
 
     def ask(self, entry: str, word: str, workload: str, number: float, patience: float) -> tuple[bool, Any]:
-        """What `entry` answers; (False, why) if it fails, dies or takes longer than `patience` seconds."""
+        """What `entry` answers; (False, why) if it fails, dies or needs more than `patience` seconds of CPU time."""
         if entry not in self.running:
             here, there = self.context.Pipe()
             process = self.context.Process(target=serve, args=(there, self.family, entry), daemon=True)
@@ -81,13 +84,31 @@ class Entries:
         pipe = self.running[entry][1]
         try:
             pipe.send((word, workload, number))
-            if pipe.poll(patience):
+            if waited(pipe, self.running[entry][0].pid, patience):
                 return pipe.recv()
             why = f"not built in {patience:.0f} s"
         except (EOFError, OSError):
             why = "its process died"
         self.end(entry)
         return False, why
+
+
+def waited(pipe: Any, pid: int, patience: float) -> bool:
+    """Whether something came before the process had `patience` seconds of CPU time, or five times that by the clock."""
+    began, clock = spent(pid), time.monotonic()
+    while not pipe.poll(0.2):
+        if spent(pid) - began > patience or time.monotonic() - clock > 5 * patience:
+            return False
+    return True
+
+
+def spent(pid: int) -> float:
+    """CPU seconds of a process and of those it has waited for; the clock's where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(
