@@ -286,7 +286,7 @@ def casadi_affine(ca: Any, loss: Callable[..., Any], arguments: Sequence[Any], w
 
 
 def casadi_heat(ca: Any, arguments: Sequence[Any], wrt: Sequence[int]) -> Any:
-    u, t = ca.SX.sym("u", 128), ca.SX.sym("t", 128)
+    u = ca.SX.sym("u", 128)
 
     def slope(u: Any) -> Any:
         return 0.4 * (ca.vertcat(0, u[:-1]) - 2.0 * u + ca.vertcat(u[1:], 0))
@@ -348,7 +348,13 @@ def square_map(rng: np.random.Generator) -> Sequence[Any]:
 def points_and_components(n: int, d: int, k: int) -> Callable[[np.random.Generator], Sequence[Any]]:
     def draw(rng: np.random.Generator) -> Sequence[Any]:
         below = rng.normal(size=(k, d * (d - 1) // 2)) / d
-        return [rng.normal(size=(n, d)), rng.normal(size=k), rng.normal(size=(k, d)), 0.3 * rng.normal(size=(k, d)), below]
+        return [
+            rng.normal(size=(n, d)),
+            rng.normal(size=k),
+            rng.normal(size=(k, d)),
+            0.3 * rng.normal(size=(k, d)),
+            below,
+        ]
 
     return draw
 
@@ -365,7 +371,12 @@ def picture(rng: np.random.Generator) -> Sequence[Any]:
 
 
 def normed(rng: np.random.Generator) -> Sequence[Any]:
-    return [rng.normal(size=(128, 256)), rng.normal(size=(128, 256)), 1 + 0.1 * rng.normal(size=256), rng.normal(size=256)]
+    return [
+        rng.normal(size=(128, 256)),
+        rng.normal(size=(128, 256)),
+        1 + 0.1 * rng.normal(size=256),
+        rng.normal(size=256),
+    ]
 
 
 def attended(rng: np.random.Generator) -> Sequence[Any]:
@@ -394,7 +405,11 @@ MODELS = [
 
 
 def workload(model: Model, dtype: str) -> Workload:
-    chosen = ("hand C", "gradsmith C", *(p for p in PEERS if p in model.peers and (dtype == "float64" or "CasADi" not in p)))
+    chosen = (
+        "hand C",
+        "gradsmith C",
+        *(p for p in PEERS if p in model.peers and (dtype == "float64" or "CasADi" not in p)),
+    )
     entries: dict[str, Build] = {entry: functools.partial(BUILDS[entry], model, dtype) for entry in chosen}
     name = model.name + (", float32" if dtype == "float32" else "")
     return Workload(name, model.draw, functools.partial(torch_reference, model), entries, dtype)

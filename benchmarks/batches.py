@@ -137,7 +137,7 @@ def gradsmith(batch: Batch, arguments: Sequence[Any]) -> Ready:
     else:
         both = lambda p: (lambda v, g: (v, g[batch.wrt.start : batch.wrt.stop]))(*gs.value_and_grad(function)(p))
     f = gs.compile(
-        gs.vmap(both, in_axes=1, out_axes=(0, 0) if not batch.outputs else (0, 0)),
+        gs.vmap(both, in_axes=1, out_axes=0),
         args=(x.shape,),
         target="c",
         name="f",
@@ -154,7 +154,9 @@ def casadi(batch: Batch, arguments: Sequence[Any]) -> Ready:
     (x,) = arguments
     p = ca.SX.sym("p", batch.inputs)
     values = ca.vertcat(*outputs(batch, ca, ca.vertsplit(p)))
-    slopes = ca.densify(ca.jacobian(values, p)[:, list(batch.wrt)]).T  # by columns: one row of the Jacobian after another
+    slopes = ca.densify(
+        ca.jacobian(values, p)[:, list(batch.wrt)]
+    ).T  # by columns: one row of the Jacobian after another
     f = ca.Function("f", [p], ca.cse([values, ca.vec(slopes)])).map(x.shape[1])
     ready = peers.casadi_buffer(peers.casadi_built(f), [np.ascontiguousarray(x.T)])
     back = lambda r: [a.reshape(x.shape[1], -1).T for a in r]
@@ -301,7 +303,9 @@ BATCHES = [
 
 
 def workload(batch: Batch) -> Workload:
-    draw = lambda rng: [rng.uniform(np.array(batch.low)[:, None], np.array(batch.high)[:, None], (batch.inputs, POINTS))]
+    draw = lambda rng: [
+        rng.uniform(np.array(batch.low)[:, None], np.array(batch.high)[:, None], (batch.inputs, POINTS))
+    ]
     builds = {name: b for name, b in BUILDS.items() if name != "numba by hand" or batch.numba is not None}
     entries: dict[str, Build] = {name: functools.partial(build, batch) for name, build in builds.items()}
     return Workload(batch.name, draw, functools.partial(reference, batch), entries, calls=POINTS)
@@ -310,8 +314,8 @@ def workload(batch: Batch) -> Workload:
 FAMILY = Family(
     name="batches",
     title="Many points at once",
-    says=f"Value and gradient at {POINTS:,} points, components in rows (CasADi's C: points in rows); each point of the network"
-    " has weights of its own. The time is that of the whole call by the number of points.",
+    says=f"Value and gradient at {POINTS:,} points, components in rows (CasADi's C: points in rows); each point of the"
+    " network has weights of its own. The time is that of the whole call by the number of points.",
     unit="ns a point",
     seconds=1e-9,
     workloads=[workload(batch) for batch in BATCHES],

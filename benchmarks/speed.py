@@ -34,12 +34,12 @@ QUICK = Effort(rounds=5, slice=0.005, patience=20.0)
 OPENING = """\
 # Benchmarks
 
-Written by `make bench` ([benchmarks/speed.py](../benchmarks/speed.py)); do not edit. How it is measured, and why so, is in
-[decision 0023](decisions/0023-how-we-measure.md). In short: every entry answers first, and one whose value or gradient
-differs from torch's in double precision is called wrong and has no time. Then all take turns on one core with one thread.
-A time is the median over the rounds of CPU time a call; a ratio is the median of the ratios within the rounds, less than 1
-where gradsmith is faster. "hand" is C as an expert writes it, in [benchmarks/hand](../benchmarks/hand), built with the same
-compiler and the same flags as gradsmith's C.
+Written by `make bench` ([benchmarks/speed.py](../benchmarks/speed.py)); do not edit. How it is measured, and why so, is
+in [decision 0023](decisions/0023-how-we-measure.md). In short: every entry answers first, and one whose value or
+gradient differs from torch's in double precision is called wrong and has no time. Then all take turns on one core with
+one thread. A time is the median over the rounds of CPU time a call; a ratio is the median of the ratios within the
+rounds, less than 1 where gradsmith is faster. "hand" is C as an expert writes it, in
+[benchmarks/hand](../benchmarks/hand), built with the same compiler and the same flags as gradsmith's C.
 """
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     spent = (
         f"- {effort.rounds} rounds of {1000 * effort.slice:.0f} ms an entry; {time.monotonic() - began:.0f} s in all"
     )
-    text = "\n".join([*lines, spent, "", *body])
+    text = "\n".join([*lines, spent, "", *body]).rstrip() + "\n"
     print(text)
     output = given.output or (None if given.families or given.only else REPORT)
     if output is not None:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,16 +18,24 @@ import numpy as np
 
 from .records import Ready
 
-__all__ = ["flat", "one_vector", "split"]
+__all__ = [
+    "casadi_buffer",
+    "casadi_built",
+    "casadi_function",
+    "flat",
+    "gradsmith_arrays",
+    "gradsmith_scalars",
+    "heyoka_call",
+    "jax_functions",
+    "jax_jit",
+    "numba_jit",
+    "one_vector",
+    "sympy_lambdify",
+    "torch_reference",
+]
 
 #: How many numbers each parameter has.
 Sizes = Sequence[int]
-
-
-def split(x: Any, sizes: Sizes) -> list[Any]:
-    """One long vector as a list of parameters."""
-    ends = [0, *accumulate(sizes)]
-    return [x[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
 
 
 def flat(arguments: Sequence[Any]) -> np.ndarray:
@@ -68,7 +76,7 @@ def gradsmith_scalars(
     symbols = [[gs.symbol(f"x{k}_{i}") for i in range(n)] for k, n in enumerate(sizes)]
     f = gs.compile(
         function(gs, *symbols),
-        args=sum(symbols, []),
+        args=[*chain(*symbols)],
         wrt=tuple(s for k in wrt for s in symbols[k]),
         target=target,
         name="f",
@@ -135,7 +143,7 @@ def heyoka_cfunc(function: Callable[..., Any], sizes: Sizes, wrt: Sequence[int])
     symbols = [[hy.expression(f"x{k}_{i}") for i in range(n)] for k, n in enumerate(sizes)]
     value = function(hy, *symbols)
     tensors = hy.diff_tensors([value], diff_args=[s for k in wrt for s in symbols[k]], diff_order=1)
-    return hy.cfunc([value, *tensors.gradient], vars=sum(symbols, []))
+    return hy.cfunc([value, *tensors.gradient], vars=[*chain(*symbols)])
 
 
 def heyoka_call(function: Callable[..., Any], sizes: Sizes, wrt: Sequence[int], arguments: Sequence[Any]) -> Ready:
@@ -150,7 +158,7 @@ def sympy_lambdify(function: Callable[..., Any], sizes: Sizes, wrt: Sequence[int
     symbols = [list(sp.symbols(f"x{k}_:{n}")) for k, n in enumerate(sizes)]
     value = function(sp, *symbols)
     slopes = [sp.diff(value, s) for k in wrt for s in symbols[k]]
-    f = sp.lambdify(sum(symbols, []), [value, *slopes], "math", cse=True)  # cse does not look into nested lists
+    f = sp.lambdify([*chain(*symbols)], [value, *slopes], "math", cse=True)  # cse does not look into nested lists
     return Ready(f, tuple(flat(arguments).tolist()), lambda r: [r[0], r[1:]])
 
 

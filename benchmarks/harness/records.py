@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Build", "Family", "Ready", "Workload", "arrays_of"]
+__all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "untried"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,15 @@ class Ready:
 
 #: From the workload's arguments to something that can be timed. Whatever it raises stands in the table.
 Build = Callable[[Sequence[Any]], Ready]
+
+
+class Untried(Exception):
+    """Why an entry is left out, in the words of the table."""
+
+
+def untried(arguments: Sequence[Any]) -> Ready:
+    """In the place of a build that was seen to take longer than anybody waits."""
+    raise Untried("builds too long")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sys
 import time
 import timeit
@@ -16,7 +15,7 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .records import Ready, Workload, arrays_of
+from .records import Ready, Untried, Workload, arrays_of
 
 __all__ = ["first_words", "seconds_of", "serve"]
 
@@ -31,6 +30,8 @@ def first_words(error: BaseException) -> str:
     """
     if isinstance(error, ModuleNotFoundError):
         return "not installed"
+    if isinstance(error, Untried):
+        return str(error)
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}".rstrip(": ")[:60]
 
@@ -104,8 +105,3 @@ def find(family: str, name: str) -> Workload:
     import importlib
 
     return next(w for w in importlib.import_module(family).FAMILY.workloads if w.name == name)
-
-
-def peak_memory() -> int:
-    """Bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
