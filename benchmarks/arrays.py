@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from harness import peers
+from harness.flags import march_option
 from harness.hand import hand
 from harness.records import Build, Family, Ready, Workload
 
@@ -221,6 +222,7 @@ def gradsmith(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
         name="f",
         selftest=False,
         derivatives="value_and_grad",
+        **march_option(),
     )
     return Ready(f.value_and_grad, tuple(arguments), lambda r: [r[0], *r[1]])
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import programs
 from harness import peers
+from harness.flags import march_option
 from harness.hand import hand
 from harness.records import Build, Family, Ready, Workload
 
@@ -111,20 +112,18 @@ def by_hand(batch: Batch, arguments: Sequence[Any]) -> Ready:
 
 
 def gradsmith(batch: Batch, arguments: Sequence[Any]) -> Ready:
+    """Rows in, rows out; by `vmap` as long as there is no `batch=`."""
     import gradsmith as gs
 
     (x,) = arguments
-    if "batch" in inspect.signature(gs.compile).parameters and not batch.outputs:
+    points = x.shape[1]
+    batched = "batch" in inspect.signature(gs.compile).parameters
+    options: dict[str, Any] = {"target": "c", "name": "f", "selftest": False, **march_option()}
+    if batched and not batch.outputs:
         symbols = [gs.symbol(f"x{k}") for k in range(batch.inputs)]
+        wrt = tuple(symbols[k] for k in batch.wrt)
         f = gs.compile(
-            batch.function(gs, symbols),
-            args=symbols,
-            wrt=tuple(symbols[k] for k in batch.wrt),
-            target="c",
-            name="f",
-            selftest=False,
-            derivatives="value_and_grad",
-            batch=True,
+            batch.function(gs, symbols), args=symbols, wrt=wrt, derivatives="value_and_grad", batch=True, **options
         )
         return Ready(f.value_and_grad_batch, tuple(x), lambda r: [r[0], np.stack(r[1])])
 
@@ -132,19 +131,20 @@ def gradsmith(batch: Batch, arguments: Sequence[Any]) -> Ready:
         found = outputs(batch, gs, [p[k] for k in range(batch.inputs)])
         return gs.stack(found) if batch.outputs else found[0]
 
-    if batch.outputs:
-        both = lambda p: (function(p), gs.jacrev(function)(p)[:, batch.wrt.start : batch.wrt.stop])
-    else:
-        both = lambda p: (lambda v, g: (v, g[batch.wrt.start : batch.wrt.stop]))(*gs.value_and_grad(function)(p))
-    f = gs.compile(
-        gs.vmap(both, in_axes=1, out_axes=0),
-        args=(x.shape,),
-        target="c",
-        name="f",
-        selftest=False,
-        derivatives="value",
-    )
-    return Ready(f, (x,), lambda r: [np.moveaxis(np.asarray(a), 0, -1).reshape(-1, x.shape[1]) for a in r])
+    def both(p: Any) -> Any:
+        if batch.outputs:
+            return function(p), gs.jacrev(function)(p)[:, batch.wrt.start : batch.wrt.stop]
+        value, slopes = gs.value_and_grad(function)(p)
+        return value, slopes[batch.wrt.start : batch.wrt.stop]
+
+    rows = lambda r: [np.moveaxis(np.asarray(a), 0, -1).reshape(-1, points) for a in r]
+    if batched:
+        f = gs.compile(both, args=((batch.inputs,),), derivatives="value", batch=True, **options)
+        values, slopes = results_of(batch, points)
+        place = (values.T, np.moveaxis(slopes.reshape(batch.outputs, -1, points), -1, 0))
+        return Ready(f.value_batch, (x.T,), rows, {"out": place})
+    f = gs.compile(gs.vmap(both, in_axes=1, out_axes=0), args=(x.shape,), derivatives="value", **options)
+    return Ready(f, (x,), rows)
 
 
 def casadi(batch: Batch, arguments: Sequence[Any]) -> Ready:

@@ -251,6 +251,11 @@ def entries(call: Call) -> dict[str, Build]:
             return functools.partial(peers.gradsmith_scalars, *program, target=target)
         return functools.partial(peers.gradsmith_arrays, of_arrays(call, gs), *program[1:], target=target)
 
+    def into_arrays(arguments: Sequence[Any]) -> Ready:
+        import gradsmith as gs
+
+        return peers.gradsmith_arrays(of_arrays(call, gs), *program[1:], arguments, out=True)
+
     def numba(arguments: Sequence[Any]) -> Ready:
         return peers.numba_jit(call.numba or call.python, arguments)
 
@@ -265,6 +270,7 @@ def entries(call: Call) -> dict[str, Build]:
     found: dict[str, Build] = {
         "hand C": by_hand,
         "gradsmith C": ours("c"),
+        "gradsmith C, out=": into_arrays,
         "hand Python": python_by_hand,
         "gradsmith Python": ours("python"),
         "CasADi": casadi,
@@ -274,6 +280,8 @@ def entries(call: Call) -> dict[str, Build]:
         "numba by hand": numba,
         "JAX": jax,
     }
+    if call.scalars:
+        del found["gradsmith C, out="]  # numbers are not written into
     return {entry: untried if entry in call.without else build for entry, build in found.items()}
 
 
@@ -324,12 +332,12 @@ def workload(call: Call) -> Workload:
 FAMILY = Family(
     name="calls",
     title="One call from Python",
-    says="Value and gradient of one point, with the call: Python's loop, arguments in, results out. The hand-written C"
-    " takes arrays and writes into arrays given to it, or takes and returns floats (scalars); so does CasADi, by its buffer"
-    ' API. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written gradient, as it derives none.',
+    says="Value and gradient of one point, with the call: Python's loop, arguments in, results out. The hand-written"
+    " C takes arrays and writes into arrays given to it, or takes and returns floats (scalars); so does CasADi, by its"
+    ' buffer API. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written gradient, as it derives none.',
     unit="ns a call",
     seconds=1e-9,
     workloads=[workload(call) for call in CALLS],
-    pairs=[("gradsmith C", "hand C"), ("gradsmith Python", "hand Python")],
+    pairs=[("gradsmith C", "hand C"), ("gradsmith C, out=", "hand C"), ("gradsmith Python", "hand Python")],
     peers=["CasADi", "CasADi C", "SymPy", "heyoka", "numba by hand", "JAX"],
 )

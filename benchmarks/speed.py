@@ -13,18 +13,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
 
+from harness.flags import choose_march
 from harness.machine import facts, one_thread
 from harness.records import Family
 from harness.rounds import Effort, Entries, measure
 from harness.table import tables
-
-from gradsmith_runtime.build import find_compiler
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 FAMILIES = ("calls", "batches", "arrays")
@@ -75,8 +73,7 @@ def main() -> None:
     began = time.monotonic()
     cores = os.cpu_count() or 1
     pinned = one_thread()
-    if given.march:  # by $CC, which reaches every build in every process
-        os.environ["CC"] = shlex.join([*find_compiler().command, f"-march={given.march}"])
+    choose_march(given.march)
     effort = QUICK if given.quick else FULL
     lines = [OPENING, *(f"- {fact}" for fact in facts(cores, pinned))]
     body = [

@@ -7,7 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gradsmith_runtime.build import DEFAULT_FLAGS, find_compiler
+from gradsmith_runtime import find_compiler
+
+from .flags import FLAGS
 
 __all__ = ["LIBRARIES", "facts", "one_thread"]
 
@@ -60,6 +62,6 @@ def facts(cores: int, pinned: int | None) -> list[str]:
     return [
         f"{cores} cores, {processor()}; one core, one thread" + ("" if pinned is None else ", pinned"),
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        f"{compiler.version.splitlines()[0]}: `{' '.join((*compiler.shown, *DEFAULT_FLAGS))}` for all C",
+        f"{compiler.version.splitlines()[0]}: `{' '.join((*compiler.shown, *FLAGS))}` for all C",
         ", ".join(map(installed, LIBRARIES)),
     ]

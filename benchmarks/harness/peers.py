@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .flags import FLAGS, march_option
 from .records import Ready
 
 __all__ = [
@@ -54,17 +55,41 @@ def one_vector(result: Any) -> list[Any]:
 
 
 def gradsmith_arrays(
-    function: Callable[..., Any], sizes: Sizes, wrt: Sequence[int], arguments: Sequence[Any], target: str = "c"
+    function: Callable[..., Any],
+    sizes: Sizes,
+    wrt: Sequence[int],
+    arguments: Sequence[Any],
+    target: str = "c",
+    out: bool = False,
 ) -> Ready:
-    """Vectors in, vectors out: a function of gradsmith's arrays. The Python target takes and gives lists."""
+    """Vectors in, vectors out: a function of gradsmith's arrays. The Python target takes and gives lists.
+
+    out: whether the results are written into arrays that are given with the call.
+    """
     import gradsmith as gs
 
     shapes = tuple((n,) for n in sizes)
     f = gs.compile(
-        function, args=shapes, wrt=tuple(wrt), target=target, name="f", selftest=False, derivatives="value_and_grad"
+        function,
+        args=shapes,
+        wrt=tuple(wrt),
+        target=target,
+        name="f",
+        selftest=False,
+        derivatives="value_and_grad",
+        **march_option(),
     )
     given = arguments if target == "c" else [np.ravel(a).tolist() for a in arguments]
-    return Ready(f.value_and_grad, tuple(given), one_vector)
+    if not out:
+        return Ready(f.value_and_grad, tuple(given), one_vector)
+    place = (np.empty(()), tuple(np.empty(sizes[k]) for k in wrt))
+    place = (place[0], place[1][0]) if len(wrt) == 1 and is_bare(f, given) else place
+    return Ready(f.value_and_grad, tuple(given), one_vector, {"out": place})
+
+
+def is_bare(f: Any, given: Sequence[Any]) -> bool:
+    """Whether the gradient by one argument comes without a tuple around it."""
+    return not isinstance(f.value_and_grad(*given)[1], tuple)
 
 
 def gradsmith_scalars(
@@ -82,6 +107,7 @@ def gradsmith_scalars(
         name="f",
         selftest=False,
         derivatives="value_and_grad",
+        **march_option(),
     )
     return Ready(f.value_and_grad, tuple(flat(arguments).tolist()), one_vector)
 
@@ -125,14 +151,14 @@ def casadi_built(f: Any) -> Any:
     """The C code of a CasADi function, built with gradsmith's flags, as a function again."""
     import casadi as ca
 
-    from gradsmith_runtime.build import DEFAULT_FLAGS, find_compiler
+    from gradsmith_runtime import find_compiler
 
     with tempfile.TemporaryDirectory() as folder:
         code = ca.CodeGenerator("f.c")
         code.add(f)
         code.generate(folder + os.sep)
         library = os.path.join(folder, "f.so")
-        command = [*find_compiler().command, *DEFAULT_FLAGS, "-fPIC", "-shared", os.path.join(folder, "f.c")]
+        command = [*find_compiler().command, *FLAGS, "-fPIC", "-shared", os.path.join(folder, "f.c")]
         subprocess.run([*command, "-o", library, "-lm"], check=True, stderr=subprocess.DEVNULL)
         return ca.external(f.name(), library)
 

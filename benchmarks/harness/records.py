@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,16 @@ __all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "untr
 
 @dataclass(frozen=True)
 class Ready:
-    """An entry that is built: `function(*arguments)` is what is timed, `read(result)` gives [value, *gradients]."""
+    """An entry that is built: `function(*arguments, **keywords)` is timed, `read(result)` is what it found."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    read: Callable[[Any], Sequence[Any]]
+    read: Callable[[Any], Sequence[Any]]  # [value, *gradients]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+    def answer(self) -> list[np.ndarray]:
+        """What a call finds, as arrays that stay as they are at the next."""
+        return arrays_of(self.read(self.function(*self.arguments, **self.keywords)))
 
 
 #: From the workload's arguments to something that can be timed. Whatever it raises stands in the table.

@@ -40,7 +40,13 @@ def timer(ready: Ready) -> timeit.Timer:
     """A loop of calls written out with its arguments: no unpacking, no look-up of globals."""
     names = [f"a{k}" for k in range(len(ready.arguments))]
     setup = "f = given.function" + "".join(f"\n{name} = given.arguments[{k}]" for k, name in enumerate(names))
-    return timeit.Timer(f"f({', '.join(names)})", setup, time.process_time, {"given": ready})
+    setup += "".join(f"\n{name} = given.keywords['{name}']" for name in ready.keywords)
+    return timeit.Timer(
+        f"f({', '.join([*names, *(f'{name}={name}' for name in ready.keywords)])})",
+        setup,
+        time.process_time,
+        {"given": ready},
+    )
 
 
 def seconds_of(loop: timeit.Timer, number: int) -> float:
@@ -92,8 +98,8 @@ def perform(held: dict[str, Any], family: str, entry: str, word: str, name: str,
     held.clear()
     gc.collect()
     ready = workload.entries[entry](workload.given())
-    ready.function(*ready.arguments)  # once to compile, where that happens at the first call
-    answer = arrays_of(ready.read(ready.function(*ready.arguments)))
+    ready.answer()  # once to compile, where that happens at the first call
+    answer = ready.answer()
     gc.collect()
     gc.freeze()
     held["loop"] = timer(ready)
