@@ -338,6 +338,10 @@ FAMILY = Family(
     unit="ns a call",
     seconds=1e-9,
     workloads=[workload(call) for call in CALLS],
-    pairs=[("gradsmith C", "hand C"), ("gradsmith C, out=", "hand C"), ("gradsmith Python", "hand Python")],
+    pairs=[
+        ("gradsmith C", "hand C"),
+        ("gradsmith C, out=", "hand C"),
+        ("gradsmith Python", "hand Python"),
+    ],
     peers=["CasADi", "CasADi C", "SymPy", "heyoka", "numba by hand", "JAX"],
 )
