@@ -334,7 +334,8 @@ FAMILY = Family(
     title="One call from Python",
     says="Value and gradient of one point, with the call: Python's loop, arguments in, results out. The hand-written"
     " C takes arrays and writes into arrays given to it, or takes and returns floats (scalars); so does CasADi, by its"
-    ' buffer API. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written gradient, as it derives none.',
+    ' buffer API. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written gradient: numba derives'
+    " none.",
     unit="ns a call",
     seconds=1e-9,
     workloads=[workload(call) for call in CALLS],
