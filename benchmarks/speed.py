@@ -75,17 +75,15 @@ def main() -> None:
     pinned = one_thread()
     choose_march(given.march)
     effort = QUICK if given.quick else FULL
-    lines = [OPENING, *(f"- {fact}" for fact in facts(cores, pinned))]
-    body = [
-        line
-        for name in given.families or FAMILIES
-        for line in run(import_module(name).FAMILY, re.compile(given.only), effort)
-    ]
+    body: list[str] = []
+    for name in given.families or FAMILIES:
+        found = run(import_module(name).FAMILY, re.compile(given.only), effort)
+        print("\n".join(found), flush=True)  # at once: a run that is cut short has shown something
+        body += found
     spent = (
         f"- {effort.rounds} rounds of {1000 * effort.slice:.0f} ms an entry; {time.monotonic() - began:.0f} s in all"
     )
-    text = "\n".join([*lines, spent, "", *body]).rstrip() + "\n"
-    print(text)
+    text = "\n".join([OPENING, *(f"- {fact}" for fact in facts(cores, pinned)), spent, "", *body]).rstrip() + "\n"
     output = given.output or (None if given.families or given.only else REPORT)
     if output is not None:
         output.write_text(text, encoding="utf-8", newline="\n")
