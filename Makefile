@@ -1,11 +1,13 @@
 # `make` lists what there is. Each target sets up .venv by itself, once.
 #   make test PYTHON=python3.12                 another interpreter (run `make distclean` first)
 #   make test PYTEST_ARGS="-k tanh -x" JOBS=0   some tests, in one process
+#   make bench BENCH_ARGS=--quick               short rounds
 
 PYTHON      ?= python3
 VENV        ?= .venv
 JOBS        ?= auto
 PYTEST_ARGS ?=
+BENCH_ARGS  ?=
 
 py    := $(VENV)/bin/python
 pip   := $(py) -m pip --disable-pip-version-check
@@ -13,10 +15,10 @@ needs := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format coverage docs bench clean distclean
+.PHONY: help demo test lint format coverage docs bench bench-more clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo  ## run the example that shows what gradsmith does
 	$(py) examples/demo.py
@@ -40,10 +42,13 @@ coverage: $(VENV)/.test  ## run every test, in twice the time, and list the line
 docs: $(VENV)/.test  ## write docs/ops.md from the op table
 	$(py) tools/ops_reference.py
 
-bench: $(VENV)/.bench  ## count operations beside CasADi and heyoka, measure accuracy, time derivatives (about fifteen minutes)
+bench: $(VENV)/.bench  ## write docs/benchmarks.md: times beside hand-written C and other libraries (about ten minutes)
 	$(py) benchmarks/op_counts.py
+	$(py) benchmarks/speed.py $(BENCH_ARGS)
+
+bench-more: $(VENV)/.bench  ## measure accuracy in ULP, and time Jacobians, Hessians and loops (about five minutes)
 	$(py) benchmarks/accuracy.py
-	$(py) benchmarks/derivatives.py
+	OMP_NUM_THREADS=1 $(py) benchmarks/derivatives.py
 
 clean:  ## remove caches and what was generated or built
 	rm -rf out build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -110,6 +110,72 @@ def network_of_arrays(gs: Any, x: Any, W: Any, b: Any, v: Any, c: Any, t: Any) -
     return (y - t[0]) ** 2
 
 
+def seed(m: Any, x: list[Any]) -> Any:
+    return x[0] * x[1] + x[1] + m.tanh(x[0])
+
+
+SEGMENTS = [0.34, 0.4, 0.4, 0.126, 0.3, 0.25, 0.2]  # metres
+
+
+def spatial_arm(m: Any, q: list[Any]) -> Any:
+    """Squared distance of the tip of an arm in space from a goal; its joints turn about z and y by turns.
+
+    Each joint is followed by a segment along the z axis of its frame, whose axes are `x`, `y` and `z`.
+    """
+    x, y, z = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
+    tip = [-0.3, -0.2, -0.9]
+    for k, (angle, length) in enumerate(zip(q, SEGMENTS, strict=True)):
+        c, s = m.cos(angle), m.sin(angle)
+        if k % 2 == 0:
+            x, y = (
+                [c * a + s * b for a, b in zip(x, y, strict=True)],
+                [c * b - s * a for a, b in zip(x, y, strict=True)],
+            )
+        else:
+            x, z = (
+                [c * a - s * b for a, b in zip(x, z, strict=True)],
+                [c * b + s * a for a, b in zip(x, z, strict=True)],
+            )
+        tip = [t + length * a for t, a in zip(tip, z, strict=True)]
+    return tip[0] * tip[0] + tip[1] * tip[1] + tip[2] * tip[2]
+
+
+def quaternion(m: Any, q: list[Any], v: list[Any], t: list[Any]) -> Any:
+    """Squared distance of `t` from `v`, turned by the quaternion `q` of any length."""
+    w, x, y, z = q
+    n = w * w + x * x + y * y + z * z
+    rows = (
+        (w * w + x * x - y * y - z * z, 2.0 * (x * y - w * z), 2.0 * (x * z + w * y)),
+        (2.0 * (x * y + w * z), w * w - x * x + y * y - z * z, 2.0 * (y * z - w * x)),
+        (2.0 * (x * z - w * y), 2.0 * (y * z + w * x), w * w - x * x - y * y + z * z),
+    )
+    total = None
+    for row, goal in zip(rows, t, strict=True):
+        e = (row[0] * v[0] + row[1] * v[1] + row[2] * v[2]) / n - goal
+        total = e * e if total is None else total + e * e
+    return total
+
+
+def bundle(m: Any, p: list[Any]) -> list[Any]:
+    """The residual of bundle adjustment in the form of ADBench: where a camera sees a point, less where it was seen.
+
+    p: rotation vector (3), centre (3), focal length, principal point (2), radial distortion (2), point (3), weight,
+    and the place in the picture (2).
+    """
+    r, centre, f, middle, k, point, w, seen = p[:3], p[3:6], p[6], p[7:9], p[9:11], p[11:14], p[14], p[15:17]
+    x = [a - b for a, b in zip(point, centre, strict=True)]
+    square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2]
+    angle = m.sqrt(square)
+    c, a, b = m.cos(angle), m.sin(angle) / angle, (1.0 - m.cos(angle)) / square
+    rx = r[0] * x[0] + r[1] * x[1] + r[2] * x[2]
+    cross = [r[1] * x[2] - r[2] * x[1], r[2] * x[0] - r[0] * x[2], r[0] * x[1] - r[1] * x[0]]
+    y = [c * x[i] + a * cross[i] + b * rx * r[i] for i in range(3)]
+    u = [y[0] / y[2], y[1] / y[2]]
+    r2 = u[0] * u[0] + u[1] * u[1]
+    scale = f * (1.0 + k[0] * r2 + k[1] * (r2 * r2))
+    return [w * (scale * u[i] + middle[i] - seen[i]) for i in range(2)]
+
+
 PROGRAMS = [
     Program("Speelpenning, n = 8", speelpenning, {"x": 8}, ("x",), lambda gs, x: gs.prod(x)),
     Program("Speelpenning, n = 20", speelpenning, {"x": 20}, ("x",), lambda gs, x: gs.prod(x)),

@@ -1,0 +1,67 @@
+"""Where a run took place, and how it was built: what every table of times has to say."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gradsmith_runtime import find_compiler
+
+from .flags import FLAGS
+
+__all__ = ["LIBRARIES", "facts", "one_thread"]
+
+LIBRARIES = ("numpy", "torch", "jax", "casadi", "heyoka", "drjit", "pytensor", "numba", "sympy")
+
+#: One thread for everybody: read by OpenMP, the BLASes, XLA, numba, and PyTensor when they are imported.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_ENABLE_X64": "1",
+    "JAX_PLATFORMS": "cpu",
+}
+
+
+def one_thread(cpu: int | None = None) -> int | None:
+    """Bind this process and those it starts to one core, the last by default, and to one thread; the core's number."""
+    os.environ.update(ONE_THREAD)
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    cpu = max(os.sched_getaffinity(0)) if cpu is None else cpu
+    os.sched_setaffinity(0, {cpu})
+    return cpu
+
+
+def processor() -> str:
+    """The processor's own name, and which vector units it has."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    lines = dict(line.split("\t", 1) for line in text.split("\n\n")[0].splitlines() if "\t" in line)
+    found = {key.strip(): value.lstrip("\t: ").strip() for key, value in lines.items()}
+    units = [unit for unit in ("avx2", "fma", "avx512f") if unit in found.get("flags", "").split()]
+    return f"{found.get('model name', platform.machine())} ({', '.join(units) or 'no wide vectors'})"
+
+
+def installed(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} not installed"
+
+
+def facts(cores: int, pinned: int | None) -> list[str]:
+    """Lines that say on what the times were taken."""
+    compiler = find_compiler()
+    return [
+        f"{cores} cores, {processor()}; one core, one thread" + ("" if pinned is None else ", pinned"),
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        f"{compiler.version.splitlines()[0]}: `{' '.join((*compiler.shown, *FLAGS))}` for all C",
+        ", ".join(map(installed, LIBRARIES)),
+    ]

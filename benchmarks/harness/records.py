@@ -1,0 +1,74 @@
+"""What a benchmark is: workloads, and entries that compute them. Plain data; the families fill it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "untried"]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An entry that is built: `function(*arguments, **keywords)` is timed, `read(result)` is what it found."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    read: Callable[[Any], Sequence[Any]]  # [value, *gradients]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+    def answer(self) -> list[np.ndarray]:
+        """What a call finds, as arrays that stay as they are at the next."""
+        return arrays_of(self.read(self.function(*self.arguments, **self.keywords)))
+
+
+#: From the workload's arguments to something that can be timed. Whatever it raises stands in the table.
+Build = Callable[[Sequence[Any]], Ready]
+
+
+class Untried(Exception):
+    """Why an entry is left out, in the words of the table."""
+
+
+def untried(arguments: Sequence[Any]) -> Ready:
+    """In the place of a build that was seen to take longer than anybody waits."""
+    raise Untried("builds too long")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One function with its gradient, the numbers to call it with, an independent answer, and who computes it."""
+
+    name: str
+    arguments: Callable[[np.random.Generator], Sequence[Any]]
+    reference: Callable[..., Sequence[Any]]  # in double precision, by torch: [value, *gradients]
+    entries: Mapping[str, Build]
+    dtype: str = "float64"
+    calls: int = 1  # what a time is divided by: the points of a batch
+
+    def given(self) -> list[Any]:
+        """The arguments, the same in every process; numbers stay numbers, arrays have the workload's dtype."""
+        drawn = self.arguments(np.random.default_rng(0))
+        return [a if isinstance(a, float) else np.ascontiguousarray(a, self.dtype) for a in drawn]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Workloads whose times stand in one table, in one unit."""
+
+    name: str
+    title: str
+    says: str  # what a time of this table is
+    unit: str
+    seconds: float  # of one unit
+    workloads: Sequence[Workload]
+    pairs: Sequence[tuple[str, str]]  # ours beside the hand-written: each pair a column of ratios
+    peers: Sequence[str]  # of which the best is a column of its own, beside the first of ours
+
+
+def arrays_of(answer: Sequence[Any]) -> list[np.ndarray]:
+    """An answer as copies that stay as they are when the entry is called again."""
+    return [np.array(a, dtype=np.float64) for a in answer]

@@ -1,0 +1,108 @@
+"""The benchmarks' own claims: a wrong answer has no time, and the hand-written C computes what torch does."""
+
+import importlib
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+X86 = platform.machine() in ("x86_64", "AMD64") and sys.platform == "linux"
+
+#: Entries of one workload, x**2: right, and wrong in all the ways that a table has to show.
+ENTRIES = """
+import os
+from harness.records import Family, Ready, Workload
+
+def entry(answer):
+    return lambda arguments: Ready(answer, tuple(arguments), lambda result: result)
+
+def missing(arguments):
+    import a_library_that_nobody_has
+
+ENTRIES = {
+    "right": entry(lambda x: [x * x, 2.0 * x]),
+    "wrong value": entry(lambda x: [x * x * (1.0 + 1e-8), 2.0 * x]),
+    "wrong slope": entry(lambda x: [x * x, -2.0 * x]),
+    "no slope": entry(lambda x: [x * x]),
+    "not finite": entry(lambda x: [x * x, float("nan")]),
+    "missing": missing,
+    "raises": entry(lambda x: 1 // 0),
+    "dies": entry(lambda x: os._exit(1)),
+    "right again": entry(lambda x: [x * x, x + x]),
+}
+WORKLOAD = Workload("square", lambda rng: [3.0], lambda x: [9.0, 6.0], ENTRIES)
+FAMILY = Family("entries_of_a_test", "", "", "ns", 1e-9, [WORKLOAD], [("right", "right again")], ["wrong slope"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The modules of benchmarks/, and torch's default type as it was."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_wrong_answers_have_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "entries_of_a_test.py").write_text(ENTRIES, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rounds, table = importlib.import_module("harness.rounds"), importlib.import_module("harness.table")
+    family = importlib.import_module("entries_of_a_test").FAMILY
+    effort = rounds.Effort(rounds=2, slice=1e-4, patience=60.0)
+    with rounds.Entries(family.name) as entries:
+        found = rounds.measure(entries, family, family.workloads[0], effort, lambda doing: None)
+    assert {name for name, result in found.items() if result.times} == {"right", "right again"}
+    assert len(found["right"].times) == effort.rounds
+    assert {name: result.why for name, result in found.items() if result.why} == {
+        "wrong value": "wrong (output 0 is off by 1e-08)",
+        "wrong slope": "wrong (output 1 is off by 2)",
+        "no slope": "wrong (1 outputs for 2)",
+        "not finite": "wrong (output 1 is not finite)",
+        "missing": "not installed",
+        "raises": "ZeroDivisionError: integer division or modulo by zero",
+        "dies": "its process died",
+    }
+    text = "\n".join(table.tables(family, {"square": found}))
+    assert "wrong (output 1 is off by 2)" in text
+    assert "(wrong slope)" not in text  # no ratio beside a peer that is wrong
+
+
+def workloads() -> list[tuple[str, str]]:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        families = [importlib.import_module(name).FAMILY for name in ("calls", "batches", "arrays")]
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return [(family.name, w.name) for family in families for w in family.workloads]
+
+
+@pytest.mark.skipif(not X86, reason="the hand-written C has x86's vectors, and glibc's libmvec")
+@pytest.mark.parametrize(("family", "name"), workloads())
+def test_hand_written_c_and_python(family: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the instructions of this machine, as the benchmarks are built; a batch has a remainder."""
+    monkeypatch.setenv("CC", "cc -march=native")
+    records, verdict = importlib.import_module("harness.records"), importlib.import_module("harness.verdict").verdict
+    workload = next(w for w in importlib.import_module(family).FAMILY.workloads if w.name == name)
+    given = workload.given()
+    if family == "batches":
+        given = [np.ascontiguousarray(a[:, :1003]) for a in given]
+    want = records.arrays_of(workload.reference(*given))
+    for entry in {"hand C", "hand Python"} & set(workload.entries):
+        ready = workload.entries[entry](given)
+        assert verdict(ready.answer(), want, workload.dtype) == "", entry
+        assert verdict(ready.answer(), want, workload.dtype) == "", f"{entry}, called again"
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    """A machine that becomes four times slower on the way changes no ratio."""
+    rounds = importlib.import_module("harness.rounds")
+    slow = (1.0, 1.0, 1.0, 4.0, 4.0, 4.0, 4.0)
+    ours, theirs = (rounds.Result(tuple(k * s for s in slow)) for k in (1.5, 1.0))
+    assert rounds.ratio(ours, theirs) == 1.5
+    assert rounds.ratio(replace(ours, times=()), theirs) is None
