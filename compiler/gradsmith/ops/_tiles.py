@@ -29,13 +29,13 @@ _COMPILERS = """\
 #define GS_VECTOR_BYTES 0
 #endif
 #endif
-#ifndef GS_INLINE
+#ifndef GS_TILE_INLINE
 #if defined(__GNUC__) && !defined(__TINYC__)
-#define GS_INLINE __attribute__((always_inline)) inline
+#define GS_TILE_INLINE __attribute__((always_inline)) inline
 #define GS_NOINLINE __attribute__((noinline))
 #define GS_PREFETCH(place) __builtin_prefetch(place)
 #else
-#define GS_INLINE inline
+#define GS_TILE_INLINE inline
 #define GS_NOINLINE
 #define GS_PREFETCH(place) (void)0
 #endif
@@ -77,7 +77,7 @@ _TILE = """\
 #define GS_TILE_VECTORS@F {tuning.tile_vectors}
 #endif
 #define GS_TILE@F (GS_TILE_VECTORS@F * GS_LANES@F)
-static GS_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
+static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
     ptrdiff_t ac, const @real *b, ptrdiff_t br, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
@@ -278,7 +278,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
 _ROWS = """\
 #ifndef GS_ROWS@F
 #define GS_ROWS@F
-static GS_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
+static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
     const @real *x, @real *y) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
@@ -340,7 +340,7 @@ static GS_CONTRACT void gs_rows@f(const @real *a, const @real *x, @real *y, ptrd
 _COLUMNS = """\
 #ifndef GS_COLUMNS@F
 #define GS_COLUMNS@F
-static GS_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @real *a, const @real *x, @real *y,
+static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @real *a, const @real *x, @real *y,
     int add) {
     GS_CONTRACTED
     GS_ROLLED
