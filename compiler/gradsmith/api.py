@@ -340,7 +340,7 @@ def _wrt(wrt: Any, traced: Traced) -> Wrt:
     for key in keys:
         if dtypes[key].kind != "float":
             raise DerivativeError(
-                f"wrt: the argument {traced.graph.nodes[key]['params']['name']!r} is {dtypes[key]}, and there is no "
+                f"wrt: the argument {traced.graph.node(key).params['name']!r} is {dtypes[key]}, and there is no "
                 "derivative by integers and booleans: name the floating-point arguments in wrt="
             )
     return Wrt(tuple(keys), tuple(trees), bare)

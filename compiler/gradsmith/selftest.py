@@ -121,7 +121,7 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
                 break
         if points:
             reference = "mpmath with 50 digits" if by_mpmath else "the graph evaluated by NumPy in float64"
-            values = sum(int(np.prod(static_shape(primal.nodes[k]["shape"]))) for k in primal.outputs)
+            values = sum(int(np.prod(static_shape(primal.node(k).type.shape))) for k in primal.outputs)
             tolerance = f"{max(precision.least, 64 * worst):.0e}"
             differences = bool(places) and "value" in kinds
             rough = [f.kind for f in further if by_mpmath and not f.exact]
@@ -187,7 +187,7 @@ def _point(
     near = floats(numbers)
     if not np.all(np.isfinite(near)):
         return None
-    scalar = len(near) == 1 and primal.nodes[primal.outputs[0]]["shape"] == ()
+    scalar = len(near) == 1 and primal.node(primal.outputs[0]).type.shape == ()
     leaves = shaped(numbers, types)
     if not by_mpmath:
         found = [each.at(leaves, types, None, precision) for each in further]

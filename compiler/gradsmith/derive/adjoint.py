@@ -52,9 +52,9 @@ class Pulled:
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     """The joint graph of `graph`'s scalar output and its gradient with respect to the input keys `wrt`."""
     (root,) = graph.outputs
-    if graph.nodes[root]["shape"] != ():
+    if graph.node(root).type.shape != ():
         raise DerivativeError(
-            f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce "
+            f"a gradient needs a scalar, but the result has shape {format_shape(graph.node(root).type.shape)}: reduce "
             'it first (gs.sum, gs.mean), or ask for derivatives=("jacobian",) or ("vjp",)'
         )
     graph, plans = ready(graph, activity(graph, wrt), pull)
@@ -94,6 +94,7 @@ def pull(
     cotangents: dict[int, Expr] = {}
     ends: dict[int, Share] = {}
     steep: set[int] = set()  # whose cotangent may be infinite
+    places: dict[object, tuple[Origin, Origin]] = {}
     for key in sorted(active, reverse=True):
         node = graph.node(key)
         if key in results:
@@ -105,21 +106,27 @@ def pull(
             steep.update(node.args)
         if key not in arriving:
             continue
-        state.origin = _origin(node).unnamed()
+        place = (id(node.origin), node.op, node.params["name"] if node.op == "input" else "")
+        if place not in places:
+            places[place] = _origin(node), _origin(node).unnamed()
+        own, state.origin = places[place]
         found = arriving.pop(key)
         still = kept(node, found, conditions) if key in wilds or forwards(node, active) else ()
-        g = chosen([replace(s, under=tuple(c for c in s.under if c not in still)) for s in found], conditions)
+        if still:
+            found = [replace(s, under=tuple(c for c in s.under if c not in still)) for s in found]
+        g = chosen(found, conditions)
         if not still:
             cotangents[key] = g
         if key in wilds:
             still += any_of(node, found, still, conditions, g)
         ends[key] = Share(g, still)
         if g.origin.role == "cotangent" and g.origin.name is None:
-            g.origin = replace(g.origin, name=_origin(node).name)
-        if lookup(node.op).kind == "part":
+            g.origin = replace(g.origin, name=own.name) if own.name is not None else g.origin
+        op = lookup(node.op)
+        if op.kind == "part":
             results.setdefault(node.args[0], {})[node.params["index"]] = ends[key]
             continue
-        flat = lookup(node.op).flat
+        flat = op.flat
         if flat is not None and key in steep:
             g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
         if key in steep or not tame(node):
@@ -127,7 +134,7 @@ def pull(
         for operand, share in zip(node.args, _shares(node, g, values), strict=True):
             if share is not None and operand in active:
                 arriving.setdefault(operand, []).append(Share(share, still))
-        if lookup(node.op).choice:
+        if op.choice:
             for operand, holds in zip(node.args[1:], (True, False), strict=True):
                 if operand in active:
                     choice = under(values[node.args[0]], conditions, holds)

@@ -50,7 +50,7 @@ class Part:
         """Which nodes hold which output; scalar code has one node for each element."""
         keys = iter(self.graph.outputs)
         scalarised = len(self.graph.outputs) != sum(map(len, self.groups.values())) or all(
-            self.graph.nodes[k]["shape"] == () for k in self.graph.outputs
+            self.graph.node(k).type.shape == () for k in self.graph.outputs
         )
         return {
             group: [Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments]

@@ -154,7 +154,7 @@ class Writer:
             operands = [texts[a] for a in planned.operands[n.key]]
             if "typed" in target.literals:
                 for i in _untyped(graph, n, planned.operands[n.key]):
-                    operands[i] = typed(operands[i], graph.nodes[planned.operands[n.key][i]]["dtype"], target)
+                    operands[i] = typed(operands[i], graph.node(planned.operands[n.key][i]).type.dtype, target)
             if target.name in op.statements:
                 name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
                 types = [graph.node(a).type for a in planned.operands[n.key]]
@@ -216,7 +216,7 @@ def _untyped(graph: Graph, n: Node, operands: Sequence[int]) -> list[int]:
         return [0]
     if n.type.dtype in (FLOAT64, INT64, BOOL):
         return []
-    own = [i for i, a in enumerate(operands) if graph.nodes[a]["dtype"] == n.type.dtype]
+    own = [i for i, a in enumerate(operands) if graph.node(a).type.dtype == n.type.dtype]
     return own if all(scalar_constant(graph, operands[i]) is not None for i in own) else []
 
 
@@ -291,7 +291,7 @@ def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, sizes: Sizes
     for key, a in zip(graph.inputs, inputs, strict=True):
         pattern = target.syntax.get("scalar_entry" if a.is_scalar else "array_entry", "")
         if pattern and key in read:
-            lines.append(pattern.format(name=a.name, dtype=numpy_name(graph.nodes[key]["dtype"])))
+            lines.append(pattern.format(name=a.name, dtype=numpy_name(graph.node(key).type.dtype)))
     return _lines(lines)
 
 
@@ -303,7 +303,7 @@ def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], targe
         if len(group.keys) == 1 and target.lowering == "array":
             (key,) = group.keys
             n = graph.node(key)
-            fresh = n.op == "broadcast_to" and graph.nodes[n.args[0]]["shape"] == ()
+            fresh = n.op == "broadcast_to" and graph.node(n.args[0]).type.shape == ()
             shared = key in returned or (lookup(n.op).kind in ("leaf", "layout", "part") and not fresh)
             pattern = "{value}" if not n.type.shape or not shared else target.syntax["copy"]
             bare = scalar_constant(graph, key) is not None and n.type.dtype not in (FLOAT64, INT64, BOOL)

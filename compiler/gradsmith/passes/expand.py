@@ -21,7 +21,7 @@ __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
-    if not any(wanted(lookup(n.op)) for n in graph.ordered()):
+    if not any(wanted(lookup(name)) for name in {n.op for n in graph.ordered()}):
         return graph
     return rewritten(graph, expansion(wanted))
 
@@ -29,10 +29,17 @@ def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
 def expansion(wanted: Callable[[Op], bool]) -> Rule:
     """The rule that replaces ops that are `wanted` by their expansion."""
 
+    answers: dict[Op, bool] = {}
+
     def rule(e: Expr) -> Expr | None:
-        if e.op.expand is None or not wanted(e.op):
+        op = e.op
+        if op.expand is None:
             return None
-        return e.op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
+        if op not in answers:
+            answers[op] = wanted(op)
+        if not answers[op]:
+            return None
+        return op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
 
     return rule
 

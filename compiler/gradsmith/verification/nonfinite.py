@@ -117,7 +117,7 @@ def _born(n: Node, values: Mapping[int, Any], stop: Stop) -> Mask:
 def _needed(graph: Graph, values: Mapping[int, Any], outputs: Sequence[int]) -> dict[int, Mask]:
     """For each node that the outputs need: the elements they need."""
     needed: dict[int, Mask] = {k: np.ones(np.shape(values[k]), dtype=bool) for k in outputs}
-    for key in sorted(graph.nodes, reverse=True):
+    for key in reversed(graph.keys_in_order()):
         if key not in needed or not needed[key].any():
             continue
         n = _computing(graph, graph.node(key))
