@@ -21,7 +21,8 @@ __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
-    if not any(wanted(lookup(name)) for name in {n.op for n in graph.ordered()}):
+    ops = [lookup(name) for name in {n.op for n in graph.ordered()}]
+    if not any(op.expand is not None and wanted(op) for op in ops):
         return graph
     return rewritten(graph, expansion(wanted))
 
