@@ -4,13 +4,15 @@
 
 In: the largest number of operations, 100,000 by default. Out: two tables in Markdown. The first is of programs of n
 scalar operations: tracing, differentiating and writing them (`value_and_grad`, no self-test), with the processor time
-for each statement of the text and the peak of memory, above that of the empty process, for each node of the joint
-graph. The second is of small programs as users write them, with the self-test. Each row runs in a process of its own,
-so that no row finds anything prepared by another, and gives the least of several runs where that is cheap.
+for each statement of the text and each node of the joint graph, and the peak of memory, above that of the process
+before, for each such node. The second is of small programs as users write them, with the self-test. Each row runs in
+a process of its own, so that no row finds anything prepared by another, and gives the least of several runs where
+that is cheap.
 """
 
 from __future__ import annotations
 
+import itertools
 import resource
 import subprocess
 import sys
@@ -44,7 +46,7 @@ def rosenbrock(gs: Any, n: int) -> Any:
     """n/6 scalar symbols, each read by two terms."""
     x = gs.symbols(" ".join(f"x{i}" for i in range(max(2, n // 6))))
     total = 0.0
-    for a, b in zip(x, x[1:], strict=False):
+    for a, b in itertools.pairwise(x):
         total = total + 100.0 * (b - a**2) ** 2 + (1.0 - a) ** 2
     return total
 
@@ -95,7 +97,8 @@ def _long(name: str, n: int, target: str) -> str:
     statements = sum(" = " in line for line in f.source.splitlines())
     nodes = len(f.adjoint)
     memory = f"{1024 * peak / nodes:,.0f}" if n > 30_000 else ""
-    return f"| {name} | {target} | {n:,} | {statements:,} | {best:.2f} | {best / statements * 1e6:.0f} | {memory} |"
+    each = f"{best / statements * 1e6:.0f} | {best / nodes * 1e6:.0f}"
+    return f"| {name} | {target} | {n:,} | {statements:,} | {best:.2f} | {each} | {memory} |"
 
 
 def _small(name: str, target: str) -> str:
@@ -114,7 +117,8 @@ def main(largest: int) -> None:
     def row(*words: str) -> None:
         print(subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True).stdout.strip())
 
-    print("| program | target | operations | statements | s | µs a statement | bytes a node |\n|---|---|---|---|---|---|---|")
+    print("| program | target | operations | statements | s | µs a statement | µs a node | bytes a node |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in LONG:
         for target in ("c", "python"):
             n = _SMALLEST

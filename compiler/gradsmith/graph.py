@@ -19,6 +19,7 @@ import networkx as nx
 import numpy as np
 
 from .origin import NOWHERE, Origin
+from .registry import OPS
 from .types import BUNDLE, DType, Type
 
 __all__ = ["Graph", "Node", "freeze_key", "intern_key"]
@@ -84,7 +85,8 @@ class Graph(nx.DiGraph):
     def __init__(self, incoming_graph_data: Any = None, **attributes: Any) -> None:
         super().__init__(incoming_graph_data, **attributes)
         self._interned: dict[object, int] = {}
-        self._digest: tuple[object, str] | None = None
+        self._known: dict[object, Any] = {}
+        self._has_bodies = False
         self._records: list[Node] | None = None  # by key; None where networkx's dictionaries are the truth
         if incoming_graph_data is None:
             for name in _DICTIONARIES:
@@ -120,6 +122,10 @@ class Graph(nx.DiGraph):
         args = tuple(args)
         key = intern_key(op, args, params, type, commutative)
         new = len(self)
+        if len(self._interned) < new:  # of a copy, or of a graph made of nodes that were known to differ
+            for n in self.ordered():
+                same = n.op in OPS and OPS[n.op].commutative
+                self._interned.setdefault(intern_key(n.op, n.args, n.params, n.type, same), n.key)
         found = self._interned.setdefault(key, new)
         if found != new:
             self._renamed(found, origin)
@@ -129,12 +135,16 @@ class Graph(nx.DiGraph):
     def append(self, op: str, args: tuple[int, ...], params: Params, type: Type, origin: Origin) -> int:
         """The key of a new node, which the caller knows to be equal to none that is there."""
         records = self._records
+        if self._known:
+            self._known.clear()
+        if params and not self._has_bodies and any(isinstance(value, Graph) for value in params.values()):
+            self._has_bodies = True
         if records is None:
             key = len(self._node)
             self._attach(Node(key, op, args, params, type, origin))
         else:
             key = len(records)
-            records.append(Node(key, op, args, params, type, origin))
+            records.append(_NEW(Node, (key, op, args, params, type, origin)))
         return key
 
     def _renamed(self, key: int, origin: Origin) -> None:
@@ -170,6 +180,27 @@ class Graph(nx.DiGraph):
         if self._records is None:
             return super().__contains__(key)  # type: ignore[no-any-return]
         return isinstance(key, int) and 0 <= key < len(self._records)
+
+    @property
+    def has_bodies(self) -> bool:
+        """Whether a node holds graphs, as loops and branches do."""
+        return self._has_bodies if self._records is not None else any(n.bodies for n in self.ordered())
+
+    def settle(self) -> Graph:
+        """The graph, which is whole: what finds equal nodes is let go, and made again if a node is added after all."""
+        self._interned = {}
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_interned": {}, "_known": {}}
+
+    def known(self, what: object, find: Callable[[Graph], Any]) -> Any:
+        """What `find` tells of the graph, found once: `what` names it, with all that it depends on but the nodes."""
+        if self._records is None:  # in networkx's dictionaries, anything may change at any time
+            return find(self)
+        if what not in self._known:
+            self._known[what] = find(self)
+        return self._known[what]
 
     def edges_agree(self, n: Node) -> bool:
         """Whether the edges to `n` are those from its operands."""
@@ -220,14 +251,7 @@ class Graph(nx.DiGraph):
 
     def digest(self) -> str:
         """A hash of what the graph computes: the same on every machine, blind to origins."""
-        state = None if self._records is None else (len(self._records), self.inputs, self.outputs)
-        if state is not None and self._digest is not None and self._digest[0] == state:
-            return self._digest[1]
-        lines = [repr((n.key, n.op, n.args, freeze_key(n.params), str(n.type))) for n in self.ordered()]
-        lines.append(repr((self.inputs, self.outputs)))
-        found = hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-        self._digest = None if state is None else (state, found)
-        return found
+        return self.known(("digest", self.inputs, self.outputs), _digest)
 
     def to_dot(self, **options: Any) -> str:
         """The graph in Graphviz's language; see `gradsmith.show.draw.to_dot`."""
@@ -248,6 +272,7 @@ class Graph(nx.DiGraph):
         return to_mermaid(self, **options)
 
 
+_NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
 _DICTIONARIES = ("_node", "_adj", "_succ", "_pred")
 
 
@@ -297,6 +322,12 @@ _FREEZE_LIKE: Sequence[tuple[Any, Callable[[Any], object]]] = (
     (Graph, lambda value: ("graph", value.digest())),
     (slice, lambda value: ("slice", freeze_key((value.start, value.stop, value.step)))),
 )
+
+
+def _digest(graph: Graph) -> str:
+    lines = [repr((n.key, n.op, n.args, freeze_key(n.params), str(n.type))) for n in graph.ordered()]
+    lines.append(repr((graph.inputs, graph.outputs)))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def _show(value: Any) -> str:

@@ -49,13 +49,14 @@ class Origin:
 
     def unnamed(self) -> Origin:
         """The same place without the variable's name (for the parts of a larger result)."""
-        return self if self.name is None else Origin(self.file, self.line, None, self.path, self.role, self.rule)
+        return self if self.name is None else _shared(self.file, self.line, None, self.path, self.role, self.rule)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
 NOWHERE = Origin()
+_shared = lru_cache(maxsize=65536)(Origin)  # one record for all the values of one place, of which there may be many
 
 
 #: Where a file belongs to: the user's program, this package, or its command line, beyond which there is no program.
@@ -83,7 +84,7 @@ def caller_origin() -> Origin:
         if name != _RETURNED:
             break
         name, frame = None, frame.f_back
-    return _place(path, line, name)
+    return _shared(os.path.basename(path), line, name, path)
 
 
 @lru_cache(maxsize=4096)
@@ -91,12 +92,6 @@ def _side(path: str) -> int:
     if not path.startswith(_PACKAGE):
         return _USERS
     return _ENTRY if path.startswith(_COMMAND_LINE) else _OURS
-
-
-@lru_cache(maxsize=4096)
-def _place(path: str, line: int, name: str | None) -> Origin:
-    """One record for all the values of one line and name, of which there may be very many."""
-    return Origin(os.path.basename(path), line, name, path)
 
 
 def _destination(code: CodeType, offset: int) -> str | None:

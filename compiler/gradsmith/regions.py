@@ -18,7 +18,7 @@ __all__ = ["all_graphs", "depends", "has_regions", "pruned", "with_ends", "with_
 
 def has_regions(graph: Graph) -> bool:
     """Whether there is a loop or a branch in the graph."""
-    return any(n.bodies for n in graph.ordered())
+    return graph.has_bodies
 
 
 def with_ends(new: Graph, old: Graph, keys: Mapping[int, int]) -> Graph:
@@ -33,7 +33,7 @@ def with_ends(new: Graph, old: Graph, keys: Mapping[int, int]) -> Graph:
 
 def all_graphs(graph: Graph) -> Iterator[Graph]:
     """The bodies in a graph and in each other, the innermost first, and the graph itself."""
-    for n in graph.ordered():
+    for n in graph.ordered() if graph.has_bodies else ():
         for body in n.bodies.values():
             yield from all_graphs(body)
     yield graph

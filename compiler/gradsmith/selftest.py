@@ -19,7 +19,7 @@ import numpy as np
 
 from .derive.derivatives import KINDS, Derived
 from .evaluate import evaluate
-from .exact import DIGITS, Slopes, digits, operations
+from .exact import DIGITS, Slopes, measured_digits, operations
 from .graph import Graph
 from .passes.specialise import fitting_sizes, size_names, specialised
 from .program import Check, Point, SelfTest
@@ -199,8 +199,8 @@ def _point(
 
     with mp.workdps(DIGITS):
         try:
-            mp.mp.dps = digits(primal, leaves)  # of this block: workdps restores it
-            measured = Slopes(primal, leaves, moving)
+            mp.mp.dps, values = measured_digits(primal, leaves)  # of this block: workdps restores it
+            measured = Slopes(primal, leaves, moving, values)
             value = measured.here
             slopes = [measured.first(unit(p, len(moving)))[0] for p in range(len(places) if exact and scalar else 0)]
             found = [each.at(leaves, types, measured, precision) for each in further]

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,19 @@ class Target:
     lapack: bool = False  # whether its code may call LAPACK
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     tuning: Tuning = field(default_factory=Tuning)
+    _found: dict[object, Cell | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False) -> Cell | None:
         """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.
 
         A cell for float32 that nobody wrote is made from the one for float64.
         """
+        key = (op, dtype, twin)
+        if key not in self._found:
+            self._found[key] = self._cell(op, dtype, twin)
+        return self._found[key]
+
+    def _cell(self, op: Op, dtype: DType, twin: bool) -> Cell | None:
         if twin and f"{self.name}.{self.twin}" in op.cells:
             return op.cells[f"{self.name}.{self.twin}"]
         for key in (dtype.name, dtype.kind):
@@ -110,6 +117,11 @@ class Target:
         if dtype == FLOAT32 and self.float32 and isinstance(cell, str):
             return _narrowed(cell, tuple(self.float32.items()))
         return cell
+
+    @cached_property
+    def twin_name(self) -> str:
+        """How op records name the twin's cells."""
+        return f"{self.name}.{self.twin}"
 
     @property
     def returns(self) -> bool:

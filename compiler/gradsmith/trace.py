@@ -11,6 +11,7 @@ import builtins
 import itertools
 import numbers
 import operator
+import struct
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -285,10 +286,14 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
     state = _recording.get()
     if state is None:
         return Expr(op, args, params, type, origin)
-    serials = [a.serial for a in args]
-    if op.commutative:
-        serials.sort()
-    key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
+    key: object
+    if op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
+        key = _DOUBLE(params["value"]), type.shape, type.dtype
+    else:
+        serials = [a.serial for a in args]
+        if op.commutative:
+            serials.sort()
+        key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
     found = state.interned.get(key)
     if found is None:
         found = Expr(op, args, params, type, origin)
@@ -299,6 +304,9 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
                 found = replacement
         state.interned[key] = found
     return found
+
+
+_DOUBLE = struct.Struct("<d").pack
 
 
 def _broadcast(x: Expr, shape: Shape) -> Expr:
@@ -560,7 +568,7 @@ def to_graph(
     graph.graph["cotangents"] = {
         keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
     }
-    return graph
+    return graph.settle()
 
 
 _SERIAL = operator.attrgetter("serial")

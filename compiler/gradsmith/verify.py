@@ -17,18 +17,20 @@ __all__ = ["verify"]
 def verify(graph: Graph) -> Graph:
     """Check `graph` and return it; raises `GraphError` for the first broken invariant."""
     inferred: dict[object, Type] = {}  # of ops without params, by what they were inferred from
+    types_of: dict[int, Type] = {}
     for n in graph.ordered():
         for a in n.args:
-            if not (a < n.key and a in graph):
+            if a not in types_of:
                 raise _broken(n, "an operand is missing or comes later")
+        types_of[n.key] = n.type
         if not graph.edges_agree(n):
             raise _broken(n, "edges differ from args")
         op = lookup(n.op)
         if op.arity is not None and len(n.args) != op.arity:
             raise _broken(n, f"takes {op.arity} operands")
         if op.kind != "leaf":
-            types = [graph.node(a).type for a in n.args]
-            known = (op, *types) if not n.params else None
+            types = [types_of[a] for a in n.args]
+            known = (n.op, *map(id, types)) if not n.params else None
             found = inferred.get(known) if known else None
             if found is None:
                 found = op.infer(*types, **n.params)

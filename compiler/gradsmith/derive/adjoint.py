@@ -63,7 +63,9 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
         found = pull(graph, values, [constant(1.0, values[root].dtype)], wrt, state, plans)
         gradients = [zeros(graph.node(k).type) if g is None else g for k, g in zip(wrt, found.gradients, strict=True)]
     pairs = [(values[key], g) for key, g in found.cotangents.items()]
-    return to_graph([values[k] for k in graph.inputs], [values[root], *gradients], pairs)
+    outputs = [values[root], *gradients]
+    # the ways back through loops were made before, in recordings of their own
+    return to_graph([values[k] for k in graph.inputs], outputs, pairs, distinct=state.apart and not plans)
 
 
 def pull(
@@ -113,7 +115,7 @@ def pull(
         found = arriving.pop(key)
         still = kept(node, found, conditions) if key in wilds or forwards(node, active) else ()
         if still:
-            found = [replace(s, under=tuple(c for c in s.under if c not in still)) for s in found]
+            found = [s._replace(under=tuple(c for c in s.under if c not in still)) for s in found]
         g = chosen(found, conditions)
         if not still:
             cotangents[key] = g

@@ -55,6 +55,7 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
     virtual: dict[int, int] = {}  # key -> operations written in place
     reads: dict[int, dict[int, bool]] = {}
     tasks: list[Node] = []
+    needs: dict[int, dict[int, bool]] = {}
     for n in planned.nodes:
         op = lookup(n.op)
         if op.kind in ("leaf", "part"):
@@ -73,7 +74,7 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
         else:
             reads[n.key] = {n.key: True}
             tasks.append(n)
-    needs = {n.key: _merged(graph, n, reads) for n in tasks}
+            needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     return Units(tuple(_units(graph, tasks, needs)), needs, aliases, frozenset(virtual))
 
@@ -143,8 +144,8 @@ def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict
     merged: dict[int, bool] = {}
     for a in n.args:
         for key, same in reads[a].items():
-            scalar = graph.node(key).type.shape == ()
-            merged[key] = merged.get(key, True) and ((same and in_place) or scalar)
+            here = (same and in_place) or not graph.node(key).type.shape
+            merged[key] = here and merged.get(key, True)
     return merged
 
 

@@ -87,6 +87,8 @@ class Writer:
         self.structures = Structures(graph, self.elements, self.nests)
         self.result: Body = around.result if around else Body([])
         self.stored: set[int] = set()  # scalar ends already written
+        written = [e for e in ends if e.carried is None and e.pattern in target.syntax]
+        self.first_ends = {e.key: e for e in reversed(written)}
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
         self.offsets: dict[int, Extent] = {}
@@ -411,9 +413,7 @@ class Writer:
             return STRUCTURES[type(structure)](self.structures, n, structure)
         lines: list[Line] = []
         value = self.elements.compute(n, (), False, lines, 0)
-        end = next(
-            (e for e in self.ends if e.key == n.key and e.carried is None and e.pattern in self.target.syntax), None
-        )
+        end = self.first_ends.get(n.key)
         if end is not None and self.plan.uses[n.key] == 1:
             self.stored.add(n.key)
             value = value if end.pattern == "set" and end.base is None else self.elements.stored(n, value)

@@ -91,7 +91,7 @@ def scalar_constant(graph: Graph, key: int) -> Any:
 def may_raise(graph: Graph, n: Node, target: Target) -> bool:
     """Whether the target's first cell for `n` may raise, so that the twin needs its second one."""
     op = lookup(n.op)
-    return f"{target.name}.{target.twin}" in op.cells and op.raises(*(scalar_constant(graph, a) for a in n.args))
+    return target.twin_name in op.cells and op.raises(*(scalar_constant(graph, a) for a in n.args))
 
 
 def cotangent_owners(graph: Graph) -> dict[int, int]:

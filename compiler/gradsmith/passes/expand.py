@@ -22,9 +22,17 @@ __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
     ops = [lookup(name) for name in {n.op for n in graph.ordered()}]
-    if not any(op.expand is not None and wanted(op) for op in ops):
+    if not any(op.expand is not None and wanted(op) for op in ops) and _tidy(graph):
         return graph
     return rewritten(graph, expansion(wanted))
+
+
+def _tidy(graph: Graph) -> bool:
+    """Whether a graph is as it would be rebuilt: the inputs first, in their order, and nothing that nothing needs."""
+    read = {*graph.outputs, *graph.inputs}
+    for n in graph.ordered():
+        read.update(n.args)
+    return graph.inputs == tuple(range(len(graph.inputs))) and len(read) == len(graph)
 
 
 def expansion(wanted: Callable[[Op], bool]) -> Rule:

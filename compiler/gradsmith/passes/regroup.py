@@ -121,6 +121,13 @@ class _Planner:
             n = self.nodes[key]
             if key in taken or not n.origin.derived or n.op not in _ROOTS:
                 continue
+            if n.op in ("mul", "div"):  # a product alone
+                term, parts = self._term(key)
+                if parts > 1:
+                    plan = _Sum((term,))
+                    if plan.cost() < parts:
+                        found[key] = plan
+                continue
             summands, inside = self._summands(key)
             taken |= inside
             before = len(inside)
@@ -252,8 +259,12 @@ class _Planner:
 
 def _exact_product(numbers: Sequence[float]) -> float | None:
     """The product of constants where it is exact, so that it does not matter when they are multiplied; else None."""
+    if not numbers:
+        return 1.0
     if not all(1 / _MODERATE < abs(n) < _MODERATE for n in numbers):
         return None
+    if len(numbers) == 1:
+        return numbers[0]
     product = float(math.prod(numbers))
     return product if Fraction(product) == math.prod(map(Fraction, numbers)) else None
 
