@@ -58,7 +58,8 @@ def selftest(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) ->
     if not chosen:
         return tested(primal, wrt, kinds)
     fixed = specialised(primal, chosen)
-    by = [fixed.inputs[primal.inputs.index(k)] for k in wrt]
+    fixed_inputs = dict(zip(primal.inputs, fixed.inputs, strict=True))
+    by = [fixed_inputs[k] for k in wrt]
     graphs = {id(d): specialised(d.graph, chosen) for d in kinds.values()}
     found = tested(fixed, by, {kind: replace(d, graph=graphs[id(d)]) for kind, d in kinds.items()})
     return None if found is None else replace(found, sizes=chosen)
@@ -75,7 +76,8 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
     precision = _PRECISIONS[FLOAT32 if any(n.type.dtype == FLOAT32 for n in primal.ordered()) else FLOAT64]
     starts = np.cumsum([0, *sizes])
     own_rules = any(n.op in _OWN_RULES for n in with_inner(primal))
-    chosen = [primal.inputs.index(k) for k in wrt]
+    position = {key: i for i, key in enumerate(primal.inputs)}
+    chosen = [position[k] for k in wrt]
     spans = [(int(starts[i]), int(starts[i + 1])) for i in chosen]
     gradients = any("gradients" in KINDS[kind].groups for kind in kinds)
     everywhere = [p for a, b in spans for p in range(a, b)] if gradients else []

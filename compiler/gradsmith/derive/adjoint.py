@@ -197,8 +197,8 @@ def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> li
     if stabilize:
         graph, _ = stabilise(graph)
     graph = expand_underivable(graph)
-    serials = [x.serial for x in inputs]
-    joint = adjoint(graph, [graph.inputs[serials.index(x.serial)] for x in wrt])
+    keys = {x.serial: key for x, key in zip(inputs, graph.inputs, strict=True)}
+    joint = adjoint(graph, [keys[x.serial] for x in wrt])
     exprs = to_exprs(joint, inputs)
     return [exprs[k] for k in joint.outputs[1:]]
 

@@ -54,7 +54,8 @@ def slopes(graph: Graph, wrt: Sequence[int]) -> Slopes:
 
     Of what is a derivative itself, none counts as stopped: the next one of a function with kinks is rightly zero.
     """
-    numbers = [graph.inputs.index(k) for k in wrt]
+    places = {key: i for i, key in enumerate(graph.inputs)}
+    numbers = [places[k] for k in wrt]
     graph = expand_underivable(graph)
     keys = [graph.inputs[i] for i in numbers]
     sloped, read = _backwards(graph, graph.outputs, True), _backwards(graph, graph.outputs, False)
