@@ -251,7 +251,8 @@ class Graph(nx.DiGraph):
 
     def digest(self) -> str:
         """A hash of what the graph computes: the same on every machine, blind to origins."""
-        return self.known(("digest", self.inputs, self.outputs), _digest)
+        found: str = self.known(("digest", self.inputs, self.outputs), _digest)
+        return found
 
     def to_dot(self, **options: Any) -> str:
         """The graph in Graphviz's language; see `gradsmith.show.draw.to_dot`."""
