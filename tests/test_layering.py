@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmith_runtime"
 
 ORDER = [
-    "_version", "origin", "errors", "dims", "types", "index", "pytree", "graph", "registry", "regions", "trace", "verify",
+    "_version", "origin", "errors", "dims", "types", "index", "pytree", "registry", "graph", "regions", "trace", "verify",
     "ops", "program", "tuning", "target", "cost", "passes", "evaluate", "exact", "batch", "derive", "selftest_kinds", "selftest",
     "frontends", "tracing", "lower", "function", "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip

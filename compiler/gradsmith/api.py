@@ -446,28 +446,31 @@ def _wrt(wrt: Any, traced: Traced) -> Wrt:
     starts = [0]
     for p in traced.parameters:
         starts.append(starts[-1] + p.tree.size)
-    keys: list[int] = []
+    places = {name: i for i, name in reversed([*enumerate(names)])}
+    leaves = {name: i for i, name in reversed([*enumerate(traced.leaves)])}
+    inputs = traced.graph.inputs
+    keys: dict[int, None] = {}
     trees = []
     for entry in entries:
         label = entry.params.get("name") if isinstance(entry, Expr) else entry
         if isinstance(label, int) and not isinstance(label, bool) and -len(names) <= label < len(names):
             label = names[label]
-        if label in names:
-            i = names.index(label)
-            found, tree = traced.graph.inputs[starts[i] : starts[i + 1]], traced.parameters[i].tree
-        elif label in traced.leaves:
-            i = traced.leaves.index(label)
-            found, tree = traced.graph.inputs[i : i + 1], type(traced.parameters[0].tree)()
+        if isinstance(label, str) and label in places:
+            i = places[label]
+            found, tree = inputs[starts[i] : starts[i + 1]], traced.parameters[i].tree
+        elif isinstance(label, str) and label in leaves:
+            i = leaves[label]
+            found, tree = inputs[i : i + 1], type(traced.parameters[0].tree)()
         else:
             raise SpecError(f"wrt={entry!r} is no argument: choose from {', '.join(map(str, names)) or 'none'}")
-        if set(found) & set(keys):
+        if any(key in keys for key in found):
             raise SpecError(f"wrt={wrt!r} names {label!r} twice")
-        keys += found
+        keys.update(dict.fromkeys(found))
         trees.append(tree)
     for key in keys:
         if dtypes[key].kind != "float":
             raise DerivativeError(
-                f"wrt: the argument {traced.graph.nodes[key]['params']['name']!r} is {dtypes[key]}, and there is no "
+                f"wrt: the argument {traced.graph.node(key).params['name']!r} is {dtypes[key]}, and there is no "
                 "derivative by integers and booleans: name the floating-point arguments in wrt="
             )
     return Wrt(tuple(keys), tuple(trees), bare)
@@ -475,9 +478,9 @@ def _wrt(wrt: Any, traced: Traced) -> Wrt:
 
 def _differentiable(traced: Traced) -> list[str]:
     """The parameters that hold floating-point leaves only, which `wrt=None` means."""
-    found, at = [], 0
+    found, at, inputs = [], 0, traced.graph.inputs
     for p in traced.parameters:
-        keys = traced.graph.inputs[at : at + len(p.paths)]
+        keys = inputs[at : at + len(p.paths)]
         at += len(p.paths)
         if all(traced.graph.node(k).type.dtype.kind == "float" for k in keys):
             found.append(p.name)

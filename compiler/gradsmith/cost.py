@@ -121,6 +121,10 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
     for n in nodes:
         if n.key not in needed:
             continue
+        op = lookup(n.op)
+        if op.cost is None and op.kind == "elementwise" and not n.type.shape:  # most nodes of what is large
+            counts[n.op] = counts.get(n.op, 0) + 1
+            continue
         for kind, number in count_of(graph, n).items():
             counts[kind] = counts.get(kind, 0) + number
     return {kind: number for kind, number in counts.items() if number != 0}

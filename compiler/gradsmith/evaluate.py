@@ -8,6 +8,7 @@ self-tests, `explain`, drawings and the tests compare generated code with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,22 @@ def evaluate(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     values: dict[int, Any] = {}
     static = _static(graph, inputs)
     with np.errstate(all="ignore"):
-        for n in graph.ordered():
-            op = lookup(n.op)
-            if isinstance(op.structure, Region):
+        for n, op, dtype in graph.known("steps", _steps):
+            if dtype is None:
                 values[n.key] = evaluate_region(op.structure, [values[a] for a in n.args], static(n))
                 continue
             value = given.get(n.key, n.params.get("value"))
             if value is None:
-                value = op.evaluate(*(values[a] for a in n.args), **static(n))
-            values[n.key] = np.asarray(value, dtype=n.type.dtype.name)
+                value = op.evaluate(*[values[a] for a in n.args], **static(n))
+            values[n.key] = np.asarray(value, dtype=dtype)
     return values
+
+
+def _steps(graph: Graph) -> list[tuple[Node, Op, Any]]:
+    """The nodes, each with its op and NumPy's dtype for it: None for loops and branches."""
+    ops = [(n, lookup(n.op)) for n in graph.ordered()]
+    dtypes = {n.type.dtype: np.dtype(n.type.dtype.name) for n, op in ops if not isinstance(op.structure, Region)}
+    return [(n, op, None if isinstance(op.structure, Region) else dtypes[n.type.dtype]) for n, op in ops]
 
 
 def evaluate_region(region: Region, args: Sequence[Any], params: Params) -> tuple[Any, ...]:
@@ -51,26 +58,24 @@ def evaluate_mp(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
     """
     import mpmath as mp
 
-    exact = {
-        kind: np.frompyfunc(convert, 1, 1) for kind, convert in {"float": mp.mpf, "int": int, "bool": bool}.items()
-    }
+    exact = {"float": mp.mpf, "int": int, "bool": bool}
     given = dict(zip(graph.inputs, inputs, strict=True))
     values: dict[int, Any] = {}
     static = _static(graph, inputs)
-    for n in graph.ordered():
-        op, args = lookup(n.op), [values[a] for a in n.args]
-        if op.kind == "part":
+    for n, op, function in graph.known("exact steps", _exact_steps):
+        args = [values[a] for a in n.args]
+        if function is not None:
+            values[n.key] = _each(function, args)
+        elif op.kind == "part":
             values[n.key] = args[0][n.params["index"]]
         elif op.kind == "leaf":
             value = given[n.key] if n.key in given else n.params["value"]
-            values[n.key] = _objects(exact[n.type.dtype.kind](np.asarray(value)))
+            values[n.key] = _each(exact[n.type.dtype.kind], [np.asarray(value)])
         elif isinstance(op.structure, Region):
             values[n.key] = op.structure.run(_outputs(evaluate_mp), _Exact, args, static(n))
-        elif op.kind == "elementwise":
-            values[n.key] = _objects(np.frompyfunc(_scalar_mp(op, mp, n.params), len(args), 1)(*args))
         else:
             types = [Type(np.shape(v), graph.node(a).type.dtype) for a, v in zip(n.args, args, strict=True)]
-            values[n.key] = _objects(_structural(op, args, types, static(n)))
+            values[n.key] = _objects(_structural(graph, n, op, args, types, static(n)))
     return values
 
 
@@ -132,6 +137,23 @@ class _Tensors(_Arrays):
         return torch.stack(rows) if rows else torch.zeros((0, *zero.shape), dtype=zero.dtype)
 
 
+def _exact_steps(graph: Graph) -> list[tuple[Node, Op, Any]]:
+    """The nodes, each with its op, and of element-wise ones the function of mpmath numbers."""
+    import mpmath as mp
+
+    ops = [(n, lookup(n.op)) for n in graph.ordered()]
+    return [(n, op, _scalar_mp(op, mp, n.params) if op.kind == "elementwise" else None) for n, op in ops]
+
+
+def _each(function: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """The function of each element of arrays, most of which are scalars."""
+    if all(type(a) is np.ndarray and a.ndim == 0 for a in args):
+        result = np.empty((), dtype=object)
+        result[()] = function(*[a[()] for a in args])
+        return result
+    return _objects(np.frompyfunc(function, len(args), 1)(*args))
+
+
 def _objects(value: Any) -> Any:
     return np.asarray(value, dtype=object)
 
@@ -140,24 +162,25 @@ def _scalar_mp(op: Op, mp: Any, params: Any) -> Any:
     if op.mp is None:
         raise UnsupportedError(f"op {op.name!r} has no mp= reference")
     named = op.mp
-    function = getattr(mp, named) if isinstance(named, str) else lambda *xs: named(mp, *xs, **params)
+    function = getattr(mp, named) if isinstance(named, str) else partial(named, mp, **params)
+    nan, unreal = mp.nan, mp.mpc
 
     def real(*xs: Any) -> Any:
         try:
             y = function(*xs)
         except (ArithmeticError, ValueError):
-            return mp.nan
-        return mp.nan if isinstance(y, mp.mpc) else y
+            return nan
+        return nan if isinstance(y, unreal) else y
 
     return real
 
 
-def _structural(op: Op, args: Sequence[Any], types: Sequence[Type], params: Any) -> Any:
+def _structural(graph: Graph, n: Node, op: Op, args: Sequence[Any], types: Sequence[Type], params: Any) -> Any:
     """Layouts, reductions and contractions on arrays of objects; composites by their expansion."""
     if op.expand is not None and op.kind in ("composite", "reduction"):
         from .passes.expand import expanded
 
-        inner = expanded(op, types, params)
+        inner = graph.known(("expansion", n.key, *types), lambda graph: expanded(op, types, params))
         return evaluate_mp(inner, args)[inner.outputs[0]]
     return op.evaluate(*args, **params)
 

@@ -7,16 +7,17 @@ independent judge of what reverse mode, here or in torch, came to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .cost import count
-from .evaluate import evaluate_mp
+from .evaluate import evaluate, evaluate_mp
 from .graph import Graph
 
-__all__ = ["DIGITS", "Slopes", "digits", "mp_outputs", "operations"]
+__all__ = ["DIGITS", "Slopes", "digits", "measured_digits", "mp_outputs", "operations"]
 
 DIGITS = 50
 _MOST_DIGITS = 2000
@@ -27,11 +28,14 @@ def operations(graph: Graph) -> int:
     return int(sum(count(graph, graph.outputs).values())) + len(graph)
 
 
-def mp_outputs(graph: Graph, leaves: Sequence[Any]) -> list[Any]:
-    """All output elements in mpmath's current precision; raises where one is not finite and real."""
+def mp_outputs(graph: Graph, leaves: Sequence[Any], values: Mapping[int, Any] | None = None) -> list[Any]:
+    """All output elements in mpmath's current precision; raises where one is not finite and real.
+
+    `values` are those of all nodes, where they are known.
+    """
     import mpmath as mp
 
-    values = evaluate_mp(graph, leaves)
+    values = evaluate_mp(graph, leaves) if values is None else values
     found = [mp.mpf(v) for k in graph.outputs for v in np.ravel(values[k])]
     if not all(mp.isfinite(v) for v in found):
         raise ArithmeticError("a result is not finite and real here")
@@ -46,15 +50,46 @@ def digits(graph: Graph, leaves: Sequence[Any]) -> int:
     import mpmath as mp
 
     with mp.workdps(DIGITS):
-        values = evaluate_mp(graph, leaves)
-        sizes = [
-            abs(v)
-            for value in values.values()
-            if not isinstance(value, tuple)
-            for v in np.ravel(value)
-            if isinstance(v, mp.mpf) and mp.isfinite(v)
-        ]
-        found = DIGITS + max(0, int(mp.log10(max([*sizes, mp.mpf(1)]))))
+        return _digits(evaluate_mp(graph, leaves))
+
+
+def measured_digits(graph: Graph, leaves: Sequence[Any]) -> tuple[int, Mapping[int, Any] | None]:
+    """What `digits` gives, and the values of all nodes with so many digits, if they are known by then."""
+    import mpmath as mp
+
+    for precision in dict.fromkeys((_guess(graph, leaves), DIGITS)):
+        with mp.workdps(precision):
+            values = evaluate_mp(graph, leaves)
+            found = _digits(values)
+        if found == precision:
+            return found, values
+    return found, None
+
+
+def _guess(graph: Graph, leaves: Sequence[Any]) -> int:
+    """What `digits` will most likely be, by NumPy's numbers."""
+    types = [graph.node(k).type for k in graph.inputs]
+    values = evaluate(graph, [a.astype(t.dtype.name) for a, t in zip(leaves, types, strict=True)])
+    arrays = [v for v in values.values() if not isinstance(v, tuple) and v.dtype.kind == "f" and v.size]
+    with np.errstate(all="ignore"):
+        largest = max((float(np.max(np.abs(v))) for v in arrays), default=1.0)
+    return DIGITS + max(0, int(math.log10(largest))) if 1.0 <= largest < math.inf else DIGITS
+
+
+def _digits(values: Mapping[int, Any]) -> int:
+    import mpmath as mp
+
+    largest: list[Any] = [mp.mpf(1)]
+    magnitude = 1  # of numbers below 2**magnitude; only those of the largest one need a comparison
+    for value in values.values():
+        for v in np.ravel(value) if not isinstance(value, tuple) else ():
+            if isinstance(v, mp.mpf):
+                _, mantissa, exponent, bits = v._mpf_
+                if mantissa and exponent + bits >= magnitude:  # zero, infinities and NaN have no mantissa
+                    if exponent + bits > magnitude:
+                        largest, magnitude = [], exponent + bits
+                    largest.append(abs(v))
+    found = DIGITS + max(0, int(mp.log10(max(largest))))
     if found > _MOST_DIGITS:
         raise ArithmeticError(f"numbers of {found} digits")
     return found
@@ -68,9 +103,15 @@ class Slopes:
     Raises `ArithmeticError` at a kink, where the slopes of both sides differ.
     """
 
-    def __init__(self, graph: Graph, leaves: Sequence[Any], moving: Sequence[tuple[int, tuple[int, ...]]]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        leaves: Sequence[Any],
+        moving: Sequence[tuple[int, tuple[int, ...]]],
+        values: Mapping[int, Any] | None = None,
+    ) -> None:
         self.graph, self.leaves, self.moving = graph, leaves, moving
-        self.here = mp_outputs(graph, leaves)
+        self.here = mp_outputs(graph, leaves, values)
         self._first: dict[tuple[Any, ...], list[Any]] = {}
 
     def first(self, along: Sequence[Any]) -> list[Any]:

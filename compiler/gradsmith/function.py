@@ -613,7 +613,7 @@ class CompiledFunction(partial[Any]):
     def _refuse(self, kind: str) -> NoReturn:
         have = ", ".join(f.kind for f in self._program.functions)
         if KINDS[kind].scalar and have == "value":
-            shapes = ", ".join(format_shape(self.graph.nodes[k]["shape"]) for k in self.graph.outputs)
+            shapes = ", ".join(format_shape(self.graph.node(k).type.shape) for k in self.graph.outputs)
             raise DerivativeError(
                 f"{self.name} has no {kind}: it was compiled for values only, with results of shapes {shapes}; a "
                 "gradient needs one scalar result (reduce it with gs.sum or gs.mean) and derivatives that include it"

@@ -3,21 +3,23 @@
 In: nodes, added one at a time with their operands already present. Out: a `Graph` that every networkx algorithm
 accepts. Guarantees: node keys are ints in creation order (a topological order); equal computations are one node;
 `args` is the truth and edges follow from it (a DiGraph merges the two edges of `x*x`).
+
+The compiler itself reads records. The dictionaries of networkx, which take ten times as much memory, are made when
+somebody asks for them; from then on they are the truth, so what is changed in them is seen.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
 
 from .origin import NOWHERE, Origin
+from .registry import OPS
 from .types import BUNDLE, DType, Type
 
 __all__ = ["Graph", "Node", "freeze_key", "intern_key"]
@@ -25,8 +27,7 @@ __all__ = ["Graph", "Node", "freeze_key", "intern_key"]
 Params = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One node, read out of a graph: what `graph.nodes[key]` holds, with the key."""
 
     key: int
@@ -36,10 +37,26 @@ class Node:
     type: Type
     origin: Origin
 
-    @cached_property
+    @property
     def bodies(self) -> dict[str, Graph]:
         """The graphs among the params, by name: bodies of loops and branches."""
         return {name: value for name, value in self.params.items() if isinstance(value, Graph)} if self.params else {}
+
+
+class _OnDemand:
+    """An attribute in which networkx keeps a dictionary of the graph, made from the records when it is asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, graph: Graph, owner: type) -> Any:
+        if self._name not in graph.__dict__:
+            graph._spell_out()
+        return graph.__dict__[self._name]
+
+    def __set__(self, graph: Graph, value: Any) -> None:
+        graph._records = None
+        getattr(nx.DiGraph, self._name).__set__(graph, value)
 
 
 class Graph(nx.DiGraph):
@@ -60,10 +77,36 @@ class Graph(nx.DiGraph):
     %1:f64 = mul %0 %0
     """
 
+    _node = _OnDemand()
+    _adj = _OnDemand()
+    _succ = _OnDemand()
+    _pred = _OnDemand()
+
     def __init__(self, incoming_graph_data: Any = None, **attributes: Any) -> None:
         super().__init__(incoming_graph_data, **attributes)
         self._interned: dict[object, int] = {}
-        self._records: dict[int, Node] = {}
+        self._known: dict[object, Any] = {}
+        self._has_bodies = False
+        self._records: list[Node] | None = None  # by key; None where networkx's dictionaries are the truth
+        if incoming_graph_data is None:
+            for name in _DICTIONARIES:
+                del self.__dict__[name]
+            self._records = []
+
+    def _spell_out(self) -> None:
+        """Fill networkx's dictionaries from the records, and let them be the truth from now on."""
+        records = self._records or ()
+        self._node, self._adj, self._pred = {}, {}, {}
+        for n in records:
+            self._attach(n)
+
+    def _attach(self, n: Node) -> None:
+        type = n.type
+        self.add_node(
+            n.key, op=n.op, args=n.args, params=dict(n.params), shape=type.shape, dtype=type.dtype, type=type,
+            origin=n.origin,
+        )  # fmt: skip
+        self.add_edges_from((arg, n.key) for arg in n.args)
 
     def add(
         self,
@@ -78,33 +121,90 @@ class Graph(nx.DiGraph):
         """The key of the node `op(*args, **params)`: the existing one where there is one, else a new one."""
         args = tuple(args)
         key = intern_key(op, args, params, type, commutative)
-        found = self._interned.get(key)
-        if found is not None:
-            seen = self._node[found]["origin"]
-            if origin.name is not None and seen.name is None and origin.role == seen.role:
-                self._node[found]["origin"] = origin
-                self._records.pop(found, None)
+        new = len(self)
+        if len(self._interned) < new:  # of a copy, or of a graph made of nodes that were known to differ
+            for n in self.ordered():
+                same = n.op in OPS and OPS[n.op].commutative
+                self._interned.setdefault(intern_key(n.op, n.args, n.params, n.type, same), n.key)
+        found = self._interned.setdefault(key, new)
+        if found != new:
+            self._renamed(found, origin)
             return found
-        new = len(self._node)
-        self._interned[key] = new
-        self.add_node(
-            new, op=op, args=args, params=dict(params), shape=type.shape, dtype=type.dtype, type=type, origin=origin
-        )
-        self.add_edges_from((arg, new) for arg in args)
-        return new
+        return self.append(op, args, params, type, origin)
+
+    def append(self, op: str, args: tuple[int, ...], params: Params, type: Type, origin: Origin) -> int:
+        """The key of a new node, which the caller knows to be equal to none that is there."""
+        records = self._records
+        if self._known:
+            self._known.clear()
+        if params and not self._has_bodies and any(isinstance(value, Graph) for value in params.values()):
+            self._has_bodies = True
+        if records is None:
+            key = len(self._node)
+            self._attach(Node(key, op, args, params, type, origin))
+        else:
+            key = len(records)
+            records.append(_NEW(Node, (key, op, args, params, type, origin)))
+        return key
+
+    def _renamed(self, key: int, origin: Origin) -> None:
+        """Let a node that was found again have the name that it has now, if it had none."""
+        seen = self.node(key).origin
+        if origin.name is None or seen.name is not None or origin.role != seen.role:
+            return
+        if self._records is None:
+            self._node[key]["origin"] = origin
+        else:
+            self._records[key] = self._records[key]._replace(origin=origin)
 
     def node(self, key: int) -> Node:
         """The node with this key, as a record."""
-        found = self._records.get(key)
-        if found is None:
-            a = self._node[key]
-            type = Type(a["shape"], a["dtype"]) if a["type"].dtype != BUNDLE else a["type"]
-            found = self._records[key] = Node(key, a["op"], a["args"], a["params"], type, a["origin"])
-        return found
+        if self._records is not None:
+            return self._records[key]
+        a = self._node[key]
+        type = Type(a["shape"], a["dtype"]) if a["type"].dtype != BUNDLE else a["type"]
+        return Node(key, a["op"], a["args"], a["params"], type, a["origin"])
 
     def ordered(self) -> Iterator[Node]:
         """All nodes, operands before their users."""
-        return (self.node(key) for key in sorted(self.nodes))
+        return iter(self._records) if self._records is not None else (self.node(key) for key in sorted(self._node))
+
+    def keys_in_order(self) -> Sequence[int]:
+        """The keys of all nodes, operands before their users."""
+        return range(len(self._records)) if self._records is not None else sorted(self._node)
+
+    def __len__(self) -> int:
+        return len(self._records) if self._records is not None else len(self._node)
+
+    def __contains__(self, key: object) -> bool:
+        if self._records is None:
+            return super().__contains__(key)  # type: ignore[no-any-return]
+        return isinstance(key, int) and 0 <= key < len(self._records)
+
+    @property
+    def has_bodies(self) -> bool:
+        """Whether a node holds graphs, as loops and branches do."""
+        return self._has_bodies if self._records is not None else any(n.bodies for n in self.ordered())
+
+    def settle(self) -> Graph:
+        """The graph, which is whole: what finds equal nodes is let go, and made again if a node is added after all."""
+        self._interned = {}
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_interned": {}, "_known": {}}
+
+    def known(self, what: object, find: Callable[[Graph], Any]) -> Any:
+        """What `find` tells of the graph, found once: `what` names it, with all that it depends on but the nodes."""
+        if self._records is None:  # in networkx's dictionaries, anything may change at any time
+            return find(self)
+        if what not in self._known:
+            self._known[what] = find(self)
+        return self._known[what]
+
+    def edges_agree(self, n: Node) -> bool:
+        """Whether the edges to `n` are those from its operands."""
+        return self._records is not None or set(self._pred[n.key]) == set(n.args)
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -124,9 +224,9 @@ class Graph(nx.DiGraph):
     def rooted(self, outputs: Sequence[int]) -> Graph:
         """The part of the graph that computes `outputs`, from all of its inputs."""
         needed = {*outputs, *self.inputs}
-        for key in sorted(self.nodes, reverse=True):
+        for key in reversed(self.keys_in_order()):
             if key in needed:
-                needed.update(self.nodes[key]["args"])
+                needed.update(self.node(key).args)
         new, keys = Graph(), dict[int, int]()
         for key in sorted(needed):
             n = self.node(key)
@@ -151,11 +251,8 @@ class Graph(nx.DiGraph):
 
     def digest(self) -> str:
         """A hash of what the graph computes: the same on every machine, blind to origins."""
-        h = hashlib.sha256()
-        for n in self.ordered():
-            h.update(repr((n.key, n.op, n.args, freeze_key(n.params), str(n.type))).encode())
-        h.update(repr((self.inputs, self.outputs)).encode())
-        return h.hexdigest()[:16]
+        found: str = self.known(("digest", self.inputs, self.outputs), _digest)
+        return found
 
     def to_dot(self, **options: Any) -> str:
         """The graph in Graphviz's language; see `gradsmith.show.draw.to_dot`."""
@@ -176,10 +273,15 @@ class Graph(nx.DiGraph):
         return to_mermaid(self, **options)
 
 
+_NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
+_DICTIONARIES = ("_node", "_adj", "_succ", "_pred")
+
+
 def intern_key(op: str, args: tuple[int, ...], params: Params, type: Type, commutative: bool) -> object:
     """What makes two nodes the same computation; operands of a commutative op count in any order."""
-    operands = tuple(sorted(args)) if commutative else args
-    return op, operands, freeze_key(params) if params else None, type.shape, type.dtype.name
+    if commutative:
+        args = tuple(sorted(args))
+    return op, args, freeze_key(params) if params else None, type.shape, type.dtype
 
 
 def freeze_key(value: Any) -> object:
@@ -188,23 +290,45 @@ def freeze_key(value: Any) -> object:
     >>> freeze_key(0.0) == freeze_key(-0.0), freeze_key(1) == freeze_key(True)
     (False, False)
     """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):  # and bool; before the dearer questions below
-        return (type(value).__name__, value)
-    if isinstance(value, float):
-        return ("float", struct.pack("<d", value))
-    if isinstance(value, np.ndarray):
-        return ("array", value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, tuple | list):
-        return (type(value).__name__, *(freeze_key(v) for v in value))
-    if isinstance(value, Mapping):
-        return ("map", *((k, freeze_key(v)) for k, v in value.items()))
-    if isinstance(value, Graph):
-        return ("graph", value.digest())
-    if isinstance(value, slice):
-        return ("slice", freeze_key((value.start, value.stop, value.step)))
+    known = _FREEZE.get(type(value))
+    if known is not None:
+        return known(value)
+    for kinds, freeze in _FREEZE_LIKE:
+        if isinstance(value, kinds):
+            return freeze(value)
     return (type(value).__name__, value)
+
+
+def _freeze_each(value: Any) -> object:
+    return (type(value).__name__, *[freeze_key(v) for v in value])
+
+
+#: Of what stands in params all the time, by its exact type.
+_FREEZE: Mapping[type, Callable[[Any], object]] = {
+    type(None): lambda value: value,
+    str: lambda value: value,
+    bool: lambda value: ("bool", value),
+    int: lambda value: ("int", value),
+    float: lambda value: ("float", struct.pack("<d", value)),
+    tuple: _freeze_each,
+    dict: lambda value: ("map", *[(k, freeze_key(v)) for k, v in value.items()]),
+}
+_FREEZE_LIKE: Sequence[tuple[Any, Callable[[Any], object]]] = (
+    (str, lambda value: value),
+    (int, lambda value: (type(value).__name__, value)),
+    (float, lambda value: ("float", struct.pack("<d", value))),
+    (np.ndarray, lambda value: ("array", value.dtype.str, value.shape, value.tobytes())),
+    ((tuple, list), _freeze_each),
+    (Mapping, lambda value: ("map", *[(k, freeze_key(v)) for k, v in value.items()])),
+    (Graph, lambda value: ("graph", value.digest())),
+    (slice, lambda value: ("slice", freeze_key((value.start, value.stop, value.step)))),
+)
+
+
+def _digest(graph: Graph) -> str:
+    lines = [repr((n.key, n.op, n.args, freeze_key(n.params), str(n.type))) for n in graph.ordered()]
+    lines.append(repr((graph.inputs, graph.outputs)))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def _show(value: Any) -> str:

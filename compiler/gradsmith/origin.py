@@ -49,38 +49,69 @@ class Origin:
 
     def unnamed(self) -> Origin:
         """The same place without the variable's name (for the parts of a larger result)."""
-        return self if self.name is None else Origin(self.file, self.line, None, self.path, self.role, self.rule)
+        return self if self.name is None else _shared(self.file, self.line, None, self.path, self.role, self.rule)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
 NOWHERE = Origin()
+_shared = lru_cache(maxsize=65536)(Origin)  # one record for all the values of one place, of which there may be many
+
+
+#: Where a file belongs to: the user's program, this package, or its command line, beyond which there is no program.
+_USERS, _OURS, _ENTRY = range(3)
+#: The frames of `caller_origin`, of apply() and of copy() are on the way to the result by construction.
+_ON_THE_WAY = frozenset({"caller_origin", "apply", "_record", "copy"})
 
 
 def caller_origin() -> Origin:
     """The origin of the traced call under way: the innermost frame outside of gradsmith."""
     frame: FrameType | None = sys._getframe(1)
     is_result = True
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        # the frames of this function, of apply() and of copy() are on the way to the result by construction
-        if frame.f_code.co_name not in ("caller_origin", "apply", "_record", "copy"):
-            is_result = is_result and _destination(frame.f_code, frame.f_lasti) == _RETURNED
-        frame = None if frame.f_code.co_filename.startswith(_COMMAND_LINE) else frame.f_back
+    while frame is not None:
+        side = _side(frame.f_code.co_filename)
+        if side == _USERS:
+            break
+        if is_result and frame.f_code.co_name not in _ON_THE_WAY:
+            is_result = _destination(frame.f_code, frame.f_lasti) == _RETURNED
+        frame = None if side == _ENTRY else frame.f_back
     if frame is None:
         return NOWHERE
     path, line, name = frame.f_code.co_filename, frame.f_lineno, None
-    while is_result and frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+    while is_result and frame is not None and _side(frame.f_code.co_filename) == _USERS:
         name = _destination(frame.f_code, frame.f_lasti)
         if name != _RETURNED:
             break
         name, frame = None, frame.f_back
-    return Origin(os.path.basename(path), line, name, path)
+    return _shared(os.path.basename(path), line, name, path)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
+def _side(path: str) -> int:
+    if not path.startswith(_PACKAGE):
+        return _USERS
+    return _ENTRY if path.startswith(_COMMAND_LINE) else _OURS
+
+
 def _destination(code: CodeType, offset: int) -> str | None:
     """The variable that takes the result of the instruction at `offset`, `_RETURNED`, or None."""
+    # by identity: a code object is hashed by all that it holds, which takes longer than all else here
+    known = _DESTINATIONS.get(id(code))
+    if known is None or known[0] is not code:
+        if len(_DESTINATIONS) >= _MOST_CODES:
+            _DESTINATIONS.clear()
+        known = _DESTINATIONS[id(code)] = code, {}
+    if offset not in known[1]:
+        known[1][offset] = _stored_in(code, offset)
+    return known[1][offset]
+
+
+_MOST_CODES = 4096
+_DESTINATIONS: dict[int, tuple[CodeType, dict[int, str | None]]] = {}
+
+
+def _stored_in(code: CodeType, offset: int) -> str | None:
     following = _following(code).get(offset)
     if following is None:
         return None

@@ -18,7 +18,7 @@ __all__ = ["all_graphs", "depends", "has_regions", "pruned", "with_ends", "with_
 
 def has_regions(graph: Graph) -> bool:
     """Whether there is a loop or a branch in the graph."""
-    return any(n.bodies for n in graph.ordered())
+    return graph.has_bodies
 
 
 def with_ends(new: Graph, old: Graph, keys: Mapping[int, int]) -> Graph:
@@ -33,7 +33,7 @@ def with_ends(new: Graph, old: Graph, keys: Mapping[int, int]) -> Graph:
 
 def all_graphs(graph: Graph) -> Iterator[Graph]:
     """The bodies in a graph and in each other, the innermost first, and the graph itself."""
-    for n in graph.ordered():
+    for n in graph.ordered() if graph.has_bodies else ():
         for body in n.bodies.values():
             yield from all_graphs(body)
     yield graph
@@ -47,9 +47,9 @@ def with_inner(graph: Graph) -> Iterator[Node]:
 def depends(body: Graph, outputs: Sequence[int]) -> set[int]:
     """Numbers of the inputs of `body` that its outputs with the numbers `outputs` depend on."""
     needed = {body.outputs[k] for k in outputs}
-    for key in sorted(body.nodes, reverse=True):
+    for key in reversed(body.keys_in_order()):
         if key in needed:
-            needed.update(body.nodes[key]["args"])
+            needed.update(body.node(key).args)
     return {k for k, key in enumerate(body.inputs) if key in needed}
 
 
@@ -61,7 +61,7 @@ def pruned(graph: Graph, outputs: Sequence[int]) -> Graph:
     read: dict[int, set[int]] = {}
     wanted: dict[int, _Cut] = {}
     needed = {*graph.outputs, *graph.inputs}
-    for key in sorted(graph.nodes, reverse=True):
+    for key in reversed(graph.keys_in_order()):
         n = graph.node(key)
         if key not in needed:
             continue

@@ -235,7 +235,14 @@ class Op:
     doc: str = ""
 
 
-OPS: dict[str, Op] = {}
+class _Ops(dict[str, Op]):
+    """The op table; asking for what is not there is an error that says so."""
+
+    def __missing__(self, name: str) -> Op:
+        raise TargetError(f"there is no op named {name!r}; `gradsmith ops` lists them") from None
+
+
+OPS: dict[str, Op] = _Ops()
 
 
 def register(op: Op) -> Op:
@@ -246,9 +253,5 @@ def register(op: Op) -> Op:
     return op
 
 
-def lookup(name: str) -> Op:
-    """The record of the op `name`."""
-    try:
-        return OPS[name]
-    except KeyError:
-        raise TargetError(f"there is no op named {name!r}; `gradsmith ops` lists them") from None
+#: The record of the op of a name. It is asked for at every node by every step, so it is the table's own method.
+lookup: Callable[[str], Op] = OPS.__getitem__

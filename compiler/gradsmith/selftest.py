@@ -19,7 +19,7 @@ import numpy as np
 
 from .derive.derivatives import KINDS, Derived
 from .evaluate import evaluate
-from .exact import DIGITS, Slopes, digits, operations
+from .exact import DIGITS, Slopes, measured_digits, operations
 from .graph import Graph
 from .passes.specialise import fitting_sizes, size_names, specialised
 from .program import Check, Point, SelfTest
@@ -58,7 +58,8 @@ def selftest(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) ->
     if not chosen:
         return tested(primal, wrt, kinds)
     fixed = specialised(primal, chosen)
-    by = [fixed.inputs[primal.inputs.index(k)] for k in wrt]
+    fixed_inputs = dict(zip(primal.inputs, fixed.inputs, strict=True))
+    by = [fixed_inputs[k] for k in wrt]
     graphs = {id(d): specialised(d.graph, chosen) for d in kinds.values()}
     found = tested(fixed, by, {kind: replace(d, graph=graphs[id(d)]) for kind, d in kinds.items()})
     return None if found is None else replace(found, sizes=chosen)
@@ -75,7 +76,8 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
     precision = _PRECISIONS[FLOAT32 if any(n.type.dtype == FLOAT32 for n in primal.ordered()) else FLOAT64]
     starts = np.cumsum([0, *sizes])
     own_rules = any(n.op in _OWN_RULES for n in with_inner(primal))
-    chosen = [primal.inputs.index(k) for k in wrt]
+    position = {key: i for i, key in enumerate(primal.inputs)}
+    chosen = [position[k] for k in wrt]
     spans = [(int(starts[i]), int(starts[i + 1])) for i in chosen]
     gradients = any("gradients" in KINDS[kind].groups for kind in kinds)
     everywhere = [p for a, b in spans for p in range(a, b)] if gradients else []
@@ -121,7 +123,7 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
                 break
         if points:
             reference = "mpmath with 50 digits" if by_mpmath else "the graph evaluated by NumPy in float64"
-            values = sum(int(np.prod(static_shape(primal.nodes[k]["shape"]))) for k in primal.outputs)
+            values = sum(int(np.prod(static_shape(primal.node(k).type.shape))) for k in primal.outputs)
             tolerance = f"{max(precision.least, 64 * worst):.0e}"
             differences = bool(places) and "value" in kinds
             rough = [f.kind for f in further if by_mpmath and not f.exact]
@@ -187,7 +189,7 @@ def _point(
     near = floats(numbers)
     if not np.all(np.isfinite(near)):
         return None
-    scalar = len(near) == 1 and primal.nodes[primal.outputs[0]]["shape"] == ()
+    scalar = len(near) == 1 and primal.node(primal.outputs[0]).type.shape == ()
     leaves = shaped(numbers, types)
     if not by_mpmath:
         found = [each.at(leaves, types, None, precision) for each in further]
@@ -199,8 +201,8 @@ def _point(
 
     with mp.workdps(DIGITS):
         try:
-            mp.mp.dps = digits(primal, leaves)  # of this block: workdps restores it
-            measured = Slopes(primal, leaves, moving)
+            mp.mp.dps, values = measured_digits(primal, leaves)  # of this block: workdps restores it
+            measured = Slopes(primal, leaves, moving, values)
             value = measured.here
             slopes = [measured.first(unit(p, len(moving)))[0] for p in range(len(places) if exact and scalar else 0)]
             found = [each.at(leaves, types, measured, precision) for each in further]

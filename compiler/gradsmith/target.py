@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,7 @@ class Target:
     march: str | None = "native"  # what modules built here are compiled for
     lanes: bool = False  # whether scalars, too, stand in a loop: over the points of a batch
     tuning: Tuning = field(default_factory=Tuning)
+    _found: dict[object, Cell | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def in_loop(self, type: Type) -> bool:
         """Whether values of `type` are computed in a loop that is worth vectors."""
@@ -121,6 +122,12 @@ class Target:
 
         A cell for float32 that nobody wrote is made from the one for float64. In a `loop`, vector kernels come first.
         """
+        key = (op, dtype, twin, loop)
+        if key not in self._found:
+            self._found[key] = self._cell(op, dtype, twin, loop)
+        return self._found[key]
+
+    def _cell(self, op: Op, dtype: DType, twin: bool, loop: bool) -> Cell | None:
         vector = self.vector(op, dtype) if loop or self.lanes else ""
         if vector:
             found = op.cells.get(f"{vector}.{dtype.name}", op.cells[vector])
@@ -137,6 +144,11 @@ class Target:
         if dtype == FLOAT32 and self.float32 and isinstance(cell, str):
             return _narrowed(cell, tuple(self.float32.items()))
         return cell
+
+    @cached_property
+    def twin_name(self) -> str:
+        """How op records name the twin's cells."""
+        return f"{self.name}.{self.twin}"
 
     @property
     def returns(self) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import builtins
 import itertools
 import numbers
+import operator
+import struct
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ import numpy as np
 
 from . import registry
 from .errors import DTypeError, ShapeError, SpecError, TraceError
-from .graph import Graph, Node, intern_key
+from .graph import Graph, Node, freeze_key
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
 from .types import (
@@ -50,11 +52,15 @@ _serial = itertools.count()
 
 @dataclass
 class Recording:
-    """What `apply` does besides making nodes, inside the compiler: share equal nodes, rewrite, set the origin."""
+    """What `apply` does besides making nodes, inside the compiler: share equal nodes, rewrite, set the origin.
+
+    `apart` tells that no other recording was open meanwhile, so that all nodes made are `interned` here, once each.
+    """
 
     origin: Origin = NOWHERE
     interned: dict[object, Expr] = field(default_factory=dict)
     rewrite: Callable[[Expr], Expr | None] | None = None
+    apart: bool = True
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -63,7 +69,9 @@ _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
 @contextmanager
 def recording(rewrite: Callable[[Expr], Expr | None] | None = None) -> Iterator[Recording]:
     """While open, equal nodes are one `Expr`, and `rewrite` (an `Expr` or None for "no change") sees each new one."""
-    state = Recording(rewrite=rewrite)
+    state, outer = Recording(rewrite=rewrite), _recording.get()
+    if outer is not None:
+        outer.apart = False
     token = _recording.set(state)
     try:
         yield state
@@ -223,6 +231,10 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
     state = _recording.get()
     origin = caller_origin() if state is None else state.origin
     try:
+        if op.kind == "elementwise" and op.takes in _IN_COMMON:
+            alike = _alike(args, state is not None)
+            if alike is not None and len(alike) == op.arity:
+                return _record(op, alike, params, op.infer(*[a.type for a in alike], **params), origin)
         # what a body has closed over is what its reader saw, whatever the body then changed in place
         operands = tuple(args) if op.kind == "region" else tuple(as_expr(a) for a in args)
         if op.arity is not None and len(operands) != op.arity:
@@ -237,11 +249,51 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
     return _record(op, operands, params, type, origin)
 
 
+_IN_COMMON = frozenset({"float", "number", "same"})  # operands are converted to one dtype, and a float is one of them
+
+
+def _alike(args: Sequence[Any], settled: bool) -> tuple[Expr, ...] | None:
+    """The operands, where they are floats of one type and so need no conversion; else None. Most are."""
+    type: Type | None = None
+    numbers = False
+    for a in args:
+        if not isinstance(a, Expr):
+            numbers = True
+        elif not settled and (a.memory is not None or a.op.kind == "layout"):
+            return None
+        elif type is None:
+            type = a.type
+            if type.dtype.kind != "float":
+                return None
+        elif a.type is not type and a.type != type:
+            return None
+    if not numbers:
+        return tuple(args)
+    if type != _FLOAT or len(args) != 2:
+        return None
+    found: list[Expr] = []
+    for a in args:
+        if isinstance(a, Expr):
+            found.append(a)
+        elif a.__class__ is float or (a.__class__ is int and -(2**53) <= a <= 2**53):
+            found.append(_scalar(float(a)))
+        else:
+            return None
+    return tuple(found)
+
+
 def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin) -> Expr:
     state = _recording.get()
     if state is None:
         return Expr(op, args, params, type, origin)
-    key = intern_key(op.name, tuple([a.serial for a in args]), params, type, op.commutative)
+    key: object
+    if op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
+        key = _DOUBLE(params["value"]), type.shape, type.dtype
+    else:
+        serials = [a.serial for a in args]
+        if op.commutative:
+            serials.sort()
+        key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
     found = state.interned.get(key)
     if found is None:
         found = Expr(op, args, params, type, origin)
@@ -252,6 +304,9 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
                 found = replacement
         state.interned[key] = found
     return found
+
+
+_DOUBLE = struct.Struct("<d").pack
 
 
 def _broadcast(x: Expr, shape: Shape) -> Expr:
@@ -374,19 +429,22 @@ def constant(value: Any, dtype: Any = None) -> Expr:
     return _leaf({"value": array.item()}, Type((), wanted))
 
 
+_BOOL, _INT, _FLOAT = (Type((), dtype) for dtype in (BOOL, INT64, FLOAT64))
+
+
 def _scalar(value: bool | int | float) -> Expr:
     if isinstance(value, bool):
-        return _leaf({"value": value}, Type((), BOOL))
+        return _leaf({"value": value}, _BOOL)
     if isinstance(value, int):
         if -(2**63) <= value < 2**63:
-            return _leaf({"value": int(value)}, Type((), INT64))
+            return _leaf({"value": int(value)}, _INT)
         try:
             value = float(value)
         except OverflowError:
             raise TraceError("a constant is beyond the range of float64 (1.8e308)") from None
     if value != value:
         _refuse_nan()
-    return _leaf({"value": float(value)}, Type((), FLOAT64))
+    return _leaf({"value": float(value)}, _FLOAT)
 
 
 def _has_expr(value: Any) -> bool:
@@ -442,6 +500,7 @@ def symbol(name: str, shape: Any = (), dtype: Any = FLOAT64) -> Expr:
         raise TraceError(f"a symbol's name must be an identifier, not {name!r}")
     name = unicodedata.normalize("NFKC", name)  # as Python reads identifiers
     type = Type(normalize_shape(shape), as_dtype(dtype))
+    type = _FLOAT if type == _FLOAT else type
     return Expr(registry.lookup("input"), (), {"name": name}, type, Origin(name=name))
 
 
@@ -476,29 +535,43 @@ def op(name: str, **fields: Any) -> Callable[..., Expr]:
 # --- expressions <-> graphs -----------------------------------------------------------------------------------------
 
 
-def to_graph(inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequence[tuple[Expr, Expr]] = ()) -> Graph:
+def to_graph(
+    inputs: Sequence[Expr],
+    outputs: Sequence[Expr],
+    cotangents: Sequence[tuple[Expr, Expr]] = (),
+    *,
+    distinct: bool = False,
+) -> Graph:
     """The graph that computes `outputs` from `inputs`; what no output needs is left out.
 
-    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped.
+    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped. `distinct`
+    says that no two expressions are equal, as those of one recording are, so that none has to be looked for.
     """
     outputs = [as_expr(x) for x in outputs]
     needed = _reachable(outputs)
     graph = Graph()
     keys: dict[int, int] = {}
-    for x in (*inputs, *sorted(needed.values(), key=lambda e: e.serial)):
+    for x in (*inputs, *sorted(needed.values(), key=_SERIAL)):
         if x.serial not in keys:
-            if x.op.name == "input" and len(keys) >= len(inputs):
+            op = x.op
+            if op.name == "input" and len(keys) >= len(inputs):
                 raise SpecError(
                     f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
                 )
-            args = [keys[a.serial] for a in x.args]
-            keys[x.serial] = graph.add(x.op.name, args, x.params, x.type, x.origin, commutative=x.op.commutative)
+            args = tuple([keys[a.serial] for a in x.args])
+            if distinct:
+                keys[x.serial] = graph.append(op.name, args, x.params, x.type, x.origin)
+            else:
+                keys[x.serial] = graph.add(op.name, args, x.params, x.type, x.origin, commutative=op.commutative)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
     graph.graph["cotangents"] = {
         keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
     }
-    return graph
+    return graph.settle()
+
+
+_SERIAL = operator.attrgetter("serial")
 
 
 def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = None) -> tuple[Graph, list[Expr]]:
@@ -510,7 +583,7 @@ def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = 
     outputs = [as_expr(x) for x in outputs]
     given = {x.serial for x in inputs}
     inner = set(given)
-    for e in sorted(_reachable(outputs).values(), key=lambda e: e.serial):
+    for e in sorted(_reachable(outputs).values(), key=_SERIAL):
         if any(a.serial in inner for a in e.args):
             inner.add(e.serial)
 
@@ -528,7 +601,7 @@ def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = 
         if e.serial not in found:
             found[e.serial] = e
             stack += () if e.serial in given or comes_in(e) else e.args
-    ordered = sorted(found.values(), key=lambda e: e.serial)
+    ordered = sorted(found.values(), key=_SERIAL)
     outside = [e for e in ordered if e.serial not in inner and comes_in(e)]
     graph, keys, taken = Graph(), dict[int, int](), dict[str, int]()
     for x in (*inputs, *outside):
@@ -552,7 +625,7 @@ def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, lis
 
     These follow `inputs` as inputs of the graph, whatever they are computed from; constants stand in the graph.
     """
-    needed = sorted(_reachable(outputs).values(), key=lambda e: e.serial)
+    needed = sorted(_reachable(outputs).values(), key=_SERIAL)
     graph, keys, active = Graph(), dict[int, int](), {x.serial for x in inputs}
     taken: dict[str, int] = {}
     for x in inputs:
@@ -591,8 +664,9 @@ def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
     stack = list(found.values())
     while stack:
         for a in stack.pop().args:
-            if a.serial not in found:
-                found[a.serial] = a
+            serial = a.serial
+            if serial not in found:
+                found[serial] = a
                 stack.append(a)
     return found
 
@@ -600,13 +674,13 @@ def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
 def input_symbols(outputs: Sequence[Expr]) -> list[Expr]:
     """The symbols that `outputs` depend on, in the order in which they were made."""
     needed = _reachable([as_expr(x) for x in outputs]).values()
-    return sorted((x for x in needed if x.op.name == "input"), key=lambda e: e.serial)
+    return sorted((x for x in needed if x.op.name == "input"), key=_SERIAL)
 
 
 def to_exprs(
     graph: Graph,
     inputs: Sequence[Expr] | None = None,
-    replace: Callable[[Node, Sequence[Expr]], Expr | None] = lambda n, exprs: None,
+    replace: Callable[[Node, Sequence[Expr]], Expr | None] | None = None,
 ) -> list[Expr]:
     """The nodes of `graph` as expressions, indexed by key; inside `recording(rewrite)`, each one is offered to it.
 
@@ -616,17 +690,20 @@ def to_exprs(
     state = _recording.get()
     exprs: list[Expr] = []
     given = dict(zip(graph.inputs, inputs, strict=True)) if inputs is not None else {}
+    lookup = registry.lookup
     for n in graph.ordered():
+        key, name, operands, params, type, origin = n
         newest = next(_serial)
-        if n.op == "input":
-            x = given[n.key] if n.key in given else Expr(registry.lookup(n.op), (), n.params, n.type, n.origin)
+        if name == "input":
+            x = given[key] if key in given else Expr(lookup(name), (), params, type, origin)
         else:
             if state is not None:
-                state.origin = n.origin.unnamed()
-            other = replace(n, exprs)
-            op, args = registry.lookup(n.op), tuple(exprs[a] for a in n.args)
-            x = other if other is not None else _record(op, args, n.params, n.type, n.origin)
-            if x.serial > newest and n.origin.name is not None:
-                x.origin = n.origin  # a rewritten value keeps the user's name
+                state.origin = origin if origin.name is None else origin.unnamed()
+            other = None if replace is None else replace(n, exprs)
+            if other is None:
+                other = _record(lookup(name), tuple([exprs[a] for a in operands]), params, type, origin)
+            x = other
+            if x.serial > newest and origin.name is not None:
+                x.origin = origin  # a rewritten value keeps the user's name
         exprs.append(x)
     return exprs

@@ -9,31 +9,44 @@ from __future__ import annotations
 from .errors import GraphError
 from .graph import Graph, Node
 from .registry import lookup
+from .types import Type
 
 __all__ = ["verify"]
 
 
 def verify(graph: Graph) -> Graph:
     """Check `graph` and return it; raises `GraphError` for the first broken invariant."""
+    inferred: dict[object, Type] = {}  # of ops without params, by what they were inferred from
+    types_of: dict[int, Type] = {}
     for n in graph.ordered():
-        _require(all(a in graph and a < n.key for a in n.args), n, "an operand is missing or comes later")
-        _require(set(graph.predecessors(n.key)) == set(n.args), n, "edges differ from args")
+        for a in n.args:
+            if a not in types_of:
+                raise _broken(n, "an operand is missing or comes later")
+        types_of[n.key] = n.type
+        if not graph.edges_agree(n):
+            raise _broken(n, "edges differ from args")
         op = lookup(n.op)
-        _require(op.arity is None or len(n.args) == op.arity, n, f"takes {op.arity} operands")
+        if op.arity is not None and len(n.args) != op.arity:
+            raise _broken(n, f"takes {op.arity} operands")
         if op.kind != "leaf":
-            types = [graph.node(a).type for a in n.args]
-            inferred = op.infer(*types, **n.params)
-            _require(inferred == n.type, n, f"is {n.type}, but its operands make it {inferred}")
+            types = [types_of[a] for a in n.args]
+            known = (n.op, *map(id, types)) if not n.params else None
+            found = inferred.get(known) if known else None
+            if found is None:
+                found = op.infer(*types, **n.params)
+                if known:
+                    inferred[known] = found
+            if found is not n.type and found != n.type:
+                raise _broken(n, f"is {n.type}, but its operands make it {found}")
         for body in n.bodies.values():
             verify(body)
     inputs = {n.key for n in graph.ordered() if n.op == "input"}
     if inputs != set(graph.inputs):
         raise GraphError(f"input nodes {sorted(inputs)} differ from the graph's inputs {graph.inputs}")
-    if not set(graph.outputs) <= set(graph.nodes):
+    if not all(key in graph for key in graph.outputs):
         raise GraphError(f"an output of {graph.outputs} is not a node")
     return graph
 
 
-def _require(holds: bool, n: Node, message: str) -> None:
-    if not holds:
-        raise GraphError(f"node %{n.key} ({n.op} of {n.args}): {message}")
+def _broken(n: Node, message: str) -> GraphError:
+    return GraphError(f"node %{n.key} ({n.op} of {n.args}): {message}")

@@ -52,9 +52,9 @@ class Pulled:
 def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     """The joint graph of `graph`'s scalar output and its gradient with respect to the input keys `wrt`."""
     (root,) = graph.outputs
-    if graph.nodes[root]["shape"] != ():
+    if graph.node(root).type.shape != ():
         raise DerivativeError(
-            f"a gradient needs a scalar, but the result has shape {format_shape(graph.nodes[root]['shape'])}: reduce "
+            f"a gradient needs a scalar, but the result has shape {format_shape(graph.node(root).type.shape)}: reduce "
             'it first (gs.sum, gs.mean), or ask for derivatives=("jacobian",) or ("vjp",)'
         )
     graph, plans = ready(graph, activity(graph, wrt), pull)
@@ -63,7 +63,9 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
         found = pull(graph, values, [constant(1.0, values[root].dtype)], wrt, state, plans)
         gradients = [zeros(graph.node(k).type) if g is None else g for k, g in zip(wrt, found.gradients, strict=True)]
     pairs = [(values[key], g) for key, g in found.cotangents.items()]
-    return to_graph([values[k] for k in graph.inputs], [values[root], *gradients], pairs)
+    outputs = [values[root], *gradients]
+    # the ways back through loops were made before, in recordings of their own
+    return to_graph([values[k] for k in graph.inputs], outputs, pairs, distinct=state.apart and not plans)
 
 
 def pull(
@@ -94,6 +96,7 @@ def pull(
     cotangents: dict[int, Expr] = {}
     ends: dict[int, Share] = {}
     steep: set[int] = set()  # whose cotangent may be infinite
+    places: dict[object, tuple[Origin, Origin]] = {}
     for key in sorted(active, reverse=True):
         node = graph.node(key)
         if key in results:
@@ -105,21 +108,27 @@ def pull(
             steep.update(node.args)
         if key not in arriving:
             continue
-        state.origin = _origin(node).unnamed()
+        place = (id(node.origin), node.op, node.params["name"] if node.op == "input" else "")
+        if place not in places:
+            places[place] = _origin(node), _origin(node).unnamed()
+        own, state.origin = places[place]
         found = arriving.pop(key)
         still = kept(node, found, conditions) if key in wilds or forwards(node, active) else ()
-        g = chosen([replace(s, under=tuple(c for c in s.under if c not in still)) for s in found], conditions)
+        if still:
+            found = [s._replace(under=tuple(c for c in s.under if c not in still)) for s in found]
+        g = chosen(found, conditions)
         if not still:
             cotangents[key] = g
         if key in wilds:
             still += any_of(node, found, still, conditions, g)
         ends[key] = Share(g, still)
         if g.origin.role == "cotangent" and g.origin.name is None:
-            g.origin = replace(g.origin, name=_origin(node).name)
-        if lookup(node.op).kind == "part":
+            g.origin = replace(g.origin, name=own.name) if own.name is not None else g.origin
+        op = lookup(node.op)
+        if op.kind == "part":
             results.setdefault(node.args[0], {})[node.params["index"]] = ends[key]
             continue
-        flat = lookup(node.op).flat
+        flat = op.flat
         if flat is not None and key in steep:
             g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
         if key in steep or not tame(node):
@@ -127,7 +136,7 @@ def pull(
         for operand, share in zip(node.args, _shares(node, g, values), strict=True):
             if share is not None and operand in active:
                 arriving.setdefault(operand, []).append(Share(share, still))
-        if lookup(node.op).choice:
+        if op.choice:
             for operand, holds in zip(node.args[1:], (True, False), strict=True):
                 if operand in active:
                     choice = under(values[node.args[0]], conditions, holds)
@@ -188,8 +197,8 @@ def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> li
     if stabilize:
         graph, _ = stabilise(graph)
     graph = expand_underivable(graph)
-    serials = [x.serial for x in inputs]
-    joint = adjoint(graph, [graph.inputs[serials.index(x.serial)] for x in wrt])
+    keys = {x.serial: key for x, key in zip(inputs, graph.inputs, strict=True)}
+    joint = adjoint(graph, [keys[x.serial] for x in wrt])
     exprs = to_exprs(joint, inputs)
     return [exprs[k] for k in joint.outputs[1:]]
 

@@ -90,7 +90,7 @@ def ready(
 
     The cotangents of outputs `masked` come with masks, and choices wait also behind the inputs `beyond`.
     """
-    if not any(n.bodies and n.key in active for n in graph.ordered()):
+    if not graph.has_bodies or not any(n.bodies and n.key in active for n in graph.ordered()):
         return graph, {}
     used: dict[int, set[int]] = {}
     for n in graph.ordered():

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import reduce
+from typing import NamedTuple
 
 from ..graph import Graph, Node
 from ..ops import broadcast_to, logical_and, logical_not, logical_or, scatter, where
@@ -30,16 +30,14 @@ __all__ = [
 _DEEPEST = 16  # choices within choices that wait; beyond it, they are made early
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """One branch of a `where`: the condition, and whether the branch is taken where it holds."""
 
     condition: int  # the serial of its `Expr`, which has no == of its own
     holds: bool
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """What arrives at a value from one of its users, and the choices under which it counts, the outermost first."""
 
     value: Expr
@@ -107,7 +105,7 @@ def any_of(
     if (
         len(set(rest)) < 2
         or not all(rest)
-        or any(replace(c, holds=not c.holds) in single for c in single)  # one of the two sides always counts
+        or any(c._replace(holds=not c.holds) in single for c in single)  # one of the two sides always counts
         or any(len(choices) > _DEEPEST for choices in rest)
         or not all(_passes(node, c, conditions) for choices in rest for c in choices)
     ):
@@ -158,7 +156,7 @@ def chosen(shares: Sequence[Share], conditions: Mapping[int, Expr]) -> Expr:
     for s in shares:
         if s.under:
             outermost, *rest = s.under
-            sides.setdefault(outermost.condition, ([], []))[not outermost.holds].append(replace(s, under=tuple(rest)))
+            sides.setdefault(outermost.condition, ([], []))[not outermost.holds].append(s._replace(under=tuple(rest)))
     for serial, (taken, other) in sides.items():
         free.append(where(conditions[serial], *(chosen(side, conditions) if side else 0.0 for side in (taken, other))))
     return _total(free)
@@ -166,7 +164,9 @@ def chosen(shares: Sequence[Share], conditions: Mapping[int, Expr]) -> Expr:
 
 def _total(shares: Sequence[Expr]) -> Expr:
     """The sum of all shares. Scattered ones join into one scatter: reading n elements one by one costs O(n)."""
-    scattered = [s for s in shares if s.op is lookup("scatter")]
+    if len(shares) == 1:
+        return shares[0]
+    scattered = [s for s in shares if s.op.name == "scatter"]
     if len(scattered) > 1:
         parts = [a for s in scattered for a in s.args]
         keys = tuple(k for s in scattered for k in s.params["keys"])

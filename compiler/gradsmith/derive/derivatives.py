@@ -137,7 +137,8 @@ def derive(
     """The graph of one family of `kinds`, by the inputs `wrt` (keys); Jacobians and Hessians dense or as `storage`."""
     primal = with_bodies(primal, share_sums)
     wanted = [group for group in GROUPS if any(group in kind.groups for kind in kinds)]
-    chosen = [primal.inputs.index(k) for k in wrt]
+    position = {key: i for i, key in enumerate(primal.inputs)}
+    chosen = [position[k] for k in wrt]
     blocks = {group: _blocks(group, names, chosen) for group in ["values"] * (kinds[0].family == "gradient") + wanted}
     if kinds[0].family == "gradient":
         graph = primal if wanted == ["values"] else verify(adjoint(expand_underivable(primal), wrt))

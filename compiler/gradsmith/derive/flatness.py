@@ -54,7 +54,8 @@ def slopes(graph: Graph, wrt: Sequence[int]) -> Slopes:
 
     Of what is a derivative itself, none counts as stopped: the next one of a function with kinks is rightly zero.
     """
-    numbers = [graph.inputs.index(k) for k in wrt]
+    places = {key: i for i, key in enumerate(graph.inputs)}
+    numbers = [places[k] for k in wrt]
     graph = expand_underivable(graph)
     keys = [graph.inputs[i] for i in numbers]
     sloped, read = _backwards(graph, graph.outputs, True), _backwards(graph, graph.outputs, False)
@@ -95,7 +96,7 @@ def _backwards(graph: Graph, ends: Collection[int], slopes: bool) -> set[int]:
     """The nodes from which one of the nodes `ends` is reached; with `slopes`, only through ops that have one."""
     found = {k for k in ends if not slopes or graph.node(k).type.dtype.kind == "float"}
     results: dict[int, set[int]] = {}
-    for key in sorted(graph.nodes, reverse=True):
+    for key in reversed(graph.keys_in_order()):
         n = graph.node(key)
         if key in results:
             found.add(key)

@@ -8,7 +8,8 @@ computed before it is read, and wherever it is read. Cheap statements that raise
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..graph import Graph
 from ..origin import Origin
@@ -27,8 +28,7 @@ Heads = Callable[[Text, bool, bool], list[str]]
 Annotate = Callable[[Steps, Origin], list[Line]]
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A piece of code, and the statements (by the nodes they compute) whose values it reads."""
 
     text: Text
@@ -36,8 +36,7 @@ class Piece:
     costly: bool = False
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """The statement that computes node `key`.
 
     `path`: when it is needed. `costly`: whether not computing it is worth a block. For a choice, `condition`, and
@@ -94,6 +93,9 @@ class _Arranger:
     def place(self, s: Statement, path: Path) -> None:
         """`s` into the block of `path`; blocks that compute what it reads are closed first."""
         level = self.top
+        if not path and not level.open:
+            level.steps.append((s.origin, list(s.lines)))
+            return
         reads = s.reads.union(*(self.conditions[condition].reads for condition, _ in path))
         for condition, side in path:
             self.close(level, reads, condition)
@@ -151,7 +153,7 @@ def arranged(
             both = [(*s.path, (s.condition, side)) for side in (True, False)]
         if any(p in worth for p in both):
             for p, (lines, reads) in zip(both, s.sides, strict=True):
-                arranger.place(replace(s, lines=lines, reads=reads), p)
+                arranger.place(s._replace(lines=lines, reads=reads), p)
         else:
             arranger.place(s, within[s.key])
     arranger.close(arranger.top, None)
@@ -162,6 +164,8 @@ def _conditions_first(
     statements: Sequence[Statement], within: Mapping[int, Path], conditions: Mapping[int, Piece]
 ) -> list[Statement]:
     """The statements in an order in which the conditions of each come before it, too."""
+    if not any(within.values()):
+        return [*statements]
     by_key = {s.key: s for s in statements}
     placed: dict[int, Statement] = {}
     for s in statements:

@@ -43,17 +43,19 @@ class Units:
 
 def shape_of(graph: Graph, key: int) -> Shape:
     """The shape of a node."""
-    shape: Shape = graph.nodes[key]["shape"]
+    shape: Shape = graph.node(key).type.shape
     return shape
 
 
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
     compact, contiguous = _demands(graph, planned)
+    in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
     aliases: dict[int, int] = {}
     virtual: dict[int, int] = {}  # key -> operations written in place
     reads: dict[int, dict[int, bool]] = {}
     tasks: list[Node] = []
+    needs: dict[int, dict[int, bool]] = {}
     for n in planned.nodes:
         op = lookup(n.op)
         if op.kind in ("leaf", "part"):
@@ -66,13 +68,13 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
             reads[n.key] = {base: False}
             continue
         weight = (op.kind == "elementwise") + sum(virtual.get(a, 0) for a in n.args)
-        if _virtual(n, planned, weight, compact, contiguous, spelled_out, graph):
+        if _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops):
             virtual[n.key] = weight
             reads[n.key] = inner
         else:
             reads[n.key] = {n.key: True}
             tasks.append(n)
-    needs = {n.key: _merged(graph, n, reads) for n in tasks}
+            needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     return Units(tuple(_units(graph, tasks, needs)), needs, aliases, frozenset(virtual))
 
@@ -114,7 +116,7 @@ def _virtual(
     compact: set[int],
     contiguous: set[int],
     spelled_out: set[int],
-    graph: Graph,
+    in_loops: set[int],
 ) -> bool:
     op = lookup(n.op)
     if n.key in contiguous and n.type.shape:
@@ -127,12 +129,11 @@ def _virtual(
         if n.type.dtype.kind == "bool":
             return True  # conditions are cheap to repeat, and the workspace holds numbers
         return planned.uses[n.key] == 1 and n.key not in compact and weight <= _HEAVIEST
-    in_loop = any(graph.nodes[reader]["shape"] for reader in graph.successors(n.key))
     return (
         planned.uses[n.key] == 1
         and n.origin.name is None
         and weight <= _HEAVIEST
-        and not (in_loop or n.key in spelled_out)
+        and not (n.key in in_loops or n.key in spelled_out)
     )
 
 
@@ -143,8 +144,8 @@ def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict
     merged: dict[int, bool] = {}
     for a in n.args:
         for key, same in reads[a].items():
-            scalar = graph.nodes[key]["shape"] == ()
-            merged[key] = merged.get(key, True) and ((same and in_place) or scalar)
+            here = (same and in_place) or not graph.node(key).type.shape
+            merged[key] = here and merged.get(key, True)
     return merged
 
 
@@ -182,6 +183,6 @@ def _loop_shape(graph: Graph, n: Node) -> Shape | None:
     op = lookup(n.op)
     if op.kind in ("elementwise", "layout") and n.type.shape:
         return n.type.shape
-    if isinstance(op.structure, Reduction) and len(n.params["axis"]) == len(graph.nodes[n.args[0]]["shape"]) > 0:
+    if isinstance(op.structure, Reduction) and len(n.params["axis"]) == len(graph.node(n.args[0]).type.shape) > 0:
         return shape_of(graph, n.args[0]) if not n.params["keepdims"] else None
     return None

@@ -100,6 +100,8 @@ class Writer:
         self.structures = Structures(graph, self.elements, self.nests)
         self.result: Body = around.result if around else Body([])
         self.stored: set[int] = set()  # scalar ends already written
+        written = [e for e in ends if e.carried is None and e.pattern in target.syntax]
+        self.first_ends = {e.key: e for e in reversed(written)}
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
         self.offsets: dict[int, Extent] = {}
@@ -253,7 +255,7 @@ class Writer:
                     continue
                 if last.get(m.key, i) > i or not unit.shared:
                     lifetimes[m.key] = (room(m.type), i, last.get(m.key, i))
-        for key in sorted(lifetimes, key=lambda key: self.graph.nodes[key]["dtype"]):
+        for key in sorted(lifetimes, key=lambda key: self.graph.node(key).type.dtype):
             n = self.graph.node(key)
             name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
             self.slots[key] = Slot(n.type.dtype, room(n.type), name)
@@ -376,7 +378,7 @@ class Writer:
             k = self.units.aliases.get(stack[-1], stack[-1])
             stack.pop()
             if k in self.units.virtual:
-                stack.extend(self.graph.nodes[k]["args"])
+                stack.extend(self.graph.node(k).args)
             else:
                 found.append(k)
         return found
@@ -447,9 +449,7 @@ class Writer:
             return STRUCTURES[type(structure)](self.structures, n, structure)
         lines: list[Line] = []
         value = self.elements.compute(n, (), False, lines, 0)
-        end = next(
-            (e for e in self.ends if e.key == n.key and e.carried is None and e.pattern in self.target.syntax), None
-        )
+        end = self.first_ends.get(n.key)
         if end is not None and self.plan.uses[n.key] == 1:
             self.stored.add(n.key)
             value = value if end.pattern == "set" and end.base is None else self.elements.stored(n, value)
@@ -510,18 +510,18 @@ class Writer:
         shape = shape_of(self.graph, n.args[0] if lookup(n.op).kind == "reduction" else n.key)
         while stack:
             key = stack.pop()
-            a = self.graph.nodes[key]
-            if a["shape"] == ():
+            a = self.graph.node(key)
+            if a.type.shape == ():
                 continue
-            kind = lookup(a["op"]).kind
-            if a["op"] == "broadcast_to" and self.graph.nodes[a["args"][0]]["shape"] == ():
+            kind = lookup(a.op).kind
+            if a.op == "broadcast_to" and self.graph.node(a.args[0]).type.shape == ():
                 continue
             if shape_of(self.graph, key) != shape or key in self.elements.around:
                 return False
             if key in self.units.virtual:
                 if kind != "elementwise":
                     return False
-                stack.extend(a["args"])
+                stack.extend(a.args)
             elif key == n.key and kind == "layout":
                 return False
         return True

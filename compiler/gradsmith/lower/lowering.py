@@ -69,7 +69,7 @@ class Part:
         graph = self.graph if graph is None else graph
         keys = iter(graph.outputs)
         scalarised = len(graph.outputs) != sum(map(len, self.groups.values())) or all(
-            graph.nodes[k]["shape"] == () for k in graph.outputs
+            graph.node(k).type.shape == () for k in graph.outputs
         )
         return {
             group: [Group(a, tuple(next(keys) for _ in range(a.size if scalarised else 1))) for a in arguments]

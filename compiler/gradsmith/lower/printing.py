@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,7 @@ _BITWISE = frozenset("&|^")  # beside an operand that is no name, C warns and pe
 _NONE = frozenset({"==", "!=", "===", "!==", "<", "<=", ">", ">=", "&&", "||"})  # C warns where && meets || bare
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A piece of code and how tightly it binds: `ATOM` for names and calls, else the level of its loosest operator."""
 
     text: str

@@ -96,13 +96,13 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
     uses: dict[int, int] = {}
     outputs: dict[int, str] = {}
     for group in groups:
-        whole = len(group.keys) == 1 and not (group.argument.shape and graph.nodes[group.keys[0]]["shape"] == ())
+        whole = len(group.keys) == 1 and not (group.argument.shape and graph.node(group.keys[0]).type.shape == ())
         places = [()] if whole else np.ndindex(group.argument.shape)
         for place, key in zip(places, group.keys, strict=True):
             uses[key] = uses.get(key, 0) + 1
             outputs.setdefault(key, "_".join([group.argument.name, *map(str, place)]))
     nodes: list[Node] = []
-    for key in sorted(graph.nodes, reverse=True):
+    for key in reversed(graph.keys_in_order()):
         if key not in uses:
             continue
         n = graph.node(key)
@@ -115,27 +115,27 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
 
 def working_dtype(graph: Graph, n: Node) -> DType:
     """The dtype in which `n` computes: its result's if that is a float, and else its (last) operand's."""
-    dtype: DType = n.type.dtype if n.type.dtype.kind == "float" or not n.args else graph.nodes[n.args[-1]]["dtype"]
+    dtype: DType = n.type.dtype if n.type.dtype.kind == "float" or not n.args else graph.node(n.args[-1]).type.dtype
     return dtype
 
 
 def scalar_constant(graph: Graph, key: int) -> Any:
     """The number that a node is, or None."""
-    value = graph.nodes[key]["params"].get("value")
+    value = graph.node(key).params.get("value")
     return value if isinstance(value, float | int) else None
 
 
 def may_raise(graph: Graph, n: Node, target: Target) -> bool:
     """Whether the target's first cell for `n` may raise, so that the twin needs its second one."""
     op = lookup(n.op)
-    return f"{target.name}.{target.twin}" in op.cells and op.raises(*(scalar_constant(graph, a) for a in n.args))
+    return target.twin_name in op.cells and op.raises(*(scalar_constant(graph, a) for a in n.args))
 
 
 def cotangent_owners(graph: Graph) -> dict[int, int]:
     """Cotangent -> the value it belongs to, for those named after it, so that `d_x_2` is the cotangent of `x_2`."""
     owners: dict[int, int] = {}
     for value, cotangent in graph.cotangents.items():
-        owner, own = graph.nodes[value]["origin"], graph.nodes[cotangent]["origin"]
+        owner, own = graph.node(value).origin, graph.node(cotangent).origin
         if owner.name and own.name == f"d_{owner.name}" and (owner.role, own.role) == ("primal", "cotangent"):
             owners.setdefault(cotangent, value)
     return owners
@@ -144,14 +144,14 @@ def cotangent_owners(graph: Graph) -> dict[int, int]:
 def _printed(graph: Graph, n: Node) -> tuple[int, ...]:
     """The operands of `n`, without the broadcasts that NumPy's own broadcasting makes needless."""
     op = lookup(n.op)
-    short = tuple(graph.nodes[a]["args"][0] if graph.nodes[a]["op"] == "broadcast_to" else a for a in n.args)
+    short = tuple(graph.node(a).args[0] if graph.node(a).op == "broadcast_to" else a for a in n.args)
     if op.statements:  # assignments to places, which a number fills
-        return tuple(s if graph.nodes[s]["shape"] == () else a for s, a in zip(short, n.args, strict=True))
+        return tuple(s if graph.node(s).type.shape == () else a for s, a in zip(short, n.args, strict=True))
     if op.kind != "elementwise" or not n.type.shape:
         return n.args
     for skipped in range(len(n.args) + 1):  # keep explicit as few of the first broadcasts as the shape needs
         candidate = n.args[:skipped] + short[skipped:]
-        if broadcast_shapes(*(graph.nodes[a]["shape"] for a in candidate)) == n.type.shape:
+        if broadcast_shapes(*(graph.node(a).type.shape for a in candidate)) == n.type.shape:
             return candidate
     return n.args
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -154,18 +154,18 @@ class Writer:
             operands = [texts[a] for a in planned.operands[n.key]]
             if "typed" in target.literals:
                 for i in _untyped(graph, n, planned.operands[n.key]):
-                    operands[i] = typed(operands[i], graph.nodes[planned.operands[n.key][i]]["dtype"], target)
+                    operands[i] = typed(operands[i], graph.node(planned.operands[n.key][i]).type.dtype, target)
             if target.name in op.statements:
                 name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
                 types = [graph.node(a).type for a in planned.operands[n.key]]
-                lines = op.statements[target.name](name, [t.text for t in operands], n.params, types)
-                statements.append(Statement(n.key, n.origin, tuple(_lines(lines)), frozenset()))
+                own = op.statements[target.name](name, [t.text for t in operands], n.params, types)
+                statements.append(Statement(n.key, n.origin, tuple(_lines(own)), frozenset()))
                 texts[n.key] = Text(name)
                 continue
             text = printer.fill(cells[n.key], operands)
-            parts = [pieces.get(a, Piece(texts[a])) for a in planned.operands[n.key]]
-            reads = frozenset().union(*(p.reads for p in parts))
-            costly = raises or _CALL.search(cells[n.key]) is not None or any(p.costly for p in parts)
+            parts = [pieces[a] if a in pieces else Piece(texts[a]) for a in planned.operands[n.key]]
+            reads = frozenset().union(*[p.reads for p in parts])
+            costly = raises or _calls(cells[n.key]) or any(p.costly for p in parts)
             if _inline(n, planned, text, spelled_out):
                 texts[n.key] = text
                 pieces[n.key] = Piece(text, reads, costly)
@@ -173,14 +173,11 @@ class Writer:
                 name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
                 texts[n.key] = Text(name)
                 pieces[n.key] = Piece(texts[n.key], frozenset({n.key}))
-
-                def assigned(text: Text, name: str = name) -> tuple[Line, ...]:
-                    return tuple(_lines([target.syntax["assign"].format(name=name, value=text.text)]))
-
-                s = Statement(n.key, n.origin, assigned(text), reads, when.get(n.key, ()), costly)
+                lines = _assigned(target, name, text)
+                s = Statement(n.key, n.origin, lines, reads, when.get(n.key, ()), costly)
                 if op.choice and when:
-                    sides = tuple((assigned(p.text), p.reads) for p in parts[1:])
-                    s = replace(s, condition=n.args[0], sides=sides)
+                    sides = tuple((_assigned(target, name, p.text), p.reads) for p in parts[1:])
+                    s = s._replace(condition=n.args[0], sides=sides)
                 statements.append(s)
         return statements, pieces
 
@@ -189,6 +186,16 @@ class Writer:
         if self.tables is not None and isinstance(value, np.ndarray):
             return Text(self.tables.name(n))
         return self.printer.number(value, n.type.dtype)
+
+
+def _assigned(target: Target, name: str, text: Text) -> tuple[Line, ...]:
+    return tuple(_lines([target.syntax["assign"].format(name=name, value=text.text)]))
+
+
+@lru_cache(maxsize=4096)
+def _calls(cell: str) -> bool:
+    """Whether a cell calls a function that costs something."""
+    return _CALL.search(cell) is not None
 
 
 def _cells(graph: Graph, planned: Plan, target: Target, twin: bool) -> dict[int, str]:
@@ -216,7 +223,7 @@ def _untyped(graph: Graph, n: Node, operands: Sequence[int]) -> list[int]:
         return [0]
     if n.type.dtype in (FLOAT64, INT64, BOOL):
         return []
-    own = [i for i, a in enumerate(operands) if graph.nodes[a]["dtype"] == n.type.dtype]
+    own = [i for i, a in enumerate(operands) if graph.node(a).type.dtype == n.type.dtype]
     return own if all(scalar_constant(graph, operands[i]) is not None for i in own) else []
 
 
@@ -291,7 +298,7 @@ def _entry(inputs: Sequence[Argument], planned: Plan, graph: Graph, sizes: Sizes
     for key, a in zip(graph.inputs, inputs, strict=True):
         pattern = target.syntax.get("scalar_entry" if a.is_scalar else "array_entry", "")
         if pattern and key in read:
-            lines.append(pattern.format(name=a.name, dtype=numpy_name(graph.nodes[key]["dtype"])))
+            lines.append(pattern.format(name=a.name, dtype=numpy_name(graph.node(key).type.dtype)))
     return _lines(lines)
 
 
@@ -303,7 +310,7 @@ def _result(graph: Graph, groups: Sequence[Group], texts: dict[int, Text], targe
         if len(group.keys) == 1 and target.lowering == "array":
             (key,) = group.keys
             n = graph.node(key)
-            fresh = n.op == "broadcast_to" and graph.nodes[n.args[0]]["shape"] == ()
+            fresh = n.op == "broadcast_to" and graph.node(n.args[0]).type.shape == ()
             shared = key in returned or (lookup(n.op).kind in ("leaf", "layout", "part") and not fresh)
             pattern = "{value}" if not n.type.shape or not shared else target.syntax["copy"]
             bare = scalar_constant(graph, key) is not None and n.type.dtype not in (FLOAT64, INT64, BOOL)

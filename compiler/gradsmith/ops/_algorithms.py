@@ -17,7 +17,8 @@ import ast
 import functools
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,28 @@ def _by_lists(function, shape, dtype, arrays, *numbers):
 '''
 
 
+_Support = str | tuple[str, ...] | Callable[[], str | tuple[str, ...]]
+
+
+class _Written(Mapping[str, Any]):
+    """Texts, of which some are written by a function the first time they are read: most programs read none."""
+
+    def __init__(self, texts: Mapping[str, _Support]) -> None:
+        self._texts = dict(texts)
+
+    def __getitem__(self, key: str) -> str | tuple[str, ...]:
+        text = self._texts[key]
+        if callable(text):
+            text = self._texts[key] = text()
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
 class Algorithm:
     """One algorithm in the words of each target; `scratch` and `arguments` as in `registry.Kernel`."""
 
@@ -55,14 +78,18 @@ class Algorithm:
         """The cells of Python and C, and others."""
         return {"python": f"_{self.name}({self.places})", "c": f"gs_{self.name}({self.places})", **others}
 
-    def support(self, **others: str | tuple[str, ...]) -> dict[str, str | tuple[str, ...]]:
-        """The support of Python and C, and of others."""
-        texts = {"python": self.python(), "c": _C(self, "double").text(), "c.float32": _C(self, "float").text()}
-        return {**texts, **others}
+    def support(self, **others: _Support) -> Mapping[str, _Support]:
+        """The support of Python and C, and of others; each text is written when it is asked for."""
+        texts = {
+            "python": self.python,
+            "c": lambda: _C(self, "double").text(),
+            "c.float32": lambda: _C(self, "float").text(),
+        }
+        return _Written({**texts, **others})
 
-    def by_lists(self) -> tuple[str, ...]:
-        """What `listed` needs in NumPy code."""
-        return self.python(), _BY_LISTS
+    def by_lists(self) -> Callable[[], tuple[str, ...]]:
+        """What writes what `listed` needs in NumPy code."""
+        return lambda: (self.python(), _BY_LISTS)
 
     def python(self, sqrt: str = "math.sqrt") -> str:
         """The text itself, in the names of Python's `math`."""
@@ -142,6 +169,8 @@ class _C(CExpressions):
         function = algorithm.function
         assert isinstance(function, ast.FunctionDef)
         self.function, self.name, self.real, self.f = function, algorithm.name, real, "f" if real == "float" else ""
+        names = (n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        self.times = Counter(n.id for n in names)  # how often each is assigned
         subscripts = [n for n in ast.walk(function) if isinstance(n, ast.Subscript)]
         stored = {_name(s) for s in subscripts if isinstance(s.ctx, ast.Store)}
         self.arrays: dict[str, str] = {}
@@ -216,10 +245,7 @@ class _C(CExpressions):
             return ""
         self.declared.add(name)
         self.kinds[name] = self.kind(value)
-        times = sum(
-            isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store) for n in ast.walk(self.function)
-        )
-        return f"{'const ' if times == 1 else ''}{self.kinds[name]} "
+        return f"{'const ' if self.times[name] == 1 else ''}{self.kinds[name]} "
 
     def kind(self, node: ast.expr) -> str:
         """The type of an expression: that of its operands."""

@@ -42,8 +42,10 @@ def condition(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
 
 
 def _same_shape(*types: Type) -> Type:
-    if any(t.shape != types[0].shape for t in types):
-        raise ShapeError("operands have shapes " + ", ".join(format_shape(t.shape) for t in types))
+    shape = types[0].shape
+    for t in types:
+        if t.shape != shape:
+            raise ShapeError("operands have shapes " + ", ".join(format_shape(t.shape) for t in types))
     return types[-1]
 
 

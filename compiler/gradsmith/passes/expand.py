@@ -21,18 +21,34 @@ __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
-    if not any(wanted(lookup(n.op)) for n in graph.ordered()):
+    ops = [lookup(name) for name in {n.op for n in graph.ordered()}]
+    if not any(op.expand is not None and wanted(op) for op in ops) and _tidy(graph):
         return graph
     return rewritten(graph, expansion(wanted))
+
+
+def _tidy(graph: Graph) -> bool:
+    """Whether a graph is as it would be rebuilt: the inputs first, in their order, and nothing that nothing needs."""
+    read = {*graph.outputs, *graph.inputs}
+    for n in graph.ordered():
+        read.update(n.args)
+    return graph.inputs == tuple(range(len(graph.inputs))) and len(read) == len(graph)
 
 
 def expansion(wanted: Callable[[Op], bool], kept: Callable[[Expr], bool] = lambda e: False) -> Rule:
     """The rule that replaces ops that are `wanted` by their expansion, but for expressions to be `kept`."""
 
+    answers: dict[Op, bool] = {}
+
     def rule(e: Expr) -> Expr | None:
-        if e.op.expand is None or not wanted(e.op) or kept(e):
+        op = e.op
+        if op.expand is None:
             return None
-        return e.op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
+        if op not in answers:
+            answers[op] = wanted(op)
+        if not answers[op] or kept(e):
+            return None
+        return op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
 
     return rule
 

@@ -26,9 +26,10 @@ _ROUNDED = frozenset({"add", "sub", "mul", "div", "neg", "abs", "sqrt", "square"
 
 def fold(e: Expr) -> Expr | None:
     """The constant that `e` is, or None."""
-    if e.op.kind in ("region", "part"):
-        return None
-    if not e.args or not all(_known(a) for a in e.args) or (e.shape and all(_scalar(a) for a in e.args)):
+    for a in e.args:
+        if a.op.name != "constant" and not _known(a):
+            return None
+    if not e.args or e.op.kind in ("region", "part") or (e.type.shape and all(_scalar(a) for a in e.args)):
         return None
     if any(not isinstance(d, int) for d in e.shape) or e.size > _LARGEST or e.size == 0 or _repeats(e):
         return None

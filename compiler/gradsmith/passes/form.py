@@ -42,15 +42,15 @@ def in_loops(graph: Graph) -> bool:
 
 def statements(graph: Graph) -> Any:
     """About how many statements the arrays of `graph` take in straight-line code."""
-    moved = sum(graph.node(k).type.size for k in (*graph.inputs, *graph.outputs) if graph.nodes[k]["shape"])
-    arrays = (n for n in graph.ordered() if n.type.shape or any(graph.nodes[a]["shape"] for a in n.args))
+    moved = sum(graph.node(k).type.size for k in (*graph.inputs, *graph.outputs) if graph.node(k).type.shape)
+    arrays = (n for n in graph.ordered() if n.type.shape or any(graph.node(a).type.shape for a in n.args))
     return sum(_statements(graph, n) for n in arrays) + moved // _IN_A_LINE
 
 
 def _statements(graph: Graph, n: Node) -> Any:
     structure = lookup(n.op).structure
     if isinstance(structure, Gather | Scatter):  # each element is picked from all that it can be
-        if graph.nodes[n.args[1]]["op"] == "constant":
+        if graph.node(n.args[1]).op == "constant":
             return 0
         moved, source = (n.args[0], n) if isinstance(structure, Scatter) else (n.key, graph.node(n.args[0]))
         return graph.node(moved).type.size * static_shape(source.type.shape)[n.params["axis"]]

@@ -25,9 +25,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..graph import Graph, Node
 from ..ops import broadcast_to
@@ -44,8 +43,7 @@ _DEEPEST = 8  # sums within products within sums
 _MODERATE = 2.0**64  # constants beyond it are left where they are, so that nothing overflows or underflows that did not
 
 
-@dataclass(frozen=True)
-class _Factor:
+class _Factor(NamedTuple):
     """A node, or a sum made here, by which a term is multiplied (power 1) or divided (power -1).
 
     `filled` tells of an array filled with one scalar, which a constant multiplies for all of its elements at once.
@@ -56,8 +54,7 @@ class _Factor:
     filled: bool = False
 
 
-@dataclass(frozen=True)
-class _Term:
+class _Term(NamedTuple):
     """A product: sign, a positive constant, and factors in the order in which they are multiplied."""
 
     sign: int
@@ -74,11 +71,10 @@ class _Term:
     def without(self, factor: _Factor) -> _Term:
         """The term after one division by `factor`."""
         at = self.factors.index(factor)
-        return replace(self, factors=self.factors[:at] + self.factors[at + 1 :])
+        return self._replace(factors=self.factors[:at] + self.factors[at + 1 :])
 
 
-@dataclass(frozen=True)
-class _Sum:
+class _Sum(NamedTuple):
     terms: tuple[_Term, ...]
 
     def cost(self) -> int:
@@ -124,6 +120,13 @@ class _Planner:
         for key in sorted(self.nodes, reverse=True):
             n = self.nodes[key]
             if key in taken or not n.origin.derived or n.op not in _ROOTS:
+                continue
+            if n.op in ("mul", "div"):  # a product alone
+                term, parts = self._term(key)
+                if parts > 1:
+                    plan = _Sum((term,))
+                    if plan.cost() < parts:
+                        found[key] = plan
                 continue
             summands, inside = self._summands(key)
             taken |= inside
@@ -256,8 +259,12 @@ class _Planner:
 
 def _exact_product(numbers: Sequence[float]) -> float | None:
     """The product of constants where it is exact, so that it does not matter when they are multiplied; else None."""
+    if not numbers:
+        return 1.0
     if not all(1 / _MODERATE < abs(n) < _MODERATE for n in numbers):
         return None
+    if len(numbers) == 1:
+        return numbers[0]
     product = float(math.prod(numbers))
     return product if Fraction(product) == math.prod(map(Fraction, numbers)) else None
 
@@ -296,9 +303,9 @@ def _joined(terms: Sequence[_Term], candidate: _Factor | float, depth: int) -> _
     """`c*p + c*q` as the one term `c*(p + q)`, with the sign of the first; None where constants would be added."""
     sign = terms[0].sign
     if isinstance(candidate, float):
-        inner = _grouped(tuple(replace(t, sign=t.sign * sign, constant=1.0) for t in terms), depth + 1)
+        inner = _grouped(tuple(t._replace(sign=t.sign * sign, constant=1.0) for t in terms), depth + 1)
         return _Term(sign, candidate, (_Factor(inner),))
-    cofactors = tuple(replace(t.without(candidate), sign=t.sign * sign) for t in terms)
+    cofactors = tuple(t.without(candidate)._replace(sign=t.sign * sign) for t in terms)
     if sum(not t.factors for t in cofactors) > 1:
         return None  # x*(1 - 1 + y) would hide what x - x is for an infinite x
     inner = _grouped(cofactors, depth + 1)

@@ -18,7 +18,7 @@ __all__ = ["retype"]
 
 def retype(graph: Graph, dtype: DType, of: DType = FLOAT64) -> Graph:
     """`graph` with `dtype` in place of the dtype `of`; `graph` itself where there is nothing to change."""
-    if dtype == of or all(n.type.dtype != of and not n.bodies for n in graph.ordered()):
+    if dtype == of or (not graph.has_bodies and all(n.type.dtype != of for n in graph.ordered())):
         return graph
 
     def changed(value: Any) -> Any:

@@ -21,6 +21,9 @@ Replacement = Callable[[Node, Sequence[Expr]], Expr | None]
 def first_of(*rules: Rule) -> Rule:
     """One rule that gives the result of the first of `rules` that applies."""
 
+    if len(rules) == 1:
+        return rules[0]
+
     def rule(e: Expr) -> Expr | None:
         for each in rules:
             result = each(e)
@@ -31,13 +34,13 @@ def first_of(*rules: Rule) -> Rule:
     return rule
 
 
-def rewritten(graph: Graph, *rules: Rule, replace: Replacement = lambda n, exprs: None) -> Graph:
+def rewritten(graph: Graph, *rules: Rule, replace: Replacement | None = None) -> Graph:
     """`graph` rebuilt from the inputs on, with `rules` seeing every node that is made.
 
     `replace` is for passes that have to see the whole graph first: it is asked for each node of `graph`, with the
     expressions of all nodes before it, and gives the node's new expression or None.
     """
-    with recording(first_of(*rules)):
+    with recording(first_of(*rules) if rules else None) as state:
         exprs = to_exprs(graph, replace=replace)
     pairs = [(exprs[p], exprs[c]) for p, c in graph.cotangents.items()]
-    return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs)
+    return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs, distinct=state.apart)

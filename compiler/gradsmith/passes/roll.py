@@ -193,7 +193,7 @@ def _fitted(
     keys = np.array([n.key for n in sequence[start : start + count * period]]).reshape(count, period)
     time, bad = np.arange(count), np.zeros(count, dtype=bool)
     lags: list[list[tuple[int, int] | None]] = []
-    args = [[*zip(*(graph.nodes[k]["args"] for k in keys[:, j].tolist()), strict=True)] for j in range(period)]
+    args = [[*zip(*(graph.node(k).args for k in keys[:, j].tolist()), strict=True)] for j in range(period)]
     for j in range(period):
         lags.append([])
         for read in args[j]:
@@ -281,8 +281,8 @@ class _Rebuilt:
         changing = {k for run in runs for line in run.operands for o in line for k in _changing(o)}
         by_dtype: dict[str, list[int]] = {}
         for k in self._graph.inputs:
-            if k in changing and self._graph.nodes[k]["shape"] == ():
-                by_dtype.setdefault(self._graph.nodes[k]["dtype"].name, []).append(k)
+            if k in changing and self._graph.node(k).type.shape == ():
+                by_dtype.setdefault(self._graph.node(k).type.dtype.name, []).append(k)
         for keys in by_dtype.values():
             whole = stack([self._exprs[k] for k in keys])
             self._elements.update({k: (whole, (i,)) for i, k in enumerate(keys)})
@@ -346,7 +346,7 @@ class _Rebuilt:
         first = self._graph.node(keys[0])
         if any(_code(self._graph.node(k)) != _code(first) for k in keys[1:]):
             return None
-        read = [*zip(*(self._graph.nodes[k]["args"] for k in keys), strict=True)]
+        read = [*zip(*(self._graph.node(k).args for k in keys), strict=True)]
         known = self._exprs.keys() | self._elements.keys()
         if not all(all(k == line[0] for k in line) or known.issuperset(line) for line in read):
             return None
@@ -391,7 +391,7 @@ class _Rebuilt:
 
     def _total(self, run: _Run, chain: Sequence[int], vectors: Mapping[int, Expr]) -> Expr:
         """The value of a sum or product after the last step."""
-        join, reduced, neutral = _SUMS[self._graph.nodes[int(run.keys[0, chain[0]])]["op"]]
+        join, reduced, neutral = _SUMS[self._graph.node(int(run.keys[0, chain[0]])).op]
         start: Expr | None = None
         terms: Expr | None = None
         for j in chain:
@@ -524,7 +524,7 @@ def _independent(graph: Graph, run: _Run) -> bool:
 
 def _accumulator(graph: Graph, run: _Run, group: Sequence[int]) -> list[int] | None:
     """The positions of a sum or product over the steps, in order, that nothing reads before the last step."""
-    ops = [graph.nodes[int(run.keys[0, j])]["op"] for j in group]
+    ops = [graph.node(int(run.keys[0, j])).op for j in group]
     if not ({*ops} <= {"add", "sub"} or {*ops} == {"mul"}):
         return None
     following: dict[int, tuple[int, int]] = {}  # position -> who reads it, and how many steps later
@@ -535,7 +535,7 @@ def _accumulator(graph: Graph, run: _Run, group: Sequence[int]) -> list[int] | N
         (number, operand), *more = inside
         if more or j not in group or operand.position in following or operand.steps > 1:
             return None
-        if number == 1 and graph.nodes[int(run.keys[0, j])]["op"] == "sub":
+        if number == 1 and graph.node(int(run.keys[0, j])).op == "sub":
             return None
         following[operand.position] = (j, operand.steps)
     last = [j for j, (_, steps) in following.items() if steps]

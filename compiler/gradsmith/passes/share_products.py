@@ -61,6 +61,8 @@ def _constant(c: Expr) -> Any:
         value = c.params["value"]
     if value is None:
         return None
+    if isinstance(value, float):
+        return value if 1 / _MODERATE < abs(value) < _MODERATE else None
     size = np.abs(value)
     return value if np.all((size > 1 / _MODERATE) & (size < _MODERATE)) else None
 

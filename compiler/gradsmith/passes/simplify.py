@@ -7,7 +7,7 @@ rounding, keeps NaN and infinities, and keeps the sign of zero (so `x*0 -> 0` an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from ..graph import Graph
@@ -35,18 +35,33 @@ def simplify(graph: Graph) -> Graph:
 
 def apply_law(e: Expr) -> Expr | None:
     """What the first law that fits makes of `e`, or None."""
-    for law in (*LAWS.get(e.op.name, ()), of_broadcasts, of_filled):
-        result = law(e, *e.args)
-        if result is not None:
-            return result
-    return None
+    name, args = e.op.name, e.args
+    if name not in _SPEAK_OF_OPERANDS or _spoken_of(args):
+        for law in LAWS.get(name, ()):
+            result = law(e, *args)
+            if result is not None:
+                return result
+    if not e.type.shape and e.op.kind != "layout":
+        return None
+    result = of_broadcasts(e, *args)
+    return of_filled(e, *args) if result is None else result
+
+
+#: The ops whose laws are all about a number, a negation, or one operand twice: without these, no law is looked at.
+_SPEAK_OF_OPERANDS = frozenset({"mul", "add", "sub", "div", "square", "abs", "cos", "cosh"})
+
+
+def _spoken_of(args: Sequence[Expr]) -> bool:
+    return any(a.op.name in ("constant", "neg", "broadcast_to") for a in args) or args[0] is args[-1]
 
 
 def number(e: Expr) -> float | None:
     """The value of a constant scalar, also of one that is broadcast."""
-    while e.op.name == "broadcast_to":
+    name = e.op.name
+    while name == "broadcast_to":
         e = e.args[0]
-    value = e.params["value"] if e.op.name == "constant" else None
+        name = e.op.name
+    value = e.params["value"] if name == "constant" else None
     return value if isinstance(value, float) else None
 
 

@@ -27,6 +27,11 @@ _LARGEST = 1_000  # beyond which no sizes are looked for
 
 def size_names(graph: Graph) -> tuple[str, ...]:
     """The names in the shapes of the inputs, in the order in which they occur."""
+    names: tuple[str, ...] = graph.known(("size names", graph.inputs), _size_names)
+    return names
+
+
+def _size_names(graph: Graph) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for key in graph.inputs:
         for dim in dims_in(graph.node(key).type.shape):

@@ -113,7 +113,8 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
     found: dict[tuple[str, Origin], int] = {}
 
     def here(part: Graph) -> Graph:
-        if not _promising(part):
+        candidates = _promising(part)
+        if not candidates or not _fruitful(part, candidates):
             return part
         before = builtins.sum(found.values())
         kept = _kept(part)
@@ -164,12 +165,26 @@ def _power(exponent: Any) -> str:
     return _POWERS.get(exponent, "pow") if isinstance(exponent, float) else "pow"
 
 
-def _promising(graph: Graph) -> bool:
-    """Whether a law may apply once the graph is simplified: rebuilding it for nothing would cost too much."""
+def _fruitful(graph: Graph, candidates: Sequence[int]) -> bool:
+    """Whether a law does apply to one of the candidates, tried on what they are made of where that is a small part."""
+    cone = set(candidates)
+    for key in range(max(candidates), -1, -1):
+        if key in cone:
+            cone.update(graph.node(key).args)
+    if 2 * len(cone) > len(graph) or not all(key in graph for key in cone):
+        return True  # as it is faster to try on all of it at once
+    found: dict[tuple[str, Origin], int] = {}
+    rewritten(graph.rooted(candidates), fold, _simplified, _rule(_table(), found))
+    return bool(found)
+
+
+def _promising(graph: Graph) -> list[int]:
+    """The values to which a law may apply once the graph is simplified: rebuilding it for nothing would cost much."""
     table = _table()
     candidates = _candidates(table)
     kinds: dict[int, str] = {}
     numbers: dict[int, Any] = {}
+    promising: list[int] = []
     for n in graph.ordered():
         op, args = n.op, n.args
         if op == "constant":
@@ -185,9 +200,9 @@ def _promising(graph: Graph) -> bool:
             op, args = _power(numbers[args[1]]), args[:1]
         operands = [kinds[a] for a in args]
         if op in table and candidates(op, *operands):
-            return True
+            promising.append(n.key)
         kinds[n.key] = operands[0] if op in _TRANSPARENT else op
-    return False
+    return promising
 
 
 # --- from the table to a rule -----------------------------------------------------------------------------------------

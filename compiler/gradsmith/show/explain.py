@@ -135,8 +135,8 @@ def explain(
 
 def lesson(primal: Graph, point: Mapping[str, Any], *, name: str = "f") -> Lesson:
     """The mathematics of `explain`, before it is written down."""
-    if len(primal.outputs) != 1 or primal.nodes[primal.outputs[0]]["shape"] != ():
-        shapes = ", ".join(format_shape(primal.nodes[k]["shape"]) for k in primal.outputs)
+    if len(primal.outputs) != 1 or primal.node(primal.outputs[0]).type.shape != ():
+        shapes = ", ".join(format_shape(primal.node(k).type.shape) for k in primal.outputs)
         raise DerivativeError(f"a gradient needs one scalar result, but the results have shapes {shapes}: reduce first")
     if has_regions(primal):
         raise UnsupportedError(
@@ -182,7 +182,7 @@ def _backpropagate(graph: Graph, values: Mapping[int, Any]) -> tuple[Backstep, .
 def _shares(graph: Graph, node: Node, cotangent: Any, values: Mapping[int, Any], active: set[int]) -> tuple[Share, ...]:
     if not node.args:
         return ()
-    scalar = all(graph.nodes[a]["shape"] == () for a in (node.key, *node.args))
+    scalar = all(graph.node(a).type.shape == () for a in (node.key, *node.args))
     at = [cotangent, values[node.key], *(values[a] for a in node.args)]
     rules = _rules(graph, node, unit=False)
     slopes = _rules(graph, node, unit=True) if scalar else [None] * len(rules)

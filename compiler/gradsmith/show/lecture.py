@@ -120,7 +120,7 @@ def _steps(lesson: Lesson, texts: dict[int, Text], tongue: Tongue) -> Iterator[S
             continue
         text = statement_text(n.origin, 80)
         source = f"{n.origin}: {text}" if text else ""
-        scalar = all(graph.nodes[a]["shape"] == () for a in n.args)
+        scalar = all(graph.node(a).type.shape == () for a in n.args)
         yield Step(
             texts[n.key].text,
             "constant" if n.op == "constant" else step(graph, n, [texts[a] for a in n.args], tongue.style).text,
@@ -183,7 +183,7 @@ def _pass(lesson: Lesson, back: Backstep, share: Share, texts: dict[int, Text], 
         place = f" (operand {share.number})" if share.times > 1 and style is PLAIN else ""
         formula = _written(share.slope, known, style, lookup(n.op).slope)
         shown = tongue.value(share.slope_value)
-        constant = share.slope.nodes[share.slope.outputs[0]]["op"] == "constant"
+        constant = share.slope.node(share.slope.outputs[0]).op == "constant"
         slope = (partial + place, formula, *([] if constant else [shown]))
         with np.errstate(all="ignore"):
             exact = np.isclose(back.cotangent * share.slope_value, share.value, rtol=1e-9, atol=0, equal_nan=True)

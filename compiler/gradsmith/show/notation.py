@@ -30,7 +30,7 @@ def names(graph: Graph) -> dict[int, str]:
     >>> names(to_graph([x, y], [x * y + 2.0]))
     {0: 'x', 1: 'y', 2: 'v1', 3: '2', 4: 'v2'}
     """
-    found = {key: str(graph.nodes[key]["params"]["name"]) for key in graph.inputs}
+    found = {key: str(graph.node(key).params["name"]) for key in graph.inputs}
     taken = {text for name in found.values() for text in (name, f"d_{name}")}
     owners: dict[int, int] = {}  # cotangent -> the first value it is the cotangent of
     for primal, cotangent in sorted(graph.cotangents.items()):

@@ -85,7 +85,7 @@ def picture_of(graph: Graph, point: Mapping[str, Any] | None, title: str | None,
         raise SpecError(f"a picture of {len(graph)} nodes shows nothing (limit {limit}): raise limit= to insist")
     scene = _scene(graph, point)
     graph, called = scene.graph, names(scene.graph)
-    constants = {k for k in scene.shown if literal(graph, k) is not None or graph.nodes[k]["op"] == "constant"}
+    constants = {k for k in scene.shown if literal(graph, k) is not None or graph.node(k).op == "constant"}
     boxes, circles, small, arrows = [], [], [], []
     for n in map(graph.node, sorted(scene.shown)):
         role = "cotangent" if n.origin.derived else "primal"  # two palettes
@@ -117,7 +117,7 @@ class _Scene:
 
 
 def _scene(graph: Graph, point: Mapping[str, Any] | None) -> _Scene:
-    everything = frozenset(graph.nodes)
+    everything = frozenset(graph.keys_in_order())
     if point is None:
         return _Scene(graph, everything, graph.outputs, {}, {})
     at = place(graph, point)

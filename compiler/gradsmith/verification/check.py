@@ -144,7 +144,7 @@ def _checked(
     working = FLOAT32 if single else FLOAT64
     tolerances = route.tolerances.get(working, route.tolerances[FLOAT64])
     relative, absolute = tolerances[0] if rtol is None else rtol, tolerances[1] if atol is None else atol
-    eps = float(np.finfo(working.name).eps) if graph.nodes[graph.outputs[0]]["dtype"].kind == "float" else 0.0
+    eps = float(np.finfo(working.name).eps) if graph.node(graph.outputs[0]).type.dtype.kind == "float" else 0.0
 
     def compared(case: _Case, points: Sequence[Any]) -> Report:
         _log.debug("comparing %s with %s", function.name, route.title)

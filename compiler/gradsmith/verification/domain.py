@@ -39,7 +39,7 @@ def bounds(domain: Domain | None, traced: Traced) -> list[Bounds | None]:
     leaf's shape; None, -inf and inf are open ends.
     """
     graph = traced.graph
-    shapes = [static_shape(graph.nodes[k]["shape"]) for k in graph.inputs]
+    shapes = [static_shape(graph.node(k).type.shape) for k in graph.inputs]
     found: list[Bounds | None] = [None] * len(shapes)
     given = dict(_entries(domain))
     known = _names(traced)
@@ -96,7 +96,7 @@ def _open(end: Any, far: float) -> Any:
 
 def drawn(graph: Graph, limits: Sequence[Bounds | None], n: int, seed: int) -> list[tuple[Any, ...]]:
     """`n` random points and the edge points, within the limits, as each input's dtype has them."""
-    shapes = [static_shape(graph.nodes[k]["shape"]) for k in graph.inputs]
+    shapes = [static_shape(graph.node(k).type.shape) for k in graph.inputs]
     indices = _index_bounds(graph)
     known = [indices.get(k) if given is None else given for k, given in zip(graph.inputs, limits, strict=True)]
     points = sample_points(shapes, n=n, seed=seed, edges=EDGES, bounds=known)
@@ -107,7 +107,7 @@ def _index_bounds(graph: Graph) -> dict[int, Bounds]:
     """The limits of integer inputs that end in an index: those of the shortest axis that they read."""
     sizes = _axes_read(graph)
     ends = {k: (float(-size), float(size - 1)) for k, size in zip(graph.inputs, sizes, strict=True) if size is not None}
-    shapes = {k: static_shape(graph.nodes[k]["shape"]) for k in ends}
+    shapes = {k: static_shape(graph.node(k).type.shape) for k in ends}
     return {k: (np.full(shapes[k], low), np.full(shapes[k], high)) for k, (low, high) in ends.items()}
 
 
@@ -116,7 +116,7 @@ def _axes_read(graph: Graph) -> list[int | None]:
     sizes: dict[int, int] = {}
 
     def reads(key: int, size: int) -> None:
-        if graph.nodes[key]["dtype"].kind in ("int", "bundle"):
+        if graph.node(key).type.dtype.kind in ("int", "bundle"):
             sizes[key] = min(size, sizes.get(key, size))
 
     for n in sorted(graph.ordered(), key=lambda n: -n.key):
@@ -125,7 +125,7 @@ def _axes_read(graph: Graph) -> list[int | None]:
             for a in n.args:
                 reads(a, sizes[n.key])
         elif isinstance(structure, Gather | Scatter):
-            array = n.params["shape"] if isinstance(structure, Scatter) else graph.nodes[n.args[0]]["shape"]
+            array = n.params["shape"] if isinstance(structure, Scatter) else graph.node(n.args[0]).type.shape
             reads(n.args[1], static_shape(array)[n.params["axis"]])
         for body in n.bodies.values():
             # a number of steps or a condition comes before what is handed to the body
@@ -137,7 +137,7 @@ def _axes_read(graph: Graph) -> list[int | None]:
 
 def graph_dtypes(graph: Graph) -> list[str]:
     """The dtypes of the inputs by name."""
-    return [graph.nodes[k]["dtype"].name for k in graph.inputs]
+    return [graph.node(k).type.dtype.name for k in graph.inputs]
 
 
 def typed(dtype: str, value: Any) -> Any:

@@ -98,7 +98,7 @@ def _compiled(source: Any, args: Any, wrt: Any, target: str | Path) -> CompiledF
     """`source` with one scalar result: its own, or a random combination of all that it returns."""
     traced = trace(source, args)
     graph = traced.graph
-    if [graph.nodes[k]["shape"] for k in graph.outputs] == [()]:
+    if [graph.node(k).type.shape for k in graph.outputs] == [()]:
         return compile(source, args=args, wrt=wrt, target=target, selftest=False)
 
     def combined(*arguments: Any) -> Expr:

@@ -146,13 +146,13 @@ def _torch(points: int) -> _Route:
     torch = import_torch()
 
     def computed(graph: Graph, point: Sequence[Any], by: Sequence[int]) -> tuple[Any, list[Any]]:
-        dtypes = [graph.nodes[k]["dtype"].name for k in graph.inputs]
+        dtypes = [graph.node(k).type.dtype.name for k in graph.inputs]
         tensors = [
             torch.tensor(np.asarray(v, dtype=d), requires_grad=i in by)
             for i, (v, d) in enumerate(zip(point, dtypes, strict=True))
         ]
         values = evaluate_torch(graph, tensors)
-        outputs = [values[k].reshape(-1) for k in graph.outputs if graph.nodes[k]["dtype"].kind == "float"]
+        outputs = [values[k].reshape(-1) for k in graph.outputs if graph.node(k).type.dtype.kind == "float"]
         return (torch.cat(outputs) if outputs else torch.zeros(0)), [tensors[i] for i in by]
 
     def slopes(output: Any, tensors: Sequence[Any], create: bool) -> Any:

@@ -10,7 +10,7 @@ nothing; what it turns into a NaN does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -90,7 +90,7 @@ def _computing(graph: Graph, n: Node) -> Node:
     if lookup(n.op).kind != "part":
         return n
     region = graph.node(n.args[0])
-    return replace(region, key=n.key, type=n.type, origin=n.origin if n.origin.name else region.origin)
+    return region._replace(key=n.key, type=n.type, origin=n.origin if n.origin.name else region.origin)
 
 
 def _born(n: Node, values: Mapping[int, Any], stop: Stop) -> Mask:
@@ -117,7 +117,7 @@ def _born(n: Node, values: Mapping[int, Any], stop: Stop) -> Mask:
 def _needed(graph: Graph, values: Mapping[int, Any], outputs: Sequence[int]) -> dict[int, Mask]:
     """For each node that the outputs need: the elements they need."""
     needed: dict[int, Mask] = {k: np.ones(np.shape(values[k]), dtype=bool) for k in outputs}
-    for key in sorted(graph.nodes, reverse=True):
+    for key in reversed(graph.keys_in_order()):
         if key not in needed or not needed[key].any():
             continue
         n = _computing(graph, graph.node(key))

@@ -69,7 +69,7 @@ class Subject:
 def _torch(subject: Subject, points: int, seed: int) -> Reference:
     torch = import_torch()
     graph, by = subject.graph, subject.by
-    dtypes = [graph.nodes[k]["dtype"].name for k in graph.inputs]
+    dtypes = [graph.node(k).type.dtype.name for k in graph.inputs]
 
     def slopes(output: Any, tensors: Sequence[Any], **options: Any) -> list[Any]:
         if not output.requires_grad:
