@@ -48,7 +48,8 @@ def layout(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def tables(family: Family, found: Mapping[str, Results]) -> list[str]:
     """A heading, the ratios, and the times; `found` has the results of each workload by its name."""
-    columns = list(dict.fromkeys(entry for results in found.values() for entry in results))
+    fullest_first = sorted(found.values(), key=len, reverse=True)
+    columns = list(dict.fromkeys(entry for results in fullest_first for entry in results))
     pairs = [(a, b) for a, b in family.pairs if a in columns and b in columns]
     ours = family.pairs[0][0]
     ratios, times = [], []
