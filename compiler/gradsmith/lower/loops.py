@@ -18,8 +18,8 @@ from ..dims import Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, flatten
 from ..program import Argument, Line
-from ..registry import Kernel, Reduction, Scan, lookup
-from ..target import NEAR, Target
+from ..registry import NEAR, Kernel, Reduction, Scan, lookup
+from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of
