@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ..target import NEAR
+from ..registry import NEAR
 from ._vector_coefficients import CONSTANTS, TABLES
 
 __all__ = ["simd"]
@@ -55,6 +55,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
 }
 _BASE = """\
 #include <stdint.h>
+#ifndef GS_INLINE
 /* Functions for loops: without branches, tables and calls, so that compilers vectorise the loops around them. */
 #if defined(__GNUC__) && !defined(__TINYC__)
 #define GS_INLINE inline __attribute__((always_inline, unused))
@@ -69,11 +70,13 @@ _BASE = """\
 #define GS_FUSED 0
 #define GS_FMA(a, b, c) ((a) * (b) + (c))
 #define GS_FMAF(a, b, c) ((a) * (b) + (c))
+#endif
 #endif"""
 #: piece -> the pieces it calls, and its text
 #: before the declarations of libmvec's functions, some of which came with glibc 2.35
 _LIBMVEC = """\
 /* glibc's math.h declares its vector functions under -ffast-math and -fopenmp alone. */
+#ifndef GS_LIBMVEC
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 35)
 #define GS_LIBMVEC(prototype) __attribute__((simd("notinbranch"))) prototype;
@@ -81,6 +84,7 @@ _LIBMVEC = """\
 #endif
 #ifndef GS_LIBMVEC
 #define GS_LIBMVEC(prototype)
+#endif
 #endif"""
 _PIECES: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": ((), """\
@@ -470,7 +474,13 @@ def _needed(name: str) -> Iterator[str]:
 
 @cache
 def _texts(name: str, single: bool) -> tuple[str, ...]:
-    return (_BASE, *(_written(_PIECES[piece][1], single) for piece in dict.fromkeys(_needed(name))))
+    return (_BASE, *(_once(piece, single) for piece in dict.fromkeys(_needed(name))))
+
+
+def _once(piece: str, single: bool) -> str:
+    """A piece between guards, so that several generated files may be compiled as one."""
+    guard = f"GS_V{piece.upper()}{'F' if single else ''}"
+    return f"#ifndef {guard}\n#define {guard}\n{_written(_PIECES[piece][1], single)}\n#endif"
 
 
 class _Kernel(Mapping[str, tuple[str, ...]]):
