@@ -91,7 +91,7 @@ class _First:
         self._whose = whose  # weak: else no compiled function would be freed before the next garbage collection
 
     def __call__(self, /, *args: Any, **named: Any) -> Any:
-        function = self._whose and self._whose()
+        function = self._whose() if self._whose is not None else None
         assert function is not None, "it is called by the function itself"
         return function._value(*args, **named)
 
@@ -271,7 +271,7 @@ class CompiledFunction(partial[Any]):
 
     def _forward(self, to: Callable[..., Any]) -> None:
         """From now on, calls of the function go to `to`."""
-        self.__setstate__((to, (), {}, self.__dict__))  # type: ignore[attr-defined]
+        self.__setstate__((to, (), {}, self.__dict__))
 
     # What follows is called until a kind of function is linked, and where it cannot be.
 
