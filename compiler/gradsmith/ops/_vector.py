@@ -46,6 +46,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "COSH_HIGH": ("711.0", "90.0f"),
     "TANH_HIGH": ("374.0", "53.0f"),
     "ERF_HIGH": ("6.0", "4.0f"),
+    "GAUSSIAN_HIGH": ("28.0", "11.0f"),  # where exp(-x*x) is 0, and 2^k still a product of two numbers
     "NDTR_HIGH": ("39.0", "15.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
@@ -400,7 +401,7 @@ static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
 }"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
 static GS_INLINE @real gs_vgaussian@f(@real x) {
-    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+    const @real a = fabs(x) > {GAUSSIAN_HIGH} ? {GAUSSIAN_HIGH} : fabs(x);
     const @real square = a * a;
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
