@@ -152,7 +152,8 @@ class Structures:
         for total, n in totals.items():
             structure = lookup(n.op).structure
             combine = structure.combine if isinstance(structure, Reduction) else "add"  # a contraction
-            operator = lookup(combine).cells.get(f"{self._target.name}.reduction", "")
+            cells, key = lookup(combine).cells, f"{self._target.name}.reduction"
+            operator = cells.get(f"{key}.{n.type.dtype.name}", cells.get(key, ""))
             if operator and n.type.dtype.kind == "float" and not self._target.strict:
                 found[total] = str(operator)
         if found:

@@ -156,7 +156,8 @@ static void gs_lapack_cholesky@f(const @real *x, @real *y, ptrdiff_t batch, ptrd
             }
         }
         @ppotrf_("U", &size, y + s * n * n, &size, &info, 1);
-        if (info != 0) {
+        const @real last = n > 0 ? y[(s + 1) * n * n - 1] : 0;
+        if (info != 0 || last != last) { /* a NaN reaches the last; some libraries take it for a pivot */
             gs_lapack_nothing@f(y + s * n * n, n * n);
         }
     }
