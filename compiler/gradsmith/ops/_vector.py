@@ -46,6 +46,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "COSH_HIGH": ("711.0", "90.0f"),
     "TANH_HIGH": ("374.0", "53.0f"),
     "ERF_HIGH": ("6.0", "4.0f"),
+    "ERFC_HIGH": ("28.0", "11.0f"),
     "NDTR_HIGH": ("39.0", "15.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
@@ -410,15 +411,46 @@ static GS_INLINE @real gs_vnpdf@f(@real x) {
     const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
     return gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k);
 }"""),
-    "ndtr": (("exp_parts", "exp_sum", "scale", "residual"), """\
+    "tail": (("exp_parts", "exp_sum", "scale", "residual"), """\
+/* (start + p)/(1 + a)*exp(more - square) for a >= 0 and |p| < start, rounded once */
+static GS_INLINE @real gs_vtail@f(@real a, @real start, @real p, @real square, @real more) {
+    const @real n = start + p;
+    const @real nl = (start - n) + p;
+    const @real d = 1.0 + a;
+    const @real part = d - 1.0;
+    const @real dl = (1.0 - (d - part)) + (a - part);
+    const @real inverse = 1.0 / d;
+    const @real q = n * inverse;
+    const @real ql = (gs_vresidual@f(n, q, d) + (nl - q * dl)) * inverse;
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(-square, more, &r, &t);
+    const @real y = gs_vexp_sum@f(r, t, &rest);
+    const @real z = q * y;
+    return gs_vscale@f(z + (GS_FMA(q, rest, ql * y) - gs_vresidual@f(z, q, y)), k);
+}"""),
+    "erfc": (("tail",), """\
+static GS_INLINE @real gs_verfc@f(@real x) {
+    const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
+    const @real square = a * a;
+    const @real d = a + 3.0;
+    const @real inverse = 1.0 / d;
+    const @real w = a * inverse;
+    const @real more = (gs_vresidual@f(a, w, d) - w * (a - (d - 3.0))) * inverse; /* w + more = a/(a + 3) */
+    const @real v = w + w - 1.0;
+    @poly ERFC v -> p;
+    const @real n = 1.0 - 0.5 * w;
+    const @real nl = (1.0 - n) - 0.5 * w;
+    const @real part = GS_FMA(w, p, nl - 0.45 * more); /* the slope by w, roughly, is -0.45 */
+    const @real tail = gs_vtail@f(a, n, part, square, gs_vresidual@f(square, a, a));
+    return x < 0.0 ? 2.0 - tail : tail;
+}"""),
+    "ndtr": (("tail",), """\
 static GS_INLINE @real gs_vndtr@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
     const @real square = a * a;
     const @real v = (a - 4.0) / (a + 4.0);
     @poly NDTR v -> p;
-    @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
-    const @real tail = gs_vscale@f(p / (1.0 + a) * gs_vexp_sum@f(r, t, &rest), k);
+    const @real tail = gs_vtail@f(a, 0.5, p, 0.5 * square, 0.5 * gs_vresidual@f(square, a, a));
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
 }  # fmt: skip
