@@ -396,8 +396,8 @@ static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
     return gs_vtrig@f(x, 1u, far);
 }"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
-static GS_INLINE @real gs_vgaussian@f(@real x) {
-    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+static GS_INLINE @real gs_vgaussian@f(@real x) { /* with the limit of erfc, so that a compiler shares the exponential */
+    const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
     const @real square = a * a;
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
@@ -412,14 +412,13 @@ static GS_INLINE @real gs_vnpdf@f(@real x) {
     return gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k);
 }"""),
     "tail": (("exp_parts", "exp_sum", "scale", "residual"), """\
-/* (start + p)/(1 + a)*exp(more - square) for a >= 0 and |p| < start, rounded once */
-static GS_INLINE @real gs_vtail@f(@real a, @real start, @real p, @real square, @real more) {
+/* (start + p)/d*exp(more - square) for d = 1 + a, a >= 0 and |p| < start, rounded once; 1/d to a few places is given */
+static GS_INLINE @real gs_vtail@f(@real a, @real inverse, @real start, @real p, @real square, @real more) {
     const @real n = start + p;
     const @real nl = (start - n) + p;
     const @real d = 1.0 + a;
     const @real part = d - 1.0;
     const @real dl = (1.0 - (d - part)) + (a - part);
-    const @real inverse = 1.0 / d;
     const @real q = n * inverse;
     const @real ql = (gs_vresidual@f(n, q, d) + (nl - q * dl)) * inverse;
     @real r, t, rest;
@@ -433,7 +432,8 @@ static GS_INLINE @real gs_verfc@f(@real x) {
     const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
     const @real square = a * a;
     const @real d = a + 3.0;
-    const @real inverse = 1.0 / d;
+    const @real both = 1.0 / ((1.0 + a) * d); /* one division for two */
+    const @real inverse = both * (1.0 + a);
     const @real w = a * inverse;
     const @real more = (gs_vresidual@f(a, w, d) - w * (a - (d - 3.0))) * inverse; /* w + more = a/(a + 3) */
     const @real v = w + w - 1.0;
@@ -441,16 +441,17 @@ static GS_INLINE @real gs_verfc@f(@real x) {
     const @real n = 1.0 - 0.5 * w;
     const @real nl = (1.0 - n) - 0.5 * w;
     const @real part = GS_FMA(w, p, nl - 0.45 * more); /* the slope by w, roughly, is -0.45 */
-    const @real tail = gs_vtail@f(a, n, part, square, gs_vresidual@f(square, a, a));
+    const @real tail = gs_vtail@f(a, both * d, n, part, square, gs_vresidual@f(square, a, a));
     return x < 0.0 ? 2.0 - tail : tail;
 }"""),
     "ndtr": (("tail",), """\
 static GS_INLINE @real gs_vndtr@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
     const @real square = a * a;
-    const @real v = (a - 4.0) / (a + 4.0);
+    const @real both = 1.0 / ((1.0 + a) * (a + 4.0)); /* one division for two */
+    const @real v = (a - 4.0) * (both * (1.0 + a));
     @poly NDTR v -> p;
-    const @real tail = gs_vtail@f(a, 0.5, p, 0.5 * square, 0.5 * gs_vresidual@f(square, a, a));
+    const @real tail = gs_vtail@f(a, both * (a + 4.0), 0.5, p, 0.5 * square, 0.5 * gs_vresidual@f(square, a, a));
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
 }  # fmt: skip
