@@ -168,6 +168,9 @@ def main() -> None:
         ("ERF_LOG", mp.log(mp.erfc(0.75)), (53,), (24,)),
         ("TWO_THIRDS", mp.mpf(2) / 3, (53,), (24,)),
         ("HALF_PI", mp.pi / 2, (33, 33, 33), (11, 11, 11)),  # times one of 20 bits (13)
+        ("LN_2", mp.log(2), (53,), (24,)),
+        ("PER_LN2", 1 / mp.log(2), (53,), (24,)),
+        ("PER_LN10", 1 / mp.log(10), (53,), (24,)),
     ):
         for k, parts in enumerate(zip(split(value, *wide), split(value, *narrow), strict=True)):
             constants[f"{name}_{'ABCD'[k]}"] = parts

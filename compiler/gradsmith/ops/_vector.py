@@ -48,6 +48,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "ERF_HIGH": ("6.0", "4.0f"),
     "ERFC_HIGH": ("28.0", "11.0f"),
     "NDTR_HIGH": ("39.0", "15.0f"),
+    "EXP2_MOST": ("1100.0", "160.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
     "TRIG_LIMIT": ("1048576.0", "4096.0f"),  # 2^20, 2^12
@@ -301,7 +302,7 @@ static GS_INLINE @real gs_verf@f(@real x) {
     const @real far = g + (((h - g) - y * r) - y * t);
     return copysign(a < 0.75 ? GS_FMA(a, p, a) : far, x);
 }"""),
-    "pow": (("log_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
+    "log_long": (("log_parts", "residual"), """\
 /* log(x) for normal x > 0, with twice the digits */
 static GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     @real f;
@@ -330,8 +331,34 @@ static GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     const @real y = g + low;
     *rest = (g - y) + low;
     return y;
-}
-
+}"""),
+    "log2": (("log_long",), """\
+static GS_INLINE @real gs_vlog2@f(@real x) {
+    const int small = x < {NORMAL};
+    @real l;
+    const @real big = gs_vlog_long@f(small ? x * {TWO_54} : x, small ? {EXPONENT_54} : 0.0, &l);
+    const @real q = big * {PER_LN2_A};
+    const @real y = q + (GS_FMA(big, {PER_LN2_B}, l * {PER_LN2_A}) - gs_vresidual@f(q, big, {PER_LN2_A}));
+    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+}"""),
+    "log10": (("log_long",), """\
+static GS_INLINE @real gs_vlog10@f(@real x) {
+    const int small = x < {NORMAL};
+    @real l;
+    const @real big = gs_vlog_long@f(small ? x * {TWO_54} : x, small ? {EXPONENT_54} : 0.0, &l);
+    const @real q = big * {PER_LN10_A};
+    const @real y = q + (GS_FMA(big, {PER_LN10_B}, l * {PER_LN10_A}) - gs_vresidual@f(q, big, {PER_LN10_A}));
+    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+}"""),
+    "exp2": (("exp_parts", "exp_sum", "scale", "residual"), """\
+static GS_INLINE @real gs_vexp2@f(@real x) {
+    const @real most = fabs(x) > {EXP2_MOST} ? copysign({EXP2_MOST}, x) : x;
+    const @real big = most * {LN_2_A};
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(big, GS_FMA(most, {LN_2_B}, -gs_vresidual@f(big, most, {LN_2_A})), &r, &t);
+    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+}"""),
+    "pow": (("log_long", "exp_parts", "exp_sum", "scale", "residual"), """\
 static GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real a = fabs(x);
     const @real b = fabs(y);
