@@ -395,11 +395,10 @@ static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     const @real a = GS_FMA(-k, {HALF_PI_A}, near); /* exact, as k*B and k*C are */
     const @real b = k * {HALF_PI_B};
     const @real h = a - b;
-    const @real part = h - a;
     const @real c = k * {HALF_PI_C};
     const @real g = h - c;
-    const @real other = g - h;
-    const @real e = ((a - (h - part)) - (b + part)) + ((h - (g - other)) - (c + other));
+    /* exact also where b > a or c > h: all four are whole numbers of few enough bits in one unit then */
+    const @real e = ((a - h) - b) + ((h - g) - c);
     const @real low = e - k * {HALF_PI_D};
     const @real r = g + low;
     const @real rest = (g - r) + low; /* x = k*pi/2 + r + rest */
