@@ -41,6 +41,7 @@ ONE: dict[str, tuple[str, Any]] = {
     "sigmoid": ("x < 0 ? exp(x)/(1 + exp(x)) : 1/(1 + exp(-x))", lambda x: 1 / (1 + mpmath.exp(-x))),
     "erf": ("erf(x)", mpmath.erf),
     "erfc": ("erfc(x)", lambda x: mpmath.mpf(0) if x > 40 else mpmath.erfc(x)),  # mpmath overflows
+    "sinh": ("sinh(x)", mpmath.sinh),
     "cosh": ("cosh(x)", mpmath.cosh),
 }
 #: the range of the kernels that have one, in float64 and float32

@@ -240,6 +240,18 @@ static GS_INLINE @real gs_vcosh@f(@real x) {
     const @real second = gs_vreal@f((biased - half) << {BITS});
     return y * first * second + (rest * first * second + small);
 }"""),
+    "sinh": (("tanh_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
+/* (1 - exp(-2a))*exp(a)/2, both factors with their rests */
+static GS_INLINE @real gs_vsinh@f(@real x) {
+    const @real a = fabs(x);
+    @real rest, d, more, y, e, e_more, r, t, l;
+    const @real n = gs_vtanh_parts@f(a, &rest, &d, &more, &y, &e, &e_more);
+    const @uint k = gs_vexp_parts@f(a > {COSH_HIGH} ? {COSH_HIGH} : a, 0.0, &r, &t);
+    const @real p = gs_vexp_sum@f(r, t, &l);
+    const @real z = n * p;
+    const @real size = z + (GS_FMA(n, l, rest * p) - gs_vresidual@f(z, n, p));
+    return copysign(gs_vscale@f(size, k - 1u), x);
+}"""),
     "log_parts": (("bits",), """\
 /* x = 2^k*(1 + f) for normal x > 0, with 1 + f between the roots of 1/2 and of 2; k is returned */
 static GS_INLINE @real gs_vlog_parts@f(@real x, @real *f, @uint *exponent) {
