@@ -125,7 +125,9 @@ def gradsmith(batch: Batch, arguments: Sequence[Any]) -> Ready:
         f = gs.compile(
             batch.function(gs, symbols), args=symbols, wrt=wrt, derivatives="value_and_grad", batch=True, **options
         )
-        return Ready(f.value_and_grad_batch, tuple(x), lambda r: [r[0], np.stack(r[1])])
+        values, slopes = results_of(batch, points)
+        place = {"out": (values[0], tuple(slopes))}
+        return Ready(f.value_and_grad_batch, tuple(x), lambda r: [r[0], np.stack(r[1])], place)
 
     def function(p: Any) -> Any:
         found = outputs(batch, gs, [p[k] for k in range(batch.inputs)])

@@ -32,11 +32,16 @@ ONE: dict[str, tuple[str, Any]] = {
     "expm1": ("expm1(x)", mpmath.expm1),
     "log": ("log(x)", mpmath.log),
     "log1p": ("log1p(x)", mpmath.log1p),
+    "exp2": ("exp2(x)", lambda x: mpmath.mpf(2) ** x),
+    "log2": ("log2(x)", lambda x: mpmath.log(x, 2)),
+    "log10": ("log10(x)", mpmath.log10),
     "sin": ("sin(x)", mpmath.sin),
     "cos": ("cos(x)", mpmath.cos),
     "tanh": ("tanh(x)", mpmath.tanh),
     "sigmoid": ("x < 0 ? exp(x)/(1 + exp(x)) : 1/(1 + exp(-x))", lambda x: 1 / (1 + mpmath.exp(-x))),
     "erf": ("erf(x)", mpmath.erf),
+    "erfc": ("erfc(x)", lambda x: mpmath.mpf(0) if x > 40 else mpmath.erfc(x)),  # mpmath overflows
+    "sinh": ("sinh(x)", mpmath.sinh),
     "cosh": ("cosh(x)", mpmath.cosh),
 }
 #: the range of the kernels that have one, in float64 and float32
@@ -134,6 +139,7 @@ def points(name: str, count: int, seed: int = 0) -> np.ndarray:
     powers = [math.ldexp(s, e) for s, e in itertools.product((1.0, 0.75, 1.5), range(-1074, 1024, 7))]
     breaks = [0.75, 1.0, math.sqrt(0.5), math.sqrt(2.0), 6.0, 20.0, 22.0, 36.7, 37.5, 40.0, 373.0, 374.0, 708.0, 709.78]
     breaks += [709.782712893384, 710.4758, 744.4400719213812, 745.1332191019412, 746.0, 1048576.0, 5e-324, 2.2e-308]
+    breaks += [26.54, 27.2, 28.0, 37.51, 38.5, 39.0]
     breaks += [k * math.log(2.0) / 2.0 for k in range(1, 60)]
     grids = [rng.uniform(-2, 2, count), rng.uniform(-50, 50, count), rng.uniform(-750, 750, count)]
     grids += [1.0 + rng.uniform(-0.5, 0.5, count), rng.integers(0, 2**64, count, dtype=np.uint64).view(np.float64)]

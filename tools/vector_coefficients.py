@@ -60,11 +60,11 @@ def fitted(f: Function, weight: Function, low: Any, high: Any, bound: int) -> li
     raise AssertionError("no polynomial of a reasonable degree")
 
 
-def near_zero(f: Function, limit: Function) -> Function:
-    """`f`, a quotient that cancels near 0, computed with more digits; `limit` at 0 itself."""
+def near_zero(f: Function, limit: Function, zero: int = 0) -> Function:
+    """`f`, a quotient that cancels near `zero`, computed with more digits; `limit` at `zero` itself."""
 
     def at(x: Any) -> Any:
-        if x == 0:
+        if x == zero:
             return limit(x)
         with mp.workdps(140):
             return f(x)
@@ -111,10 +111,18 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
         lambda t: t * mp.erfc(0.75 + t) + TINY, 0, mp.mpf("5.25"), mp.mpf("3.25"), 58, 29,
         "(log(erfc(3/4 + t)) - log(erfc(3/4)))/t",
     ),
+    "ERFC": (
+        near_zero(
+            lambda v: (2 * _tail(v, 3, mp.sqrt(2)) - 1) / ((1 + v) / 2) + mp.mpf(1) / 2,
+            lambda v: 3 * (1 - 2 / mp.sqrt(mp.pi)) + mp.mpf(1) / 2, -1,
+        ),
+        lambda v: (1 + v) / (4 * _tail(v, 3, mp.sqrt(2))) + TINY, -1, (mp.mpf(28) - 3) / 31, (mp.mpf(11) - 3) / 14,
+        58, 29, "((1 + a)*exp(a^2)*erfc(a) - 1)/w + 1/2 of v = 2*w - 1, w = a/(a + 3), a >= 0",
+    ),
     "NDTR": (
-        lambda v: _tail(v, 4),
-        lambda v: 1 / _tail(v, 4), -1, (mp.mpf(39) - 4) / 43, (mp.mpf(15) - 4) / 19, 57, 28,
-        "(1 + a)*exp(a^2/2)*ndtr(-a) of v = (a - 4)/(a + 4), a >= 0",
+        lambda v: _tail(v, 4) - mp.mpf("0.5"),
+        lambda v: 1 / _tail(v, 4), -1, (mp.mpf(39) - 4) / 43, (mp.mpf(15) - 4) / 19, 58, 29,
+        "(1 + a)*exp(a^2/2)*ndtr(-a) - 1/2 of v = (a - 4)/(a + 4), a >= 0",
     ),
 }  # fmt: skip
 
@@ -124,10 +132,11 @@ def _mills(a: Any) -> Any:
     return mp.erfc(a) * mp.exp(a * a) * mp.sqrt(mp.pi) / 2
 
 
-def _tail(v: Any, c: int) -> Any:
-    """(1 + a)*exp(a^2/2)*ndtr(-a), smooth also at infinity."""
+def _tail(v: Any, c: int, unit: Any = 1) -> Any:
+    """(1 + a)*exp(b^2/2)*ndtr(-b) for b = a*unit, smooth also at infinity."""
     a = c * (1 + v) / (1 - v)
-    return (1 + a) * mp.exp(a * a / 2) * mp.erfc(a / mp.sqrt(2)) / 2
+    b = a * unit
+    return (1 + a) * mp.exp(b * b / 2) * mp.erfc(b / mp.sqrt(2)) / 2
 
 
 def split(value: Any, *bits: int) -> list[Any]:
@@ -159,6 +168,9 @@ def main() -> None:
         ("ERF_LOG", mp.log(mp.erfc(0.75)), (53,), (24,)),
         ("TWO_THIRDS", mp.mpf(2) / 3, (53,), (24,)),
         ("HALF_PI", mp.pi / 2, (33, 33, 33), (11, 11, 11)),  # times one of 20 bits (13)
+        ("LN_2", mp.log(2), (53,), (24,)),
+        ("PER_LN2", 1 / mp.log(2), (53,), (24,)),
+        ("PER_LN10", 1 / mp.log(10), (53,), (24,)),
     ):
         for k, parts in enumerate(zip(split(value, *wide), split(value, *narrow), strict=True)):
             constants[f"{name}_{'ABCD'[k]}"] = parts

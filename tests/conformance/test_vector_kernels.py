@@ -27,6 +27,8 @@ LOOPS = {
     "gelu": gs.sum(gs.gelu(v)),
     "sigmoid": gs.sum(gs.sigmoid(v) * w),
     "powers": gs.sum(v**w),
+    "tails": gs.sum(gs.erfc(v) + gs.ndtr(w)),
+    "other bases": gs.sum(gs.log2(v) * gs.exp2(w) + gs.log10(w) * gs.sinh(v)),
     "angles": gs.sum(gs.sin(v) * gs.cos(w)),
     "dot": gs.sum(v * w * v) + gs.max(w),
 }

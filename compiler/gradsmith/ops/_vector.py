@@ -46,8 +46,9 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "COSH_HIGH": ("711.0", "90.0f"),
     "TANH_HIGH": ("374.0", "53.0f"),
     "ERF_HIGH": ("6.0", "4.0f"),
-    "GAUSSIAN_HIGH": ("28.0", "11.0f"),  # where exp(-x*x) is 0, and 2^k still a product of two numbers
+    "ERFC_HIGH": ("28.0", "11.0f"),  # where exp(-x*x) is 0, and 2^k still a product of two numbers
     "NDTR_HIGH": ("39.0", "15.0f"),
+    "EXP2_MOST": ("1100.0", "160.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
     "TRIG_LIMIT": ("1048576.0", "4096.0f"),  # 2^20, 2^12
@@ -243,6 +244,18 @@ static GS_INLINE @real gs_vcosh@f(@real x) {
     const @real second = gs_vreal@f((biased - half) << {BITS});
     return y * first * second + (rest * first * second + small);
 }"""),
+    "sinh": (("tanh_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
+/* (1 - exp(-2a))*exp(a)/2, both factors with their rests */
+static GS_INLINE @real gs_vsinh@f(@real x) {
+    const @real a = fabs(x);
+    @real rest, d, more, y, e, e_more, r, t, l;
+    const @real n = gs_vtanh_parts@f(a, &rest, &d, &more, &y, &e, &e_more);
+    const @uint k = gs_vexp_parts@f(a > {COSH_HIGH} ? {COSH_HIGH} : a, 0.0, &r, &t);
+    const @real p = gs_vexp_sum@f(r, t, &l);
+    const @real z = n * p;
+    const @real size = z + (GS_FMA(n, l, rest * p) - gs_vresidual@f(z, n, p));
+    return copysign(gs_vscale@f(size, k - 1u), x);
+}"""),
     "log_parts": (("bits",), """\
 /* x = 2^k*(1 + f) for normal x > 0, with 1 + f between the roots of 1/2 and of 2; k is returned */
 static GS_INLINE @real gs_vlog_parts@f(@real x, @real *f, @uint *exponent) {
@@ -305,7 +318,7 @@ static GS_INLINE @real gs_verf@f(@real x) {
     const @real far = g + (((h - g) - y * r) - y * t);
     return copysign(a < 0.75 ? GS_FMA(a, p, a) : far, x);
 }"""),
-    "pow": (("log_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
+    "log_long": (("log_parts", "residual"), """\
 /* log(x) for normal x > 0, with twice the digits */
 static GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     @real f;
@@ -334,8 +347,34 @@ static GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     const @real y = g + low;
     *rest = (g - y) + low;
     return y;
-}
-
+}"""),
+    "log2": (("log_long",), """\
+static GS_INLINE @real gs_vlog2@f(@real x) {
+    const int small = x < {NORMAL};
+    @real l;
+    const @real big = gs_vlog_long@f(small ? x * {TWO_54} : x, small ? {EXPONENT_54} : 0.0, &l);
+    const @real q = big * {PER_LN2_A};
+    const @real y = q + (GS_FMA(big, {PER_LN2_B}, l * {PER_LN2_A}) - gs_vresidual@f(q, big, {PER_LN2_A}));
+    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+}"""),
+    "log10": (("log_long",), """\
+static GS_INLINE @real gs_vlog10@f(@real x) {
+    const int small = x < {NORMAL};
+    @real l;
+    const @real big = gs_vlog_long@f(small ? x * {TWO_54} : x, small ? {EXPONENT_54} : 0.0, &l);
+    const @real q = big * {PER_LN10_A};
+    const @real y = q + (GS_FMA(big, {PER_LN10_B}, l * {PER_LN10_A}) - gs_vresidual@f(q, big, {PER_LN10_A}));
+    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+}"""),
+    "exp2": (("exp_parts", "exp_sum", "scale", "residual"), """\
+static GS_INLINE @real gs_vexp2@f(@real x) {
+    const @real most = fabs(x) > {EXP2_MOST} ? copysign({EXP2_MOST}, x) : x;
+    const @real big = most * {LN_2_A};
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(big, GS_FMA(most, {LN_2_B}, -gs_vresidual@f(big, most, {LN_2_A})), &r, &t);
+    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+}"""),
+    "pow": (("log_long", "exp_parts", "exp_sum", "scale", "residual"), """\
 static GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real a = fabs(x);
     const @real b = fabs(y);
@@ -372,11 +411,10 @@ static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     const @real a = GS_FMA(-k, {HALF_PI_A}, near); /* exact, as k*B and k*C are */
     const @real b = k * {HALF_PI_B};
     const @real h = a - b;
-    const @real part = h - a;
     const @real c = k * {HALF_PI_C};
     const @real g = h - c;
-    const @real other = g - h;
-    const @real e = ((a - (h - part)) - (b + part)) + ((h - (g - other)) - (c + other));
+    /* exact also where b > a or c > h: all four are whole numbers of few enough bits in one unit then */
+    const @real e = ((a - h) - b) + ((h - g) - c);
     const @real low = e - k * {HALF_PI_D};
     const @real r = g + low;
     const @real rest = (g - r) + low; /* x = k*pi/2 + r + rest */
@@ -400,8 +438,8 @@ static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
     return gs_vtrig@f(x, 1u, far);
 }"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
-static GS_INLINE @real gs_vgaussian@f(@real x) {
-    const @real a = fabs(x) > {GAUSSIAN_HIGH} ? {GAUSSIAN_HIGH} : fabs(x);
+static GS_INLINE @real gs_vgaussian@f(@real x) { /* with the limit of erfc, so that a compiler shares the exponential */
+    const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
     const @real square = a * a;
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
@@ -415,15 +453,47 @@ static GS_INLINE @real gs_vnpdf@f(@real x) {
     const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
     return gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k);
 }"""),
-    "ndtr": (("exp_parts", "exp_sum", "scale", "residual"), """\
+    "tail": (("exp_parts", "exp_sum", "scale", "residual"), """\
+/* (start + p)/d*exp(more - square) for d = 1 + a, a >= 0 and |p| < start, rounded once; 1/d to a few places is given */
+static GS_INLINE @real gs_vtail@f(@real a, @real inverse, @real start, @real p, @real square, @real more) {
+    const @real n = start + p;
+    const @real nl = (start - n) + p;
+    const @real d = 1.0 + a;
+    const @real part = d - 1.0;
+    const @real dl = (1.0 - (d - part)) + (a - part);
+    const @real q = n * inverse;
+    const @real ql = (gs_vresidual@f(n, q, d) + (nl - q * dl)) * inverse;
+    @real r, t, rest;
+    const @uint k = gs_vexp_parts@f(-square, more, &r, &t);
+    const @real y = gs_vexp_sum@f(r, t, &rest);
+    const @real z = q * y;
+    return gs_vscale@f(z + (GS_FMA(q, rest, ql * y) - gs_vresidual@f(z, q, y)), k);
+}"""),
+    "erfc": (("tail",), """\
+static GS_INLINE @real gs_verfc@f(@real x) {
+    const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
+    const @real square = a * a;
+    const @real d = a + 3.0;
+    const @real both = 1.0 / ((1.0 + a) * d); /* one division for two */
+    const @real inverse = both * (1.0 + a);
+    const @real w = a * inverse;
+    const @real more = (gs_vresidual@f(a, w, d) - w * (a - (d - 3.0))) * inverse; /* w + more = a/(a + 3) */
+    const @real v = w + w - 1.0;
+    @poly ERFC v -> p;
+    const @real n = 1.0 - 0.5 * w;
+    const @real nl = (1.0 - n) - 0.5 * w;
+    const @real part = GS_FMA(w, p, nl - 0.45 * more); /* the slope by w, roughly, is -0.45 */
+    const @real tail = gs_vtail@f(a, both * d, n, part, square, gs_vresidual@f(square, a, a));
+    return x < 0.0 ? 2.0 - tail : tail;
+}"""),
+    "ndtr": (("tail",), """\
 static GS_INLINE @real gs_vndtr@f(@real x) {
     const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
     const @real square = a * a;
-    const @real v = (a - 4.0) / (a + 4.0);
+    const @real both = 1.0 / ((1.0 + a) * (a + 4.0)); /* one division for two */
+    const @real v = (a - 4.0) * (both * (1.0 + a));
     @poly NDTR v -> p;
-    @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
-    const @real tail = gs_vscale@f(p / (1.0 + a) * gs_vexp_sum@f(r, t, &rest), k);
+    const @real tail = gs_vtail@f(a, both * (a + 4.0), 0.5, p, 0.5 * square, 0.5 * gs_vresidual@f(square, a, a));
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
 }  # fmt: skip

@@ -215,7 +215,7 @@ sinh: Traced = elementwise(
     symbol="sinh",
     slope="cosh(x)",
     vjp=lambda g, y, x: (g * cosh(x),),
-    **guarded("sinh", "math.copysign(math.inf, x)", "none"),
+    **simd("sinh", guarded("sinh", "math.copysign(math.inf, x)", "none"), libmvec=True),
     evaluate=np.sinh,
     mp="sinh",
     sympy="sinh",

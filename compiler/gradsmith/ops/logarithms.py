@@ -8,6 +8,7 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise, guarded
+from ._vector import simd
 from .activation import sigmoid
 from .arithmetic import absolute
 from .elementary import exp, log1p
@@ -27,7 +28,7 @@ exp2: Traced = elementwise(
     symbol="exp2",
     slope="2^x*log(2)",
     vjp=lambda g, y, x: (g * (y * math.log(2.0)),),
-    **guarded("exp2", "math.inf", "none"),
+    **simd("exp2", guarded("exp2", "math.inf", "none"), libmvec=True),
     evaluate=np.exp2,
     mp=lambda mp, x: mp.mpf(2) ** x,
     sympy=lambda sp, x: 2**x,
@@ -42,7 +43,7 @@ log2 = elementwise(
     symbol="log2",
     slope="1/(x*log(2))",
     vjp=lambda g, y, x: (g / math.log(2.0) / x,),
-    **guarded("log2", domain=_POLE),
+    **simd("log2", guarded("log2", domain=_POLE), libmvec=True),
     evaluate=np.log2,
     mp=lambda mp, x: mp.log(x, 2),
     sympy=lambda sp, x: sp.log(x, 2),
@@ -57,7 +58,7 @@ log10 = elementwise(
     symbol="log10",
     slope="1/(x*log(10))",
     vjp=lambda g, y, x: (g / math.log(10.0) / x,),
-    **guarded("log10", domain=_POLE),
+    **simd("log10", guarded("log10", domain=_POLE), libmvec=True),
     evaluate=np.log10,
     mp="log10",
     sympy=lambda sp, x: sp.log(x, 10),

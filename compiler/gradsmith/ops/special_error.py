@@ -286,7 +286,7 @@ erfc = elementwise(
     symbol="erfc",
     slope="-2/sqrt(pi)*exp(-x^2)",
     vjp=lambda g, y, x: (g * ((-2.0 / math.sqrt(math.pi)) * gaussian(x)),),
-    **libm_cells("erfc"),
+    **simd("erfc", libm_cells("erfc"), libmvec=True),
     mp="erfc",
     sympy="erfc",
     torch="erfc",
