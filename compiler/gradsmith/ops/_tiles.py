@@ -40,19 +40,27 @@ _COMPILERS = """\
 #define GS_PREFETCH(place) (void)0
 #endif
 /* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
-   inlined into. */
+   inlined into. Loops of a tile's rows and vectors are GS_UNROLLED, or its sums lie in memory: gcc -O2 leaves loops
+   whose bodies would grow. */
 #if defined(__clang__)
 #define GS_CONTRACT
 #define GS_CONTRACTED _Pragma("clang fp contract(fast)")
 #define GS_ROLLED _Pragma("clang loop unroll(disable)")
+#define GS_UNROLLED
 #elif defined(__GNUC__) && !defined(__TINYC__)
 #define GS_CONTRACT __attribute__((optimize("fp-contract=fast")))
 #define GS_CONTRACTED
 #define GS_ROLLED
+#if __GNUC__ >= 8
+#define GS_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GS_UNROLLED
+#endif
 #else
 #define GS_CONTRACT
 #define GS_CONTRACTED
 #define GS_ROLLED
+#define GS_UNROLLED
 #endif
 #endif
 """
@@ -82,7 +90,9 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     GS_CONTRACTED
     const gs_vector@f zero = {0};
     gs_vector@f sum[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
+        GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
             sum[i][j] = zero;
         }
@@ -90,16 +100,20 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     GS_ROLLED
     for (ptrdiff_t p = 0; p < k; ++p) {
         const gs_vector@f *const row = (const gs_vector@f *)(b + p * br);
+        GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
             const @real x = a[i * ar + p * ac];
+            GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 sum[i][j] += x * row[j];
             }
         }
     }
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
         if (columns == vectors * GS_LANES@F) {
             gs_vector@f *const row = (gs_vector@f *)(y + i * yr);
+            GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 if (add) {
                     sum[i][j] += row[j];
@@ -107,6 +121,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
                 row[j] = sum[i][j];
             }
         } else {
+            GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 const gs_vector@f some = sum[i][j];
                 @real *const row = y + i * yr + j * GS_LANES@F;
@@ -285,15 +300,19 @@ static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdi
     gs_vector@f sum[4][4];
     const ptrdiff_t most = k - k % (vectors * GS_LANES@F);
     const ptrdiff_t whole = k - k % GS_LANES@F;
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
+        GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
             sum[i][j] = zero;
         }
     }
     GS_ROLLED
     for (ptrdiff_t p = 0; p < most; p += vectors * GS_LANES@F) {
+        GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
             const gs_vector@f right = *(const gs_vector@f *)(x + p + j * GS_LANES@F);
+            GS_UNROLLED
             for (int i = 0; i < rows; ++i) {
                 sum[i][j] += *(const gs_vector@f *)(a + i * ar + p + j * GS_LANES@F) * right;
             }
@@ -302,12 +321,15 @@ static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdi
     GS_ROLLED
     for (ptrdiff_t p = most; p < whole; p += GS_LANES@F) {
         const gs_vector@f right = *(const gs_vector@f *)(x + p);
+        GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
             sum[i][0] += *(const gs_vector@f *)(a + i * ar + p) * right;
         }
     }
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
         @real total = 0;
+        GS_UNROLLED
         for (int j = 1; j < vectors; ++j) {
             sum[i][0] += sum[i][j];
         }
@@ -346,6 +368,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
     GS_ROLLED
     for (ptrdiff_t j = 0; j < n - n % GS_LANES@F; j += GS_LANES@F) {
         gs_vector@f sum = x[0] * *(const gs_vector@f *)(a + j);
+        GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
             sum += x[p] * *(const gs_vector@f *)(a + p * n + j);
         }
@@ -356,6 +379,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
     }
     for (ptrdiff_t j = n - n % GS_LANES@F; j < n; ++j) {
         @real sum = x[0] * a[j];
+        GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
             sum += x[p] * a[p * n + j];
         }
