@@ -10,11 +10,11 @@ The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_tex
 
 from __future__ import annotations
 
-__all__ = ["BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "PACKED", "ROWS"]
+__all__ = ["BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "PACKED", "ROWS", "VECTORS", "widths"]
 
 BYTES = 64  # of the widest vector register that the texts know
 
-_COMPILERS = """\
+COMPILERS = """\
 #ifndef GS_VECTOR_BYTES
 /* How many bytes a vector register has, if the compiler knows vectors; 0 where one number is one. */
 #if !defined(__GNUC__) || defined(__TINYC__)
@@ -65,7 +65,7 @@ _COMPILERS = """\
 #endif
 """
 
-_VECTORS = """\
+VECTORS = """\
 #ifndef GS_LANES@F
 #if GS_VECTOR_BYTES > 0
 typedef @real gs_vector@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@real)), may_alias));
@@ -450,7 +450,7 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 """
 
 
-def _widths(*texts: str) -> dict[str, tuple[str, ...]]:
+def widths(*texts: str) -> dict[str, tuple[str, ...]]:
     """The texts for double and for float, as the support of a record."""
     words = {"c": ("double", "d", ""), "c.float32": ("float", "s", "f")}
     return {
@@ -461,9 +461,9 @@ def _widths(*texts: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-DIRECT = _widths(_COMPILERS, _VECTORS, _TILE, _DIRECT)
-PACKED = _widths(_COMPILERS, _VECTORS, _TILE, _PACK, _PACKED)
-ROWS = _widths(_COMPILERS, _VECTORS, _ROWS)
-COLUMNS = _widths(_COMPILERS, _VECTORS, _COLUMNS)
-CBLAS_GEMM = _widths(_CBLAS_GEMM)
-CBLAS_GEMV = _widths(_CBLAS_GEMV)
+DIRECT = widths(COMPILERS, VECTORS, _TILE, _DIRECT)
+PACKED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED)
+ROWS = widths(COMPILERS, VECTORS, _ROWS)
+COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
+CBLAS_GEMM = widths(_CBLAS_GEMM)
+CBLAS_GEMV = widths(_CBLAS_GEMV)
