@@ -4,7 +4,7 @@ Each module's `__all__` is what it adds to the public namespace. There is no `__
 cannot follow a computed one, and a list of all ops would be a second place to touch for each new op.
 """
 
-from . import correlations, lapack, leaf, linalg, operators, products
+from . import lapack, leaf, linalg, operators, products
 from .activation import *
 from .arithmetic import *
 from .contraction import *
