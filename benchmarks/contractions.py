@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 import gradsmith as gs
+from gradsmith_runtime import build
 
-FLAGS = "-std=c99 -O3 -march=native -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd"
+FLAGS = " ".join(("-march=native", *build.DEFAULT_FLAGS, *build.VECTOR_FLAGS))
 SIZES = [(n, n, n) for n in (4, 8, 13, 16, 32, 48, 64, 100, 128, 256, 512, 1024)] + [(64, 784, 128)]
 FORMS = {"A B": (False, False), "Aᵀ B": (True, False), "A Bᵀ": (False, True)}
 VECTORS = [(64, 64), (300, 300), (1000, 500)]

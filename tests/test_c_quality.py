@@ -52,6 +52,7 @@ PROGRAMS = {
     "one_by_one": gs.sum(gs.scan(lambda c, _: (gs.sin(c), c), W @ v, None, length=3)[0]),
     "parts": gs.where(x > y, gs.sum(gs.exp(W @ W.T)) * gs.sin(x), y) * gs.sum(v * table) + gs.tanh(x) * gs.cos(y * z),
     "products": gs.sum((M[:20] @ M.T) ** 2) + gs.sum((M @ M[0]) ** 2) + gs.sum((M[0] @ M) ** 2),
+    "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 

@@ -19,6 +19,7 @@ import numpy as np
 import sympy as sp
 
 import gradsmith as gs
+from gradsmith.ops.correlations import CORRELATIONS
 from gradsmith.ops.lapack import LAPACK
 from gradsmith.ops.products import PRODUCTS
 from gradsmith.registry import OPS, Op
@@ -31,7 +32,7 @@ INNER = (
     *("input", "constant", "element", "pick", "custom"),  # leaves, how scalar code reads arrays, and a function's rule
     *("lu", "lu_solve"),  # what solve and its kin are made of
     *(row.call.op.name for row in LAPACK.values()),  # the same by a library
-    *(row.op.name for row in PRODUCTS),  # matmul by kernels
+    *(row.op.name for row in (*PRODUCTS, *CORRELATIONS)),  # matmul by kernels
     *("part", "scan", "while_loop", "cond"),  # whose bodies are graphs
 )
 

@@ -66,9 +66,26 @@ def variable(name: str) -> Affine:
 
 
 def lookup(table: np.ndarray, index: Sequence[Affine]) -> Affine:
-    """`table[index]` as a subscript; a look-up at a constant place is that constant."""
+    """`table[index]` as a subscript, without a table where it is `const + sum(step * index)`.
+
+    Axes along which the table does not change are left out, so that a broadcast of tables costs no memory.
+
+    >>> i, j = variable("i"), variable("j")
+    >>> lookup(np.array([[5, 7], [5, 7], [5, 7]]), (i, j))
+    Affine(const=5, terms=(('j', 2),))
+    >>> [(term.table, term.shape) for term, _ in lookup(np.array([[1, 0, 2], [1, 0, 2]]), (i, j)).terms]
+    [((1, 0, 2), (3,))]
+    """
     if all(not i.terms for i in index):
         return Affine(int(table[tuple(i.const for i in index)]))
+    for axis in reversed(range(table.ndim)):
+        if table.ndim > 1 and table.shape[axis] and (table == table.take([0], axis)).all():
+            table, index = table.take(0, axis), (*index[:axis], *index[axis + 1 :])
+    if table.size:
+        first = int(table.ravel()[0])
+        steps = [int(table.take(1, k).ravel()[0]) - first if n > 1 else 0 for k, n in enumerate(table.shape)]
+        if (table == first + sum(s * k for s, k in zip(steps, np.indices(table.shape), strict=True))).all():
+            return sum((i * s for s, i in zip(steps, index, strict=True)), Affine(first))
     return Affine(0, ((Lookup(tuple(int(v) for v in table.ravel()), table.shape, tuple(index)), 1),))
 
 

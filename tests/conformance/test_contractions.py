@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import platform
 import shutil
 import subprocess
 from functools import cache
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith_runtime import build as building
 
 from . import harness
 
@@ -77,6 +79,7 @@ def test_all_forms_are_numpys(way: str, dtype: str, tmp_path: Path) -> None:
         xs, ys = all_forms(m, k, n)
         every[m, k, n] = gs.compile(
             tuple(ys), args=xs, name=f"f_{m}_{k}_{n}", target="c", dtype=dtype, derivatives="value", selftest=False,
+            simd="off",  # all programs are one file here, and vector kernels stand in each
             **WAYS[way],
         )  # fmt: skip
     generator = np.random.default_rng(5)
@@ -106,7 +109,7 @@ def test_gradients_are_torchs(tmp_path: Path) -> None:
     xs = [gs.symbol(*x) for x in shapes.items()]
     at = [np.random.default_rng(1).normal(size=x.shape) / 3 for x in xs]
     every = {
-        way: gs.compile(network(*xs), args=xs, name=way, target="c", selftest=False, **WAYS[way])
+        way: gs.compile(network(*xs), args=xs, name=way, target="c", simd="off", selftest=False, **WAYS[way])
         for way in ("direct", "packed")
     }
     library = harness.Library(every, "gcc", tmp_path, NATIVE)
@@ -152,3 +155,18 @@ def test_who_cannot_have_a_library() -> None:
         gs.compile(gs.sum(a @ a), target="c", blas="cblas", strict=True)
     with pytest.raises(gs.SpecError, match="choose 'cblas', or None"):
         gs.compile(gs.sum(a @ a), target="c", blas="mkl")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.skipif("x86_64" not in platform.machine(), reason="reads assembly of x86")
+def test_tiles_stay_in_registers(tmp_path: Path) -> None:
+    """With the options of our builds, and not with -O3 alone, each sum of each tile is one instruction."""
+    a, b = gs.symbol("a", (64, 64)), gs.symbol("b", (64, 64))
+    f = gs.compile(a @ b, args=[a, b], name="f", target="c", derivatives="value", selftest=False)
+    for name, text in f.files.items():
+        (tmp_path / name).write_text(text)
+    options = [*building.DEFAULT_FLAGS, *building.VECTOR_FLAGS, "-mavx2", "-mfma", "-S", "-o", "f.s", "f.c"]
+    subprocess.run(["gcc", *options], check=True, cwd=tmp_path)
+    tuning = gs.Tuning()
+    sums = sum(rows * (1 + tuning.tile_vectors) for rows in range(1, tuning.tile_rows + 1))
+    assert (tmp_path / "f.s").read_text().count("vfmadd") == sums

@@ -10,11 +10,11 @@ The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_tex
 
 from __future__ import annotations
 
-__all__ = ["BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "PACKED", "ROWS"]
+__all__ = ["BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "PACKED", "ROWS", "VECTORS", "widths"]
 
 BYTES = 64  # of the widest vector register that the texts know
 
-_COMPILERS = """\
+COMPILERS = """\
 #ifndef GS_VECTOR_BYTES
 /* How many bytes a vector register has, if the compiler knows vectors; 0 where one number is one. */
 #if !defined(__GNUC__) || defined(__TINYC__)
@@ -40,24 +40,32 @@ _COMPILERS = """\
 #define GS_PREFETCH(place) (void)0
 #endif
 /* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
-   inlined into. */
+   inlined into. Loops of a tile's rows and vectors are GS_UNROLLED, or its sums lie in memory: gcc -O2 leaves loops
+   whose bodies would grow. */
 #if defined(__clang__)
 #define GS_CONTRACT
 #define GS_CONTRACTED _Pragma("clang fp contract(fast)")
 #define GS_ROLLED _Pragma("clang loop unroll(disable)")
+#define GS_UNROLLED
 #elif defined(__GNUC__) && !defined(__TINYC__)
 #define GS_CONTRACT __attribute__((optimize("fp-contract=fast")))
 #define GS_CONTRACTED
 #define GS_ROLLED
+#if __GNUC__ >= 8
+#define GS_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GS_UNROLLED
+#endif
 #else
 #define GS_CONTRACT
 #define GS_CONTRACTED
 #define GS_ROLLED
+#define GS_UNROLLED
 #endif
 #endif
 """
 
-_VECTORS = """\
+VECTORS = """\
 #ifndef GS_LANES@F
 #if GS_VECTOR_BYTES > 0
 typedef @real gs_vector@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@real)), may_alias));
@@ -82,7 +90,9 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     GS_CONTRACTED
     const gs_vector@f zero = {0};
     gs_vector@f sum[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
+        GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
             sum[i][j] = zero;
         }
@@ -90,16 +100,20 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     GS_ROLLED
     for (ptrdiff_t p = 0; p < k; ++p) {
         const gs_vector@f *const row = (const gs_vector@f *)(b + p * br);
+        GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
             const @real x = a[i * ar + p * ac];
+            GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 sum[i][j] += x * row[j];
             }
         }
     }
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
         if (columns == vectors * GS_LANES@F) {
             gs_vector@f *const row = (gs_vector@f *)(y + i * yr);
+            GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 if (add) {
                     sum[i][j] += row[j];
@@ -107,6 +121,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
                 row[j] = sum[i][j];
             }
         } else {
+            GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 const gs_vector@f some = sum[i][j];
                 @real *const row = y + i * yr + j * GS_LANES@F;
@@ -285,15 +300,19 @@ static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdi
     gs_vector@f sum[4][4];
     const ptrdiff_t most = k - k % (vectors * GS_LANES@F);
     const ptrdiff_t whole = k - k % GS_LANES@F;
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
+        GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
             sum[i][j] = zero;
         }
     }
     GS_ROLLED
     for (ptrdiff_t p = 0; p < most; p += vectors * GS_LANES@F) {
+        GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
             const gs_vector@f right = *(const gs_vector@f *)(x + p + j * GS_LANES@F);
+            GS_UNROLLED
             for (int i = 0; i < rows; ++i) {
                 sum[i][j] += *(const gs_vector@f *)(a + i * ar + p + j * GS_LANES@F) * right;
             }
@@ -302,12 +321,15 @@ static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdi
     GS_ROLLED
     for (ptrdiff_t p = most; p < whole; p += GS_LANES@F) {
         const gs_vector@f right = *(const gs_vector@f *)(x + p);
+        GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
             sum[i][0] += *(const gs_vector@f *)(a + i * ar + p) * right;
         }
     }
+    GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
         @real total = 0;
+        GS_UNROLLED
         for (int j = 1; j < vectors; ++j) {
             sum[i][0] += sum[i][j];
         }
@@ -346,6 +368,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
     GS_ROLLED
     for (ptrdiff_t j = 0; j < n - n % GS_LANES@F; j += GS_LANES@F) {
         gs_vector@f sum = x[0] * *(const gs_vector@f *)(a + j);
+        GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
             sum += x[p] * *(const gs_vector@f *)(a + p * n + j);
         }
@@ -356,6 +379,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
     }
     for (ptrdiff_t j = n - n % GS_LANES@F; j < n; ++j) {
         @real sum = x[0] * a[j];
+        GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
             sum += x[p] * a[p * n + j];
         }
@@ -426,7 +450,7 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 """
 
 
-def _widths(*texts: str) -> dict[str, tuple[str, ...]]:
+def widths(*texts: str) -> dict[str, tuple[str, ...]]:
     """The texts for double and for float, as the support of a record."""
     words = {"c": ("double", "d", ""), "c.float32": ("float", "s", "f")}
     return {
@@ -437,9 +461,9 @@ def _widths(*texts: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-DIRECT = _widths(_COMPILERS, _VECTORS, _TILE, _DIRECT)
-PACKED = _widths(_COMPILERS, _VECTORS, _TILE, _PACK, _PACKED)
-ROWS = _widths(_COMPILERS, _VECTORS, _ROWS)
-COLUMNS = _widths(_COMPILERS, _VECTORS, _COLUMNS)
-CBLAS_GEMM = _widths(_CBLAS_GEMM)
-CBLAS_GEMV = _widths(_CBLAS_GEMV)
+DIRECT = widths(COMPILERS, VECTORS, _TILE, _DIRECT)
+PACKED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED)
+ROWS = widths(COMPILERS, VECTORS, _ROWS)
+COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
+CBLAS_GEMM = widths(_CBLAS_GEMM)
+CBLAS_GEMV = widths(_CBLAS_GEMV)

@@ -166,7 +166,7 @@ overlap_add: Traced = op(
 # --- convolution ----------------------------------------------------------------------------------------------------
 
 
-def _convolve_infer(x: Type, w: Type, stride: Sizes, dilation: Sizes) -> Type:
+def correlated_type(x: Type, w: Type, stride: Sizes, dilation: Sizes) -> Type:
     rank = len(stride)
     sizes = static_shape(w.shape[w.ndim - rank :])
     return Type((*x.shape[: -rank - 1], w.shape[-rank - 2], *_counts(x.shape, sizes, stride, dilation)), x.dtype)
@@ -218,7 +218,7 @@ def _letters(rank: int, grouped: bool) -> str:
     return f"n{group}c{places}{taps},{group}oc{taps}->n{group}o{places}"
 
 
-def _convolve_numpy(x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes) -> np.ndarray:
+def correlated(x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes) -> np.ndarray:
     rank = len(stride)
     seen = _windows_of(x, w.shape[-rank:], stride, dilation)
     return np.einsum(_letters(rank, x.ndim > rank + 2), seen, w)  # type: ignore[no-any-return]
@@ -271,11 +271,11 @@ _convolve: Traced = op(
     "convolve",
     arity=2,
     kind="composite",
-    infer=_convolve_infer,
+    infer=correlated_type,
     vjp=_convolve_vjp,
     batch=_convolve_batch,
     expand=_convolve_expand,
-    evaluate=_convolve_numpy,
+    evaluate=correlated,
     cells={"numpy": _convolve_cell},
     torch=_convolve_torch,
     cost=_convolve_cost,

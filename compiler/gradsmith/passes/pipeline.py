@@ -12,6 +12,7 @@ from ..registry import Op, lookup
 from ..target import Target
 from ..trace import Expr
 from .contractions import by_kernels
+from .convolutions import by_tiles
 from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
@@ -55,7 +56,13 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     if any(n.type.shape for n in graph.ordered()):
         graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
     graph = rewritten(
-        graph, *laws, *summing(summation), expansion(spelled_out, in_loop), *by_libraries(target), sharing()
+        graph,
+        *laws,
+        *summing(summation),
+        *by_tiles(target),
+        expansion(spelled_out, in_loop),
+        *by_libraries(target),
+        sharing(),
     )
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
     if target.strict:

@@ -1,0 +1,78 @@
+"""Convolutions by kernels: what `passes.convolutions` puts in the place of `convolve` in C code.
+
+`convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_across` adds up
+along rows of taps, which are long where a gradient stands for the weights. Neither copies the windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..registry import Kernel, Params
+from ..trace import op
+from ..types import Type, static_shape
+from ._convolution_tiles import ACROSS, ALONG
+from ._declare import Traced
+from .convolution import Sizes, correlated, correlated_type
+
+__all__: list[str] = []
+
+
+def _plane(sizes: Sizes) -> Sizes:
+    """Sizes of two spatial axes: the first is 1 for a row."""
+    return (1,) * (2 - len(sizes)) + tuple(sizes)
+
+
+def _extents(x: Type, w: Type, params: Params) -> tuple[int, ...]:
+    """Batch, groups, results, channels; sizes of the picture, the results and the taps."""
+    rank = len(params["stride"])
+    batch, *groups, channels = static_shape(x.shape[:-rank])
+    places = static_shape(correlated_type(x, w, **params).shape[-rank:])
+    sizes = (static_shape(x.shape[-rank:]), places, static_shape(w.shape[-rank:]))
+    out = static_shape(w.shape)[-rank - 2]
+    return (batch, math.prod(groups), out, channels, *(n for each in sizes for n in _plane(each)))
+
+
+def _along(x: Type, w: Type, params: Params) -> tuple[int, ...]:
+    return (*_extents(x, w, params), _plane(params["stride"])[0], *_plane(params["dilation"]))
+
+
+def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
+    return (*_extents(x, w, params), *_plane(params["stride"]), _plane(params["dilation"])[0])
+
+
+def _cost(y: Type, x: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
+    taps = math.prod(w.shape[w.ndim - len(stride) - 1 :])
+    return {"mul": y.size * taps, "add": y.size * (taps - 1)}
+
+
+def _record(
+    name: str, call: str, arguments: Callable[..., tuple[int, ...]], support: Mapping[str, tuple[str, ...]], doc: str
+) -> Traced:
+    """The record of the C function `call`, whose parameters are the operands, the result and 13 extents."""
+    return op(
+        name,
+        arity=2,
+        kind="kernel",
+        infer=correlated_type,
+        evaluate=correlated,
+        loops=True,
+        structure=Kernel(arguments),
+        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(16))})"},
+        support=support,
+        cost=_cost,
+        doc=doc,
+    )
+
+
+convolve_along: Traced = _record(
+    "convolve_along", "gs_convolve", _along, ALONG, "Convolution, with neighbouring results in one vector."
+)
+convolve_across: Traced = _record(
+    "convolve_across", "gs_correlate", _across, ACROSS, "Convolution, with neighbouring taps in one vector."
+)
+
+#: Both: each stands for `convolve`.
+CORRELATIONS: tuple[Traced, ...] = (convolve_along, convolve_across)

@@ -1,0 +1,63 @@
+"""Convolutions by kernels: awkward sizes, steps and groups, with gradients, are torch's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradsmith as gs
+
+from . import harness
+
+#: Input, weights and options: columns that fill vectors and that do not, on a last tile too; channels of each height.
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "picture": ((2, 3, 9, 27), (7, 3, 3, 3), {"padding": 1}),
+    "exact": ((1, 2, 5, 18), (1, 2, 2, 3), {}),
+    "long taps": ((2, 1, 4, 43), (13, 1, 2, 19), {}),
+    "steps of rows": ((1, 2, 11, 24), (5, 2, 3, 2), {"stride": (2, 1), "dilation": (1, 3)}),
+    "dilated": ((1, 3, 12, 40), (4, 3, 3, 5), {"dilation": (3, 2), "padding": (2, 1)}),
+    "groups": ((2, 6, 6, 25), (9, 2, 3, 4), {"groups": 3}),
+    "steps of columns": ((1, 2, 9, 40), (3, 2, 3, 17), {"stride": 2}),
+    "row": ((3, 4, 61), (6, 4, 5), {"dilation": 2}),
+}
+KERNELS = ("gs_convolve", "gs_correlate")
+#: Registers of this machine, of the oldest of its kind, and none.
+BUILDS = {"float64": (("gcc", "-O2 -march=native"), ("clang", "-O1")), "float32": (("gcc", "-O1 -DGS_VECTOR_BYTES=0"),)}
+
+
+def loss(case: str, **options: Any) -> gs.CompiledFunction:
+    x, w, how = CASES[case]
+    xs = [gs.symbol("x", x), gs.symbol("w", w)]
+    y = (gs.conv1d if len(x) == 3 else gs.conv2d)(*xs, **how)
+    return gs.compile(
+        gs.sum(y**2), args=xs, name=case.replace(" ", "_"), target="c", simd="off", selftest=False, **options
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_values_and_gradients_are_torchs(dtype: str, tmp_path: Path) -> None:
+    every = {case: loss(case, dtype=dtype) for case in CASES}
+    generator = np.random.default_rng(5)
+    at = {case: [generator.normal(size=s).astype(dtype) for s in CASES[case][:2]] for case in CASES}
+    for name in KERNELS:
+        assert sum(f"    {name}" in f.source for f in every.values()) > 4
+    for number, (compiler, options) in enumerate(BUILDS[dtype]):
+        if not shutil.which(compiler):
+            continue
+        library = harness.Library(every, compiler, tmp_path / str(number), options)
+        for case, f in every.items():
+            wanted = harness.torch_value_and_grad(f.graph, [x.astype(np.float64) for x in at[case]])
+            for got, want in zip(library[case]("value_and_grad", at[case]), wanted, strict=True):
+                near = 128 * np.finfo(dtype).eps * np.abs(want).max()
+                assert np.abs(got - want).max() <= near, (case, compiler, options)
+
+
+def test_what_stays_a_loop() -> None:
+    x, w = gs.symbol("x", (1, 1, 4, 8)), gs.symbol("w", (1, 1, 1, 2))
+    few = gs.compile(gs.sum(gs.conv2d(x, w)), target="c", derivatives="value", selftest=False)
+    for f in (loss("picture", strict=True), few):
+        assert not any(name in f.source for name in KERNELS)
