@@ -114,8 +114,10 @@ class _First:
 
 
 class _Kept(partial[Any]):
-    """`f.grad`, say, that someone took from `f` before it was linked: from the call on that finds it linked, its calls go
-    to what `f.grad` is by then, past all Python code."""
+    """`f.grad`, say, that someone took from `f` before it was linked.
+
+    The first call builds the code as any other does; from then on, calls go to what `f.grad` is by then.
+    """
 
     def __new__(cls, whose: CompiledFunction, kind: str) -> _Kept:
         method = MethodType(getattr(CompiledFunction, f"_{kind}"), whose)
