@@ -358,3 +358,22 @@ def test_variables_may_be_called_as_builtins_are():
     type_, float_ = gs.symbols("type float")
     f = gs.compile(type_ * float_, name="len", target="python")
     assert (f(2.0, 3.0), f.grad(2, 3.0)) == (6.0, (3.0, 2.0))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_kind_kept_from_before_the_first_call_finds_its_own_way(target):
+    """`g = f.grad` and then many calls of g, as everyone writes it: no Python code of ours from the second call on."""
+    f = gs.compile(lambda x: gs.sum(x * x), args=((3,),), target=target)
+    kept, again = f.grad, f.grad
+    assert kept == again != f.value
+    assert hash(kept) == hash(again)
+    x = W if target != "python" else W.tolist()
+    assert kept(x) == pytest.approx(2.0 * W)
+    if target != "numpy":  # whose functions are never linked
+        assert kept.func is f.grad
+        assert kept(x) == pytest.approx(2.0 * W)
+    with pytest.raises(gs.errors.ArgumentError, match="takes"):
+        kept()
+    if target == "c":
+        place = np.empty(3)
+        assert kept(x, out=place) is place

@@ -1,5 +1,6 @@
 """Scale: a chain of 100,000 operations, and graphs that are wide; nothing recurses."""
 
+import numpy as np
 import pytest
 
 import gradsmith as gs
@@ -49,3 +50,29 @@ def test_reading_an_array_element_by_element_is_linear() -> None:
 def test_wide_sums_and_deep_nesting_are_freed_without_recursion() -> None:
     e = chain(200_000)
     del e
+
+
+@pytest.mark.parametrize("target", ["c", "python"])
+def test_an_expression_of_many_arguments_is_refused_before_any_work(target):
+    """Whatever names the arguments; and the remedies that the error names do help."""
+    tuning = gs.Tuning(most_arguments=99)
+    xs = [gs.symbol(f"x{i}") for i in range(100)]
+    total = sum(xs[1:], xs[0])
+    options = {"target": target, "tuning": tuning, "selftest": False}
+    for source, args in (
+        (total, None),
+        (total, xs),
+        (total, {f"x{i}": () for i in range(100)}),
+        (lambda p: sum(p[1:], p[0]), ([()] * 100,)),
+        (" + ".join(f"x{i}" for i in range(100)), None),
+    ):
+        with pytest.raises(gs.errors.SpecError, match=r"100 arguments.*99 at most.*array.*most_arguments"):
+            gs.compile(source, args=args, **options)
+    assert gs.compile(total, target=target, selftest=False).inputs[99].name == "x99"
+    x = gs.symbol("x", (100,))
+    assert gs.compile(sum((x[i] for i in range(1, 100)), x[0]), **options)(np.ones(100)) == 100.0
+
+
+def test_a_hundred_thousand_arguments_have_a_limit_by_default():
+    with pytest.raises(gs.errors.SpecError, match=r"100,000 arguments"):
+        gs.compile(gs.symbol("x"), args=[()] * 100_000)

@@ -268,6 +268,11 @@ def main() -> None:
     head = mp.nint(mp.log(2) * 2**16) / 2**16
     constants["LOG_2_A"] = (float(head), float(head))  # times an exponent it is exact in both widths
     constant("LOG_2_B", mp.log(2) - head)
+    constants["TO_SQUARE"] = (2.0**20, 2.0**6)  # digits behind the point that a number below 64 has for an exact square
+    tables["EXP_REST"] = [  # (exp(t) - 1)/t where t is what those digits leave: |t| < 4e-5, and < 0.7 in float32
+        tuple(rounded(1 / mp.factorial(k), single) for k in range(terms, 0, -1))
+        for terms, single in ((3, False), (9, True))
+    ]
     near_and_far("ERFCX", erfcx)
     near_and_far("NDTRX", lambda x: erfcx(x / mp.sqrt(2)) / 2)
     near_and_far("MILLSEXCESS", lambda x: mp.sqrt(2) * ratio(1)(x / mp.sqrt(2)))

@@ -80,6 +80,7 @@ def gradsmith_arrays(
         **march_option(),
     )
     given = arguments if target == "c" else [np.ravel(a).tolist() for a in arguments]
+    f.value_and_grad(*given)  # which builds it: `f.value_and_grad` is the function of the module from now on
     if not out:
         return Ready(f.value_and_grad, tuple(given), one_vector)
     place = (np.empty(()), tuple(np.empty(sizes[k]) for k in wrt))
@@ -109,7 +110,9 @@ def gradsmith_scalars(
         derivatives="value_and_grad",
         **march_option(),
     )
-    return Ready(f.value_and_grad, tuple(flat(arguments).tolist()), one_vector)
+    given = tuple(flat(arguments).tolist())
+    f.value_and_grad(*given)  # as above
+    return Ready(f.value_and_grad, given, one_vector)
 
 
 # --- peers that take scalars apart ------------------------------------------------------------------------------------

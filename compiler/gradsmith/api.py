@@ -37,6 +37,7 @@ from .passes.stabilise import Rewrites, stabilise
 from .passes.strict import check_width
 from .passes.strict import strict as in_common
 from .passes.summation import SUMMATIONS, Summation
+from .passes.unroll import unrolled
 from .program import Argument
 from .selftest import selftest as make_selftest
 from .target import Target, load_target, render
@@ -214,7 +215,7 @@ def _compile(
     if blas is not None:
         chosen = with_blas(chosen, blas)
     _log.debug("tracing")
-    traced = trace(source, args)
+    traced = trace(source, args, tuning.most_arguments)
     traced = replace(traced, graph=retype(traced.graph, dtype))
     primal = verify(traced.graph)
     _supported(primal, chosen)
@@ -239,7 +240,7 @@ def _compile(
     chosen = form(chosen, [graph for graph, _ in calm])
     reports = [rewrites, *(more for _, more in calm)]
     parts = [
-        _part(prepare(graph, chosen, fast_math, summation), traced, found, family, chosen, storage)
+        _part(_prepared(graph, chosen, fast_math, summation), traced, found, family, chosen, storage)
         for (graph, _), found, family in zip(calm, derived, families(kinds).values(), strict=True)
     ]
     if batching is not None:
@@ -499,6 +500,12 @@ def _flat(primal: Graph, by: Wrt, traced: Traced, named: bool, asked: bool) -> t
     for text in found.told(names, arguments if named else [by.keys] if asked else []):
         raise DerivativeError(f"{text}; or leave it out of wrt=" if named and len(arguments) > 1 else text)
     return tuple(found.told(names, [[k] for k in by.keys]))
+
+
+def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summation) -> Graph:
+    """`graph` in the ops of the target, as straight-line code where that is short."""
+    short = unrolled(graph, target, fast_math, summation) if any(n.type.shape for n in graph.ordered()) else None
+    return prepare(graph, target, fast_math, summation) if short is None else short
 
 
 def _part(

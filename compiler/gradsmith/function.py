@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, update_wrapper
 from pathlib import Path
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -113,6 +113,44 @@ class _First:
         return function._value(*args, **named)
 
 
+class _Kept(partial[Any]):
+    """`f.grad`, say, that someone took from `f` before it was linked.
+
+    The first call builds the code as any other does; from then on, calls go to what `f.grad` is by then.
+    """
+
+    def __new__(cls, whose: CompiledFunction, kind: str) -> _Kept:
+        method = MethodType(getattr(CompiledFunction, f"_{kind}"), whose)
+        made = update_wrapper(super().__new__(cls, method), method)
+        made.__setstate__((_Redirecting(weakref.ref(made), method, kind), (), {}, made.__dict__))
+        return made
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.__wrapped__.__self__, self.__wrapped__.__name__)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Kept) and self.__wrapped__ == other.__wrapped__
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+
+class _Redirecting:
+    """Where the calls of a `_Kept` go at first."""
+
+    __slots__ = ("_kept", "_kind", "_method")
+
+    def __init__(self, kept: weakref.ref[_Kept], method: MethodType, kind: str) -> None:
+        self._kept, self._method, self._kind = kept, method, kind
+
+    def __call__(self, /, *args: Any, **named: Any) -> Any:
+        result = self._method(*args, **named)
+        kept, linked = self._kept(), getattr(self._method.__self__, self._kind)
+        if kept is not None and not isinstance(linked, _Kept):
+            kept.__setstate__((linked, (), {}, kept.__dict__))
+        return result
+
+
 class CompiledFunction(partial[Any]):
     """A generated function.
 
@@ -143,7 +181,7 @@ class CompiledFunction(partial[Any]):
     """
 
     # The callables of each kind, once they are linked: attributes of this sort are found fastest. Until then,
-    # `__getattr__` makes bound methods.
+    # `__getattr__` makes callables that find them by themselves.
     __slots__ = {  # noqa: RUF023 - the order of the sentence above
         "value": "The value at the given arguments; calls it a little faster than the function itself.",
         "grad": "The gradient at the given arguments: bare for one argument of `wrt`, else a tuple.",
@@ -279,7 +317,7 @@ class CompiledFunction(partial[Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name in KINDS_CALLED:
-            return MethodType(getattr(CompiledFunction, f"_{name}"), self)
+            return _Kept(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __copy__(self) -> CompiledFunction:
@@ -570,8 +608,9 @@ class CompiledFunction(partial[Any]):
             setattr(self, kind, found[kind])
         if "value" in found:
             self._forward(found["value"])
-            if self._target.loader == "c":
-                self.module.gs_forward(CompiledFunction)
+        if found and self._target.loader == "c":
+            self.module.gs_forward(CompiledFunction)
+            self.module.gs_forward(_Kept)
         return found
 
     def _is_direct(self, kind: str) -> bool:

@@ -7,6 +7,7 @@ outputs. Guarantee: the same computation gives the same graph, whichever way it 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,17 +64,29 @@ class Traced:
     title: str
 
 
-def trace(source: Any, args: Any = None) -> Traced:
-    """Trace an expression, a pytree of expressions, a function, a SymPy object, or text."""
+def trace(source: Any, args: Any = None, most: int | None = None) -> Traced:
+    """Trace an expression, a pytree of expressions, a function, a SymPy object, or text.
+
+    More than `most` arguments are refused before anything is done with them.
+    """
     if callable(source) and not isinstance(source, Expr) and not is_sympy(source):
-        return _function(source, args)
-    return _expressions(source, args)
+        return _function(source, args, most)
+    return _expressions(source, args, most)
+
+
+def _refuse_many(count: int, most: int | None) -> None:
+    if most is not None and count > most:
+        raise SpecError(
+            f"{count:,} arguments, and a function of generated code takes {most:,} at most: put numbers of a kind into "
+            f'an array, such as x = gs.symbol("x", ({count},)) with x[i] for the i-th of them, or raise the limit by '
+            f"tuning=gs.Tuning(most_arguments=...)"
+        )
 
 
 # --- expressions ----------------------------------------------------------------------------------------------------
 
 
-def _expressions(source: Any, args: Any) -> Traced:
+def _expressions(source: Any, args: Any, most: int | None) -> Traced:
     """A pytree of expressions, SymPy objects and text, which share the symbols of one name."""
     known = {n: _leaf_symbol(n, leaf, n) for n, leaf in args.items()} if isinstance(args, Mapping) else {}
     leaves, paths, tree = flatten(source, lambda v: isinstance(v, Expr | np.ndarray | str) or is_sympy(v))
@@ -81,7 +94,10 @@ def _expressions(source: Any, args: Any) -> Traced:
         raise SpecError(
             f"compile() takes an expression, a function, a SymPy expression or text, not {type(source).__name__}"
         )
+    if isinstance(args, Sequence | Mapping) and not isinstance(args, str):
+        _refuse_many(len(args), most)
     order = [*known.values(), *input_symbols([leaf for leaf in leaves if isinstance(leaf, Expr)])]
+    _refuse_many(len(order), most)
     known.update({str(s.name): s for s in order})
     outputs = []
     for leaf in leaves:
@@ -92,9 +108,10 @@ def _expressions(source: Any, args: Any) -> Traced:
             known.update({str(s.name): s for s in found})
         outputs.append(as_expr(value))
     symbols = order if isinstance(args, Mapping) else _chosen(args, order, outputs)
+    _refuse_many(len(symbols), most)
     names = [str(s.name) for s in symbols]
     if len(set(names)) != len(names):
-        twice = sorted({n for n in names if names.count(n) > 1})
+        twice = sorted(n for n, count in Counter(names).items() if count > 1)
         raise SpecError(f"two different symbols share the name {', '.join(twice)}: rename one (names become arguments)")
     parameters = tuple(Parameter(n, Tree(), (n,)) for n in names)
     graph = to_graph(symbols, outputs)
@@ -119,10 +136,11 @@ def _chosen(args: Any, found: list[Expr], outputs: Sequence[Expr]) -> list[Expr]
             raise SpecError(
                 f"args= names {a!r}, which is no symbol of the expression; it has {', '.join(map(str, by_name))}"
             )
-    twice = [str(a.name) for i, a in enumerate(chosen) if any(a is b for b in chosen[:i])]
+    counts = Counter(id(a) for a in chosen)
+    twice = [str(a.name) for a in {id(a): a for a in chosen if counts[id(a)] > 1}.values()]
     if twice:
         raise SpecError(f"args= names {', '.join(twice)} twice")
-    missing = [str(s.name) for s in input_symbols(outputs) if not any(s is a for a in chosen)]
+    missing = [str(s.name) for s in input_symbols(outputs) if id(s) not in counts]
     if missing:
         raise SpecError(f"args= lacks {', '.join(missing)}, which the expression uses")
     return chosen
@@ -144,7 +162,7 @@ def _output_names(paths: Sequence[str]) -> tuple[str, ...]:
 # --- functions ------------------------------------------------------------------------------------------------------
 
 
-def _function(function: Callable[..., Any], args: Any) -> Traced:
+def _function(function: Callable[..., Any], args: Any, most: int | None) -> Traced:
     name = getattr(function, "__name__", "f")
     names = _parameter_names(function, args)
     examples = _examples(args, names)
@@ -154,6 +172,7 @@ def _function(function: Callable[..., Any], args: Any) -> Traced:
     values = []
     for parameter, example in zip(names, examples, strict=True):
         leaves, paths, tree = flatten(example, is_leaf, parameter)
+        _refuse_many(len(symbols) + len(leaves), most)
         fresh = [_leaf_symbol(n, leaf, p) for n, leaf, p in zip(leaf_names(paths, taken), leaves, paths, strict=True)]
         symbols += fresh
         parameters.append(Parameter(parameter, tree, tuple(paths)))

@@ -41,8 +41,20 @@ class Tuning:
     #: Lines of parts that are compiled in one run of the compiler; runs go side by side (10,000 take gcc -O2 160 MB,
     #: and -O1 130).
     unit_lines: int = 10_000
+    #: Arguments (leaves of pytrees, of which an array is one) of one function; more are an error. A C function of 5,000
+    #: parameters alone takes gcc 0.5 s and clang 0.6 s, of 20,000 1.1 s and 3.5 s, of 60,000 6.1 s and 27 s; to read
+    #: so many numbers one by one from Python takes longer than most of what is done with them.
+    most_arguments: int = 20_000
     #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
     straight_elements: int = 20_000
+    #: Elements of every array that a function computes, up to which it becomes straight-line code in C, too. An arm of
+    #: 3 x 3 matrices takes 0.41 of the time of its loops, a quaternion's rotation 0.56, products of 2, 3 and 4 rows and
+    #: columns 0.36, 0.75 and 1.19, sums of 8, 16 and 32 squares 0.98, 1.23 and 2.14, Rosenbrock's function of 4, 8 and
+    #: 16 numbers 0.90, 0.76 and 1.64. Where there are vector kernels, `vector_elements` is the limit: with 6 sines,
+    #: straight lines take 1.93 times as long.
+    unroll_elements: int = 9
+    #: Operations of such a function. Not measured: to bound what C compilers take for one body.
+    unroll_statements: int = 1_000
     #: Equal steps in a row from which on straight-line code gives way to a loop ...
     roll_steps: int = 16
     #: ... and the operations of the primal that they hold together.

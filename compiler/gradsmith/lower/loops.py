@@ -54,6 +54,13 @@ def _argument(e: End) -> Argument:
     return Argument(e.name, e.shape, math.prod(e.shape), "")
 
 
+def _ends(graph: Graph, g: Group) -> list[End]:
+    """Where a result goes: as a whole, or each element of an array that was taken apart."""
+    if g.argument.shape and (len(g.keys) != 1 or not graph.node(g.keys[0]).type.shape):
+        return [End(key, g.argument.name, (), base=Affine(i)) for i, key in enumerate(g.keys)]
+    return [End(g.keys[0], g.argument.name, g.argument.shape, pattern="store")]
+
+
 def loops(
     graph: Graph,
     groups: Sequence[Group],
@@ -70,7 +77,7 @@ def loops(
 
     `twin` uses the target's second set of cells.
     """
-    ends = [End(g.keys[0], g.argument.name, g.argument.shape, pattern="store") for g in groups]
+    ends = [e for g in groups for e in _ends(graph, g)]
     writer = Writer(graph, ends, target, names, tables, main, twin)
     return writer.function(groups, inputs, sizes)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise
-from ._portable import call_cells, define, libm_cells
+from ._portable import Support, call_cells, define, libm_cells
 from ._vector import simd
 from .elementary import exp
 from .selection import floor, maximum, minimum, where
@@ -31,6 +31,18 @@ define('''
         """exp(-x*x)"""
         a = abs(x)
         return expsquare(a, -1.0, 1.0) if a < 28.0 else 0.0 if a >= 28.0 else x
+
+    def gauss(x):
+        """exp(-x*x)"""
+        a = abs(x)
+        return gauss_near(a) if a < 28.0 else 0.0 if a >= 28.0 else x
+
+    def gauss_near(a):
+        """exp(-a*a) by one exp: the square of h, the first digits of a, is exact; what is left is small"""
+        h = floor(a * TO_SQUARE + 0.5) / TO_SQUARE
+        t = (h - a) * (a + h)
+        whole = exp(-(h * h))
+        return whole + whole * (t * poly(EXP_REST, t))
 
     def npdf(x):
         """exp(-x*x/2)/sqrt(2*pi), the density of the normal distribution"""
@@ -233,6 +245,17 @@ def _torch_erfcinv(torch: Any, q: Any) -> Any:
     return -torch.special.ndtri(0.5 * q) / math.sqrt(2)
 
 
+def _by_one_exp() -> dict[str, Any]:
+    """`gaussian` in half the time where exp is that of a C library; NumPy's own, in float32, is off by more."""
+    fields, other = call_cells("gaussian"), call_cells("gauss")
+    chosen = {"numpy": "gaussian", "python": "gauss", "c": "gauss", "c.float32": "gauss"}
+    return {
+        **fields,
+        "cells": {**other["cells"], "numpy": fields["cells"]["numpy"]},
+        "support": {target: Support(name)[target] for target, name in chosen.items()},
+    }
+
+
 gaussian: Traced = elementwise(
     "gaussian",
     1,
@@ -241,7 +264,7 @@ gaussian: Traced = elementwise(
     symbol="exp(−x²)",
     slope="-2*x*exp(-x^2)",
     vjp=lambda g, y, x: (g * (-2.0 * x * y),),
-    **simd("gaussian", call_cells("gaussian")),
+    **simd("gaussian", _by_one_exp()),
     mp=lambda mp, x: mp.exp(-x * x),
     sympy=lambda sp, x: sp.exp(-(x**2)),
     torch=lambda torch, x: torch.exp(-x * x),

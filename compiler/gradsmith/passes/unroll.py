@@ -1,0 +1,53 @@
+"""Unroll: arrays of a few elements as straight-line code, for targets that have loops.
+
+In: a joint graph with arrays, and a target of loops. Out: the same in the ops of the target, with a scalar for each
+element: constants fold, what elements share is computed once, and what lies between the arguments and the results
+stays in registers. None where loops are the better form (`Tuning.unroll_elements`), or the only one. A product with 0
+stays where IEEE arithmetic needs it (0*inf is NaN), unless `fast_math` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..graph import Graph, Node
+from ..ops import getitem
+from ..registry import lookup
+from ..target import Target
+from ..trace import Expr
+from .fold import fold
+from .form import in_loops, statements
+from .pipeline import prepare
+from .rewrite import rewritten
+from .simplify import apply_law
+from .summation import Summation
+
+__all__ = ["unrolled"]
+
+
+def unrolled(graph: Graph, target: Target, fast_math: bool = False, summation: Summation = "default") -> Graph | None:
+    """`graph` without arrays but those of its inputs, prepared for `target`; None if loops are better.
+
+    Strict code keeps its loops, which fix the order of operations.
+    """
+    if target.lowering != "loops" or target.returns or target.strict or in_loops(graph):
+        return None
+    computed = [n for n in graph.ordered() if n.type.shape and lookup(n.op).kind != "leaf"]
+    if not computed or not all(_few(n, target) for n in computed):
+        return None
+    if statements(graph) > target.tuning.unroll_statements:
+        return None
+    found = prepare(graph, replace(target, lowering="scalar", simd=""), fast_math, summation)
+
+    def element(n: Node, exprs: Sequence[Expr]) -> Expr | None:
+        return getitem(exprs[n.args[0]], n.params["place"]) if n.op == "element" else None
+
+    return rewritten(found, fold, apply_law, replace=element)
+
+
+def _few(n: Node, target: Target) -> bool:
+    """Whether `n` has so few elements that a loop over them costs more than it saves, in vectors or in lines."""
+    op, tuning = lookup(n.op), target.tuning
+    vectors = target.vector(op, n.type.dtype) != ""
+    return op.kind != "kernel" and n.type.size <= (tuning.vector_elements if vectors else tuning.unroll_elements)
