@@ -85,6 +85,8 @@ class Tuning:
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
     #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
     vector_elements: int = 4
+    #: Elements of a row from which on all that needs no other row is done in one loop over rows.
+    row_elements: int = 16
 
     def __post_init__(self) -> None:
         for field in fields(self):
