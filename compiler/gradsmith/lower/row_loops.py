@@ -107,11 +107,10 @@ class RowLoop:
                 self.structures.combine(n, structure, self.totals[key], Text(sums[key]), lines, row.depth)
             else:
                 self._known(key, Text(sums[key]))
-                self._stored(n, row.index, Text(sums[key]), lines, row.depth)
+                self._stored(n, self._padded(n, row.index), Text(sums[key]), lines, row.depth)
 
     def _element(self, n: Node, inner: Inner, index: Index, lines: list[Line], depth: int) -> None:
-        shape = shape_of(self.graph, n.key)
-        index = (*index, *(Affine(),) * (len(shape) - len(index)))
+        index = self._padded(n, index)
         value = self.elements.compute(n, index, False, lines, depth)
         stored = n.key in self.elements.buffers
         if not stored or not inner.shape or any(n.key in self.writer.units.reads[m.key] for m in inner.nodes):
@@ -120,6 +119,10 @@ class RowLoop:
             value = Text(name)
             self._known(n.key, value)
         self._stored(n, index, value, lines, depth)
+
+    def _padded(self, n: Node, index: Index) -> Index:
+        """The place in `n`, whose axes behind those of `index` have size 1."""
+        return (*index, *(Affine(),) * (len(shape_of(self.graph, n.key)) - len(index)))
 
     def _known(self, key: int, value: Text) -> None:
         for name in (key, *self.aliases.get(key, ())):

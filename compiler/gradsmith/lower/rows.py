@@ -55,14 +55,18 @@ def role_in_rows(graph: Graph, n: Node, rows: Shape) -> str | None:
     op, count = lookup(n.op), len(rows)
     if op.kind in ("elementwise", "layout"):
         return "element" if n.type.shape[:count] == rows else None
-    if not isinstance(op.structure, Reduction) or n.params["keepdims"]:
+    if not isinstance(op.structure, Reduction):
         return None
     shape, axes = graph.node(n.args[0]).type.shape, tuple(n.params["axis"])
     if len(shape) <= count or shape[:count] != rows or math.prod(shape[count:]) == 1:
         return None
+    if axes == tuple(range(count, len(shape))):
+        return "row"
+    if n.params["keepdims"]:
+        return None
     if axes == tuple(range(count)):
         return "column" if op.structure.combine == "add" else None
-    return {tuple(range(count, len(shape))): "row", tuple(range(len(shape))): "total"}.get(axes)
+    return "total" if axes == tuple(range(len(shape))) else None
 
 
 def rows_first(
