@@ -192,7 +192,7 @@ def test_places_are_apart_from_each_other():
     room = np.zeros(5)
     with pytest.raises(gs.ArgumentError, match="out for 'd_y' shares memory with out for 'd_x'"):
         f.grad(W, W, out=(room[:3], room[2:]))
-    with pytest.raises(gs.ArgumentError, match="shares memory with out for 'value'"):
+    with pytest.raises(gs.ArgumentError, match="out for 'value' shares memory with out for 'd_x'"):
         f.value_and_grad(W, W, out=(room[:1].reshape(()), (room[:3], None)))
     f.grad(W, W, out=(np.zeros(3), np.zeros(6)[3:]))
 

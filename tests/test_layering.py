@@ -11,7 +11,7 @@ COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmi
 ORDER = [
     "_version", "origin", "errors", "dims", "types", "index", "pytree", "registry", "graph", "regions", "trace", "verify",
     "ops", "program", "tuning", "target", "cost", "passes", "evaluate", "exact", "batch", "derive", "selftest_kinds", "selftest",
-    "frontends", "tracing", "lower", "function", "api", "show", "verification", "cli", "__init__", "__main__",
+    "frontends", "tracing", "lower", "calls", "function", "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 
 #: Imports inside functions that point the other way, each for a reason.

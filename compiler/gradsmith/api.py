@@ -104,8 +104,9 @@ def compile(
     stabilize: whether formulas that lose digits, such as `log(1 + exp(x))`, give way to stable ones; the result's
         `report` lists them.
     fast_math: whether sums and products with constants may be regrouped, which changes the rounding of results.
-    summation: how `sum` and `mean` add: "default" as the target does (C one after the other), "pairwise" in halves, or
-        "compensated", as exact as if added with twice the digits and rounded once (about six operations an element).
+    summation: how `sum` and `mean` add: "default" as is fastest (C in as many strands as vectors have), "pairwise" in
+        halves, or "compensated", as exact as if added with twice the digits and rounded once (about six operations an
+        element).
 
     strict: whether the targets python, numpy and c agree to the last bit: the same operations in the same order, and
         the functions of the C library for all (see docs/contract.md). NumPy code becomes slow by it.

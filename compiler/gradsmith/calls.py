@@ -266,7 +266,7 @@ def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
     made = parts[0] if len(parts) == 1 else _tuple_of(parts)
     flat = all(tree.kind is None for tree in form.takes) and form.gives == made
     fits = all(a.dtype == "float64" and a.ndim < 2 and a.is_fixed for a in emitted.inputs)
-    if not (flat and fits and len(form.takes) == len(emitted.inputs)):
+    if not (flat and fits and form.names == tuple(a.name for a in emitted.inputs)):  # code may rename: `in_` for `in`
         return None
     tests = []
     for a in emitted.inputs:

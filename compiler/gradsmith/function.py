@@ -563,7 +563,7 @@ class CompiledFunction(partial[Any]):
                 setattr(self, kind, function)
         for emitted in self._program.functions if self._target.loader == "c" and not self._needed else ():
             kind = emitted.kind
-            if kind not in KINDS_CALLED or (self._storage is not None and kind in ("jacobian", "hessian")):
+            if not self._is_direct(kind):
                 continue
             doc = getattr(CompiledFunction, f"_{kind}").__doc__
             found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind))
@@ -573,6 +573,10 @@ class CompiledFunction(partial[Any]):
             if self._target.loader == "c":
                 self.module.gs_forward(CompiledFunction)
         return found
+
+    def _is_direct(self, kind: str) -> bool:
+        """Whether what the generated code returns is what the user gets (of sparse matrices, it returns nonzeros)."""
+        return kind in KINDS_CALLED and (self._storage is None or kind not in ("jacobian", "hessian"))
 
     @property
     def _is_settled(self) -> bool:
@@ -734,7 +738,7 @@ class CompiledFunction(partial[Any]):
         """How functions of Python code are entered that can stand for methods of this object, by their names there."""
         if self._target.lowering == "array" or self._program.sizes or len(self.source) > LONGEST_GUARDED:
             return {}
-        asked = {f: self._form(f.kind) for f in self._program.functions if f.kind in KINDS_CALLED}
+        asked = {f: self._form(f.kind) for f in self._program.functions if self._is_direct(f.kind)}
         found = {f.name: guard_of(self.name, f, form) for f, form in asked.items()}
         return {name: guard for name, guard in found.items() if guard is not None}
 

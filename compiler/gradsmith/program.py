@@ -120,6 +120,11 @@ class Function:
     agreements: tuple[Agreement, ...] = ()
     shape_sizes: tuple[str, ...] = ()
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it has so many inputs and outputs that C compilers take long over a statement for each."""
+        return len(self.inputs) + len(self.outputs) > 48
+
 
 @dataclass(frozen=True)
 class Axis:

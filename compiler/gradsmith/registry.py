@@ -17,8 +17,8 @@ from .index import Affine, Index
 from .types import INT32, DType, Type
 
 __all__ = [
-    "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Length", "Op", "Reduction",
-    "Region", "Scan", "Scatter", "lookup", "register",
+    "NEAR", "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Length", "Op",
+    "Reduction", "Region", "Scan", "Scatter", "lookup", "register",
 ]  # fmt: skip
 
 Params = Mapping[str, Any]
@@ -243,6 +243,8 @@ class _Ops(dict[str, Op]):
 
 
 OPS: dict[str, Op] = _Ops()
+#: the end of the key of a vector kernel's cell that tells, in a variable, of an argument beyond its range
+NEAR = "near"
 
 
 def register(op: Op) -> Op:

@@ -18,14 +18,12 @@ import jinja2
 
 from .errors import TargetError
 from .program import Program
-from .registry import Cell, Op
+from .registry import NEAR, Cell, Op
 from .tuning import Tuning
 from .types import FLOAT32, FLOAT64, DType, Type
 
-__all__ = ["NEAR", "Target", "load_target", "render", "render_template", "target_names"]
+__all__ = ["Target", "load_target", "render", "render_template", "target_names"]
 
-#: the end of the key of a kernel's cell that tells, in a variable, of an argument beyond its range
-NEAR = "near"
 _LOWERINGS = ("scalar", "array", "loops")
 _LOADERS = ("python", "c")
 _KINDS: Mapping[str, type] = {

@@ -23,6 +23,7 @@ if __name__ == "__main__":
         dtype="float32",
         target="c",
         name="learn",
+        simd="off",  # there are no vectors, and the C library's functions are shorter
     )
     f.save(Path(__file__).parent / "build")
     print(f"{f.workspace['value_and_grad']} bytes of workspace for value and gradient")

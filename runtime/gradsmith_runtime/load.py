@@ -57,11 +57,11 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
 
     The module's own stay as they are. In tracebacks, both show the same text.
 
-    >>> module = load_python("def f(x):\\n    return x * x\\n", "f")
+    >>> module = load_python("def f(x):\\n    return x + x\\n", "f")
     >>> other = lambda function, x: function(float(x))
     >>> f = guarded(module, {"f": Guard("_gs_type(x) is not _gs_float", None, "", other)})["f"]
     >>> module.f(3), f(3), f(3.0)
-    (9, 9.0, 9.0)
+    (6, 6.0, 6.0)
     """
     loader = module.__loader__
     assert isinstance(loader, SourceLoader), "it comes from load_python"

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import threading
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from importlib.machinery import ExtensionFileLoader
@@ -82,6 +82,7 @@ class Function:
     doc: str = "A function under test."
     agreements: tuple[str, ...] = ()
     shape_sizes: tuple[str, ...] = ()
+    is_long: bool = False
 
 
 HEADER = """\
@@ -144,6 +145,7 @@ FUNCTIONS = (
     Function("g_constant", (), (Leaf("value"),)),
     Function("g_nothing", (Leaf("x"),), ()),
 )
+LONG = tuple(replace(f, is_long=True) for f in FUNCTIONS)
 W = np.arange(12.0).reshape(3, 4)
 b = np.array([1.0, 2.0])
 
@@ -528,12 +530,14 @@ def test_buffers_are_given_back(g):
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("which", [FUNCTIONS, FUNCTIONS[:1], FUNCTIONS[4:5], FUNCTIONS[5:], ()], ids=len)
-def test_compiles_without_a_warning(glue, compiler, which, tmp_path):
+@pytest.mark.parametrize("numpy", [False, True])
+@pytest.mark.parametrize("which", [FUNCTIONS, LONG, FUNCTIONS[:1], FUNCTIONS[4:5], FUNCTIONS[5:], ()], ids=len)
+def test_compiles_without_a_warning(glue, compiler, which, numpy, tmp_path):
     """Also for a module with no arrays, no inputs, no outputs, no functions."""
     for file, text in glue("g", HEADER, CODE, *which).items():
         (tmp_path / file).write_text(text)
     command = [compiler, "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-c"]
+    command += ["-DGSMOD_NUMPY", "-isystem", np.get_include()] if numpy else []
     command += ["-isystem", sysconfig.get_path("include"), "_gs_g.c", "-o", "g.o"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stderr == ""

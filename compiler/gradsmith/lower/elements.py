@@ -12,8 +12,8 @@ from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
-from ..registry import Counter, Gather, Layout, Length, Scatter, lookup
-from ..target import NEAR, Target
+from ..registry import NEAR, Counter, Gather, Layout, Length, Scatter, lookup
+from ..target import Target
 from ..types import DType, Type
 from .fusion import shape_of
 from .naming import Names

@@ -19,8 +19,8 @@ from ..graph import Graph, Node
 from ..index import Affine, flatten
 from ..origin import Origin
 from ..program import Argument, Line
-from ..registry import Kernel, Reduction, Scan, lookup
-from ..target import NEAR, Target
+from ..registry import NEAR, Kernel, Reduction, Scan, lookup
+from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
 from .fusion import Unit, fuse, shape_of

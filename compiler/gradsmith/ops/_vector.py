@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ..target import NEAR
+from ..registry import NEAR
 from ._vector_coefficients import CONSTANTS, TABLES
 
 __all__ = ["simd"]
@@ -46,6 +46,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "COSH_HIGH": ("711.0", "90.0f"),
     "TANH_HIGH": ("374.0", "53.0f"),
     "ERF_HIGH": ("6.0", "4.0f"),
+    "GAUSSIAN_HIGH": ("28.0", "11.0f"),  # where exp(-x*x) is 0, and 2^k still a product of two numbers
     "NDTR_HIGH": ("39.0", "15.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
@@ -55,6 +56,7 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
 }
 _BASE = """\
 #include <stdint.h>
+#ifndef GS_INLINE
 /* Functions for loops: without branches, tables and calls, so that compilers vectorise the loops around them. */
 #if defined(__GNUC__) && !defined(__TINYC__)
 #define GS_INLINE inline __attribute__((always_inline, unused))
@@ -69,11 +71,13 @@ _BASE = """\
 #define GS_FUSED 0
 #define GS_FMA(a, b, c) ((a) * (b) + (c))
 #define GS_FMAF(a, b, c) ((a) * (b) + (c))
+#endif
 #endif"""
 #: piece -> the pieces it calls, and its text
 #: before the declarations of libmvec's functions, some of which came with glibc 2.35
 _LIBMVEC = """\
 /* glibc's math.h declares its vector functions under -ffast-math and -fopenmp alone. */
+#ifndef GS_LIBMVEC
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 35)
 #define GS_LIBMVEC(prototype) __attribute__((simd("notinbranch"))) prototype;
@@ -81,6 +85,7 @@ _LIBMVEC = """\
 #endif
 #ifndef GS_LIBMVEC
 #define GS_LIBMVEC(prototype)
+#endif
 #endif"""
 _PIECES: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": ((), """\
@@ -396,7 +401,7 @@ static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
 }"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
 static GS_INLINE @real gs_vgaussian@f(@real x) {
-    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
+    const @real a = fabs(x) > {GAUSSIAN_HIGH} ? {GAUSSIAN_HIGH} : fabs(x);
     const @real square = a * a;
     @real r, t, rest;
     const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
@@ -470,7 +475,13 @@ def _needed(name: str) -> Iterator[str]:
 
 @cache
 def _texts(name: str, single: bool) -> tuple[str, ...]:
-    return (_BASE, *(_written(_PIECES[piece][1], single) for piece in dict.fromkeys(_needed(name))))
+    return (_BASE, *(_once(piece, single) for piece in dict.fromkeys(_needed(name))))
+
+
+def _once(piece: str, single: bool) -> str:
+    """A piece between guards, so that several generated files may be compiled as one."""
+    guard = f"GS_V{piece.upper()}{'F' if single else ''}"
+    return f"#ifndef {guard}\n#define {guard}\n{_written(_PIECES[piece][1], single)}\n#endif"
 
 
 class _Kernel(Mapping[str, tuple[str, ...]]):
