@@ -89,7 +89,8 @@ def test_memory_holds_one_row() -> None:
 def test_sums_over_rows_add_row_after_row() -> None:
     source = compiled(lambda x, g: gs.sum(gs.sum(x * g, axis=0) ** 2)).source
     inner = re.search(r"\n( +)for \(ptrdiff_t j = 0; j < 24; \+\+j\) \{\n +(\w+)\[j\] \+= ", source)
-    assert inner is not None and f"< {ROWS};" in source[: inner.start()]
+    assert inner is not None
+    assert f"< {ROWS};" in source[: inner.start()]
 
 
 def test_short_rows_stay_as_they_are() -> None:

@@ -44,7 +44,9 @@ class RowLoop:
         for n in self.rows.nodes:
             structure = lookup(n.op).structure
             if self.roles[n.key] == "total":
-                name = self.totals[n.key] = self.elements.names.fresh(n.origin.name, "sum_" if is_sum(structure) else "acc_")
+                name = self.totals[n.key] = self.elements.names.fresh(
+                    n.origin.name, "sum_" if is_sum(structure) else "acc_"
+                )
                 before += self._begun(n, name)
             elif self.roles[n.key] == "column":
                 before += self.structures.cleared(n)

@@ -51,7 +51,7 @@ def is_per_row(shape: Shape, rows: Shape) -> bool:
 
 
 def role_in_rows(graph: Graph, n: Node, rows: Shape) -> str | None:
-    """What `n` is to a loop over `rows`: `element`, `row` (a reduction of each), `column`, `total`, or None: nothing."""
+    """What `n` is to a loop over `rows`: `element`, `row` (a reduction of each), `column`, `total`; None is nothing."""
     op, count = lookup(n.op), len(rows)
     if op.kind in ("elementwise", "layout"):
         return "element" if n.type.shape[:count] == rows else None
@@ -77,7 +77,8 @@ def rows_first(
     least: int,
 ) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
     """The first loop over rows of at least `least` elements that saves passes over memory, and what comes before and
-    behind it; None if there is none."""
+    behind it; None if there is none.
+    """
     tried: set[Shape] = set()
     for n in tasks:
         rows = _rows_of(graph, n, least)
