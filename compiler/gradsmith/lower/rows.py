@@ -76,8 +76,9 @@ def rows_first(
     aliases: Mapping[int, int],
     least: int,
 ) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
-    """The first loop over rows of at least `least` elements that saves passes over memory, and what comes before and
-    behind it; None if there is none.
+    """The first loop over rows that saves passes over memory, with what comes before and behind it, or None.
+
+    A row has at least `least` elements.
     """
     tried: set[Shape] = set()
     for n in tasks:
