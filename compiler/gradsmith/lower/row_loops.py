@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..graph import Node
 from ..index import Affine, Index, flatten
 from ..program import Line
-from ..registry import lookup
+from ..registry import Reduction, lookup
 from .fusion import shape_of
 from .nests import Nest, lines_of
 from .printing import Text
@@ -56,7 +56,9 @@ class RowLoop:
         return lines
 
     def _begun(self, n: Node, name: str) -> list[Line]:
-        return lines_of(self.structures.accumulator(n, name, lookup(n.op).structure.initial))
+        structure = lookup(n.op).structure
+        assert isinstance(structure, Reduction)
+        return lines_of(self.structures.accumulator(n, name, structure.initial))
 
     def _row(self, nest: Nest, lines: list[Line]) -> None:
         for key in (n.key for n in self.rows.nodes if n.key in self.writer.row_buffers):
