@@ -15,6 +15,7 @@ from ..dims import certainly_at_most
 from ..graph import Graph, Node
 from ..registry import Contraction, Kernel, Layout, Reduction, Region, lookup
 from ..types import Shape
+from .rows import Rows, rows_first
 from .statements import Plan
 
 __all__ = ["Unit", "Units", "fuse", "shape_of"]
@@ -24,11 +25,12 @@ _HEAVIEST = 6  # operations written in place before a value gets a name
 
 @dataclass(frozen=True)
 class Unit:
-    """Nodes computed together: one scalar, one reduction or assembly, or element-wise results sharing a loop."""
+    """Nodes computed together: one scalar, one reduction or assembly, or what shares a loop."""
 
     nodes: tuple[Node, ...]
     shape: Shape  # of the shared loop
     shared: bool  # whether the nodes share a loop over `shape`
+    rows: Rows | None = None  # the inner loops of a loop over rows
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ def shape_of(graph: Graph, key: int) -> Shape:
     return shape
 
 
-def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
-    """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
+def fuse(graph: Graph, planned: Plan, spelled_out: set[int], rows_least: int | None = None) -> Units:
+    """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell.
+
+    Rows of at least `rows_least` elements go through all that needs no other row in one loop; with None, none do.
+    """
     compact, contiguous = _demands(graph, planned)
     in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
     aliases: dict[int, int] = {}
@@ -76,7 +81,15 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int]) -> Units:
             tasks.append(n)
             needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
-    return Units(tuple(_units(graph, tasks, needs)), needs, aliases, frozenset(virtual))
+    order: list[Unit] = []
+    found = rows_first(graph, tasks, virtual, aliases, rows_least) if rows_least is not None else None
+    while found is not None:
+        before, rows, behind = found
+        order += [*_units(graph, before, needs), Unit(rows.nodes, rows.shape, False, rows)]
+        tasks = [*behind]
+        found = rows_first(graph, tasks, virtual, aliases, rows_least or 1)
+    order += _units(graph, tasks, needs)
+    return Units(tuple(order), needs, aliases, frozenset(virtual))
 
 
 def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:

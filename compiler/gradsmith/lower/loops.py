@@ -29,6 +29,8 @@ from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
+from .row_loops import RowLoop
+from .rows import Rows, is_per_row, role_in_rows
 from .sizes import Sizes
 from .statements import Body, Group, Step, annotated, may_raise, plan, working_dtype
 from .structures import STRUCTURES, Structures, is_sum
@@ -111,6 +113,7 @@ class Writer:
         self.first_ends = {e.key: e for e in reversed(written)}
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
+        self.row_buffers: set[int] = set()  # values of which memory holds one row
         self.offsets: dict[int, Extent] = {}
         self.sizes: dict[DType, Extent] = {}
 
@@ -151,7 +154,7 @@ class Writer:
 
     def steps(self) -> list[Step]:
         """The statements of each unit."""
-        self._named_again()  # the inputs of a body are known by now
+        self.named_again()  # the inputs of a body are known by now
         found = [Step(unit.nodes[0].origin, self._unit(unit), self._named_by(unit)) for unit in self.units.order]
         self.result.helpers.update(self.structures.helpers)
         return found
@@ -241,32 +244,31 @@ class Writer:
         Arrays live in the output parameters where possible, and else in the workspace (or in buffers of their own).
         """
         self._constants()
-        self.units = fuse(self.graph, self.plan, self._repeated())
+        by_rows = "independent" in self.target.syntax and not self.target.strict
+        self.units = fuse(self.graph, self.plan, self._repeated(), self.target.tuning.row_elements if by_rows else None)
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
             if e.shape and e.carried is None and made_here and self._fits(e):
                 self._lies(e.key, e)
-        last: dict[int, int] = {}
-        for i, unit in enumerate(self.units.order):
-            for n in unit.nodes:
-                for key in self.units.reads[n.key]:
-                    last[key] = i
-        for e in self.ends:  # copied out at the end
-            for key in self.stored_under(e.key):
-                last[key] = len(self.units.order)
+        times = self._times()
+        end = times[-1].stop if times else 0
+        last = self._last_reads(times, end)
         self._replaced_in_place()
         lifetimes: dict[int, Lifetime] = {}
-        for i, unit in enumerate(self.units.order):
+        for unit, time in zip(self.units.order, times, strict=True):
+            if unit.rows is not None:
+                lifetimes.update(self._lifetimes_in_rows(unit.rows, time, last))
+                continue
             for m in (m for n in unit.nodes for m in self._made(n)):
                 if not m.type.shape or m.key in self.elements.buffers:
                     continue
-                if last.get(m.key, i) > i or not unit.shared:
-                    lifetimes[m.key] = (room(m.type), i, last.get(m.key, i))
+                if last.get(m.key, time.start) > time.start or not unit.shared:
+                    lifetimes[m.key] = (room(m.type), time.start, last.get(m.key, time.start))
         for key in sorted(lifetimes, key=lambda key: self.graph.node(key).type.dtype):
             n = self.graph.node(key)
             name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
-            self.slots[key] = Slot(n.type.dtype, room(n.type), name)
-        for number, unit in enumerate(self.units.order):
+            self.slots[key] = Slot(n.type.dtype, lifetimes[key][0], name)
+        for unit, time in zip(self.units.order, times, strict=True):
             for n in unit.nodes:
                 structure = lookup(n.op).structure
                 if isinstance(structure, Kernel):
@@ -275,24 +277,62 @@ class Writer:
                         name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
-                        lifetimes[-len(self.slots)] = (room_for, number, number)
+                        lifetimes[-len(self.slots)] = (room_for, time.start, time.start)
                 if n.bodies:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:
                         key = region.keys[slot] = -1 - len(self.slots)
                         self.slots[key] = slot
-                        lifetimes[key] = (slot.size, number, number)
+                        lifetimes[key] = (slot.size, time.start, time.start)
         for e in self.ends:
             if e.carried is not None and e.shape and self._needs_copy(e):
                 key = self.copies[e.carried] = -1 - len(self.slots)
                 type = self.graph.node(e.key).type
                 name = self.elements.buffers[key] = self.names.fresh(None)
                 self.slots[key] = Slot(type.dtype, room(type), name)
-                lifetimes[key] = (room(type), len(self.units.order), len(self.units.order))
+                lifetimes[key] = (room(type), end, end)
         for dtype in sorted({slot.dtype for slot in self.slots.values()}):
             placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
             offsets, self.sizes[dtype] = place_buffers(placed)
             self.offsets.update(offsets)
+
+    def _times(self) -> list[range]:
+        """When each unit runs: one moment, or one for each inner loop."""
+        times, now = [], 0
+        for unit in self.units.order:
+            count = 1 if unit.rows is None else len(unit.rows.inner)
+            times.append(range(now, now + count))
+            now += count
+        return times
+
+    def _last_reads(self, times: Sequence[range], end: int) -> dict[int, int]:
+        """When each stored value is read last; `end` is behind all units, where results are copied out."""
+        last: dict[int, int] = {}
+        for unit, time in zip(self.units.order, times, strict=True):
+            made = {n.key for n in unit.nodes}
+            moments = [unit.nodes] if unit.rows is None else [inner.nodes for inner in unit.rows.inner]
+            for moment, nodes in zip(time, moments, strict=True):
+                for key in (key for n in nodes for key in self.units.reads[n.key]):
+                    last[key] = moment if key in made else time[-1]  # the next row reads it again
+        for e in self.ends:
+            last.update(dict.fromkeys(self.stored_under(e.key), end))
+        return last
+
+    def _lifetimes_in_rows(self, rows: Rows, time: range, last: Mapping[int, int]) -> dict[int, Lifetime]:
+        """Lifetimes of what a loop over rows makes; what only the same row reads has memory for one row, or none."""
+        lifetimes: dict[int, Lifetime] = {}
+        for moment, inner in zip(time, rows.inner, strict=True):
+            for n in inner.nodes:
+                if not n.type.shape or n.key in self.elements.buffers:
+                    continue
+                read = last.get(n.key, moment)
+                column = role_in_rows(self.graph, n, rows.shape) == "column"
+                if column or read > time[-1]:
+                    lifetimes[n.key] = (room(n.type), time.start, max(read, time[-1]))
+                elif read > moment and not is_per_row(n.type.shape, rows.shape):
+                    lifetimes[n.key] = (math.prod(n.type.shape[len(rows.shape) :]), moment, read)
+                    self.row_buffers.add(n.key)
+        return lifetimes
 
     def _made(self, n: Node) -> list[Node]:
         """The values that come from a unit's node: itself, or the results of a loop or branch."""
@@ -317,13 +357,13 @@ class Writer:
         for key, slot in sorted(self.slots.items(), key=lambda item: item[1].dtype):
             if not slot.inner:
                 lines += self._placed(slot, bases.get(slot.dtype, 0) + self.offsets[key])
-        self._named_again()
+        self.named_again()
         for region in self.regions.values():
             inner = {slot.dtype: bases.get(slot.dtype, 0) + self.offsets[region.keys[slot]] for slot in region.inner}
             lines += region.declared(inner)
         return lines
 
-    def _named_again(self) -> None:
+    def named_again(self) -> None:
         """The names of arrays in another shape."""
         for alias, base in self.units.aliases.items():
             if base in self.elements.buffers:
@@ -446,6 +486,8 @@ class Writer:
 
     def _unit(self, unit: Unit) -> list[Line]:
         self.subscripts.out_of_order.clear()
+        if unit.rows is not None:
+            return RowLoop(self, unit.rows).lines()
         if unit.shared:
             return self._shared_loop(unit)
         (n,) = unit.nodes

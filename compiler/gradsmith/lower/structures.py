@@ -186,7 +186,7 @@ class Structures:
             exclusive = parts is not None and len(np.unique(places)) == len(places)
             exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
             if not (exclusive and len(places) == math.prod(shape)):
-                lines += self._cleared(n)
+                lines += self.cleared(n)
         types = [self.graph.node(a).type for a in n.args]
         for part, a in enumerate(n.args):
 
@@ -210,9 +210,9 @@ class Structures:
             place = self.elements.place(n.key, there)
             body += lines_of(self._syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
-        return self._cleared(n) + self.nests.over(shape_of(self.graph, n.args[0]), add)
+        return self.cleared(n) + self.nests.over(shape_of(self.graph, n.args[0]), add)
 
-    def _cleared(self, n: Node) -> list[Line]:
+    def cleared(self, n: Node) -> list[Line]:
         """Zeros in all of the memory of `n`."""
         buffer, size = self.elements.buffers[n.key], math.prod(shape_of(self.graph, n.key))
         zero = self.elements.printer.number(0, n.type.dtype)

@@ -1,0 +1,137 @@
+"""Loops over rows: the lines of one loop in which a row goes through all that needs no other row.
+
+In: the writer of a function, and what `rows` chose. Out: lines. What there is one of a row is a variable, and what only
+the same row reads lies in memory for one row, whose subscripts do not count the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..graph import Node
+from ..index import Affine, Index, flatten
+from ..program import Line
+from ..registry import Reduction, lookup
+from .fusion import shape_of
+from .nests import Nest, lines_of
+from .printing import Text
+from .rows import Inner, Rows, role_in_rows
+from .structures import is_sum
+
+if TYPE_CHECKING:
+    from .loops import Writer
+
+__all__ = ["RowLoop"]
+
+
+class RowLoop:
+    """Writes one loop over rows."""
+
+    def __init__(self, writer: Writer, rows: Rows) -> None:
+        self.writer, self.rows, self.graph = writer, rows, writer.graph
+        self.elements, self.nests, self.structures = writer.elements, writer.nests, writer.structures
+        self.roles: Mapping[int, str | None] = {n.key: role_in_rows(self.graph, n, rows.shape) for n in rows.nodes}
+        self.totals: dict[int, str] = {}  # of all rows
+        self.aliases: dict[int, list[int]] = {}
+        for alias, base in writer.units.aliases.items():
+            self.aliases.setdefault(base, []).append(alias)
+
+    def lines(self) -> list[Line]:
+        """The loop, behind what its sums start from."""
+        before: list[Line] = []
+        for n in self.rows.nodes:
+            structure = lookup(n.op).structure
+            if self.roles[n.key] == "total":
+                name = self.totals[n.key] = self.elements.names.fresh(
+                    n.origin.name, "sum_" if is_sum(structure) else "acc_"
+                )
+                before += self._begun(n, name)
+            elif self.roles[n.key] == "column":
+                before += self.structures.cleared(n)
+        lines = before + self.nests.over(self.rows.shape, self._row)
+        self.elements.locals.clear()
+        self.elements.scalars.update({key: Text(name) for key, name in self.totals.items()})
+        return lines
+
+    def _begun(self, n: Node, name: str) -> list[Line]:
+        structure = lookup(n.op).structure
+        assert isinstance(structure, Reduction)
+        return lines_of(self.structures.accumulator(n, name, structure.initial))
+
+    def _row(self, nest: Nest, lines: list[Line]) -> None:
+        for key in (n.key for n in self.rows.nodes if n.key in self.writer.row_buffers):
+            size = math.prod(shape_of(self.graph, key)[len(self.rows.shape) :])
+            self.elements.bases[key] = flatten(nest.index, self.rows.shape) * size * -1
+        self.writer.named_again()
+        for inner in self.rows.inner:
+            if inner.shape:
+                self._loop(inner, nest, lines)
+            else:
+                for n in inner.nodes:
+                    self._element(n, inner, nest.index, lines, nest.depth)
+
+    def _loop(self, inner: Inner, row: Nest, lines: list[Line]) -> None:
+        """An inner loop, and what it has of each sum in a variable of this row."""
+        sums: dict[int, str] = {}
+        for n in inner.nodes:
+            if self.roles[n.key] in ("row", "total"):
+                name = sums[n.key] = self.elements.names.fresh(None, "acc_" if self.roles[n.key] == "row" else "row_")
+                lines += [Line(row.depth, line.text) for line in self._begun(n, name)]
+        self.elements.far.clear()
+        around = dict(self.elements.locals)
+
+        def inside(nest: Nest, body: list[Line]) -> None:
+            for n in inner.nodes:
+                index = (*row.index, *nest.index)
+                if self.roles[n.key] == "element":
+                    self._element(n, inner, index, body, nest.depth)
+                    continue
+                value = self.elements.element(n.args[0], index, False, body, nest.depth)
+                if n.key in sums:
+                    self.structures.combine(n, lookup(n.op).structure, sums[n.key], value, body, nest.depth)
+                else:
+                    place = self.elements.place(n.key, nest.index)
+                    text = self.writer.target.syntax["add_to"].format(name=place, value=value.text)
+                    body += lines_of(text, nest.depth)
+
+        loops = self.nests.over(inner.shape, inside, row.depth)
+        summed = {n.key: n for n in inner.nodes if n.key in sums}
+        rest = {sums[key]: self.structures.sum_of(n) for key, n in summed.items() if is_sum(lookup(n.op).structure)}
+        operators = self.structures.operators({sums[key]: n for key, n in summed.items()})
+        self.structures.helpers.update({} if sums else {"simd": None})
+        out_of_order = self.elements.subscripts.out_of_order
+        lines += self.nests.rows(loops, inner.shape, rest, out_of_order, operators, not sums)
+        self.elements.locals.clear()
+        self.elements.locals.update(around)
+        for key, n in summed.items():
+            if self.roles[key] == "total":
+                structure = lookup(n.op).structure
+                self.structures.combine(n, structure, self.totals[key], Text(sums[key]), lines, row.depth)
+            else:
+                self._known(key, Text(sums[key]))
+                self._stored(n, self._padded(n, row.index), Text(sums[key]), lines, row.depth)
+
+    def _element(self, n: Node, inner: Inner, index: Index, lines: list[Line], depth: int) -> None:
+        index = self._padded(n, index)
+        value = self.elements.compute(n, index, False, lines, depth)
+        stored = n.key in self.elements.buffers
+        if not stored or not inner.shape or any(n.key in self.writer.units.reads[m.key] for m in inner.nodes):
+            name = self.elements.names.fresh(None if stored else self.elements.wish(n))
+            lines += lines_of(self.elements.assign(n, name, value.text), depth)
+            value = Text(name)
+            self._known(n.key, value)
+        self._stored(n, index, value, lines, depth)
+
+    def _padded(self, n: Node, index: Index) -> Index:
+        """The place in `n`, whose axes behind those of `index` have size 1."""
+        return (*index, *(Affine(),) * (len(shape_of(self.graph, n.key)) - len(index)))
+
+    def _known(self, key: int, value: Text) -> None:
+        for name in (key, *self.aliases.get(key, ())):
+            self.elements.locals[name] = value
+
+    def _stored(self, n: Node, index: Index, value: Text, lines: list[Line], depth: int) -> None:
+        if n.key in self.elements.buffers:
+            self.elements.set(self.elements.place(n.key, index), self.elements.stored(n, value), lines, depth)

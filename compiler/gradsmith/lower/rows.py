@@ -1,0 +1,248 @@
+"""Rows: which values are computed row by row in one loop, so that a row is in the cache from its first use to its last.
+
+In: the stored values of a function in order, and how they read each other. Out: runs of them, ordinary ones and those
+that share one loop over rows, the latter as inner loops. A row is what the trailing axes of an array span. Values share
+a loop over rows if each needs, of the others, nothing but the same row: element-wise results, reductions of each row
+(softmax, the mean of a normalisation), sums over all rows (which add row after row, with unit stride) and over
+everything (complete behind the loop). Guarantee: the order of what depends on each other stays, and each sum's elements
+come in the order of memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..dims import certainly_at_most
+from ..graph import Graph, Node
+from ..index import Affine, Index, variable
+from ..registry import Gather, Layout, Reduction, lookup
+from ..types import Shape
+
+__all__ = ["Inner", "Rows", "is_per_row", "role_in_rows", "rows_first"]
+
+_Read = tuple[int, "Index | None"]  # a stored value, and which element of it (None: any)
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Nodes that share an inner loop over `shape`, the axes of a row; `()` is once a row."""
+
+    nodes: tuple[Node, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One loop over the leading axes `shape`, with inner loops."""
+
+    shape: Shape
+    inner: tuple[Inner, ...]
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(n for unit in self.inner for n in unit.nodes)
+
+
+def is_per_row(shape: Shape, rows: Shape) -> bool:
+    """Whether an array of `shape` has one element a row."""
+    return shape[: len(rows)] == rows and math.prod(shape[len(rows) :]) == 1
+
+
+def role_in_rows(graph: Graph, n: Node, rows: Shape) -> str | None:
+    """What `n` is to a loop over `rows`: `element`, `row` (a reduction of each), `column`, `total`; None is nothing."""
+    op, count = lookup(n.op), len(rows)
+    if op.kind in ("elementwise", "layout"):
+        return "element" if n.type.shape[:count] == rows else None
+    if not isinstance(op.structure, Reduction):
+        return None
+    shape, axes = graph.node(n.args[0]).type.shape, tuple(n.params["axis"])
+    if len(shape) <= count or shape[:count] != rows or math.prod(shape[count:]) == 1:
+        return None
+    if axes == tuple(range(count, len(shape))):
+        return "row"
+    if n.params["keepdims"]:
+        return None
+    if axes == tuple(range(count)):
+        return "column" if op.structure.combine == "add" else None
+    return "total" if axes == tuple(range(len(shape))) else None
+
+
+def rows_first(
+    graph: Graph,
+    tasks: Sequence[Node],
+    virtual: Mapping[int, int],
+    aliases: Mapping[int, int],
+    least: int,
+) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
+    """The first loop over rows that saves passes over memory, with what comes before and behind it, or None.
+
+    A row has at least `least` elements.
+    """
+    tried: set[Shape] = set()
+    for n in tasks:
+        rows = _rows_of(graph, n, least)
+        if rows is None or rows in tried:
+            continue
+        tried.add(rows)
+        before, shared, behind = _collected(graph, tasks, rows, virtual, aliases)
+        if _saves(graph, shared, rows):
+            return before, Rows(rows, _inner(graph, shared, rows, virtual, aliases)), behind
+    return None
+
+
+def _rows_of(graph: Graph, n: Node, least: int) -> Shape | None:
+    """The leading axes that a reduction of rows, or over rows, leaves or takes."""
+    if not isinstance(lookup(n.op).structure, Reduction):
+        return None
+    shape, axes = graph.node(n.args[0]).type.shape, n.params["axis"]
+    count = len(axes) if 0 in axes else min(axes, default=0)
+    rows: Shape = shape[:count]
+    long = 0 < count < len(shape) and certainly_at_most(least, math.prod(shape[count:]))
+    return rows if long and math.prod(rows) != 1 and role_in_rows(graph, n, rows) is not None else None
+
+
+def _saves(graph: Graph, shared: Sequence[Node], rows: Shape) -> bool:
+    """Whether one loop over rows is less work: for several passes over matrices, or sums over rows."""
+    roles = [role_in_rows(graph, n, rows) for n in shared]
+    passes = sum(role != "element" or not is_per_row(n.type.shape, rows) for n, role in zip(shared, roles, strict=True))
+    return "column" in roles or ("row" in roles and passes > 1)
+
+
+def _collected(
+    graph: Graph,
+    tasks: Sequence[Node],
+    rows: Shape,
+    virtual: Mapping[int, int],
+    aliases: Mapping[int, int],
+) -> tuple[list[Node], list[Node], list[Node]]:
+    """What comes before a loop over `rows`, in it, and behind it."""
+    before: list[Node] = []
+    shared: list[Node] = []
+    behind: list[Node] = []
+    inside: set[int] = set()  # read only by the row
+    late: set[int] = set()  # complete behind the loop
+    last = max(k for k, n in enumerate(tasks) if role_in_rows(graph, n, rows) is not None)
+    for k, n in enumerate(tasks):
+        reads = _reads(graph, n, virtual, aliases)
+        role = role_in_rows(graph, n, rows)
+        needs_late = any(_maker(graph, key) in late for key, _ in reads)
+        if k > last or needs_late:
+            behind.append(n)
+            late.add(n.key)
+        elif role is not None and all(key not in inside or _same_row(graph, key, at, rows) for key, at in reads):
+            shared.append(n)
+            (inside if role in ("element", "row") else late).add(n.key)
+        elif any(key in inside for key, _ in reads):
+            behind.append(n)
+            late.add(n.key)
+        else:
+            before.append(n)
+    return before, shared, behind
+
+
+def _inner(
+    graph: Graph, shared: Sequence[Node], rows: Shape, virtual: Mapping[int, int], aliases: Mapping[int, int]
+) -> tuple[Inner, ...]:
+    """Inner loops: each value in the first one where all that it reads is known."""
+    loops: list[tuple[Shape, list[Node]]] = []
+    made: dict[int, tuple[int, Shape, bool]] = {}  # the number of its loop, its shape, whether known at its place
+    for n in shared:
+        element = role_in_rows(graph, n, rows) == "element"
+        shape = (n if element else graph.node(n.args[0])).type.shape[len(rows) :]
+        shape = () if math.prod(shape) == 1 else shape
+        first = 0
+        for key, at in _reads(graph, n, virtual, aliases):
+            if key in made:
+                number, theirs, known = made[key]
+                here = known and theirs == shape and (not shape or _same_place(graph, key, at))
+                first = max(first, number + (not here))
+        number = next((k for k in range(first, len(loops)) if loops[k][0] == shape), len(loops))
+        if number == len(loops):
+            loops.append((shape, []))
+        loops[number][1].append(n)
+        made[n.key] = number, shape, element
+    return tuple(Inner(tuple(nodes), shape) for shape, nodes in loops)
+
+
+# --- which elements are read ------------------------------------------------------------------------------------------
+
+
+def _axes(rank: int) -> Index:
+    return tuple(variable(f"axis {k}") for k in range(rank))
+
+
+def _same(at: Index, shape: Shape) -> bool:
+    """Whether these subscripts are those of the loop; an axis of size 1 has one place."""
+    return all(size == 1 or i == own for i, own, size in zip(at, _axes(len(at)), shape, strict=False))
+
+
+def _same_row(graph: Graph, key: int, at: Index | None, rows: Shape) -> bool:
+    shape = graph.node(key).type.shape
+    return at is not None and shape[: len(rows)] == rows and len(at) >= len(rows) and _same(at[: len(rows)], shape)
+
+
+def _same_place(graph: Graph, key: int, at: Index | None) -> bool:
+    shape = graph.node(key).type.shape
+    return at is not None and len(at) == len(shape) and _same(at, shape)
+
+
+def _maker(graph: Graph, key: int) -> int:
+    n = graph.node(key)
+    return n.args[0] if lookup(n.op).kind == "part" else key
+
+
+def _reads(graph: Graph, n: Node, virtual: Mapping[int, int], aliases: Mapping[int, int]) -> set[_Read]:
+    """The stored values that computing an element of `n` reads, and which element of each.
+
+    The place computed is named by its axes; that of a reduction's element by the axes of its operand.
+    """
+    op = lookup(n.op)
+    reduction = isinstance(op.structure, Reduction)
+    own = _axes(len(graph.node(n.args[0]).type.shape if reduction else n.type.shape)) if n.args else ()
+    known = reduction or op.kind in ("elementwise", "layout")
+    stack: list[_Read] = [(a, own) for a in n.args] if known and op.kind != "layout" else []
+    if op.kind == "layout":
+        stack = _sources(graph, n, own)
+    elif not known:
+        stack = [(a, None) for a in n.args]
+    found: set[_Read] = set()
+    seen: set[_Read] = set()
+    while stack:
+        key, at = read = stack.pop()
+        m = graph.node(key)
+        if read in seen:
+            continue
+        seen.add(read)
+        if key in aliases:
+            found.add((aliases[key], _in_other_shape(m.type.shape, graph.node(aliases[key]).type.shape, at)))
+        elif key not in virtual:
+            found.add((key, at))
+        elif lookup(m.op).kind == "layout":
+            stack += _sources(graph, m, at)
+        else:
+            stack += [(a, at if graph.node(a).type.shape else ()) for a in m.args]
+    return found
+
+
+def _sources(graph: Graph, n: Node, at: Index | None) -> list[_Read]:
+    """Where the element `at` of a layout comes from."""
+    structure = lookup(n.op).structure
+    if at is None or isinstance(structure, Gather):
+        return [(a, None) for a in n.args]
+    if isinstance(structure, Layout):
+        return [(n.args[0], structure.source(at, n.params, graph.node(n.args[0]).type))]
+    return [(a, None if graph.node(a).type.shape else ()) for a in n.args]
+
+
+def _in_other_shape(shape: Shape, base: Shape, at: Index | None) -> Index | None:
+    """The place `at` of an array seen in another shape; only as many axes of it as both have in common."""
+    if at is None:
+        return None
+    longer = [i for i, size in zip(at, shape, strict=True) if size != 1]
+    if [size for size in shape if size != 1] == [size for size in base if size != 1]:
+        rest = iter(longer)
+        return tuple(Affine() if size == 1 else next(rest) for size in base)
+    common = next((k for k, (one, other) in enumerate(zip(shape, base, strict=False)) if one != other), len(at))
+    return at[: min(common, len(base))]
