@@ -113,26 +113,35 @@ class _First:
         return function._value(*args, **named)
 
 
+def _redirect(function: partial[Any], to: Callable[..., Any]) -> None:
+    """From now on, calls of `function` go to `to`."""
+    function.__setstate__((to, (), {}, function.__dict__))  # type: ignore[attr-defined]
+
+
 class _Kept(partial[Any]):
     """`f.grad`, say, that someone took from `f` before it was linked.
 
     The first call builds the code as any other does; from then on, calls go to what `f.grad` is by then.
     """
 
+    _method: MethodType
+
     def __new__(cls, whose: CompiledFunction, kind: str) -> _Kept:
         method = MethodType(getattr(CompiledFunction, f"_{kind}"), whose)
-        made = update_wrapper(super().__new__(cls, method), method)
-        made.__setstate__((_Redirecting(weakref.ref(made), method, kind), (), {}, made.__dict__))
+        made = super().__new__(cls, method)
+        update_wrapper(made, method)
+        made._method = method
+        _redirect(made, _Redirecting(weakref.ref(made), method, kind))
         return made
 
     def __reduce__(self) -> Any:
-        return getattr, (self.__wrapped__.__self__, self.__wrapped__.__name__)
+        return getattr, (self._method.__self__, self._method.__name__)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Kept) and self.__wrapped__ == other.__wrapped__
+        return isinstance(other, _Kept) and self._method == other._method
 
     def __hash__(self) -> int:
-        return hash(self.__wrapped__)
+        return hash(self._method)
 
 
 class _Redirecting:
@@ -147,7 +156,7 @@ class _Redirecting:
         result = self._method(*args, **named)
         kept, linked = self._kept(), getattr(self._method.__self__, self._kind)
         if kept is not None and not isinstance(linked, _Kept):
-            kept.__setstate__((linked, (), {}, kept.__dict__))
+            _redirect(kept, linked)
         return result
 
 
@@ -236,7 +245,7 @@ class CompiledFunction(partial[Any]):
         self._shapes = _shapes(self.graph, derived)
         self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
-        self._forward(_First(weakref.ref(self)))
+        _redirect(self, _First(weakref.ref(self)))
 
     # --- the text -----------------------------------------------------------------------------------------------
 
@@ -324,15 +333,11 @@ class CompiledFunction(partial[Any]):
         """A copy of which nothing is linked yet."""
         made = CompiledFunction.__new__(CompiledFunction)
         made.__dict__.update(self.__dict__)
-        made._forward(_First(weakref.ref(made)))
+        _redirect(made, _First(weakref.ref(made)))
         return made
 
     def __reduce__(self) -> Any:
         return _restored, ({k: v for k, v in self.__dict__.items() if k not in _OWN},)
-
-    def _forward(self, to: Callable[..., Any]) -> None:
-        """From now on, calls of the function go to `to`."""
-        self.__setstate__((to, (), {}, self.__dict__))
 
     # What follows is called until a kind of function is linked, and where it cannot be.
 
@@ -607,7 +612,7 @@ class CompiledFunction(partial[Any]):
             found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind))
             setattr(self, kind, found[kind])
         if "value" in found:
-            self._forward(found["value"])
+            _redirect(self, found["value"])
         if found and self._target.loader == "c":
             self.module.gs_forward(CompiledFunction)
             self.module.gs_forward(_Kept)
@@ -972,7 +977,7 @@ def _restored(state: dict[str, Any]) -> CompiledFunction:
     """A compiled function from a pickle."""
     made = CompiledFunction.__new__(CompiledFunction)
     made.__dict__.update(state)
-    made._forward(_First(weakref.ref(made)))
+    _redirect(made, _First(weakref.ref(made)))
     return made
 
 
