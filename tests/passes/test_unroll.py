@@ -59,3 +59,12 @@ def test_matrices_go_out_element_by_element(dtype):
 )
 def test_what_loops_do_better_stays(function, shape):
     assert "for (" in gs.compile(function, args=(shape,), target="c", selftest=False).source
+
+
+def test_what_has_no_straight_form_stays_a_loop() -> None:
+    """An index that is known at run time, and arrays without elements, in whose place no line would stand."""
+    v, k, none = gs.symbol("v", (3,)), gs.symbol("k", (2,), gs.int32), gs.symbol("none", (0,))
+    f = gs.compile(gs.sum(v[k] ** 2), wrt="v", target="c", selftest=False)
+    assert f.grad(np.arange(3.0), [2, 0]).tolist() == [0.0, 0.0, 4.0]
+    g = gs.compile(gs.sum(none**2) + gs.sum(v * v), target="c", selftest=False)
+    assert g.grad(np.ones(3), np.zeros(0))[0].tolist() == [2.0, 2.0, 2.0]

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..graph import Graph, Node
 from ..ops import getitem
-from ..registry import lookup
+from ..registry import Gather, Scatter, lookup
 from ..target import Target
 from ..trace import Expr
 from .fold import fold
@@ -34,7 +34,8 @@ def unrolled(graph: Graph, target: Target, fast_math: bool = False, summation: S
     if target.lowering != "loops" or target.returns or target.strict or in_loops(graph):
         return None
     computed = [n for n in graph.ordered() if n.type.shape and lookup(n.op).kind != "leaf"]
-    if not computed or not all(_few(n, target) for n in computed):
+    empty = any(graph.node(k).type.size == 0 for k in graph.outputs)  # which no line would name
+    if not computed or empty or not all(_few(n, target) for n in computed):
         return None
     if statements(graph) > target.tuning.unroll_statements:
         return None
@@ -50,4 +51,6 @@ def _few(n: Node, target: Target) -> bool:
     """Whether `n` has so few elements that a loop over them costs more than it saves, in vectors or in lines."""
     op, tuning = lookup(n.op), target.tuning
     vectors = target.vector(op, n.type.dtype) != ""
-    return op.kind != "kernel" and n.type.size <= (tuning.vector_elements if vectors else tuning.unroll_elements)
+    if op.kind == "kernel" or isinstance(op.structure, Gather | Scatter):  # which choose by comparing all places
+        return False
+    return 0 < n.type.size <= (tuning.vector_elements if vectors else tuning.unroll_elements)
