@@ -13,9 +13,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 __all__ = ["Ended", "Stop", "cpus", "run_all"]
@@ -64,7 +66,8 @@ def run_all(
         while waiting or running:
             while waiting and len(running) < cpus():
                 number, command = waiting.pop()
-                running[number] = _Running(command, folder)
+                with _interrupted_later():  # or a process could run that nobody knows of
+                    running[number] = _Running(command, folder)
             for number, process in [*running.items()]:
                 found = process.ended(timeout)
                 if found is not None:
@@ -83,6 +86,23 @@ def run_all(
     finally:
         for process in running.values():
             process.kill()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Inside, Ctrl-C waits for the end."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # the interrupt goes elsewhere
+        return
+    seen: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: seen.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if seen:
+            before(*seen[0])
 
 
 class _Running:

@@ -53,4 +53,4 @@ def _few(n: Node, target: Target) -> bool:
     vectors = target.vector(op, n.type.dtype) != ""
     if op.kind == "kernel" or isinstance(op.structure, Gather | Scatter):  # which choose by comparing all places
         return False
-    return 0 < n.type.size <= (tuning.vector_elements if vectors else tuning.unroll_elements)
+    return bool(0 < n.type.size <= (tuning.vector_elements if vectors else tuning.unroll_elements))
