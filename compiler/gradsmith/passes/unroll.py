@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..errors import TargetError
 from ..graph import Graph, Node
 from ..ops import getitem
 from ..registry import Gather, Scatter, lookup
@@ -39,7 +40,10 @@ def unrolled(graph: Graph, target: Target, fast_math: bool = False, summation: S
         return None
     if statements(graph) > target.tuning.unroll_statements:
         return None
-    found = prepare(graph, replace(target, lowering="scalar", simd=""), fast_math, summation)
+    try:
+        found = prepare(graph, replace(target, lowering="scalar", simd=""), fast_math, summation)
+    except TargetError:  # an op expands to what has loops only
+        return None
 
     def element(n: Node, exprs: Sequence[Expr]) -> Expr | None:
         return getitem(exprs[n.args[0]], n.params["place"]) if n.op == "element" else None
