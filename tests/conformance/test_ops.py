@@ -21,6 +21,7 @@ import pytest
 
 import gradsmith as gs
 from gradsmith.derive.adjoint import gradient
+from gradsmith.ops.correlations import CORRELATIONS
 from gradsmith.ops.lapack import LAPACK
 from gradsmith.ops.products import PRODUCTS
 from gradsmith.registry import OPS, Op
@@ -40,6 +41,7 @@ NOT_ALONE = {
     "astype",
     *(row.call.op.name for row in LAPACK.values()),  # the same by a library: test_lapack
     *(row.op.name for row in PRODUCTS),  # matmul by kernels: test_contractions
+    *(row.op.name for row in CORRELATIONS),  # conv by kernels: test_convolutions
     *("lu", "lu_solve"),  # how `solve` and others are written without a library; no derivative goes through them
     *("scan", "while_loop", "cond", "part"),  # their bodies are graphs: test_control
 }  # leaves, how scalar code reads arrays, see test_dtypes
