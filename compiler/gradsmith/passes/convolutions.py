@@ -2,13 +2,14 @@
 
 In: `convolve` nodes and a target. Out: the records of `ops.correlations` that compute them without copies of windows.
 Guarantee: the same products, added in another order; so strict code keeps its loops, and so does what has few products,
-or steps along rows of both results and taps.
+steps along rows of both results and taps, or named sizes.
 """
 
 from __future__ import annotations
 
 import math
 
+from ..dims import Dim
 from ..ops._tiles import BYTES
 from ..ops.correlations import convolve_across, convolve_along
 from ..target import Target
@@ -29,6 +30,8 @@ def by_tiles(target: Target) -> tuple[Rule, ...]:
 def _called(e: Expr, target: Target) -> Expr | None:
     if e.op.name != "convolve" or e.dtype.kind != "float" or 0 in e.shape:
         return None
+    if any(isinstance(d, Dim) for t in (e, *e.args) for d in t.shape):
+        return None  # named sizes stay loops
     (x, w), params, bytes = e.args, e.params, e.dtype.bits // 8
     taps = static_shape(w.shape[w.ndim - len(params["stride"]) - 1 :])
     if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least or 0 in taps:
