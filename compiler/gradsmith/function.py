@@ -79,7 +79,7 @@ __all__ = ["CompiledFunction", "Wrt", "checked_argument"]
 _log = logging.getLogger("gradsmith")  # stages at level DEBUG: the command line shows them as its progress line
 
 
-_OWN = ("_loaded", "_tiers", "_functions", "_linked")  # what belongs to one object in one process
+_OWN = ("_loaded", "_tiers", "_functions", "_linked", "_forms")  # what belongs to one object in one process
 
 
 @dataclass(frozen=True)
@@ -458,12 +458,12 @@ class CompiledFunction(partial[Any]):
         """
         outputs = self._traced.outputs
         flat = None if out is None else self._outs(outputs, out)
-        return outputs.unflatten(self._many("value", args, named, (), flat, threads))
+        return self._batched("value", args, named, (), flat, threads)
 
     def grad_batch(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Any:
         """The gradient at many points: see `value_batch`."""
         flat = None if out is None else self._gradient_outs(out)
-        return self._wrt.pack(self._many("grad", args, named, (), flat, threads))
+        return self._batched("grad", args, named, (), flat, threads)
 
     def value_and_grad_batch(
         self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any
@@ -481,29 +481,23 @@ class CompiledFunction(partial[Any]):
         if out is not None:
             value_out, gradient_out = sequence_of(self.name, "out", out)
             flat = [value_out, *self._gradient_outs(gradient_out)]
-        value, *gradients = self._many("value_and_grad", args, named, (), flat, threads)
-        return value, self._wrt.pack(gradients)
+        return self._batched("value_and_grad", args, named, (), flat, threads)  # type: ignore[no-any-return]
 
     def jacobian_batch(self, /, *args: Any, threads: int | None = None, **named: Any) -> Any:
         """The Jacobian at many points, in the structure of `jacobian`: see `value_batch`."""
-        blocks, width = self._many("jacobian", args, named, (), None, threads), len(self._wrt.keys)
-        return self._traced.outputs.unflatten(
-            [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
-        )
+        return self._batched("jacobian", args, named, (), None, threads)
 
     def hessian_batch(self, /, *args: Any, threads: int | None = None, **named: Any) -> Any:
         """All second derivatives at many points, in the structure of `hessian`: see `value_batch`."""
-        blocks, width = self._many("hessian", args, named, (), None, threads), len(self._wrt.keys)
-        rows = [self._wrt.pack(blocks[i : i + width]) for i in range(0, len(blocks), width)]
-        return self._traced.outputs.unflatten([self._wrt.pack(rows[i : i + width]) for i in range(0, len(rows), width)])
+        return self._batched("hessian", args, named, (), None, threads)
 
     def jvp_batch(
         self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None
     ) -> tuple[Any, Any]:
         """`jvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
-        count, seeds = len(self.graph.outputs), directions(self.name, self._wrt.trees, self._wrt_names, tangents)
-        found = self._many("jvp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads)
-        return self._traced.outputs.unflatten(found[:count]), self._traced.outputs.unflatten(found[count:])
+        seeds = directions(self.name, self._wrt.trees, self._wrt_names, tangents)
+        primals = sequence_of(self.name, "primals", primals)
+        return self._batched("jvp", primals, {}, seeds, None, threads)  # type: ignore[no-any-return]
 
     def vjp_batch(
         self, primals: Sequence[Any], cotangents: Any, *, threads: int | None = None
@@ -522,7 +516,12 @@ class CompiledFunction(partial[Any]):
     def hvp_batch(self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None) -> Any:
         """`hvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
         seeds = directions(self.name, self._wrt.trees, self._wrt_names, tangents)
-        return self._wrt.pack(self._many("hvp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads))
+        return self._batched("hvp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads)
+
+    def _batched(self, kind: str, *given: Any) -> Any:
+        """The results of a function of many points, in the structure that one point has; `given` as for `_many`."""
+        results = self._many(kind, *given)  # first: it refuses kinds that there are not
+        return self._form(kind).gives.unflatten(results)
 
     def _many(
         self,
@@ -544,12 +543,7 @@ class CompiledFunction(partial[Any]):
         leaves = [*self._leaves(self._bound(args, named)), *seeds]
         options = {} if threads is None else {"threads": threads}
         given = None if out is None else tuple(out)
-        try:
-            return getattr(self.module, found.name)(*leaves, out=given, **options)  # type: ignore[no-any-return]
-        except ValueError as error:
-            raise ShapeMismatchError(str(error)) from None
-        except (TypeError, OverflowError, RuntimeError) as error:
-            raise ArgumentError(_called(self.name, str(error))) from None
+        return self._entered(getattr(self.module, found.name), leaves, out=given, **options)  # type: ignore[no-any-return]
 
     def _outs(self, tree: Tree, out: Any) -> list[Any]:
         return [None] * tree.size if out is None else given_leaves(self.name, "out", tree, out)
@@ -587,8 +581,17 @@ class CompiledFunction(partial[Any]):
         return found
 
     def _form(self, kind: str) -> Form:
-        traced, wrt = self._traced, self._wrt
-        return form_of(kind, self.name, traced.parameters, traced.outputs, wrt.trees, wrt.bare, self._wrt_names)
+        if kind not in self._forms:
+            traced, wrt = self._traced, self._wrt
+            self._forms[kind] = form_of(
+                kind, self.name, traced.parameters, traced.outputs, wrt.trees, wrt.bare, self._wrt_names
+            )
+        return self._forms[kind]
+
+    @cached_property
+    def _forms(self) -> dict[str, Form]:
+        """The forms that were asked for: batches ask at each call."""
+        return {}
 
     @property
     def _wrt_names(self) -> list[str]:
@@ -695,14 +698,18 @@ class CompiledFunction(partial[Any]):
         if self._needed or (self._program.sizes and self._target.loader != "c"):  # C code sees by itself what disagrees
             self._sizes_of(leaves, kind)
         if self._target.loader == "c":
-            try:
-                result = function(*leaves)
-            except ValueError as error:
-                raise ShapeMismatchError(str(error)) from None
-            except (TypeError, OverflowError, RuntimeError) as error:  # the last: a torch tensor that requires grad
-                raise ArgumentError(_called(self.name, str(error))) from None
+            result = self._entered(function, leaves)
             return result if isinstance(result, tuple) else (result,)
         return flat_call(self.name, function, self._emitted[kind], leaves, self._target.lowering != "array")
+
+    def _entered(self, function: Callable[..., Any], leaves: Sequence[Any], **options: Any) -> Any:
+        """What a function of the C module returns, whose errors become ours."""
+        try:
+            return function(*leaves, **options)
+        except ValueError as error:
+            raise ShapeMismatchError(str(error)) from None
+        except (TypeError, OverflowError, RuntimeError) as error:  # the last: a torch tensor that requires grad
+            raise ArgumentError(_called(self.name, str(error))) from None
 
     def _at(self, sizes: Mapping[str, int]) -> CompiledFunction:
         """The same function, whose graphs and arguments have these sizes for their named dimensions."""
