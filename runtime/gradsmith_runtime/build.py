@@ -256,7 +256,7 @@ class _Build:
             flags = tuple(flag for flag in flags if flag not in unknown)
             failed = self._run(self._commands(flags), folder)
         if failed:
-            missing = [word for word in self.linked if not self._links(word, folder)]
+            missing = [word for word in self.linked if not self._takes(word, folder)]
             if missing:
                 raise LibraryNotFoundError(self.name, missing)
             raise self._failure(failed, folder)
@@ -294,21 +294,15 @@ class _Build:
                     return ended
         return None
 
-    def _takes(self, flag: str, folder: Path) -> bool:
-        """Whether the compiler takes a flag, and what it needs is installed."""
-        include = "#include <omp.h>\n" if flag == OPENMP else ""
+    def _takes(self, word: str, folder: Path) -> bool:
+        """Whether a program can be built with a flag (and what it needs is there), or with a library such as -lblas."""
+        include = "#include <omp.h>\n" if word == OPENMP else ""
         (folder / "probe.c").write_text(f"{include}int main(void) {{ return 0; }}\n", encoding="utf-8")
-        command = [*self.compiler.command, flag, "probe.c", "-o", "probe"]
+        command = [*self.compiler.command, "probe.c", "-o", "probe", word]
         return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
 
     def _includes(self) -> list[str]:
         return [word for path in self.includes for word in ("-isystem", path)]
-
-    def _links(self, word: str, folder: Path) -> bool:
-        """Whether a program can be linked with `word`, such as -lblas."""
-        (folder / "empty.c").write_text("int main(void) { return 0; }\n", encoding="utf-8")
-        command = [*self.compiler.command, "empty.c", "-o", "empty", *([word] if word else [])]
-        return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
 
     def _failure(self, ended: Ended, folder: Path) -> CompilerFailedError:
         output = ended.output
