@@ -1,6 +1,6 @@
-"""Nanoseconds an element of the vector kernels, beside the C library and glibc's vector library: one table.
+"""Nanoseconds an element of the vector kernels, beside functions of the C library, libmvec and SLEEF: one table.
 
-    python benchmarks/vector_functions.py [compiler]
+    python benchmarks/vector_functions.py [compiler]      # without SLEEF where there is no libsleefgnuabi
 
 Each is a loop over 2,048 numbers in the first-level cache, compiled with the flags of `gradsmith_runtime` for this CPU.
 The loops take turns; the table has the least of 60 rounds, in CPU time.
@@ -66,7 +66,8 @@ def sources() -> tuple[str, str]:
             loops.append(f"void s{number}{f}(const {real} *, const {real} *, {real} *);")
             glibc = lookup(op).support.get("c.libmvec" + end, ()) if cells else ()
             support.update(dict.fromkeys(glibc))
-            mvec = _LOOP % {"name": f"m{number}{f}", "real": real, "value": plain, "far": "", "end": ""}
+            other = f"gs_l{op}{f}(x{', z' * (op == 'pow')})"
+            mvec = _LOOP % {"name": f"m{number}{f}", "real": real, "value": other, "far": "", "end": ""}
             loops.append(mvec if glibc else f"#define m{number}{f} v{number}{f}")
         time = ", ".join(
             f"best[{number}][{k}] = least(best[{number}][{k}], TIME({way}{number}{f}, {end}))"
@@ -112,9 +113,20 @@ def main() -> None:
             Path(folder, name).write_text(text, encoding="utf-8")
         command = [*compiler, "-std=gnu99", *DEFAULT_FLAGS[1:], "-march=native", "-w"]
         subprocess.run([*command, "-fno-tree-vectorize", "-c", "s.c"], cwd=folder, check=True)
-        subprocess.run([*command, *flags, "b.c", "s.o", "-o", "b", "-lm"], cwd=folder, check=True)
-        print("| | float64: ours | libmvec | libm | float32: ours | libmvec | libm |\n|---|---|---|---|---|---|---|")
-        print(subprocess.run(["./b"], cwd=folder, check=True, capture_output=True, text=True).stdout, end="")
+        found = []
+        for library in ([], ["-lsleefgnuabi"]):  # which has its functions under the names that glibc's have
+            built = subprocess.run(
+                [*command, *flags, "b.c", "s.o", "-o", "b", *library, "-lm"], cwd=folder, check=not library
+            )
+            if built.returncode == 0:
+                told = subprocess.run(["./b"], cwd=folder, check=True, capture_output=True, text=True).stdout
+                found.append([[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()])
+    names = ["ours", "libmvec", *(["SLEEF"] if found[1:] else []), "libm"]
+    print(f"| | float64: {' | '.join(names)} | float32: {' | '.join(names)} |\n|{'---|' * (1 + 2 * len(names))}")
+    for lines in zip(*found, strict=True):
+        op, *first = lines[0]
+        cells = [[first[at], *(line[at + 2] for line in lines), first[at + 2]] for at in (0, 3)]
+        print(f"| {op} | {' | '.join(cell for width in cells for cell in width)} |")
 
 
 if __name__ == "__main__":

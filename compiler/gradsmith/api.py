@@ -53,7 +53,7 @@ _TIERS = ("optimised", "auto")
 _DEFAULT = ("value", "grad", "value_and_grad")
 _log = logging.getLogger("gradsmith")
 #: the option `simd` -> which cells of op records it means
-SIMD: Mapping[str, str] = {"auto": "simd", "libmvec": "libmvec", "off": ""}
+SIMD: Mapping[str, str] = {"auto": "simd", "libmvec": "libmvec", "sleef": "sleef", "off": ""}
 _MARCH = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -125,7 +125,8 @@ def compile(
         derivative). `f.graph` shows what was traced.
     simd: what computes exp, log, tanh, erf, power and their like inside loops of C code: "auto" our own functions,
         which stand in the file, which compilers vectorise, and whose errors stay below 1 ULP; "libmvec" glibc's vector
-        functions, where GCC finds them (up to 4 ULP); "off" the C library's for single numbers. See docs/simd.md.
+        functions, where GCC finds them (up to 4 ULP); "sleef" those of the library SLEEF (1 ULP, erfc 1.5), with which
+        the code is then linked; "off" the C library's for single numbers. See docs/simd.md.
     march: the CPU that a C module built here is for: "native" is this one, None whatever the compiler takes for
         granted, and else what the compiler's -march= understands. Left out where a compiler does not know it.
     batch: whether C code has a function of many points for each kind of derivative, too: `f.value_and_grad_batch(x, y)`

@@ -34,6 +34,8 @@ _KINDS: Mapping[str, type] = {
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
 _TUNED = re.compile(r"\{tuning\.(\w+)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
+#: what code is linked with that calls the vector functions of somebody else
+_VECTOR_LIBRARIES: Mapping[str, tuple[str, ...]] = {"sleef": ("sleefgnuabi",)}
 _KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table", int: "a number"}
 _OPTIONAL = ("types", "float32", "cells", "support", "twin", "loader", "library", "helpers", "loops", "longest")
 
@@ -93,7 +95,7 @@ class Target:
     longest: int = 0  # statements of straight-line code, beyond which loops are written
     lapack: bool = False  # whether its code may call LAPACK
     blas: str | None = None  # the library that its code calls for products of matrices
-    simd: str = ""  # which cells its loops prefer: "simd" for our vector kernels, "libmvec" for glibc's
+    simd: str = ""  # which cells its loops prefer: "simd" for our vector kernels, "libmvec" for glibc's, "sleef"
     near: bool = True  # whether loops may call kernels for arguments near 0 alone, and run again where one is far
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     march: str | None = "native"  # what modules built here are compiled for
@@ -166,6 +168,12 @@ class Target:
             found = next((table[key] for table, key in keys if key in table), ())
         texts = (found,) if isinstance(found, str) else found
         return tuple(_TUNED.sub(lambda m: str(getattr(self.tuning, m[1])), text) for text in texts)
+
+    def libraries(self, op: Op, dtype: DType, *, loop: bool = False) -> tuple[str, ...]:
+        """What code is linked with in which this target's cell of `op` stands, as the linker's -l takes it."""
+        if self.vector(op, dtype) if loop else "":
+            return _VECTOR_LIBRARIES.get(self.simd, ())
+        return tuple(op.libraries)
 
     def supports(self, dtype: DType) -> bool:
         """Whether the target has values of `dtype`."""

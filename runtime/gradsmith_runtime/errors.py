@@ -83,20 +83,26 @@ class CompilerFailedError(GradsmithError):
         return type(self), (self.name, self.command, self.output)
 
 
+_LAPACK = ("Debian, Ubuntu: liblapack-dev or libopenblas-dev; Fedora: lapack-devel", "lapack=True or blas=")
+#: the linker's word for a library -> the packages that have it, and the options without which it is not called
+_PACKAGES = {"-lsleefgnuabi": ("Debian, Ubuntu: libsleef-dev; Fedora: sleef-devel", 'simd="sleef"')}
+
+
 class LibraryNotFoundError(GradsmithError):
     """A library that generated C calls cannot be linked; `libraries` are the linker's words for what is missing.
 
     >>> print(LibraryNotFoundError("_gs_f", ["-llapack", "-lblas"]))
     _gs_f calls functions of -llapack -lblas, which the linker does not find. Install them (Debian, Ubuntu: \
 liblapack-dev or libopenblas-dev; Fedora: lapack-devel), name their folder in LIBRARY_PATH, or compile without \
-lapack=True
+lapack=True or blas=
     """
 
     def __init__(self, name: str, libraries: Sequence[str]) -> None:
+        found = list(dict.fromkeys(_PACKAGES.get(library, _LAPACK) for library in libraries))
         super().__init__(
-            f"{name} calls functions of {' '.join(libraries)}, which the linker does not find. Install them (Debian, "
-            "Ubuntu: liblapack-dev or libopenblas-dev; Fedora: lapack-devel), name their folder in LIBRARY_PATH, or "
-            "compile without lapack=True"
+            f"{name} calls functions of {' '.join(libraries)}, which the linker does not find. Install them "
+            f"({'; '.join(packages for packages, _ in found)}), name their folder in LIBRARY_PATH, or compile without "
+            f"{' and '.join(option for _, option in found)}"
         )
         self.name, self.libraries = name, tuple(libraries)
 

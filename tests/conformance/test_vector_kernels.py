@@ -1,6 +1,7 @@
 """Vector kernels: errors below 1 ULP in both widths, right at the edges, and vectorised by GCC where they are called."""
 
 import ctypes
+import ctypes.util
 import re
 import runpy
 import shutil
@@ -117,7 +118,7 @@ def test_off_and_strict_leave_all_to_the_c_library() -> None:
     scalar = gs.exp(gs.symbol("x"))
     assert "gs_vexp" not in gs.compile(scalar, target="c").source
     assert "gs_vexp" in gs.compile(LOOPS["logistic loss"], target="c").source
-    with pytest.raises(SpecError, match="'auto', 'libmvec', 'off'"):
+    with pytest.raises(SpecError, match="'auto', 'libmvec', 'sleef', 'off'"):
         gs.compile(LOOPS["dot"], simd="fast")
     with pytest.raises(SpecError, match="march"):
         gs.compile(LOOPS["dot"], march="native -O0")
@@ -140,3 +141,39 @@ def test_gcc_vectorises_every_loop(name: str, dtype: str, tmp_path: Path) -> Non
             end = next(j for j in range(k + 1, len(lines)) if lines[j] == f"{indent}}}")
             outer = any(line.lstrip().startswith("for ") for line in lines[k + 1 : end])
             assert outer or vectors & set(range(k, end + 1)), "\n".join(lines[k : end + 1])
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("nm") is None, reason="needs GCC")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_functions_of_other_libraries_are_called_by_the_vector(dtype: str, tmp_path: Path) -> None:
+    lib = ctypes.util.find_library("sleefgnuabi")
+    for simd, libraries in (("libmvec", ()), ("sleef", ("sleefgnuabi",))):
+        if simd == "sleef" and lib is None:
+            pytest.skip("SLEEF is not installed")
+        loss = gs.sum(gs.log1p(gs.exp(v)) + gs.sin(w) * gs.erf(v))
+        f = gs.compile(loss, target="c", name="f", dtype=dtype, simd=simd, derivatives="value_and_grad")
+        assert f.libraries == libraries
+        assert ("-lsleefgnuabi" in f.source) == bool(libraries)
+        f.save(tmp_path)
+        strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror", "-c", "-oother.o"]
+        for words in (["clang", "-std=c99"], ["gcc", "-x", "c++"], ["tcc"]):
+            if shutil.which(words[0]):
+                subprocess.run([*words, *strict, "f.c"], cwd=tmp_path, check=True, capture_output=True)
+        (tmp_path / "both.c").write_text('#include "f.c"\n#define f_value_and_grad g\n#include "f.c"\n')
+        subprocess.run(["gcc", "-std=c99", "-c", "both.c", *strict], cwd=tmp_path, check=True)
+        subprocess.run(["gcc", *DEFAULT_FLAGS, *VECTOR_FLAGS, "-c", "f.c"], cwd=tmp_path, check=True)
+        undefined = subprocess.run(["nm", "-u", "f.o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        end = "f" if dtype == "float32" else ""
+        for name in ("exp", "log1p", "sin", "cos", "erf"):
+            assert re.search(rf"_ZGV\w+_{name}{end}\b", undefined), (simd, name)
+        x, y = np.linspace(-3.0, 3.0, 500).astype(dtype), np.linspace(0.0, 2000.0, 500).astype(dtype)
+        value, (at_v, at_w) = f.value_and_grad(x, y)
+        torch = pytest.importorskip("torch")
+        given = [torch.tensor(a.astype(np.float64), requires_grad=True) for a in (x, y)]
+        right = (torch.log1p(torch.exp(given[0])) + torch.sin(given[1]) * torch.erf(given[0])).sum()
+        right.backward()
+        near = {"float64": 1e-12, "float32": 2e-4}[dtype]
+        np.testing.assert_allclose(value, right.item(), rtol=near, atol=near)
+        np.testing.assert_allclose(at_v, given[0].grad, rtol=near, atol=near)
+        np.testing.assert_allclose(at_w, given[1].grad, rtol=near, atol=near)
+    assert gs.compile(gs.exp(gs.symbol("x")), target="c", simd="sleef").libraries == ()  # of a single number

@@ -127,6 +127,9 @@ def test_a_library_that_is_missing_is_named_with_the_remedy(cache):
     assert "liblapack-dev" in message
     assert "compile without lapack=True" in message
     assert str(pickle.loads(pickle.dumps(caught.value))) == message
+    message = str(LibraryNotFoundError("_gs_f", ["-lsleefgnuabi"]))
+    assert "libsleef-dev" in message
+    assert message.endswith('compile without simd="sleef"')
     with pytest.raises(CompilerFailedError):  # another error is no missing library
         build_extension({"f.c": "nonsense"}, "_gs_f", libraries=("m",))
 

@@ -68,7 +68,7 @@ def compile_command(
         typer.Option(
             "--simd",
             metavar="HOW",
-            help="exp, log, sin … in loops of C: auto (vector code), libmvec (glibc's), or off.",
+            help="exp, log, sin … in loops of C: auto (vector code), libmvec (glibc's), sleef (SLEEF's), or off.",
         ),
     ] = "auto",
     verbose: Annotated[

@@ -175,7 +175,12 @@ def lower(
         imports=tuple(dict.fromkeys([*imports, *more_imports])),
         support=(*(target.helpers[h] for h in helpers if h in target.helpers), *support, *kernels),
         twin_support=tuple(twin_support),
-        libraries=_in_link_order([op.libraries for op in ops.values()]),
+        libraries=_in_link_order(
+            [
+                *(target.libraries(op, dtype) for (_, dtype), op in ops.items()),
+                *(target.libraries(op, dtype, loop=True) for (_, dtype), op in vector_ops.items()),
+            ]
+        ),
         constants=tuple(tables.lines() if tables else [line.text for line in flat_tables.lines]),
         dtype=main.name,
         strict=target.strict,

@@ -74,20 +74,38 @@ _BASE = """\
 #define GS_FMAF(a, b, c) ((a) * (b) + (c))
 #endif
 #endif"""
-#: piece -> the pieces it calls, and its text
-#: before the declarations of libmvec's functions, some of which came with glibc 2.35
-_LIBMVEC = """\
-/* glibc's math.h declares its vector functions under -ffast-math and -fopenmp alone. */
+#: before the declarations of vector functions of other libraries: glibc's, some of which came with 2.35, and those that
+#: libsleefgnuabi has under the names that GCC gives them
+_ELSEWHERE: Mapping[str, str] = {
+    "libmvec": """\
+/* Functions of which glibc has vector forms, under names of our own: GCC makes one call of a sin and a cos, of which
+ * there are none. */
 #ifndef GS_LIBMVEC
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 35)
-#define GS_LIBMVEC(prototype) __attribute__((simd("notinbranch"))) prototype;
+#define GS_LIBMVEC(real, name, parameters, arguments) \\
+    real gs_l##name parameters __asm__(#name) __attribute__((simd("notinbranch"), const, nothrow));
 #endif
 #endif
 #ifndef GS_LIBMVEC
-#define GS_LIBMVEC(prototype)
+#define GS_LIBMVEC(real, name, parameters, arguments) \\
+    static GS_INLINE real gs_l##name parameters { return name arguments; }
 #endif
-#endif"""
+#endif""",
+    "sleef": """\
+/* Functions of which libsleefgnuabi has vector forms, under names of our own: GCC makes one call of a sin and a cos, of
+ * which there are none. */
+#ifndef GS_SLEEF
+#if defined(__GNUC__) && !defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
+#define GS_SLEEF(real, name, parameters, arguments) \\
+    real gs_s##name parameters __asm__(#name) __attribute__((simd("notinbranch"), const, nothrow));
+#else
+#define GS_SLEEF(real, name, parameters, arguments) \\
+    static GS_INLINE real gs_s##name parameters { return name arguments; }
+#endif
+#endif""",
+}
+#: piece -> the pieces it calls, and its text
 _PIECES: dict[str, tuple[tuple[str, ...], str]] = {
     "bits": ((), """\
 static GS_INLINE @uint gs_vbits@f(@real x) {
@@ -588,10 +606,15 @@ class _Both(Mapping[str, Any]):
 
 
 def _declared(name: str, arity: int) -> Mapping[str, tuple[str, ...]]:
-    """Declarations that tell GCC of glibc's vector functions."""
+    """Declarations that tell GCC of the vector functions of glibc, and of SLEEF."""
+    arguments = "xyz"[:arity]
     texts = {}
-    for key, end, real in (("c.libmvec", "", "double"), ("c.libmvec.float32", "f", "float")):
-        texts[key] = (_LIBMVEC, f"GS_LIBMVEC({real} {name}{end}({', '.join([real] * arity)}))")
+    for library, head in _ELSEWHERE.items():
+        for key, end, real in ((f"c.{library}", "", "double"), (f"c.{library}.float32", "f", "float")):
+            parameters = ", ".join(f"{real} {a}" for a in arguments)
+            declared = f"GS_{library.upper()}({real}, {name}{end}, ({parameters}), ({', '.join(arguments)}))"
+            guard = f"GS_{library.upper()}_{name.upper()}{end.upper()}"  # as several files may be compiled as one
+            texts[key] = (_BASE, head, f"#ifndef {guard}\n#define {guard}\n{declared}\n#endif")
     return texts
 
 
@@ -605,8 +628,8 @@ def simd(
 ) -> dict[str, Any]:
     """`fields` of an op record, and the cell and the support of the kernel `name` for loops in C.
 
-    `libmvec`: whether glibc has a vector function of that name, too. `near`: whether the kernel has a limited range and
-    tells of arguments beyond it.
+    `libmvec`: whether glibc has a vector function of that name, too, as SLEEF then has. `near`: whether the kernel has
+    a limited range and tells of arguments beyond it.
     """
     operands = ", ".join(f"{{{i}}}" for i in range(arity))
     key = f"c.simd.{NEAR}" if near else "c.simd"
@@ -615,7 +638,7 @@ def simd(
         cells[f"{key}.float32"] = f"gs_v{name}f({operands}, &gs_farf)"
     support: Mapping[str, Any] = _Kernel(name, key)
     if libmvec:
-        cells["c.libmvec"] = f"{name}({operands})"
+        cells |= {f"c.{library}": f"gs_{library[0]}{name}({operands})" for library in ("libmvec", "sleef")}
         support = _Both(support, _declared(name, arity))
     found = dict(fields or {})
     found["cells"] = {**found.get("cells", {}), **cells}
