@@ -11,6 +11,7 @@ import builtins
 import itertools
 import numbers
 import operator
+import reprlib
 import struct
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -512,7 +513,7 @@ def symbols(names: str, shape: Any = (), dtype: Any = FLOAT64) -> tuple[Expr, ..
     <gs.Expr mul: f64>
     """
     if not isinstance(names, str) or not names.replace(",", " ").split():
-        raise TraceError(f"symbols() takes names in a string such as 'x y', not {names!r}")
+        raise TraceError(f"symbols() takes names in a string such as 'x y', not {reprlib.repr(names)}")
     return tuple(symbol(name, shape, dtype) for name in names.replace(",", " ").split())
 
 
