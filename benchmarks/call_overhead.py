@@ -21,6 +21,7 @@ from gradsmith_runtime import build_extension
 
 GLUE = r"""
 #include "f.h"
+#define NDEBUG
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
@@ -106,6 +107,16 @@ static PyObject *value_and_grad(PyObject *m, PyObject *const *a, Py_ssize_t n)
     PyTuple_SET_ITEM(t, 1, g);
     return t;
 }
+/* into(x, v, g) -> None */
+static PyObject *into(PyObject *m, PyObject *const *a, Py_ssize_t n)
+{
+    double *x, *g; PyArrayObject *const v = n == 3 ? (PyArrayObject *)a[1] : NULL; @ROOM@ (void)m;
+    if (v == NULL || (x = data(a[0], NPY_ARRAY_CARRAY_RO)) == NULL) return NULL;
+    if ((g = data(a[2], NPY_ARRAY_CARRAY)) == NULL) return NULL;
+    if (!PyArray_Check(a[1]) || PyArray_TYPE(v) != NPY_DOUBLE || !PyArray_ISCARRAY(v)) return NULL;
+    f_value_and_grad(x, PyArray_DATA(v), g WORK);
+    Py_RETURN_NONE;
+}
 /* into(x, g) -> value, through the buffer protocol */
 static PyObject *buffers(PyObject *m, PyObject *const *a, Py_ssize_t n)
 {
@@ -125,7 +136,7 @@ static PyObject *buffers(PyObject *m, PyObject *const *a, Py_ssize_t n)
 #define F(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL},
 static PyMethodDef methods[] = {F(value) F(grad) F(value_and_grad)
 #if !SCALARS
-F(buffers)
+F(buffers) F(into)
 #endif
 {NULL, NULL, 0, NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "hand", NULL, -1, methods, NULL, NULL, NULL, NULL};
@@ -144,7 +155,7 @@ def hand(f: gs.CompiledFunction, n: int) -> Any:
     text = text.replace("@WORK@", ", work" if work else "").replace(
         "@ROOM@", f"double work[{work // 8}];" if work else ""
     )
-    return build_extension({**f.files, "hand.c": text}, "hand", numpy=True)
+    return build_extension({**f.files, "hand.c": text}, "hand", optional=f._built["optional"], numpy=True)
 
 
 def rosenbrock(x: Any) -> Any:
@@ -184,6 +195,10 @@ def cases() -> dict[str, list[Call]]:
             ("hand", h.grad, (v, g), {}),
             ("hand, buffer protocol", h.buffers, (v, g), {}),
             ("f.value_and_grad", f.value_and_grad, (v,), {"out": out}),
+        ]
+        found[f"Rosenbrock {n}, out= for all"] = [
+            ("hand", h.into, (v, np.empty(()), g), {}),
+            ("f.value_and_grad", f.value_and_grad, (v,), {"out": (np.empty(()), g)}),
         ]
         found[f"Rosenbrock {n}, gradient alone, out="] = [
             ("hand", h.grad, (v, g), {}),

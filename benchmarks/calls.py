@@ -239,6 +239,9 @@ def entries(call: Call) -> dict[str, Build]:
         value, slopes = np.zeros(1), [np.zeros(call.sizes[k]) for k in call.wrt]
         return Ready(function, (*arguments, value, *slopes), lambda _: [value, np.concatenate(slopes)])
 
+    def by_hand_anew(arguments: Sequence[Any]) -> Ready:
+        return Ready(getattr(hand(call.file), f"{call.method}_new"), tuple(arguments), nested)
+
     def python_by_hand(arguments: Sequence[Any]) -> Ready:
         lists = [peers.flat(arguments)] if call.scalars else arguments
         given = [a.tolist() for a in lists]
@@ -269,6 +272,7 @@ def entries(call: Call) -> dict[str, Build]:
 
     found: dict[str, Build] = {
         "hand C": by_hand,
+        "hand C, new arrays": by_hand_anew,
         "gradsmith C": ours("c"),
         "gradsmith C, out=": into_arrays,
         "hand Python": python_by_hand,
@@ -281,7 +285,7 @@ def entries(call: Call) -> dict[str, Build]:
         "JAX": jax,
     }
     if call.scalars:
-        del found["gradsmith C, out="]  # numbers are not written into
+        del found["gradsmith C, out="], found["hand C, new arrays"]  # numbers are not written into
     return {entry: untried if entry in call.without else build for entry, build in found.items()}
 
 
@@ -341,6 +345,7 @@ FAMILY = Family(
     workloads=[workload(call) for call in CALLS],
     pairs=[
         ("gradsmith C", "hand C"),
+        ("gradsmith C", "hand C, new arrays"),
         ("gradsmith C, out=", "hand C"),
         ("gradsmith Python", "hand Python"),
     ],

@@ -20,6 +20,7 @@ static void planar(const ptrdiff_t *n, real *const *p) {
     }
 }
 ARRAYS(planar, 4)
+NEW(planar, 2, 1, 0)
 
 /* An arm in space whose joints turn about z and y by turns: the slope of a joint is 2 e . (axis x (tip - joint)), and e
  * is tip - goal. The first two frames have known zeros. q (7) -> value, dq (7) */
@@ -57,5 +58,6 @@ static void spatial(const ptrdiff_t *n, real *const *p) {
     }
 }
 ARRAYS(spatial, 3)
+NEW(spatial, 1, 1, 0)
 
-MODULE(arms, METHOD(planar), METHOD(spatial))
+MODULE(arms, METHOD(planar), METHOD(planar_new), METHOD(spatial), METHOD(spatial_new))

@@ -2,10 +2,15 @@
  * own macros (which is faster than the buffer protocol), results written into arrays of the caller.
  *
  * A kernel is `static void f(const ptrdiff_t *n, real *const *p)`: the sizes and the elements of its arrays, inputs
- * first. ARRAYS(f, count) makes the Python function of it; MODULE(name, METHOD(f), …) makes the module. */
+ * first. ARRAYS(f, count) makes the Python function of it, NEW(f, inputs, gradients, …) another one that allocates its
+ * results: (value, gradients …), each of the size of the input that it belongs to. MODULE(name, METHOD(f), …) makes the
+ * module. */
 #ifndef CALL_H
 #define CALL_H
 
+#ifndef NDEBUG
+#define NDEBUG
+#endif
 #define PY_SSIZE_T_CLEAN
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #include <Python.h>
@@ -42,6 +47,47 @@ static inline int real_array(PyObject *a) {
         }                                                                                                              \
         f(n, p);                                                                                                       \
         Py_RETURN_NONE;                                                                                                \
+    }
+
+#define NEW(f, inputs, gradients, ...)                                                                                 \
+    static PyObject *f##_new_of_arrays(PyObject *self, PyObject *const *a, Py_ssize_t given) {                         \
+        const int by[] = {__VA_ARGS__};                                                                                \
+        real *p[inputs + 1 + gradients], value;                                                                        \
+        ptrdiff_t n[inputs + 1 + gradients];                                                                           \
+        (void)self;                                                                                                    \
+        if (given != inputs) {                                                                                         \
+            return PyErr_Format(PyExc_TypeError, #f " takes %d arrays", inputs);                                       \
+        }                                                                                                              \
+        for (int k = 0; k < inputs; ++k) {                                                                             \
+            if (!real_array(a[k])) {                                                                                   \
+                return PyErr_Format(PyExc_TypeError, #f ": argument %d is no contiguous array of reals", k + 1);       \
+            }                                                                                                          \
+            p[k] = (real *)PyArray_DATA((PyArrayObject *)a[k]);                                                        \
+            n[k] = PyArray_SIZE((PyArrayObject *)a[k]);                                                                \
+        }                                                                                                              \
+        PyObject *result = PyTuple_New(1 + gradients);                                                                 \
+        p[inputs] = &value;                                                                                            \
+        n[inputs] = 1;                                                                                                 \
+        for (int k = 0; result != NULL && k < gradients; ++k) {                                                        \
+            PyObject *made = PyArray_SimpleNew(1, PyArray_DIMS((PyArrayObject *)a[by[k]]), REAL_TYPE);                 \
+            if (made == NULL) {                                                                                        \
+                Py_CLEAR(result);                                                                                      \
+                break;                                                                                                 \
+            }                                                                                                          \
+            PyTuple_SET_ITEM(result, 1 + k, made);                                                                     \
+            p[inputs + 1 + k] = (real *)PyArray_DATA((PyArrayObject *)made);                                           \
+            n[inputs + 1 + k] = n[by[k]];                                                                              \
+        }                                                                                                              \
+        if (result != NULL) {                                                                                          \
+            f(n, p);                                                                                                   \
+            PyObject *number = PyFloat_FromDouble((double)value);                                                      \
+            if (number == NULL) {                                                                                      \
+                Py_CLEAR(result);                                                                                      \
+            } else {                                                                                                   \
+                PyTuple_SET_ITEM(result, 0, number);                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        return result;                                                                                                 \
     }
 
 /* A tuple of floats. */

@@ -28,6 +28,7 @@ static void black_scholes(const ptrdiff_t *n, real *const *p) {
     }
 }
 ARRAYS(black_scholes, 3)
+NEW(black_scholes, 1, 1, 0)
 
 static PyObject *black_scholes_scalars_of_arrays(PyObject *self, PyObject *const *a, Py_ssize_t given) {
     double in[5], out[6];
@@ -67,6 +68,7 @@ static void network(const ptrdiff_t *n, real *const *p) {
     }
 }
 ARRAYS(network, 11)
+NEW(network, 6, 4, 1, 2, 3, 4)
 
 /* |t - R(q) v|^2 for a quaternion of any length. r = ((w^2 - u.u) v + 2 (u.v) u + 2 w u x v) / |q|^2; as R does not depend
  * on |q|, the slope of the 1/|q|^2 is -2 (e.r) q / |q|^2. q (4), v (3), t (3) -> value, dq (4), dv (3) */
@@ -94,5 +96,6 @@ static void quaternion(const ptrdiff_t *n, real *const *p) {
     dv[2] = a * f2 + 2.0 * (fu * z + w * (f0 * y - f1 * x));
 }
 ARRAYS(quaternion, 6)
+NEW(quaternion, 3, 2, 0, 1)
 
-MODULE(formulas, METHOD(black_scholes), METHOD(black_scholes_scalars), METHOD(network), METHOD(quaternion))
+MODULE(formulas, METHOD(black_scholes), METHOD(black_scholes_new), METHOD(black_scholes_scalars), METHOD(network), METHOD(network_new), METHOD(quaternion), METHOD(quaternion_new))

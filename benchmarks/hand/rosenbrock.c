@@ -30,5 +30,6 @@ static void rosenbrock(const ptrdiff_t *sizes, real *const *p) {
     p[1][0] = value + sum_of(total);
 }
 ARRAYS(rosenbrock, 3)
+NEW(rosenbrock, 1, 1, 0)
 
-MODULE(rosenbrock, METHOD(rosenbrock))
+MODULE(rosenbrock, METHOD(rosenbrock), METHOD(rosenbrock_new))

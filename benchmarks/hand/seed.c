@@ -25,5 +25,6 @@ static void arrays(const ptrdiff_t *n, real *const *p) {
     seed_at(p[0][0], p[0][1], p[1], p[2], p[2] + 1);
 }
 ARRAYS(arrays, 3)
+NEW(arrays, 1, 1, 0)
 
-MODULE(seed, METHOD(scalars), METHOD(arrays))
+MODULE(seed, METHOD(scalars), METHOD(arrays), METHOD(arrays_new))

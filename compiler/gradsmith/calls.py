@@ -8,8 +8,9 @@ Python, where the structure is flat, it is the generated function with a check o
 
 from __future__ import annotations
 
+import itertools
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -197,18 +198,23 @@ def flat_call(
 
     With `lists`, arrays become lists and all numbers Python's own, which plain Python code is fastest on.
     """
+    take = _plain_argument if lists else checked_argument
     checked = [
-        value
-        if type(value) is float and argument.dtype == "float64" and not argument.shape
-        else checked_argument(name, value, argument)
+        value if type(value) is float and argument.dtype == "float64" and not argument.shape
+        else take(name, value, argument)
         for value, argument in zip(leaves, emitted.inputs, strict=True)
-    ]
-    if lists:
-        checked = [
-            value if type(value) is float else np.asarray(value, dtype=argument.dtype).tolist()
-            for value, argument in zip(checked, emitted.inputs, strict=True)
-        ]
+    ]  # fmt: skip
     return _flattened(function(*checked), emitted.groups)
+
+
+_DTYPES = {name: np.dtype(name) for name in ("float64", "float32", "int64", "int32", "bool")}
+
+
+def _plain_argument(name: str, value: Any, argument: Argument) -> Any:
+    """`value` as Python's own number, or a list of them, if it can be the argument."""
+    if type(value) is np.ndarray and value.dtype is _DTYPES[argument.dtype] and value.shape == argument.shape:
+        return value.tolist()
+    return np.asarray(checked_argument(name, value, argument), dtype=argument.dtype).tolist()
 
 
 # kinds of NumPy's dtypes that an argument may have
@@ -264,7 +270,8 @@ def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
     """
     parts = [Tree() if size == 1 else _tuple_of([Tree()] * size) for size in emitted.groups]
     made = parts[0] if len(parts) == 1 else _tuple_of(parts)
-    flat = all(tree.kind is None for tree in form.takes) and form.gives == made
+    result = "" if form.gives == made else _expression(form.gives, itertools.count())
+    flat = all(tree.kind is None for tree in form.takes) and result is not None
     fits = all(a.dtype == "float64" and a.ndim < 2 and a.is_fixed for a in emitted.inputs)
     if not (flat and fits and form.names == tuple(a.name for a in emitted.inputs)):  # code may rename: `in_` for `in`
         return None
@@ -281,14 +288,40 @@ def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
     tests += [f"{out} is not None"] if out else []
     if not tests:
         return None
-    return Guard(" or ".join(tests), _MISSING, out, partial(_converted, name, emitted, form))
+    other = partial(_converted, name, emitted, form)
+    return Guard(" or ".join(tests), _MISSING, out, other, result or "", emitted.groups)
 
 
-def _converted(name: str, emitted: Function, form: Form, function: Callable[..., Any], *given: Any) -> Any:
+def _expression(tree: Tree, number: Iterator[int]) -> str | None:
+    """Python code that puts `_gs_0`, `_gs_1` … together; None where a class of the user's would be needed."""
+    if tree.kind is None:
+        return f"_gs_{next(number)}"
+    parts = [_expression(child, number) for child in tree.children]
+    if None in parts or tree.kind not in _BRACKETS or not all(type(key) in (int, str) for key in tree.keys):
+        return None
+    begin, end = _BRACKETS[tree.kind]
+    inside = [f"{key!r}: {part}" if tree.kind == "dict" else part for key, part in zip(tree.keys, parts, strict=True)]
+    return begin + "".join(f"{part}, " for part in inside) + end
+
+
+_BRACKETS = {"none": ("None", ""), "tuple": ("(", ")"), "list": ("[", "]"), "dict": ("{", "}")}
+
+
+def _converted(
+    name: str,
+    emitted: Function,
+    form: Form,
+    function: Callable[..., Any],
+    guarded: Callable[..., Any],
+    *given: Any,
+) -> Any:
     """A call that Python code cannot take as it is; behind the arguments stands `out`, if it takes one."""
     leaves = given[: len(emitted.inputs)]
     missing = [n for n, value in zip(form.names, leaves, strict=True) if value is _MISSING]
     if missing:
         raise ArgumentError(f"{name}() takes ({', '.join(form.names)}): missing {', '.join(map(repr, missing))}")
+    out = given[-1] if len(given) > len(leaves) else None
+    if out is None:  # what is converted passes the guard
+        return guarded(*map(_plain_argument, itertools.repeat(name), leaves, emitted.inputs))
     results = flat_call(name, function, emitted, leaves, lists=True)
-    return written(name, form.gives, results, given[-1] if len(given) > len(leaves) else None, leaves)
+    return written(name, form.gives, results, out, leaves)

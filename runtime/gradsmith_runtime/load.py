@@ -13,7 +13,7 @@ import importlib.abc
 import importlib.util
 import linecache
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -25,14 +25,20 @@ class Guard:
     """What a function does before its first statement, when it is called by users and not by other code.
 
     If `test`, an expression in which builtins are called `_gs_type`, `_gs_float`, `_gs_list` and `_gs_len`, is true of
-    its arguments, it returns `other(function, *arguments)`, where `function` has no guard. Arguments that are
-    left out are `missing`. `last` names one more argument behind the others, None by default ("" for none).
+    its arguments, it returns `other(function, guarded, *arguments)`, where `function` has no guard and `guarded` has.
+    Arguments that are left out are `missing`. `last` names one more argument behind the others, None by default ("" for
+    none).
+
+    `result`, an expression of `_gs_0`, `_gs_1` …, is returned in place of the results, which are called so there.
+    `groups` tells how they come: so many in each part of a tuple (1: not in a tuple of their own). "" changes nothing.
     """
 
     test: str
     missing: object
     last: str
     other: Callable[..., Any]
+    result: str = ""
+    groups: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
     The module's own stay as they are. In tracebacks, both show the same text.
 
     >>> module = load_python("def f(x):\\n    return x + x\\n", "f")
-    >>> other = lambda function, x: function(float(x))
+    >>> other = lambda function, guarded, x: guarded(float(x))
     >>> f = guarded(module, {"f": Guard("_gs_type(x) is not _gs_float", None, "", other)})["f"]
     >>> module.f(3), f(3), f(3.0)
     (6, 6.0, 6.0)
@@ -76,7 +82,7 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
     for name, guard in guards.items():
         count = plain[name].__code__.co_argcount
         found[name].__defaults__ = (*[guard.missing] * count, *[None] * bool(guard.last))
-        space[f"_{name}_given"] = partial(guard.other, plain[name])
+        space[f"_{name}_given"] = partial(guard.other, plain[name], found[name])
     return found
 
 
@@ -87,8 +93,71 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     for node in ast.walk(test):
         ast.copy_location(node, function)
     function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
+    if guard.result:
+        function = _Packed(guard).visit(function)
     function.body.insert(bool(ast.get_docstring(function, clean=False)), test)
     return function
+
+
+class _Packed(ast.NodeTransformer):
+    """Return statements that give the results of a function in another structure."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+
+    def visit_Return(self, node: ast.Return) -> Any:
+        assert node.value is not None
+        first: list[ast.stmt] = []
+        results = _literal(node.value, self.guard.groups)
+        if results is None:  # a call, for instance
+            first = ast.parse("_gs_result = None").body
+            assert isinstance(first[0], ast.Assign)
+            first[0].value = node.value
+            whole = "_gs_result"
+            parts = [f"{whole}[{i}]" for i in range(len(self.guard.groups))] if len(self.guard.groups) > 1 else [whole]
+            texts = [
+                text
+                for part, size in zip(parts, self.guard.groups, strict=True)
+                for text in ([f"{part}[{k}]" for k in range(size)] if size > 1 else [part])
+            ]
+            results = [ast.parse(text, mode="eval").body for text in texts]
+        packed = ast.parse(self.guard.result, mode="eval").body
+        made = ast.Return(_Named({f"_gs_{k}": result for k, result in enumerate(results)}).visit(packed))
+        for statement in (*first, made):
+            ast.fix_missing_locations(ast.copy_location(statement, node))
+            for inner in ast.walk(statement):
+                if "lineno" in inner._attributes:
+                    ast.copy_location(inner, node)
+        return [*first, made]
+
+
+def _literal(value: ast.expr, groups: Sequence[int]) -> list[ast.expr] | None:
+    """The expressions of the results, where they stand side by side in a return statement."""
+
+    def elements(node: ast.expr, count: int) -> list[ast.expr] | None:
+        fits = isinstance(node, ast.Tuple) and len(node.elts) == count
+        return node.elts if isinstance(node, ast.Tuple) and fits else None
+
+    parts = [value] if len(groups) == 1 else elements(value, len(groups))
+    if parts is None:
+        return None
+    found: list[ast.expr] = []
+    for part, size in zip(parts, groups, strict=True):
+        more = [part] if size == 1 else elements(part, size)
+        if more is None:
+            return None
+        found += more
+    return found
+
+
+class _Named(ast.NodeTransformer):
+    """Expressions in the places of names."""
+
+    def __init__(self, meant: Mapping[str, ast.expr]) -> None:
+        self.meant = meant
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return self.meant.get(node.id, node)
 
 
 def load_python(source: str, name: str) -> ModuleType:

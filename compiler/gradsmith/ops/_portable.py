@@ -164,7 +164,8 @@ def _texts(name: str, key: str) -> tuple[str, ...]:
 def _callees(name: str, key: str) -> list[str]:
     if name not in _DEFINED:
         return []
-    words = list(dict.fromkeys(re.findall(r"\w+", _code(name))))
+    code = _code(name) if key != "python" else _written_out(_code(name))
+    words = list(dict.fromkeys(re.findall(r"\w+", code)))
     target = key.split(".")[0]
     words += ["width"] * any(map(_two_numbers, words))
     return [w for w in words if w != name and (w in _DEFINED or w in TABLES or (target, w) in _PIECES)]
@@ -219,7 +220,26 @@ def _python(name: str) -> str:
     head, quote, rest = text.partition('"""')
     doc, end, code = rest.partition('"""')
     words = re.compile(r"\b[A-Za-z_]\w*")
+    code = _written_out(code)
     return words.sub(spelled, head) + quote + doc + end + words.sub(spelled, code)
+
+
+#: Coefficients of a polynomial that is written out in Python, where the loop of `_poly` takes four times as long.
+_SHORT = 8
+
+
+def _written_out(code: str) -> str:
+    """Short polynomials of a name by Horner's rule in place: the same operations as `_poly` does."""
+
+    def horner(match: re.Match[str]) -> str:
+        coefficients = TABLES[match[1]][0]
+        if len(coefficients) > _SHORT:
+            return match[0]
+        first, *rest = map(repr, coefficients)
+        text = functools.reduce(lambda total, c: f"({total} * {match[2]} + {c})", rest, first)
+        return text if rest else f"({text})"
+
+    return re.sub(r"\bpoly\((\w+), ([a-z]\w*)\)", horner, code)
 
 
 # --- NumPy ------------------------------------------------------------------------------------------------------------
