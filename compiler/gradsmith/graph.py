@@ -147,6 +147,14 @@ class Graph(nx.DiGraph):
             records.append(_NEW(Node, (key, op, args, params, type, origin)))
         return key
 
+    @classmethod
+    def of(cls, nodes: list[Node]) -> Graph:
+        """The graph of these nodes, whose keys count from 0, and of which the caller knows that no two are equal."""
+        graph = cls()
+        graph._records = nodes
+        graph._has_bodies = any(isinstance(v, Graph) for n in nodes if n.params for v in n.params.values())
+        return graph
+
     def _renamed(self, key: int, origin: Origin) -> None:
         """Let a node that was found again have the name that it has now, if it had none."""
         seen = self.node(key).origin

@@ -26,6 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..graph import Graph, Node
@@ -105,7 +106,7 @@ class _Planner:
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = {n.key: n for n in graph.ordered()}
-        self.uses = Counter(a for n in self.nodes.values() for a in n.args) + Counter(graph.outputs)
+        self.uses = Counter(chain.from_iterable([graph.outputs, *(n.args for n in self.nodes.values())]))
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
         for n in self.nodes.values():
             if n.op == "mul":
