@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -148,11 +149,14 @@ class Graph(nx.DiGraph):
         return key
 
     @classmethod
-    def of(cls, nodes: list[Node]) -> Graph:
-        """The graph of these nodes, whose keys count from 0, and of which the caller knows that no two are equal."""
+    def of(cls, rows: Iterable[tuple[Any, ...]]) -> Graph:
+        """The graph of nodes given as tuples of their fields.
+
+        The caller knows that keys count from 0, that operands come first, and that no two nodes are equal.
+        """
         graph = cls()
-        graph._records = nodes
-        graph._has_bodies = any(isinstance(v, Graph) for n in nodes if n.params for v in n.params.values())
+        graph._records = records = [*map(partial(_NEW, Node), rows)]
+        graph._has_bodies = any(isinstance(v, Graph) for n in records if n.params for v in n.params.values())
         return graph
 
     def _renamed(self, key: int, origin: Origin) -> None:

@@ -45,7 +45,7 @@ class _Pattern(str):
 
     def format(self, *args: object, **fields: object) -> str:
         try:
-            return super().format(*args, **fields)
+            return str.format(self, *args, **fields)
         except (KeyError, IndexError, ValueError) as error:
             known = ", ".join(f"{{{name}}}" for name in fields)
             raise TargetError(f"{self.place} = {str(self)!r}: {error} cannot be filled; there are {known}") from None

@@ -552,9 +552,9 @@ def to_graph(
     """
     outputs = [as_expr(x) for x in outputs]
     needed = _reachable(outputs)
-    graph, nodes = Graph(), list[Node]()
+    graph, rows = Graph(), list[tuple[Any, ...]]()
     keys: dict[int, int] = {}
-    for x in (*inputs, *sorted(needed.values(), key=_SERIAL)):
+    for x in (*inputs, *map(needed.__getitem__, sorted(needed))):
         serial, op = x.serial, x.op
         if serial in keys:
             continue
@@ -565,12 +565,12 @@ def to_graph(
             )
         args = tuple([keys[a.serial] for a in x.args])
         if distinct:
-            key = keys[serial] = len(nodes)
-            nodes.append(Node(key, name, args, x.params, x.type, x.origin))
+            key = keys[serial] = len(rows)
+            rows.append((key, name, args, x.params, x.type, x.origin))
         else:
             keys[serial] = graph.add(name, args, x.params, x.type, x.origin, commutative=op.commutative)
     if distinct:
-        graph = Graph.of(nodes)
+        graph = Graph.of(rows)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
     graph.graph["cotangents"] = {

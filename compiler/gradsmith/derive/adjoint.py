@@ -113,13 +113,14 @@ def pull(
             places[place] = _origin(node), _origin(node).unnamed()
         own, state.origin = places[place]
         found = arriving.pop(key)
-        still = kept(node, found, conditions) if key in wilds or forwards(node, active) else ()
+        waits = found[0].under and (key in wilds or forwards(node, active))
+        still = kept(node, found, conditions) if waits else ()
         if still:
             found = [s._replace(under=tuple(c for c in s.under if c not in still)) for s in found]
         g = chosen(found, conditions)
         if not still:
             cotangents[key] = g
-        if key in wilds:
+        if waits and key in wilds:
             still += any_of(node, found, still, conditions, g)
         ends[key] = Share(g, still)
         if g.origin.role == "cotangent" and g.origin.name is None:

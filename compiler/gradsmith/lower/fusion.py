@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..dims import certainly_at_most
 from ..graph import Graph, Node
@@ -23,8 +24,7 @@ __all__ = ["Unit", "Units", "fuse", "shape_of"]
 _HEAVIEST = 6  # operations written in place before a value gets a name
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """Nodes computed together: one scalar, one reduction or assembly, or what shares a loop."""
 
     nodes: tuple[Node, ...]

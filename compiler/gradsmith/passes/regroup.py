@@ -123,6 +123,8 @@ class _Planner:
             if key in taken or not n.origin.derived or n.op not in _ROOTS:
                 continue
             if n.op in ("mul", "div"):  # a product alone
+                if not any(self._ours(a) or self._number(a) is not None for a in n.args):
+                    continue
                 term, parts = self._term(key)
                 if parts > 1:
                     plan = _Sum((term,))
