@@ -112,15 +112,14 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
     if has_regions(graph):
         graph = pruned(graph, [*outputs])
         outputs = graph.outputs
-    nodes = list(graph.ordered())
-    needed = set(outputs)
-    for n in reversed(nodes):
-        if n.key in needed:
+    needed, nodes = set(outputs), list[Node]()
+    for key in reversed(graph.keys_in_order()):
+        if key in needed:
+            n = graph.node(key)
             needed.update(n.args)
+            nodes.append(n)
     counts: dict[str, Any] = {}
-    for n in nodes:
-        if n.key not in needed:
-            continue
+    for n in reversed(nodes):
         op = lookup(n.op)
         if op.cost is None and op.kind == "elementwise" and not n.type.shape:  # most nodes of what is large
             counts[n.op] = counts.get(n.op, 0) + 1

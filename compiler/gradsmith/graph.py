@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -146,6 +147,17 @@ class Graph(nx.DiGraph):
             key = len(records)
             records.append(_NEW(Node, (key, op, args, params, type, origin)))
         return key
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[Any, ...]]) -> Graph:
+        """The graph of nodes given as tuples of their fields.
+
+        The caller knows that keys count from 0, that operands come first, and that no two nodes are equal.
+        """
+        graph = cls()
+        graph._records = records = [*map(partial(_NEW, Node), rows)]
+        graph._has_bodies = any(isinstance(v, Graph) for n in records if n.params for v in n.params.values())
+        return graph
 
     def _renamed(self, key: int, origin: Origin) -> None:
         """Let a node that was found again have the name that it has now, if it had none."""

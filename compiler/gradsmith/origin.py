@@ -49,7 +49,15 @@ class Origin:
 
     def unnamed(self) -> Origin:
         """The same place without the variable's name (for the parts of a larger result)."""
-        return self if self.name is None else _shared(self.file, self.line, None, self.path, self.role, self.rule)
+        return self.named(None)
+
+    def named(self, name: str | None) -> Origin:
+        """The same place with another name."""
+        return self if self.name == name else _shared(self.file, self.line, name, self.path, self.role, self.rule)
+
+    def backward(self, name: str | None, rule: str) -> Origin:
+        """The same place as that of a cotangent which the derivative rule of an op made."""
+        return _shared(self.file, self.line, name, self.path, "cotangent", rule)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file

@@ -211,7 +211,7 @@ class Op:
     flat: Callable[..., Any] | None = None
     choice: bool = False
     loops: bool = False
-    needs: Callable[..., Sequence[tuple[Any, int]]] = lambda *types, **params: ()
+    needs: Callable[..., Sequence[tuple[Any, int]]] | None = None
     expand: Callable[..., Any] | None = None
     expands_in_rule: bool = False
     own_rule: bool = False

@@ -47,7 +47,7 @@ class _Pattern(str):
 
     def format(self, *args: object, **fields: object) -> str:
         try:
-            return super().format(*args, **fields)
+            return str.format(self, *args, **fields)
         except (KeyError, IndexError, ValueError) as error:
             known = ", ".join(f"{{{name}}}" for name in fields)
             raise TargetError(f"{self.place} = {str(self)!r}: {error} cannot be filled; there are {known}") from None
@@ -105,10 +105,9 @@ class Target:
 
     def in_loop(self, type: Type) -> bool:
         """Whether values of `type` are computed in a loop that is worth vectors."""
-        if self.lanes:
-            return True
-        known = isinstance(type.size, int)
-        return type.shape != () and not (known and type.size < self.tuning.vector_elements)
+        if self.lanes or not type.shape:
+            return self.lanes
+        return not (isinstance(type.size, int) and type.size < self.tuning.vector_elements)
 
     def vector(self, op: Op, dtype: DType = FLOAT64) -> str:
         """The key of the cell that loops over `op` prefer, or none."""

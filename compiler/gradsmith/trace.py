@@ -288,7 +288,10 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
     if state is None:
         return Expr(op, args, params, type, origin)
     key: object
-    if op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
+    if not params and len(args) == 2:  # as most nodes are; their type follows
+        first, second = args[0].serial, args[1].serial
+        key = (op.name, second, first) if second < first and op.commutative else (op.name, first, second)
+    elif op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
         key = _DOUBLE(params["value"]), type.shape, type.dtype
     else:
         serials = [a.serial for a in args]
@@ -550,20 +553,25 @@ def to_graph(
     """
     outputs = [as_expr(x) for x in outputs]
     needed = _reachable(outputs)
-    graph = Graph()
+    graph, rows = Graph(), list[tuple[Any, ...]]()
     keys: dict[int, int] = {}
-    for x in (*inputs, *sorted(needed.values(), key=_SERIAL)):
-        if x.serial not in keys:
-            op = x.op
-            if op.name == "input" and len(keys) >= len(inputs):
-                raise SpecError(
-                    f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
-                )
-            args = tuple([keys[a.serial] for a in x.args])
-            if distinct:
-                keys[x.serial] = graph.append(op.name, args, x.params, x.type, x.origin)
-            else:
-                keys[x.serial] = graph.add(op.name, args, x.params, x.type, x.origin, commutative=op.commutative)
+    for x in (*inputs, *map(needed.__getitem__, sorted(needed))):
+        serial, op = x.serial, x.op
+        if serial in keys:
+            continue
+        name = op.name
+        if name == "input" and len(keys) >= len(inputs):
+            raise SpecError(
+                f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
+            )
+        args = tuple([keys[a.serial] for a in x.args])
+        if distinct:
+            key = keys[serial] = len(rows)
+            rows.append((key, name, args, x.params, x.type, x.origin))
+        else:
+            keys[serial] = graph.add(name, args, x.params, x.type, x.origin, commutative=op.commutative)
+    if distinct:
+        graph = Graph.of(rows)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
     graph.graph["cotangents"] = {
@@ -692,9 +700,11 @@ def to_exprs(
     exprs: list[Expr] = []
     given = dict(zip(graph.inputs, inputs, strict=True)) if inputs is not None else {}
     lookup = registry.lookup
+    newest = -1
     for n in graph.ordered():
         key, name, operands, params, type, origin = n
-        newest = next(_serial)
+        if origin.name is not None:
+            newest = next(_serial)
         if name == "input":
             x = given[key] if key in given else Expr(lookup(name), (), params, type, origin)
         else:
@@ -704,7 +714,7 @@ def to_exprs(
             if other is None:
                 other = _record(lookup(name), tuple([exprs[a] for a in operands]), params, type, origin)
             x = other
-            if x.serial > newest and origin.name is not None:
+            if origin.name is not None and x.serial > newest:
                 x.origin = origin  # a rewritten value keeps the user's name
         exprs.append(x)
     return exprs

@@ -16,28 +16,28 @@ __all__ = ["verify"]
 
 def verify(graph: Graph) -> Graph:
     """Check `graph` and return it; raises `GraphError` for the first broken invariant."""
-    inferred: dict[object, Type] = {}  # of ops without params, by what they were inferred from
+    well_typed: set[object] = set()  # ops without params, with their types
     types_of: dict[int, Type] = {}
     for n in graph.ordered():
-        for a in n.args:
-            if a not in types_of:
-                raise _broken(n, "an operand is missing or comes later")
+        try:
+            types = [types_of[a] for a in n.args]
+        except KeyError:
+            raise _broken(n, "an operand is missing or comes later") from None
         types_of[n.key] = n.type
         if not graph.edges_agree(n):
             raise _broken(n, "edges differ from args")
+        known = None if n.params else (n.op, id(n.type), *map(id, types))
+        if known in well_typed:
+            continue
         op = lookup(n.op)
         if op.arity is not None and len(n.args) != op.arity:
             raise _broken(n, f"takes {op.arity} operands")
         if op.kind != "leaf":
-            types = [types_of[a] for a in n.args]
-            known = (n.op, *map(id, types)) if not n.params else None
-            found = inferred.get(known) if known else None
-            if found is None:
-                found = op.infer(*types, **n.params)
-                if known:
-                    inferred[known] = found
-            if found is not n.type and found != n.type:
+            found = op.infer(*types, **n.params)
+            if found != n.type:
                 raise _broken(n, f"is {n.type}, but its operands make it {found}")
+        if known:
+            well_typed.add(known)
         for body in n.bodies.values():
             verify(body)
     inputs = {n.key for n in graph.ordered() if n.op == "input"}

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import DerivativeError
 from ..graph import Graph, Node
@@ -113,17 +113,18 @@ def pull(
             places[place] = _origin(node), _origin(node).unnamed()
         own, state.origin = places[place]
         found = arriving.pop(key)
-        still = kept(node, found, conditions) if key in wilds or forwards(node, active) else ()
+        waits = found[0].under and (key in wilds or forwards(node, active))
+        still = kept(node, found, conditions) if waits else ()
         if still:
             found = [s._replace(under=tuple(c for c in s.under if c not in still)) for s in found]
         g = chosen(found, conditions)
         if not still:
             cotangents[key] = g
-        if key in wilds:
+        if waits and key in wilds:
             still += any_of(node, found, still, conditions, g)
         ends[key] = Share(g, still)
         if g.origin.role == "cotangent" and g.origin.name is None:
-            g.origin = replace(g.origin, name=own.name) if own.name is not None else g.origin
+            g.origin = g.origin if own.name is None else g.origin.named(own.name)
         op = lookup(node.op)
         if op.kind == "part":
             results.setdefault(node.args[0], {})[node.params["index"]] = ends[key]
@@ -206,7 +207,7 @@ def gradient(output: Expr, wrt: Sequence[Expr], *, stabilize: bool = True) -> li
 def _origin(node: Node) -> Origin:
     name = node.params["name"].split()[0] if node.op == "input" else node.origin.name
     prefix = "dd_" if node.origin.role == "cotangent" else "d_"
-    return replace(node.origin, name=name and prefix + name.removeprefix("d_"), role="cotangent", rule=node.op)
+    return node.origin.backward(name and prefix + name.removeprefix("d_"), node.op)
 
 
 def _shares(node: Node, g: Expr, values: Sequence[Expr]) -> tuple[Expr | None, ...]:

@@ -286,7 +286,7 @@ def activity(graph: Graph, wrt: Sequence[int] | set[int]) -> set[int]:
     """The nodes that depend on an input of `wrt`: only they need cotangents."""
     active = set(wrt)
     for n in graph.ordered():
-        if any(a in active for a in n.args) and n.type.dtype.kind in ("float", "bundle"):
+        if not active.isdisjoint(n.args) and n.type.dtype.kind in ("float", "bundle"):
             active.add(n.key)
     return active
 

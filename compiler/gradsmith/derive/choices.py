@@ -72,7 +72,7 @@ def wild(graph: Graph, active: set[int], inputs: Iterable[int] = ()) -> set[int]
     """The nodes on whose way back a cotangent of 0 may meet an infinite slope, also beyond `inputs`."""
     found = set(inputs) & active
     for n in graph.ordered():
-        if n.key in active and (not tame(n) or any(a in found for a in n.args)):
+        if n.key in active and (not tame(n) or not found.isdisjoint(n.args)):
             found.add(n.key)
     return found
 
@@ -151,6 +151,8 @@ def mask(choices: Sequence[Choice], conditions: Mapping[int, Expr], like: Expr) 
 
 def chosen(shares: Sequence[Share], conditions: Mapping[int, Expr]) -> Expr:
     """The sum of all shares, each counted under its choices only."""
+    if len(shares) == 1 and not shares[0].under:
+        return shares[0].value
     free = [s.value for s in shares if not s.under]
     sides: dict[int, tuple[list[Share], list[Share]]] = {}
     for s in shares:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import compress
 
 from ..graph import Graph, Node
 from ..origin import Origin, described
@@ -58,8 +59,10 @@ def slopes(graph: Graph, wrt: Sequence[int]) -> Slopes:
     numbers = [places[k] for k in wrt]
     graph = expand_underivable(graph)
     keys = [graph.inputs[i] for i in numbers]
-    sloped, read = _backwards(graph, graph.outputs, True), _backwards(graph, graph.outputs, False)
-    stopped = {}
+    sloped = _backwards(graph, graph.outputs, True)
+    if sloped.issuperset(keys):
+        return Slopes(frozenset(wrt), {})
+    stopped, read = {}, _backwards(graph, graph.outputs, False)
     if any(n.origin.derived for n in with_inner(graph)):
         read = set()
     for key, mine in zip(wrt, keys, strict=True):
@@ -104,7 +107,7 @@ def _backwards(graph: Graph, ends: Collection[int], slopes: bool) -> set[int]:
         elif key in found and lookup(n.op).kind == "part":
             results.setdefault(n.args[0], set()).add(n.params["index"])
         elif key in found:
-            found.update(a for a, passes in zip(n.args, _passes(graph, n), strict=True) if passes or not slopes)
+            found.update(compress(n.args, _passes(graph, n)) if slopes else n.args)
     return found
 
 
@@ -157,23 +160,22 @@ _REGIONS: Mapping[str, Callable[[Node, set[int], bool], set[int]]] = {
 
 def _passes(graph: Graph, n: Node) -> tuple[bool, ...]:
     """For each operand, whether the op has a slope by it."""
-    op, types = lookup(n.op), [graph.node(a).type for a in n.args]
-    if n.type.dtype.kind != "float":
-        return (False,) * len(types)
-    floats = tuple(t.dtype.kind == "float" for t in types)
-    if op.vjp is None or op.linear or op.kind in ("layout", "assembly", "contraction", "reduction", "scan"):
-        return floats
+    op = lookup(n.op)
     if op.kind == "elementwise" and not n.params:
-        return _element(op, tuple(t.dtype for t in types), n.type.dtype)
-    return _by_rule(op, types, n.type, n.params)
+        return _element(op, n.type.dtype, *[graph.node(a).type.dtype for a in n.args])
+    return _by_rule(op, [graph.node(a).type for a in n.args], n.type, n.params)
 
 
 @cache
-def _element(op: Op, dtypes: tuple[DType, ...], result: DType) -> tuple[bool, ...]:
+def _element(op: Op, result: DType, *dtypes: DType) -> tuple[bool, ...]:
     return _by_rule(op, [Type((), d) for d in dtypes], Type((), result), {})
 
 
 def _by_rule(op: Op, types: Sequence[Type], result: Type, params: Mapping[str, object]) -> tuple[bool, ...]:
+    if result.dtype.kind != "float":
+        return (False,) * len(types)
+    if op.vjp is None or op.linear or op.kind in ("layout", "assembly", "contraction", "reduction", "scan"):
+        return tuple(t.dtype.kind == "float" for t in types)
     with recording():
         g, y, *xs = [symbol(f"v{i}", t.shape, t.dtype) for i, t in enumerate((result, result, *types))]
         shares = op.vjp(g, y, *xs, **params)  # type: ignore[misc]

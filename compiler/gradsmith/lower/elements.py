@@ -45,6 +45,7 @@ class Elements:
         self.around: dict[int, Callable[[Index, list[Line], int], Text]] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
         self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
+        self._cells: dict[int, str] = {}
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
@@ -54,7 +55,9 @@ class Elements:
 
     def wish(self, n: Node) -> str | None:
         """`d_` and the name of the value that `n` is the cotangent of, or the user's name."""
-        owner = self._owners.get(n.key, -1)
+        owner = self._owners.get(n.key)
+        if owner is None:
+            return n.origin.name
         name = self.buffers.get(owner) or self.scalars.get(owner, Text("")).text
         return f"d_{name}" if name.isidentifier() else n.origin.name
 
@@ -68,6 +71,8 @@ class Elements:
 
     def cell(self, n: Node) -> str:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
+        if n.key in self._cells:
+            return self._cells[n.key]
         twin = self._twin and may_raise(self.graph, n, self.target)
         op, dtype = lookup(n.op), working_dtype(self.graph, n)
         loop = self.target.in_loop(n.type)
@@ -76,6 +81,8 @@ class Elements:
         cell = self.target.cell(op, dtype, twin, loop=loop)
         if callable(cell):
             cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
+        if not loop:  # which would not hear of `far` again
+            self._cells[n.key] = cell or ""
         return cell or ""
 
     def cell_of(self, name: str, dtype: DType) -> str:
@@ -116,13 +123,13 @@ class Elements:
 
     def element(self, key: int, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
         """The text of element `index` of a value; what must have a name first goes to `lines`."""
-        shape = shape_of(self.graph, key)
-        if not shape:
-            index, flat = (), False  # a scalar that is broadcast does not move with the loop
         if key in self.locals:
             return self.locals[key]
         if key in self.scalars:
             return self.scalars[key]
+        shape = shape_of(self.graph, key)
+        if not shape:
+            index, flat = (), False  # a scalar that is broadcast does not move with the loop
         if key in self.buffers:
             return Text(self.at(key, index[0] if flat else flatten(index, shape)))
         if key in self.around:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..dims import certainly_at_most
 from ..graph import Graph, Node
@@ -23,8 +24,7 @@ __all__ = ["Unit", "Units", "fuse", "shape_of"]
 _HEAVIEST = 6  # operations written in place before a value gets a name
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """Nodes computed together: one scalar, one reduction or assembly, or what shares a loop."""
 
     nodes: tuple[Node, ...]
@@ -98,6 +98,8 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
     contiguous: set[int] = set()
     for n in reversed(planned.nodes):
         op = lookup(n.op)
+        if op.kind == "elementwise":
+            continue
         contiguous.update(_blocks(n))
         if isinstance(op.structure, Contraction | Region) or (
             isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n))
@@ -135,7 +137,9 @@ def _virtual(
     if n.key in contiguous and n.type.shape:
         return False
     if op.kind == "layout":
-        return bool(n.type.shape) or (planned.uses[n.key] == 1 and n.key not in {*planned.outputs, *spelled_out})
+        return bool(n.type.shape) or (
+            planned.uses[n.key] == 1 and n.key not in planned.outputs and n.key not in spelled_out
+        )
     if op.kind != "elementwise" or n.key in planned.outputs:
         return False
     if n.type.shape:
@@ -174,6 +178,9 @@ def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int,
 
     for n in tasks:
         shape = _loop_shape(graph, n)
+        if shape is None and not open_nodes:
+            done.append(Unit((n,), (), False))
+            continue
         inside = {m.key: m for m in open_nodes}
         used = [key for key in needs[n.key] if key in inside]
         at_place = all(needs[n.key][key] and inside[key].type.shape == shape for key in used)

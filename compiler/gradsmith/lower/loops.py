@@ -108,6 +108,10 @@ class Writer:
         self.nests: Nests = around.nests if around else Nests(target, names)
         self.structures = Structures(graph, self.elements, self.nests)
         self.result: Body = around.result if around else Body([])
+        self.results: dict[int, list[Node]] = {n.key: [] for n in self.plan.nodes if n.bodies}  # of loops and branches
+        for m in self.plan.nodes if self.results else ():
+            if lookup(m.op).kind == "part" and m.args[0] in self.results:
+                self.results[m.args[0]].append(m)
         self.stored: set[int] = set()  # scalar ends already written
         written = [e for e in ends if e.carried is None and e.pattern in target.syntax]
         self.first_ends = {e.key: e for e in reversed(written)}
@@ -164,9 +168,12 @@ class Writer:
 
     def _named_by(self, unit: Unit) -> dict[str, DType]:
         """The scalars that a unit computes and that are variables now."""
-        made = [m for n in unit.nodes for m in self._made(n) if m.key in self.elements.scalars]
-        named = [(self.elements.scalars[m.key].text, m.type.dtype) for m in made]
-        return {text: dtype for text, dtype in named if text.isidentifier()}
+        named: dict[str, DType] = {}
+        for m in (m for n in unit.nodes for m in self._made(n)):
+            name = self.elements.scalars.get(m.key)
+            if name is not None and name.text.isidentifier():
+                named[name.text] = m.type.dtype
+        return named
 
     def _entry(self, inputs: Sequence[Argument]) -> list[Line]:
         """What is done with the arguments first: one that is not read is said to be, nested lists become flat ones."""
@@ -200,6 +207,7 @@ class Writer:
         return "\n".join(shown)
 
     def _constants(self) -> None:
+        needed: set[object] = set()
         for n in self.plan.nodes:
             op = lookup(n.op)
             if n.op == "constant":
@@ -214,7 +222,11 @@ class Writer:
                 self.result.may_raise = self.result.may_raise or raises
                 if self.twin and not raises:  # the twin's own support is for what may raise
                     continue
-                vector = self.target.vector(op, dtype) if self.target.in_loop(n.type) else ""
+                in_loop = self.target.in_loop(n.type)
+                if (n.op, dtype, in_loop) in needed:
+                    continue
+                needed.add((n.op, dtype, in_loop))
+                vector = self.target.vector(op, dtype) if in_loop else ""
                 if vector:
                     self.result.vector_ops[op.name, dtype] = op
                     self.result.far |= {dtype} if vector.endswith(NEAR) else set()
@@ -231,9 +243,9 @@ class Writer:
             if n.bodies:
                 found.update(n.args)
                 continue
-            cell = self.elements.cell(n)
-            if lookup(n.op).kind == "elementwise" and not n.type.shape:
-                found.update(n.args[i] for i in self.elements.printer.repeats(cell))
+            repeats = self.elements.printer.repeats(self.elements.cell(n))
+            if repeats and lookup(n.op).kind == "elementwise" and not n.type.shape:
+                found.update(n.args[i] for i in repeats)
         return found
 
     # --- memory -------------------------------------------------------------------------------------------------
@@ -259,7 +271,7 @@ class Writer:
             if unit.rows is not None:
                 lifetimes.update(self._lifetimes_in_rows(unit.rows, time, last))
                 continue
-            for m in (m for n in unit.nodes for m in self._made(n)):
+            for m in (m for n in unit.nodes if n.type.shape or n.bodies for m in self._made(n)):
                 if not m.type.shape or m.key in self.elements.buffers:
                     continue
                 if last.get(m.key, time.start) > time.start or not unit.shared:
@@ -309,10 +321,13 @@ class Writer:
         """When each stored value is read last; `end` is behind all units, where results are copied out."""
         last: dict[int, int] = {}
         for unit, time in zip(self.units.order, times, strict=True):
+            if unit.rows is None:
+                for n in unit.nodes:
+                    last.update(dict.fromkeys(self.units.reads[n.key], time.start))
+                continue
             made = {n.key for n in unit.nodes}
-            moments = [unit.nodes] if unit.rows is None else [inner.nodes for inner in unit.rows.inner]
-            for moment, nodes in zip(time, moments, strict=True):
-                for key in (key for n in nodes for key in self.units.reads[n.key]):
+            for moment, inner in zip(time, unit.rows.inner, strict=True):
+                for key in (key for n in inner.nodes for key in self.units.reads[n.key]):
                     last[key] = moment if key in made else time[-1]  # the next row reads it again
         for e in self.ends:
             last.update(dict.fromkeys(self.stored_under(e.key), end))
@@ -336,9 +351,7 @@ class Writer:
 
     def _made(self, n: Node) -> list[Node]:
         """The values that come from a unit's node: itself, or the results of a loop or branch."""
-        if not n.bodies:
-            return [n]
-        return [m for m in self.plan.nodes if lookup(m.op).kind == "part" and m.args[0] == n.key]
+        return self.results[n.key] if n.bodies else [n]
 
     def _fits(self, e: End) -> bool:
         """Whether a result can be computed where it belongs: a support function needs a pointer to within a buffer."""

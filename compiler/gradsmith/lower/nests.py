@@ -125,4 +125,6 @@ class Nests:
 
 def lines_of(text: str, depth: int = 0) -> list[Line]:
     """A statement at this depth, in as many lines as it needs."""
+    if len(text) + 4 + 4 * depth <= WIDTH:
+        return [Line(depth, text)]
     return [Line(depth, part) for part in wrapped(text, WIDTH, 4 + 4 * depth)]

@@ -39,15 +39,24 @@ def in_parts(
     for dtype in work:
         label = _label(dtype, main)
         taken[label] = target.syntax["workspace"].format(name=label, type=target.types[dtype.name])
+    a_place = {value.dtype: places[name] for name, value in cross.values.items()}
+    words_of_places = {dtype: words_of([Line(0, place)]) for dtype, place in a_place.items()}
     place_of = {parameter: i for i, parameter in enumerate(taken)}
     definitions = _Definitions(body.prelude)
     found, calls = [], []
     for number, (start, stop) in enumerate(cross.parts):
         steps, words = [], dict[str, None]()
         for step in body.steps[start:stop]:
-            loads, stores = _moves(step, number, cross, places, target)
+            words.update(dict.fromkeys(step.words))
+            loaded = cross.loads.get(id(step), ())
+            stored = [name for name in step.made if name in places and cross.values[name].made == number]
+            if not loaded and not stored:
+                steps.append((step.origin, step.lines))
+                continue
+            for moved in (*loaded, *stored):
+                words.update(dict.fromkeys(words_of_places[cross.values[moved].dtype]))
+            loads, stores = _moves(loaded, stored, cross, places, target)
             steps.append((step.origin, [*loads, *step.lines, *stores]))
-            words.update(dict.fromkeys([*step.words, *words_of([*loads, *stores])]))
         before = definitions.of(words)
         words.update(dict.fromkeys(words_of(before)))
         bounds = [line for text in sizes.definitions([*words]) for line in lines_of(text)] if sizes.bounds else []
@@ -186,16 +195,15 @@ def _places(cross: Crossing, work: Mapping[DType, Extent], main: DType) -> tuple
 
 
 def _moves(
-    step: Step, part: int, cross: Crossing, places: Mapping[str, str], target: Target
+    loaded: Sequence[str], stored: Sequence[str], cross: Crossing, places: Mapping[str, str], target: Target
 ) -> tuple[list[Line], list[Line]]:
     """What loads the values that a step is the first of its part to read, and what stores those it makes."""
     loads, stores = list[Line](), list[Line]()
-    for name in cross.loads.get(id(step), ()):
+    for name in loaded:
         type = target.types[cross.values[name].dtype.name]
         loads += lines_of(target.syntax["assign"].format(type=type, name=name, value=places[name]))
-    for name in step.made:
-        if name in places and cross.values[name].made == part:
-            stores += lines_of(target.syntax["set"].format(name=places[name], value=name))
+    for name in stored:
+        stores += lines_of(target.syntax["set"].format(name=places[name], value=name))
     return loads, stores
 
 

@@ -47,12 +47,12 @@ class Printer:
     def fill(self, cell: str, operands: Sequence[Text]) -> Text:
         """`cell` with `operands` in the places of `{0}`, `{1}`, …"""
         template = self._parse(cell)
-        parts = [template.texts[0]]
-        for number, need, text in zip(template.numbers, template.needs, template.texts[1:], strict=True):
-            operand = operands[number]
-            bare = operand.level >= need or (template.chains and operand.level == template.level)
-            parts.append(operand.text if bare else f"({operand.text})")
-            parts.append(text)
+        parts = [template.start]
+        for number, need, after in template.places:
+            text, level = operands[number]
+            bare = level >= need or (template.chains and level == template.level)
+            parts.append(text if bare else f"({text})")
+            parts.append(after)
         return Text("".join(parts), template.level)
 
     def repeats(self, cell: str) -> frozenset[int]:
@@ -79,9 +79,9 @@ class Printer:
 @dataclass(frozen=True)
 class _Template:
     level: int
-    texts: tuple[str, ...]  # before, between and behind the placeholders
-    numbers: tuple[int, ...]  # of the operand at each placeholder, in order
-    needs: tuple[int, ...]  # and the least level at which it needs no parentheses
+    start: str
+    #: the operand at each placeholder, the least level at which it needs no parentheses, and the text behind it
+    places: tuple[tuple[int, int, str], ...]
     repeats: frozenset[int]
     chains: bool  # whether an operand of the same operator needs no parentheses on either side
 
@@ -108,9 +108,10 @@ def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
             symbol = f"u{token}" if _unary(tokens, i) and f"u{token}" in levels else token
             level = min(level, levels.get(symbol, ATOM))
     numbers = tuple(int(token[1:-1]) for token in tokens if token.startswith("{"))
-    texts = tuple(re.split(r"\{\d+\}", cell))
+    start, *behind = re.split(r"\{\d+\}", cell)
+    places = tuple(zip(numbers, needs, behind, strict=True))
     repeats = frozenset(n for n in numbers if numbers.count(n) > 1)
-    return _Template(level, texts, numbers, tuple(needs), repeats, not _BITWISE.isdisjoint(tokens))
+    return _Template(level, start, places, repeats, not _BITWISE.isdisjoint(tokens))
 
 
 def _unary(tokens: Sequence[str], i: int) -> bool:
@@ -146,11 +147,18 @@ def wrapped(text: str, width: int, indent: int) -> list[str]:
         return [text]
     lines: list[str] = []
     start, depth, last = 0, 0, -1
-    for i, c in enumerate(text):
-        depth += (c in "([{") - (c in ")]}")
+    for place in (*_BREAKS.finditer(text), None):
+        c, i = (place[0], place.start()) if place else ("", len(text) - 1)
+        if c in _DEPTHS:
+            depth += _DEPTHS[c]
+            continue
         if i - start + indent + (4 if lines else 0) >= width and last > start:
             lines.append(text[start:last])
             start = last + 1
-        if c == "," and depth and text[i + 1 : i + 2] == " ":
+        if depth:
             last = i + 1
     return [line if k == 0 else f"    {line}" for k, line in enumerate([*lines, text[start:]])]
+
+
+_BREAKS = re.compile(r",(?= )|[()\[\]{}]")
+_DEPTHS: Mapping[str, int] = {**dict.fromkeys("([{", 1), **dict.fromkeys(")]}", -1)}

@@ -56,7 +56,8 @@ def words_of(lines: Sequence[Line]) -> tuple[str, ...]:
     >>> words_of([Line(0, "// a comment"), Line(0, "y = exp(x) * 1e5f + x;")])
     ('y', 'exp', 'x')
     """
-    return tuple(dict.fromkeys(w for line in lines if line.text[:2] != "//" for w in _WORD.findall(line.text)))
+    code = "\n".join([line.text for line in lines if line.text[:2] != "//"])
+    return tuple(dict.fromkeys(_WORD.findall(code)))
 
 
 @dataclass

@@ -27,7 +27,8 @@ _ROUNDED = frozenset({"add", "sub", "mul", "div", "neg", "abs", "sqrt", "square"
 def fold(e: Expr) -> Expr | None:
     """The constant that `e` is, or None."""
     for a in e.args:
-        if a.op.name != "constant" and not _known(a):
+        name = a.op.name
+        if name != "constant" and (name != "broadcast_to" or a.args[0].op.name != "constant"):
             return None
     if not e.args or e.op.kind in ("region", "part") or (e.type.shape and all(_scalar(a) for a in e.args)):
         return None
@@ -66,10 +67,6 @@ def _repeats(e: Expr) -> bool:
 def _scalar(e: Expr) -> bool:
     """A scalar, also one that is broadcast: it stays a scalar, which is shorter to read."""
     return e.shape == () or (e.op.name == "broadcast_to" and e.args[0].shape == ())
-
-
-def _known(e: Expr) -> bool:
-    return e.op.name == "constant" or (e.op.name == "broadcast_to" and e.args[0].op.name == "constant")
 
 
 def _value(e: Expr) -> Any:

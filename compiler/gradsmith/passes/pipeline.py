@@ -78,7 +78,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
 
 
 def _writable(graph: Graph, target: Target) -> Graph:
-    missing = sorted({n.op for n in graph.ordered() if not target.writes(lookup(n.op), loop=target.in_loop(n.type))})
+    used = {(n.op, target.in_loop(n.type)) for n in graph.ordered()}
+    missing = sorted({op for op, in_loop in used if not target.writes(lookup(op), loop=in_loop)})
     if missing:
         raise TargetError(
             f"target {target.name!r} cannot write {', '.join(missing)}: add cells for them to the op records or to the "

@@ -26,6 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..graph import Graph, Node
@@ -105,7 +106,7 @@ class _Planner:
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = {n.key: n for n in graph.ordered()}
-        self.uses = Counter(a for n in self.nodes.values() for a in n.args) + Counter(graph.outputs)
+        self.uses = Counter(chain.from_iterable([graph.outputs, *(n.args for n in self.nodes.values())]))
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
         for n in self.nodes.values():
             if n.op == "mul":
@@ -122,6 +123,8 @@ class _Planner:
             if key in taken or not n.origin.derived or n.op not in _ROOTS:
                 continue
             if n.op in ("mul", "div"):  # a product alone
+                if not any(self._ours(a) or self._number(a) is not None for a in n.args):
+                    continue
                 term, parts = self._term(key)
                 if parts > 1:
                     plan = _Sum((term,))

@@ -27,7 +27,7 @@ def share_sums(graph: Graph) -> Graph:
     summed: dict[int, tuple[int, _Span]] = {}  # sum -> the vector and the span
     families: dict[int, list[_Span]] = {}
     for n in graph.ordered():
-        found = _summed(graph, n)
+        found = _summed(graph, n) if n.op == "sum" else None
         if found is not None:
             summed[n.key] = found
             families.setdefault(found[0], []).append(found[1])
@@ -48,8 +48,8 @@ def share_sums(graph: Graph) -> Graph:
 
 
 def _summed(graph: Graph, n: Node) -> tuple[int, _Span] | None:
-    """The vector, and the span of it, whose sum `n` is; None for any other node."""
-    if n.op != "sum" or n.type.shape or n.type.dtype.kind != "float":
+    """The vector, and the span of it, that `n` is the sum of; None for any other sum."""
+    if n.type.shape or n.type.dtype.kind != "float":
         return None
     inner = graph.node(n.args[0])
     if len(inner.type.shape) != 1 or not isinstance(inner.type.shape[0], int) or inner.type.size == 0:

@@ -52,7 +52,13 @@ _SPEAK_OF_OPERANDS = frozenset({"mul", "add", "sub", "div", "square", "abs", "co
 
 
 def _spoken_of(args: Sequence[Expr]) -> bool:
-    return any(a.op.name in ("constant", "neg", "broadcast_to") for a in args) or args[0] is args[-1]
+    for a in args:
+        if a.op.name in _TOLD:
+            return True
+    return args[0] is args[-1]
+
+
+_TOLD = frozenset({"constant", "neg", "broadcast_to"})
 
 
 def number(e: Expr) -> float | None:

@@ -106,7 +106,10 @@ def needed_sizes(graph: Graph) -> tuple[tuple[Dim, int, Origin], ...]:
     for n in graph.ordered():
         for body in n.bodies.values():
             found.update({(dim, least): origin for dim, least, origin in needed_sizes(body)})
-        for size, least in lookup(n.op).needs(*(graph.node(a).type for a in n.args), **n.params):
+        needs = lookup(n.op).needs
+        if needs is None:
+            continue
+        for size, least in needs(*(graph.node(a).type for a in n.args), **n.params):
             low = lower_bound(size)
             if isinstance(size, Dim) and (low is None or low < least):
                 found.setdefault((size, least), n.origin)

@@ -191,7 +191,7 @@ def _promising(graph: Graph) -> list[int]:
             numbers[n.key] = n.params["value"]
         elif op in _TRANSPARENT and args[0] in numbers:
             numbers[n.key] = -numbers[args[0]] if op == "neg" else numbers[args[0]]
-        elif op == "mul" and any(a in numbers for a in args):  # 1*x -> x
+        elif op == "mul" and not numbers.keys().isdisjoint(args):  # 1*x -> x
             kinds[n.key] = kinds[args[args[0] in numbers]]
             continue
         elif op == "mul" and args[0] == args[1]:
