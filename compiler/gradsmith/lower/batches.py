@@ -198,7 +198,7 @@ def _lanes(
     ]
     writer = Writer(graph, ends, target, names, FlatTables(target), main, False)
     shared: list[Line] = []
-    inside: list[Line] = []
+    inside: dict[str, list[Line]] = {}  # a number of a point -> what reads it
     for e in elements:
         a = taken[e.input]
         if a.argument.is_scalar and not a.each:
@@ -209,9 +209,13 @@ def _lanes(
         writer.elements.scalars[e.key] = Text(local)
         place = Affine(e.place) if not a.each else _place(a, e.place, lane)
         source = f"{a.lanes if a.each else a.argument.name}[{writer.subscripts.text(place)}]"
-        (inside if a.each else shared).extend(lines_of(writer.elements.assign(graph.node(e.key), local, source)))
+        read = lines_of(writer.elements.assign(graph.node(e.key), local, source))
+        if a.each:
+            inside[local] = read
+        else:
+            shared += read
     writer.schedule()
-    body = [*inside, *writer.lines()]
+    body = writer.lines(inside)
     shared = [*writer.tables.lines, *shared]
     parameters = [p for a in taken for p in _lane_parameters(a, "array_input", target)]
     parameters += [p for a in given for p in _lane_parameters(a, "output", target)]
