@@ -172,7 +172,8 @@ class Lanes:
 
     `shared` are the lines before the loop, which read what is the same for all points; `body` those inside, and `after`
     those behind it. `unused` are the parameters that no line names. `far` stands for it where an argument lies beyond
-    the range of its vector functions.
+    the range of its vector functions. Lanes come in groups of `group`. `narrow` is an unsigned type of half the width
+    of the numbers, where compilers had better compute two vectors by turns; else "".
     """
 
     signature: str
@@ -181,6 +182,8 @@ class Lanes:
     unused: tuple[str, ...]
     after: tuple[Line, ...] = ()
     far: Lanes | None = None
+    group: int = 8
+    narrow: str = ""
 
 
 @dataclass(frozen=True)

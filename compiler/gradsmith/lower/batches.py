@@ -35,6 +35,8 @@ __all__ = ["Batching", "batch", "reserve"]
 _OWN = ("n", "threads", "lane", "lanes", "count", "start", "block", "blocks", "k", "work")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LEAST = 8  # points in a block: lanes come in groups of so many
+#: Unsigned types of half the width of a number, by its bits.
+_HALF = {64: "unsigned int", 32: "unsigned short"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def batch(
     if straight is not None:
         taken = [_in_lanes(a, names) for a in taken]
         given = [_in_lanes(a, names) for a in given]
-        lanes, body = _lanes(name, straight, groups, taken, given, names, target, main)
+        lanes, body = _lanes(name, straight, groups, taken, given, block, names, target, main)
         work = ()
     else:
         taken, given, work = _packed(taken, given, work, target, main)
@@ -181,6 +183,7 @@ def _lanes(
     groups: Sequence[Group],
     taken: Sequence[Strided],
     given: Sequence[Strided],
+    block: int,
     names: Names,
     target: Target,
     main: DType,
@@ -198,7 +201,7 @@ def _lanes(
     ]
     writer = Writer(graph, ends, target, names, FlatTables(target), main, False)
     shared: list[Line] = []
-    inside: list[Line] = []
+    inside: dict[str, list[Line]] = {}  # a number of a point -> what reads it
     for e in elements:
         a = taken[e.input]
         if a.argument.is_scalar and not a.each:
@@ -209,9 +212,13 @@ def _lanes(
         writer.elements.scalars[e.key] = Text(local)
         place = Affine(e.place) if not a.each else _place(a, e.place, lane)
         source = f"{a.lanes if a.each else a.argument.name}[{writer.subscripts.text(place)}]"
-        (inside if a.each else shared).extend(lines_of(writer.elements.assign(graph.node(e.key), local, source)))
+        read = lines_of(writer.elements.assign(graph.node(e.key), local, source))
+        if a.each:
+            inside[local] = read
+        else:
+            shared += read
     writer.schedule()
-    body = [*inside, *writer.lines()]
+    body = writer.lines(inside)
     shared = [*writer.tables.lines, *shared]
     parameters = [p for a in taken for p in _lane_parameters(a, "array_input", target)]
     parameters += [p for a in given for p in _lane_parameters(a, "output", target)]
@@ -219,11 +226,14 @@ def _lanes(
     unused = [p.split()[-1].lstrip("*") for p in parameters]
     head = f"static {_head(f'{name}_lanes', ['ptrdiff_t gs_lanes', *parameters], target)}"
     found = Lanes(head, tuple(shared), tuple(body), tuple(p for p in unused if p not in named))
+    widest = max((dtype.bits for _, dtype in writer.result.vector_ops), default=0)
+    if widest in _HALF and block >= 2 * _LEAST:  # polynomials are chains: one vector at a time leaves pipelines empty
+        found = replace(found, group=2 * _LEAST, narrow=_HALF[widest])
     far = sorted(writer.result.far)
     if not far:
         return found, writer.result
     syntax = target.syntax
-    again, more = _lanes(f"{name}_far", whole, groups, taken, given, outside, replace(target, near=False), main)
+    again, more = _lanes(f"{name}_far", whole, groups, taken, given, block, outside, replace(target, near=False), main)
     writer.result.ops.update(more.ops)
     call = syntax["call"].format(value=f"{name}_far_lanes({', '.join(['gs_lanes', *unused])})")
     condition = " || ".join(syntax[f"is_far.{dtype.name}"] for dtype in far)

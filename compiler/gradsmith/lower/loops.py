@@ -28,11 +28,12 @@ from .loop_regions import End, Slot, WrittenRegion
 from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
+from .order import most_waiting, with_few_waiting
 from .printing import Text
 from .row_loops import RowLoop
 from .rows import Rows, is_per_row, role_in_rows
 from .sizes import Sizes
-from .statements import Body, Group, Step, annotated, may_raise, plan, working_dtype
+from .statements import Body, Group, Step, annotated, may_raise, plan, words_of, working_dtype
 from .structures import STRUCTURES, Structures, is_sum
 from .subscripts import Subscripts
 from .tables import FlatTables
@@ -148,9 +149,20 @@ class Writer:
         self.result.lines = sizes.before([*entry, *tables, *declared, *lines, *stores], self.result)
         return self.result
 
-    def lines(self) -> list[Line]:
-        """The statements of all units, and what stores the results."""
-        return [*self.units_only(), *self._stores()]
+    def lines(self, reads: Mapping[str, list[Line]] | None = None) -> list[Line]:
+        """The statements of all units, and what stores the results.
+
+        `reads` are the statements that make variables of inputs: they come first, or, where values are many, before the
+        first statement that names the variable.
+        """
+        left = dict(reads or {})
+        first = [] if self.reordered else [line for read in left.values() for line in read]
+        steps = self.steps()
+        if self.reordered:
+            for step in steps:
+                step.lines[:0] = [line for word in words_of(step.lines) for line in left.pop(word, ())]
+            first = [line for read in left.values() for line in read]
+        return [*first, *self._annotated(steps), *self._stores()]
 
     def units_only(self) -> list[Line]:
         """The statements of all units."""
@@ -258,6 +270,7 @@ class Writer:
         self._constants()
         by_rows = "independent" in self.target.syntax and not self.target.strict
         self.units = fuse(self.graph, self.plan, self._repeated(), self.target.tuning.row_elements if by_rows else None)
+        self.reordered = "independent" in self.target.syntax and self._reorder()
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
             if e.shape and e.carried is None and made_here and self._fits(e):
@@ -307,6 +320,28 @@ class Writer:
             placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
             offsets, self.sizes[dtype] = place_buffers(placed)
             self.offsets.update(offsets)
+
+    def _reorder(self) -> bool:
+        """Whether straight-line code was put into an order in which fewer values wait, as too many for registers do."""
+        units = self.units.order
+        if any(e.carried is not None or e.pattern not in self.target.syntax for e in self.ends):
+            return False
+        if any(len(u.nodes) != 1 or u.nodes[0].type.shape or u.nodes[0].bodies or u.shared for u in units):
+            return False
+        inputs = len(self.graph.inputs)
+        place = {key: i for i, key in enumerate((*self.graph.inputs, *(u.nodes[0].key for u in units)))}
+        reads: list[tuple[int, ...]] = [()] * inputs
+        reads += [tuple(place[a] for a in self.units.reads[u.nodes[0].key] if a in place) for u in units]
+        makes = [True] * inputs + [not self._is_result(u.nodes[0]) for u in units]
+        before, order = most_waiting(range(len(reads)), reads, makes), with_few_waiting(reads, makes)
+        if before <= self.target.tuning.registers or most_waiting(order, reads, makes) >= before:
+            return False
+        self.units = replace(self.units, order=tuple(units[i - inputs] for i in order if i >= inputs))
+        return True
+
+    def _is_result(self, n: Node) -> bool:
+        """Whether a scalar is stored where it belongs, and read no more."""
+        return n.key in self.first_ends and self.plan.uses[n.key] == 1
 
     def _times(self) -> list[range]:
         """When each unit runs: one moment, or one for each inner loop."""
@@ -512,14 +547,25 @@ class Writer:
         lines: list[Line] = []
         value = self.elements.compute(n, (), False, lines, 0)
         end = self.first_ends.get(n.key)
-        if end is not None and self.plan.uses[n.key] == 1:
+        if end is not None and self._is_result(n):
             self.stored.add(n.key)
             value = value if end.pattern == "set" and end.base is None else self.elements.stored(n, value)
             return lines + lines_of(self.target.syntax[end.pattern].format(name=self._place(end), value=value.text))
         name = self.names.fresh(self.elements.wish(n))
         lines += lines_of(self.elements.assign(n, name, value.text))
         self.elements.scalars[n.key] = Text(name)
+        if self.reordered and end is not None:
+            lines += self._stored_at_once(n, Text(name))
         return lines
+
+    def _stored_at_once(self, n: Node, value: Text) -> list[Line]:
+        """The statements that store a value wherever it is a result, lest it waits for the end of the function."""
+        self.stored.add(n.key)
+        found: list[Line] = []
+        for e in (e for e in self.ends if e.key == n.key):
+            stored = value if e.pattern == "set" and e.base is None else self.elements.stored(n, value)
+            found += lines_of(self.target.syntax[e.pattern].format(name=self._place(e), value=stored.text))
+        return found
 
     def _shared_loop(self, unit: Unit) -> list[Line]:
         """One loop that computes several element-wise arrays and full reductions of the same shape."""
