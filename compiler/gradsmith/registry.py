@@ -17,7 +17,7 @@ from .index import Affine, Index
 from .types import INT32, DType, Type
 
 __all__ = [
-    "NEAR", "OPS", "Assembly", "Cell", "Contraction", "Counter", "Gather", "Kernel", "Layout", "Length", "Op",
+    "NEAR", "OPS", "Assembly", "Cell", "Contraction", "Counter", "Cut", "Gather", "Kernel", "Layout", "Length", "Op",
     "Reduction", "Region", "Scan", "Scatter", "lookup", "register",
 ]  # fmt: skip
 
@@ -111,17 +111,31 @@ class Length:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How a support function works on a block of rows: what is cut along the first axis, all at the same places.
+
+    These are the `operands` and the result; or the result is a sum over rows (`adds`), to which each block adds: then
+    the last argument of the cell says whether to add (1) to what is in memory, or to replace it (0).
+    """
+
+    operands: tuple[int, ...]
+    adds: bool = False
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A support function computes the whole result from whole arrays.
 
     Its cell has the operands, the result, scratch memory if there is any, and then `arguments(*types, params)` in its
     places. `scratch(*types, params)` is how many numbers of the result's dtype the function needs for itself, and
-    `integers(*types, params)` how many of int32, which stand behind them.
+    `integers(*types, params)` how many of int32, which stand behind them. `cut(*types, params)` is how blocks of rows
+    can be computed one by one, or None.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
     scratch: Callable[..., int] | None = None
     integers: Callable[..., int] | None = None
+    cut: Callable[..., Cut | None] = lambda *operands: None
 
     def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, int]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""

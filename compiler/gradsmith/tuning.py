@@ -104,6 +104,16 @@ class Tuning:
     #: norm and of a softmax of 8,192 numbers, by rows / by passes: with rows of 4 in 59 / 43 and 95 / 76 us, of 8 in
     #: 41 / 39 and 92 / 80, of 16 in 33 / 35 and 78 / 78, of 32 in 29 / 33 and 71 / 83 (the least of 400 by turns).
     row_elements: int = 16
+    #: Bytes of a matrix A from which on `A x` and `d A` are computed for blocks of rows by turns, so that A is read
+    #: once. Least squares by blocks / by passes, in double: 0.8 / 0.8 us at 64 x 64 (32 KB), 2.2 / 2.6 at 128 x 128,
+    #: 103 / 123 at 512 x 1024 (the best tenth of 500 by turns, as below).
+    block_least: int = 65_536
+    #: Bytes of the rows of such a block (but 4 rows at least): what the first cache holds. 1000 x 500 took 90 us with
+    #: 16 KB, 87 with 32, 101 with 64 and more, and 119 by passes; 512 x 1024 took 103 with 32 and 110 with 64.
+    block_bytes: int = 32_768
+    #: Bytes of 4 rows, beyond which there are no blocks, as no cache near the core holds them: 64 x 8192 took 130 us by
+    #: blocks of 256 KB, and 135 by passes; 64 x 32768 from 609 to 619, and 655, in much scatter.
+    block_most: int = 524_288
 
     def __post_init__(self) -> None:
         for field in fields(self):

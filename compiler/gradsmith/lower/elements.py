@@ -110,9 +110,9 @@ class Elements:
         """The element at `offset` of a value in memory."""
         return f"{self.buffers[key]}[{self.subscripts.text(self.bases.get(key, Affine()) + offset)}]"
 
-    def start(self, key: int) -> Text:
-        """Where a value in memory begins, for a call: a pointer, or a copy of what is read where there are none."""
-        base, name = self.bases.get(key, Affine()), self.buffers[key]
+    def start(self, key: int, offset: Affine = Affine()) -> Text:  # noqa: B008 - it is frozen
+        """Where a value in memory begins, or its rest, for a call: a pointer, or a copy where there are none."""
+        base, name = self.bases.get(key, Affine()) + offset, self.buffers[key]
         if base == Affine():
             return Text(name)
         start, end = (self.subscripts.text(place) for place in (base, base + self.graph.node(key).type.size))

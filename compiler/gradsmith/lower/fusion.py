@@ -15,7 +15,9 @@ from typing import NamedTuple
 from ..dims import certainly_at_most
 from ..graph import Graph, Node
 from ..registry import Contraction, Kernel, Layout, Reduction, Region, lookup
+from ..tuning import Tuning
 from ..types import Shape
+from .blocks import blocks_first
 from .rows import Rows, rows_first
 from .statements import Plan
 
@@ -49,10 +51,10 @@ def shape_of(graph: Graph, key: int) -> Shape:
     return shape
 
 
-def fuse(graph: Graph, planned: Plan, spelled_out: set[int], rows_least: int | None = None) -> Units:
+def fuse(graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | None = None) -> Units:
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell.
 
-    Rows of at least `rows_least` elements go through all that needs no other row in one loop; with None, none do.
+    With a `Tuning` to go `by_rows`, a row, or a block of rows, goes through all that needs no other one in one loop.
     """
     compact, contiguous = _demands(graph, planned)
     in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
@@ -82,13 +84,20 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], rows_least: int | N
             needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     order: list[Unit] = []
-    found = rows_first(graph, tasks, virtual, aliases, rows_least) if rows_least is not None else None
-    while found is not None:
-        before, rows, behind = found
-        order += [*_units(graph, before, needs), Unit(rows.nodes, rows.shape, False, rows)]
-        tasks = [*behind]
-        found = rows_first(graph, tasks, virtual, aliases, rows_least or 1)
-    order += _units(graph, tasks, needs)
+    waiting: list[Sequence[Node] | Rows] = [tasks]
+    while waiting:
+        some = waiting.pop()
+        if isinstance(some, Rows):
+            order.append(Unit(some.nodes, some.shape, False, some))
+            continue
+        found = None
+        if by_rows is not None:
+            found = blocks_first(graph, some, virtual, aliases, by_rows)
+            found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements)
+        if found is None:
+            order += _units(graph, some, needs)
+        else:
+            waiting += reversed(found)
     return Units(tuple(order), needs, aliases, frozenset(virtual))
 
 

@@ -30,8 +30,8 @@ from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .order import most_waiting, with_few_waiting
 from .printing import Text
-from .row_loops import RowLoop
-from .rows import Rows, is_per_row, role_in_rows
+from .row_loops import BlockLoop, RowLoop
+from .rows import Rows, is_per_row
 from .sizes import Sizes
 from .statements import Body, Group, Step, annotated, may_raise, plan, words_of, working_dtype
 from .structures import STRUCTURES, Structures, is_sum
@@ -269,7 +269,7 @@ class Writer:
         """
         self._constants()
         by_rows = "independent" in self.target.syntax and not self.target.strict
-        self.units = fuse(self.graph, self.plan, self._repeated(), self.target.tuning.row_elements if by_rows else None)
+        self.units = fuse(self.graph, self.plan, self._repeated(), self.target.tuning if by_rows else None)
         self.reordered = "independent" in self.target.syntax and self._reorder()
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
@@ -376,11 +376,11 @@ class Writer:
                 if not n.type.shape or n.key in self.elements.buffers:
                     continue
                 read = last.get(n.key, moment)
-                column = role_in_rows(self.graph, n, rows.shape) == "column"
-                if column or read > time[-1]:
+                role = rows.role(self.graph, n)
+                if role == "column" or read > time[-1]:
                     lifetimes[n.key] = (room(n.type), time.start, max(read, time[-1]))
-                elif read > moment and not is_per_row(n.type.shape, rows.shape):
-                    lifetimes[n.key] = (math.prod(n.type.shape[len(rows.shape) :]), moment, read)
+                elif read > moment and (rows.block or not is_per_row(n.type.shape, rows.shape)):
+                    lifetimes[n.key] = (rows.room(n), moment, read)
                     self.row_buffers.add(n.key)
         return lifetimes
 
@@ -535,7 +535,7 @@ class Writer:
     def _unit(self, unit: Unit) -> list[Line]:
         self.subscripts.out_of_order.clear()
         if unit.rows is not None:
-            return RowLoop(self, unit.rows).lines()
+            return (BlockLoop if unit.rows.block else RowLoop)(self, unit.rows).lines()
         if unit.shared:
             return self._shared_loop(unit)
         (n,) = unit.nodes

@@ -35,8 +35,8 @@ class Nests:
         self._syntax, self._strict, self._names = target.syntax, target.strict, names
         self._variables: list[str] = []
 
-    def over(self, shape: Sequence[Extent], inside: Write, depth: int = 0) -> list[Line]:
-        """A nest of loops over `shape`; axes of size 1 need none."""
+    def over(self, shape: Sequence[Extent], inside: Write, depth: int = 0, step: int = 1) -> list[Line]:
+        """A nest of loops over `shape`, `step` places at a time; axes of size 1 need none."""
         lines: list[Line] = []
         index: list[Affine] = []
         start = depth
@@ -45,7 +45,8 @@ class Nests:
                 index.append(Affine())
                 continue
             name = self._variable(depth)
-            lines.append(Line(depth, self._syntax["for"].format(name=name, size=size)))
+            pattern = self._syntax["for" if step == 1 else "for_blocks"]
+            lines.append(Line(depth, pattern.format(name=name, size=size, step=step)))
             index.append(variable(name))
             depth += 1
         inside(Nest(tuple(index), False, depth), lines)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..dims import Dim, Extent, atom
 from ..graph import Node
 from ..index import Affine, Index, flatten
 from ..program import Line
@@ -17,13 +18,13 @@ from ..registry import Reduction, lookup
 from .fusion import shape_of
 from .nests import Nest, lines_of
 from .printing import Text
-from .rows import Inner, Rows, role_in_rows
+from .rows import Inner, Rows, cut_of
 from .structures import is_sum
 
 if TYPE_CHECKING:
     from .loops import Writer
 
-__all__ = ["RowLoop"]
+__all__ = ["BlockLoop", "RowLoop"]
 
 
 class RowLoop:
@@ -32,7 +33,7 @@ class RowLoop:
     def __init__(self, writer: Writer, rows: Rows) -> None:
         self.writer, self.rows, self.graph = writer, rows, writer.graph
         self.elements, self.nests, self.structures = writer.elements, writer.nests, writer.structures
-        self.roles: Mapping[int, str | None] = {n.key: role_in_rows(self.graph, n, rows.shape) for n in rows.nodes}
+        self.roles: Mapping[int, str | None] = {n.key: rows.role(self.graph, n) for n in rows.nodes}
         self.totals: dict[int, str] = {}  # of all rows
         self.aliases: dict[int, list[int]] = {}
         for alias, base in writer.units.aliases.items():
@@ -50,10 +51,13 @@ class RowLoop:
                 before += self._begun(n, name)
             elif self.roles[n.key] == "column":
                 before += self.structures.cleared(n)
-        lines = before + self.nests.over(self.rows.shape, self._row)
+        lines = before + self._rows()
         self.elements.locals.clear()
         self.elements.scalars.update({key: Text(name) for key, name in self.totals.items()})
         return lines
+
+    def _rows(self) -> list[Line]:
+        return self.nests.over(self.rows.shape, self._row)
 
     def _begun(self, n: Node, name: str) -> list[Line]:
         structure = lookup(n.op).structure
@@ -84,7 +88,7 @@ class RowLoop:
 
         def inside(nest: Nest, body: list[Line]) -> None:
             for n in inner.nodes:
-                index = (*row.index, *nest.index)
+                index = self._at(row.index, nest.index)
                 if self.roles[n.key] == "element":
                     self._element(n, inner, index, body, nest.depth)
                     continue
@@ -124,6 +128,10 @@ class RowLoop:
             self._known(n.key, value)
         self._stored(n, index, value, lines, depth)
 
+    def _at(self, row: Index, place: Index) -> Index:
+        """The place in a whole array of a place in a row."""
+        return (*row, *place)
+
     def _padded(self, n: Node, index: Index) -> Index:
         """The place in `n`, whose axes behind those of `index` have size 1."""
         return (*index, *(Affine(),) * (len(shape_of(self.graph, n.key)) - len(index)))
@@ -135,3 +143,41 @@ class RowLoop:
     def _stored(self, n: Node, index: Index, value: Text, lines: list[Line], depth: int) -> None:
         if n.key in self.elements.buffers:
             self.elements.set(self.elements.place(n.key, index), self.elements.stored(n, value), lines, depth)
+
+
+class BlockLoop(RowLoop):
+    """Writes one loop over blocks of rows, and what is done with the rows that fill no block behind it."""
+
+    def _rows(self) -> list[Line]:
+        (size,), block = self.rows.shape, self.rows.block
+        lines: list[Line] = []
+        rest: Extent
+        if isinstance(size, int):
+            rest = size % block
+        else:
+            rest = Dim(self.elements.names.fresh(None, "rest_"))
+            lines += lines_of(self.writer.target.syntax["rest"].format(name=rest, size=atom(size), block=block))
+        whole = size - rest
+        if whole != 0:
+            lines += self.nests.over((whole,), lambda nest, body: self._block(nest, block, body), step=block)
+        if rest != 0:
+            self._block(Nest((Affine(whole),), False, 0), rest, lines)
+        return lines
+
+    def _block(self, nest: Nest, count: Extent, lines: list[Line]) -> None:
+        """What is done with `count` rows, of which the first is that of `nest`."""
+        (start,) = nest.index
+        for n in self.rows.nodes:
+            if n.key in self.writer.row_buffers:
+                self.elements.bases[n.key] = start * -1
+        self.writer.named_again()
+        for inner in self.rows.inner:
+            (first, *_) = inner.nodes
+            cut = cut_of(self.graph, first)
+            if cut is None:
+                self._loop(Inner(inner.nodes, (count,)), nest, lines)
+            else:
+                lines += self.structures.kernel_of_rows(first, cut, start, count, nest.depth)
+
+    def _at(self, row: Index, place: Index) -> Index:
+        return (row[0] + place[0],)

@@ -4,24 +4,25 @@ In: the stored values of a function in order, and how they read each other. Out:
 that share one loop over rows, the latter as inner loops. A row is what the trailing axes of an array span. Values share
 a loop over rows if each needs, of the others, nothing but the same row: element-wise results, reductions of each row
 (softmax, the mean of a normalisation), sums over all rows (which add row after row, with unit stride) and over
-everything (complete behind the loop). Guarantee: the order of what depends on each other stays, and each sum's elements
-come in the order of memory.
+everything (complete behind the loop). Where kernels compute what a row has, `blocks` takes some rows at a time.
+Guarantee: the order of what depends on each other stays, and each sum's elements come in the order of memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..dims import certainly_at_most
+from ..dims import Extent, certainly_at_most
 from ..graph import Graph, Node
 from ..index import Affine, Index, variable
-from ..registry import Gather, Layout, Reduction, lookup
+from ..registry import Cut, Gather, Kernel, Layout, Reduction, lookup
 from ..types import Shape
 
-__all__ = ["Inner", "Rows", "is_per_row", "role_in_rows", "rows_first"]
+__all__ = ["Inner", "Role", "Rows", "collected", "cut_of", "inner_loops", "is_per_row", "role_in_blocks", "rows_first"]
 
+Role = Callable[[Graph, Node, Shape], "str | None"]
 _Read = tuple[int, "Index | None"]  # a stored value, and which element of it (None: any)
 
 
@@ -35,14 +36,26 @@ class Inner:
 
 @dataclass(frozen=True)
 class Rows:
-    """One loop over the leading axes `shape`, with inner loops."""
+    """One loop over the leading axes `shape`, with inner loops.
+
+    With a `block`, it is over so many rows at a time: inner loops are over the rows of a block, and some are calls.
+    """
 
     shape: Shape
     inner: tuple[Inner, ...]
+    block: int = 0
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         return tuple(n for unit in self.inner for n in unit.nodes)
+
+    def role(self, graph: Graph, n: Node) -> str | None:
+        """What `n` is to the loop."""
+        return (role_in_blocks if self.block else role_in_rows)(graph, n, self.shape)
+
+    def room(self, n: Node) -> Extent:
+        """The elements of what only the same row, or block of rows, reads."""
+        return self.block or math.prod(n.type.shape[len(self.shape) :])
 
 
 def is_per_row(shape: Shape, rows: Shape) -> bool:
@@ -69,6 +82,28 @@ def role_in_rows(graph: Graph, n: Node, rows: Shape) -> str | None:
     return "total" if axes == tuple(range(len(shape))) else None
 
 
+def cut_of(graph: Graph, n: Node) -> Cut | None:
+    """How the kernel `n` can be called for blocks of rows, if it is one and can."""
+    structure = lookup(n.op).structure
+    if not isinstance(structure, Kernel):
+        return None
+    return structure.cut(*(graph.node(a).type for a in n.args), n.params)
+
+
+def role_in_blocks(graph: Graph, n: Node, rows: Shape) -> str | None:
+    """What `n` is to a loop over blocks of rows: `element`, `total`, or a call: `product`, or `column` (a sum)."""
+    op = lookup(n.op)
+    if op.kind in ("elementwise", "layout"):
+        return "element" if n.type.shape and is_per_row(n.type.shape, rows) else None
+    if isinstance(op.structure, Reduction):
+        whole = graph.node(n.args[0]).type.shape == rows and len(n.params["axis"]) == len(rows)
+        return "total" if whole and not n.params["keepdims"] else None
+    cut = cut_of(graph, n)
+    if cut is None or any(graph.node(n.args[k]).type.shape[: len(rows)] != rows for k in cut.operands):
+        return None
+    return "column" if cut.adds else "product"
+
+
 def rows_first(
     graph: Graph,
     tasks: Sequence[Node],
@@ -86,9 +121,9 @@ def rows_first(
         if rows is None or rows in tried:
             continue
         tried.add(rows)
-        before, shared, behind = _collected(graph, tasks, rows, virtual, aliases)
+        before, shared, behind = collected(graph, tasks, rows, role_in_rows, virtual, aliases)
         if _saves(graph, shared, rows):
-            return before, Rows(rows, _inner(graph, shared, rows, virtual, aliases)), behind
+            return before, Rows(rows, inner_loops(graph, shared, rows, role_in_rows, virtual, aliases)), behind
     return None
 
 
@@ -110,10 +145,11 @@ def _saves(graph: Graph, shared: Sequence[Node], rows: Shape) -> bool:
     return "column" in roles or ("row" in roles and passes > 1)
 
 
-def _collected(
+def collected(
     graph: Graph,
     tasks: Sequence[Node],
     rows: Shape,
+    role_of: Role,
     virtual: Mapping[int, int],
     aliases: Mapping[int, int],
 ) -> tuple[list[Node], list[Node], list[Node]]:
@@ -123,17 +159,17 @@ def _collected(
     behind: list[Node] = []
     inside: set[int] = set()  # read only by the row
     late: set[int] = set()  # complete behind the loop
-    last = max(k for k, n in enumerate(tasks) if role_in_rows(graph, n, rows) is not None)
+    last = max(k for k, n in enumerate(tasks) if role_of(graph, n, rows) is not None)
     for k, n in enumerate(tasks):
         reads = _reads(graph, n, virtual, aliases)
-        role = role_in_rows(graph, n, rows)
+        role = role_of(graph, n, rows)
         needs_late = any(_maker(graph, key) in late for key, _ in reads)
         if k > last or needs_late:
             behind.append(n)
             late.add(n.key)
         elif role is not None and all(key not in inside or _same_row(graph, key, at, rows) for key, at in reads):
             shared.append(n)
-            (inside if role in ("element", "row") else late).add(n.key)
+            (inside if role in ("element", "row", "product") else late).add(n.key)
         elif any(key in inside for key, _ in reads):
             behind.append(n)
             late.add(n.key)
@@ -142,14 +178,19 @@ def _collected(
     return before, shared, behind
 
 
-def _inner(
-    graph: Graph, shared: Sequence[Node], rows: Shape, virtual: Mapping[int, int], aliases: Mapping[int, int]
+def inner_loops(
+    graph: Graph,
+    shared: Sequence[Node],
+    rows: Shape,
+    role_of: Role,
+    virtual: Mapping[int, int],
+    aliases: Mapping[int, int],
 ) -> tuple[Inner, ...]:
-    """Inner loops: each value in the first one where all that it reads is known."""
-    loops: list[tuple[Shape, list[Node]]] = []
+    """Inner loops: each value in the first one where all that it reads is known; a call is alone."""
+    loops: list[tuple[Shape | None, list[Node]]] = []
     made: dict[int, tuple[int, Shape, bool]] = {}  # the number of its loop, its shape, whether known at its place
     for n in shared:
-        element = role_in_rows(graph, n, rows) == "element"
+        element, alone = role_of(graph, n, rows) == "element", cut_of(graph, n) is not None
         shape = (n if element else graph.node(n.args[0])).type.shape[len(rows) :]
         shape = () if math.prod(shape) == 1 else shape
         first = 0
@@ -159,11 +200,12 @@ def _inner(
                 here = known and theirs == shape and (not shape or _same_place(graph, key, at))
                 first = max(first, number + (not here))
         number = next((k for k in range(first, len(loops)) if loops[k][0] == shape), len(loops))
-        if number == len(loops):
-            loops.append((shape, []))
+        if alone or number == len(loops):
+            number = len(loops)
+            loops.append((None if alone else shape, []))
         loops[number][1].append(n)
         made[n.key] = number, shape, element
-    return tuple(Inner(tuple(nodes), shape) for shape, nodes in loops)
+    return tuple(Inner(tuple(nodes), shape or ()) for shape, nodes in loops)
 
 
 # --- which elements are read ------------------------------------------------------------------------------------------
@@ -206,7 +248,9 @@ def _reads(graph: Graph, n: Node, virtual: Mapping[int, int], aliases: Mapping[i
     if op.kind == "layout":
         stack = _sources(graph, n, own)
     elif not known:
-        stack = [(a, None) for a in n.args]
+        cut = cut_of(graph, n)
+        same = cut.operands if cut is not None else ()
+        stack = [(a, _axes(len(graph.node(a).type.shape)) if k in same else None) for k, a in enumerate(n.args)]
     found: set[_Read] = set()
     seen: set[_Read] = set()
     while stack:

@@ -6,16 +6,17 @@ One method a structure of the registry (see `STRUCTURES`), each from a node to t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..dims import atom, whole
+from ..dims import Extent, atom, whole
 from ..graph import Graph, Node
-from ..index import Index
+from ..index import Affine, Index
 from ..program import Line
-from ..registry import Assembly, Contraction, Kernel, Reduction, Scan, Scatter, lookup
+from ..registry import Assembly, Contraction, Cut, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape
 from .elements import Elements
 from .fusion import shape_of
@@ -229,9 +230,27 @@ class Structures:
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]
         arrays += [Text(name) for name in self.scratch.get(n.key, ())]
         types = [self.graph.node(a).type for a in n.args]
-        numbers = [Text(whole(v)) for v in structure.arguments(*types, n.params)]
-        call = self.elements.printer.fill(self.elements.cell(n), [*arrays, *numbers])
-        return lines_of(self._syntax["call"].format(value=call.text))
+        return self._call(n, arrays, structure.arguments(*types, n.params), 0)
+
+    def kernel_of_rows(self, n: Node, cut: Cut, start: Affine, count: Extent, depth: int) -> list[Line]:
+        """A call of the support function for `count` rows from `start` on, added to what is there if that is a sum."""
+        structure = lookup(n.op).structure
+        assert isinstance(structure, Kernel)
+        types = [self.graph.node(a).type for a in n.args]
+        arrays = []
+        for k, key in enumerate((*n.args, n.key)):
+            shape = shape_of(self.graph, key)
+            moved = k in cut.operands or (k == len(n.args) and not cut.adds)
+            arrays.append(self.elements.start(key, start * math.prod(shape[1:]) if moved else Affine()))
+            if k in cut.operands:
+                types[k] = replace(types[k], shape=(count, *shape[1:]))
+        numbers = structure.arguments(*types, n.params)
+        return self._call(n, arrays, (*numbers[:-1], 1) if cut.adds else numbers, depth)
+
+    def _call(self, n: Node, arrays: Sequence[Text], numbers: Sequence[Any], depth: int) -> list[Line]:
+        cell = self.elements.cell(n)
+        call = self.elements.printer.fill(cell, [*arrays, *(Text(whole(v)) for v in numbers)])
+        return lines_of(self._syntax["call"].format(value=call.text), depth)
 
 
 STRUCTURES: Mapping[type, Callable[[Structures, Node, Any], list[Line]]] = {

@@ -365,12 +365,17 @@ _COLUMNS = """\
 static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @real *a, const @real *x, @real *y,
     int add) {
     GS_CONTRACTED
+    @real right[8]; /* in registers: for all that a compiler knows, y may lie where x does */
+    GS_UNROLLED
+    for (int p = 0; p < rows; ++p) {
+        right[p] = x[p];
+    }
     GS_ROLLED
     for (ptrdiff_t j = 0; j < n - n % GS_LANES@F; j += GS_LANES@F) {
-        gs_vector@f sum = x[0] * *(const gs_vector@f *)(a + j);
+        gs_vector@f sum = right[0] * *(const gs_vector@f *)(a + j);
         GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
-            sum += x[p] * *(const gs_vector@f *)(a + p * n + j);
+            sum += right[p] * *(const gs_vector@f *)(a + p * n + j);
         }
         if (add) {
             sum += *(const gs_vector@f *)(y + j);
@@ -378,27 +383,30 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
         *(gs_vector@f *)(y + j) = sum;
     }
     for (ptrdiff_t j = n - n % GS_LANES@F; j < n; ++j) {
-        @real sum = x[0] * a[j];
+        @real sum = right[0] * a[j];
         GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
-            sum += x[p] * a[p * n + j];
+            sum += right[p] * a[p * n + j];
         }
         y[j] = add ? y[j] + sum : sum;
     }
 }
 
 static GS_CONTRACT void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k,
-    ptrdiff_t n, ptrdiff_t as, ptrdiff_t xs) {
-    /* y = x A for each of a batch, as a sum of rows of A: each element of A is read once. */
-    for (ptrdiff_t j = 0; j < (k > 0 ? 0 : batch * n); ++j) {
+    ptrdiff_t n, ptrdiff_t as, ptrdiff_t xs, int add) {
+    /* y = x A (+ y) for each of a batch, as a sum of rows of A: each element of A is read once. */
+    for (ptrdiff_t j = 0; j < (k > 0 || add ? 0 : batch * n); ++j) {
         y[j] = 0;
     }
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, x += xs, y += n) {
         for (ptrdiff_t p = 0; p < k - k % 8; p += 8) {
-            gs_columns_of@f(8, n, a + p * n, x + p, y, p > 0);
+            gs_columns_of@f(8, n, a + p * n, x + p, y, add || p > 0);
         }
-        for (ptrdiff_t p = k - k % 8; p < k; ++p) {
-            gs_columns_of@f(1, n, a + p * n, x + p, y, p > 0);
+        if (k % 8 >= 4) {
+            gs_columns_of@f(4, n, a + (k - k % 8) * n, x + (k - k % 8), y, add || k >= 8);
+        }
+        for (ptrdiff_t p = k - k % 4; p < k; ++p) {
+            gs_columns_of@f(1, n, a + p * n, x + p, y, add || p > 0);
         }
     }
 }

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Extent
-from ..registry import Kernel, Params
+from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Shape, Type
 from ._declare import Traced
@@ -147,10 +147,17 @@ def _stacked(a: Type, x: Type, params: Params) -> tuple[Any, ...]:
 
 
 gemv_rows: Traced = _record(
-    "gemv_rows", "gs_rows", _vector, _by_vector, Kernel(_stacked), ROWS, 8, "Matrix times vector: each row's product.",
+    "gemv_rows", "gs_rows", _vector, _by_vector,
+    Kernel(_stacked, cut=lambda a, x, params: Cut((0,)) if a.ndim == 2 and x.ndim == 1 else None), ROWS, 8,
+    "Matrix times vector: each row's product.",
 )  # fmt: skip
 gemv_columns: Traced = _record(
-    "gemv_columns", "gs_columns", _vector, _by_vector, Kernel(_stacked), COLUMNS, 8,
+    "gemv_columns", "gs_columns", _vector, _by_vector,
+    Kernel(
+        lambda a, x, params: (*_stacked(a, x, params), 0),
+        cut=lambda a, x, params: Cut((0, 1), adds=True) if a.ndim == 2 and x.ndim == 1 else None,
+    ),
+    COLUMNS, 9,
     "Vector times matrix: a sum of rows.",
 )  # fmt: skip
 cblas_gemv: Traced = _record(

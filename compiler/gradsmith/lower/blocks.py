@@ -1,0 +1,64 @@
+"""Blocks of rows: a matrix of which a function needs the products from both sides is read from memory once.
+
+In: the stored values of a function in order, and how they read each other. Out: as of `rows`, with loops over blocks of
+rows. `A x` has one element a row, and so have values computed from it element by element; `d A` is a sum of rows, and
+so are, of numbers, sums over everything. Where all these need of each other only the same row, a block of rows goes
+through all of it while a cache has it: the kernels are called for a block, with loops over its rows between them.
+Guarantee: as of `rows`; blocks are added in their order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ..graph import Graph, Node
+from ..tuning import Tuning
+from ..types import Shape
+from .rows import Rows, collected, cut_of, inner_loops, role_in_blocks
+
+__all__ = ["blocks_first"]
+
+_LEAST, _STEP, _MOST = 4, 8, 16  # rows that the kernels take at a time, in whole vectors of float
+
+
+def blocks_first(
+    graph: Graph, tasks: Sequence[Node], virtual: Mapping[int, int], aliases: Mapping[int, int], tuning: Tuning
+) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
+    """The first loop over blocks of rows by which a matrix is read once, with what comes before and behind it."""
+    tried: set[Shape] = set()
+    for n in tasks:
+        cut = cut_of(graph, n)
+        if cut is None or not cut.adds:
+            continue
+        rows = graph.node(n.args[0]).type.shape[:1]
+        block = _block(graph, n, tuning)
+        if not block or rows in tried:
+            continue
+        tried.add(rows)
+        before, shared, behind = collected(graph, tasks, rows, role_in_blocks, virtual, aliases)
+        if _saves(graph, shared, aliases):
+            return before, Rows(rows, inner_loops(graph, shared, rows, role_in_blocks, virtual, aliases), block), behind
+    return None
+
+
+def _saves(graph: Graph, shared: Sequence[Node], aliases: Mapping[int, int]) -> bool:
+    """Whether a matrix is read more than once."""
+    matrices = Counter(aliases.get(n.args[0], n.args[0]) for n in shared if cut_of(graph, n) is not None)
+    return max(matrices.values(), default=0) > 1
+
+
+def _block(graph: Graph, n: Node, tuning: Tuning) -> int:
+    """How many rows of the matrix of `n` a block has; 0 where blocks do not pay."""
+    matrix = graph.node(n.args[0]).type
+    height, row = matrix.shape[0], math.prod(matrix.shape[1:]) * (matrix.dtype.bits // 8)
+    if isinstance(height * row, int) and height * row < tuning.block_least:
+        return 0
+    if not isinstance(row, int):
+        return _MOST
+    if _LEAST * row > tuning.block_most:
+        return 0
+    most = min(max(tuning.block_bytes // row // _STEP * _STEP, _LEAST), _MOST)
+    even = (b for b in range(most, most // 2, -_STEP) if isinstance(height, int) and height % b == 0)
+    return next(even, most)
