@@ -22,6 +22,7 @@ from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
+from .selected import selecting
 from .share_products import sharing
 from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
@@ -54,7 +55,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
-        graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
+        graph = hoist(rewritten(graph, *laws, *selecting(target)))  # before an outer product, say, is spelled out for C
     graph = rewritten(
         graph,
         *laws,
