@@ -60,10 +60,10 @@ def _called(e: Expr, target: Target) -> Expr | None:
     if 0 in (*e.shape, a.shape[-1]):
         return None
     if b.ndim == 1 or (a.ndim > 1 and e.shape[-1] == 1):
-        (left, turned), x = _stored(a), b if b.ndim == 1 else reshape(b, b.shape[:-1])
+        (left, turned), x = _stored(a), b if b.ndim == 1 else _without(b, b.ndim - 1)
         y = _by_vector(left, turned, x, target)
     elif a.ndim == 1 or e.shape[-2] == 1:
-        (right, turned), x = _stored(b), a if a.ndim == 1 else reshape(a, (*a.shape[:-2], a.shape[-1]))
+        (right, turned), x = _stored(b), a if a.ndim == 1 else _without(a, a.ndim - 2)
         y = _by_vector(right, not turned, x, target)
     else:
         (left, ta), (right, tb) = _stored(a), _stored(b)
@@ -71,6 +71,13 @@ def _called(e: Expr, target: Target) -> Expr | None:
             left = reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
         y = _by_matrix(left, ta, right, tb, target) if _many(math.prod(e.shape[-2:]) * a.shape[-1], least) else None
     return None if y is None else y if y.shape == e.shape else reshape(y, e.shape)
+
+
+def _without(x: Expr, axis: int) -> Expr:
+    """`x` without an axis of size 1."""
+    if x.op.name == "expand_dims" and x.params["axis"] == (axis,):
+        return x.args[0]
+    return reshape(x, (*x.shape[:axis], *x.shape[axis + 1 :]))
 
 
 def _many(count: Extent, least: int) -> bool:

@@ -17,6 +17,7 @@ from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
+from .layouts import laid_out
 from .libraries import by_libraries
 from .regions import with_bodies
 from .regroup import regroup
@@ -75,7 +76,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
     graph = share_reciprocals(regroup(graph))
     kernels = by_kernels(target)
-    return _writable(rewritten(graph, *kernels) if kernels else graph, target)
+    return _writable(rewritten(laid_out(graph), *kernels) if kernels else graph, target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:
