@@ -11,6 +11,7 @@ from ..graph import Graph
 from ..registry import Op, lookup
 from ..target import Target
 from ..trace import Expr
+from .blocks import in_blocks
 from .contractions import by_kernels
 from .convolutions import by_tiles
 from .expand import expansion
@@ -76,7 +77,10 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
     graph = share_reciprocals(regroup(graph))
     kernels = by_kernels(target)
-    return _writable(rewritten(laid_out(graph), *kernels) if kernels else graph, target)
+    if kernels:
+        graph = in_blocks(laid_out(graph), target)
+        graph = with_bodies(graph, lambda part: rewritten(part, *kernels))
+    return _writable(graph, target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:
