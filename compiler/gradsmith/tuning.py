@@ -97,7 +97,7 @@ class Tuning:
     #: that those of a block take together, if that many rows are at least ...
     blocked_bytes: int = 1_000_000
     #: ... these, so that what is added up over all rows is not read and written too often.
-    blocked_rows: int = 64
+    blocked_rows: int = 96
 
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
     #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
