@@ -96,6 +96,11 @@ class Tuning:
     block_rows: int = 96
     block_columns: int = 1024
     block_depth: int = 256
+    #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
+    #: that those of a block take together, if that many rows are at least ...
+    blocked_bytes: int = 1_000_000
+    #: ... these, so that what is added up over all rows is not read and written too often.
+    blocked_rows: int = 96
 
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
     #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).

@@ -125,6 +125,8 @@ def _blocks(n: Node) -> set[int]:
     found = set[int]()
     for body in n.bodies.values():
         inside = set[int]().union(*(_blocks(m) for m in body.ordered()))
+        first = n.params.get("consts", 0)
+        inside -= {*body.inputs[first : first + n.params.get("carries", 0)]}  # which has memory of its own
         found.update(a for key, a in zip(reversed(body.inputs), reversed(n.args), strict=False) if key in inside)
     return found
 

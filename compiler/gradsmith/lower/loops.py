@@ -452,12 +452,21 @@ class Writer:
             makes = any(n.key == new for n in unit.nodes)
             for n in unit.nodes:
                 reads = self.units.reads[n.key]
-                if old in reads and (behind or (makes and not (unit.shared and reads[old]))):
+                at_place = (unit.shared and reads.get(old, False)) or (n.key == new and self._takes_over(n, old))
+                if old in reads and (behind or (makes and not at_place)):
                     return False
                 behind = behind or n.key == new
             if not makes and any(m.key == new for n in unit.nodes for m in self._made(n)):
                 return False
         return behind
+
+    def _takes_over(self, n: Node, old: int) -> bool:
+        """Whether a kernel reads `old` as the operand that its result may replace, and as no other."""
+        structure = lookup(n.op).structure
+        if not isinstance(structure, Kernel) or structure.replaces is None:
+            return False
+        read = [self.stored_under(a) for a in n.args]
+        return read.pop(structure.replaces) == [old] and not any(old in keys for keys in read)
 
     def _needs_copy(self, e: End) -> bool:
         """Whether the new state has to be put aside before the old one is written over: where it reads old state."""

@@ -38,9 +38,11 @@ class Structures:
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
     def reduction(self, n: Node, structure: Reduction) -> list[Line]:
-        """Each element of the result from a loop of its own."""
+        """Each element of the result from a loop of its own; sums of what is not innermost, along what is."""
         source = shape_of(self.graph, n.args[0])
         axes = n.params["axis"]
+        if self._sums_across(n, structure, source):
+            return self._summed_across(n, source)
 
         def one(nest: Nest, lines: list[Line]) -> None:
             kept = iter(i for k, i in enumerate(nest.index) if not (n.params["keepdims"] and k in axes))
@@ -54,6 +56,44 @@ class Structures:
             self._accumulate(n, structure, tuple(source[a] for a in axes), value, nest, lines)
 
         return self._per_element(n, one)
+
+    def _sums_across(self, n: Node, structure: Reduction, source: Shape) -> bool:
+        """Whether this is a sum over other axes than the innermost, whose elements may be added in any loop."""
+        last = max((k for k, size in enumerate(source) if size != 1), default=-1)
+        known = is_sum(structure) and n.type.dtype.kind == "float" and "independent" in self._syntax
+        return known and not self._target.strict and last >= 0 and last not in n.params["axis"]
+
+    def _summed_across(self, n: Node, source: Shape) -> list[Line]:
+        """Zeros, and a loop in the order of memory that adds: its innermost steps are independent."""
+        axes, keepdims = n.params["axis"], n.params["keepdims"]
+        first = min(axes)
+
+        def over(nest: Nest, lines: list[Line]) -> None:
+            kept = [k for k in range(first, len(source)) if k not in axes]
+
+            def place(index: Mapping[int, Affine]) -> str:
+                where = {**dict(enumerate(nest.index)), **index}
+                order = [k for k in range(len(source)) if keepdims or k not in axes]
+                return self.elements.place(n.key, tuple(Affine() if k in axes else where[k] for k in order))
+
+            def clear(inner: Nest, body: list[Line]) -> None:
+                zero = self.elements.printer.number(0, n.type.dtype)
+                self.elements.set(place(dict(zip(kept, inner.index, strict=True))), zero, body, inner.depth)
+
+            def add(inner: Nest, body: list[Line]) -> None:
+                index = (*nest.index, *inner.index)
+                value = self.elements.element(n.args[0], index, False, body, inner.depth)
+                text = self._syntax["add_to"].format(name=place(dict(enumerate(index))), value=value.text)
+                body += lines_of(text, inner.depth)
+
+            lines += self.nests.over(tuple(source[k] for k in kept), clear, nest.depth)
+            self.elements.far.clear()
+            loops = self.nests.over(source[first:], add, nest.depth)
+            self.helpers.update({"simd": None})
+            operators = dict.fromkeys(sorted(self.elements.far), "|")
+            lines += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
+
+        return self.nests.over(source[:first], over)
 
     def contraction(self, n: Node, structure: Contraction) -> list[Line]:
         """Each element of the result as a sum of products."""

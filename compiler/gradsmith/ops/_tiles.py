@@ -10,7 +10,10 @@ The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_tex
 
 from __future__ import annotations
 
-__all__ = ["BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "PACKED", "ROWS", "VECTORS", "widths"]
+__all__ = [
+    "ADDED", "BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "PACKED", "ROWS", "VECTORS",
+    "widths",
+]  # fmt: skip
 
 BYTES = 64  # of the widest vector register that the texts know
 
@@ -248,14 +251,14 @@ _PACKED = """\
 #define GS_GEMM@F
 static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t mc,
-    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left) {
-    /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
+    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int add) {
+    /* y = A B (+ y, if `add`), m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
        matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
        block of A, packed if `left`, in the second. */
     const ptrdiff_t most = nc < n ? nc : n;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
-    for (ptrdiff_t i = 0; i < (k > 0 ? 0 : batch * m * n); ++i) {
+    for (ptrdiff_t i = 0; i < (k > 0 || add ? 0 : batch * m * n); ++i) {
         y[i] = 0;
     }
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
@@ -279,13 +282,28 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
                             gs_tile@f(height, depth, left ? packed + i * depth : block + i * ar, left ? 1 : ar,
-                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width, pp > 0);
+                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width, add || pp > 0);
                         }
                     }
                 }
             }
         }
     }
+}
+#endif
+"""
+
+_ADDED = """\
+#ifndef GS_GEMM_ADD@F
+#define GS_GEMM_ADD@F
+static void gs_gemm_add@f(const @real *a, const @real *b, const @real *c, @real *y, @real *work, ptrdiff_t batch,
+    ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br,
+    ptrdiff_t bc, ptrdiff_t mc, ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left) {
+    /* y = C + A B for each of a batch; C may be y itself. */
+    for (ptrdiff_t i = 0; i < (c == y ? 0 : batch * m * n); ++i) {
+        y[i] = c[i];
+    }
+    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, 1);
 }
 #endif
 """
@@ -471,6 +489,7 @@ def widths(*texts: str) -> dict[str, tuple[str, ...]]:
 
 DIRECT = widths(COMPILERS, VECTORS, _TILE, _DIRECT)
 PACKED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED)
+ADDED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED, _ADDED)
 ROWS = widths(COMPILERS, VECTORS, _ROWS)
 COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
 CBLAS_GEMM = widths(_CBLAS_GEMM)

@@ -19,7 +19,7 @@ from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Shape, Type
 from ._declare import Traced
-from ._tiles import BYTES, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
+from ._tiles import ADDED, BYTES, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
 
 __all__: list[str] = []
 
@@ -63,7 +63,6 @@ def _record(
     """The record of the C function `call` with `places` parameters."""
     return op(
         name,
-        arity=2,
         kind="kernel",
         infer=infer,
         evaluate=evaluate,
@@ -72,7 +71,7 @@ def _record(
         cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(places))})"},
         support=support,
         doc=doc,
-        **{"cost": _cost, **fields},
+        **{"arity": 2, "cost": _cost, **fields},
     )
 
 
@@ -117,8 +116,18 @@ gemm_direct: Traced = _record(
     "Matrix product of matrices that the caches hold.",
 )  # fmt: skip
 gemm: Traced = _record(
-    "gemm", "gs_gemm", _matrices, _product, Kernel(_packed, _panels), PACKED, 18,
-    "Matrix product in blocks, of which copies are made.",
+    "gemm", "gs_gemm", _matrices, _product, Kernel(lambda a, b, params: (*_packed(a, b, params), 0), _panels), PACKED,
+    19, "Matrix product in blocks, of which copies are made.",
+)  # fmt: skip
+gemm_add: Traced = _record(
+    "gemm_add", "gs_gemm_add", lambda a, b, c, **params: _matrices(a, b, **params),
+    lambda a, b, c, **params: c + _product(a, b, **params),
+    Kernel(
+        lambda a, b, c, params: _packed(a, b, params), lambda a, b, c, params: _panels(a, b, params), replaces=2
+    ),
+    ADDED, 19, "The same, added to a third operand, in its memory where nothing else reads it.",
+    arity=3,
+    cost=lambda y, a, b, c, ta=False, **_: {"mul": (inner := y.size * (a.shape[-2] if ta else a.shape[-1])), "add": inner},
 )  # fmt: skip
 cblas_gemm: Traced = _record(
     "cblas_gemm", "gs_cblas_gemm", _matrices, _product,
@@ -167,4 +176,4 @@ cblas_gemv: Traced = _record(
 )  # fmt: skip
 
 #: All of them: each stands for `matmul`.
-PRODUCTS: tuple[Traced, ...] = (gemm_direct, gemm, cblas_gemm, gemv_rows, gemv_columns, cblas_gemv)
+PRODUCTS: tuple[Traced, ...] = (gemm_direct, gemm, gemm_add, cblas_gemm, gemv_rows, gemv_columns, cblas_gemv)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from ..dims import Extent
 from ..errors import SpecError, TargetError
 from ..ops import reshape
 from ..ops import sum as sum_
 from ..ops._tiles import BYTES
-from ..ops.products import cblas_gemm, cblas_gemv, gemm, gemm_direct, gemv_columns, gemv_rows, sizes
+from ..ops.products import cblas_gemm, cblas_gemv, gemm, gemm_add, gemm_direct, gemv_columns, gemv_rows, sizes
 from ..target import Target
 from ..trace import Expr
 from .rewrite import Rule
@@ -47,7 +48,7 @@ def by_kernels(target: Target) -> tuple[Rule, ...]:
     """The rules that call kernels; none for a target without them, and for strict code."""
     if target.strict or not target.writes(gemm.op):  # type: ignore[attr-defined]
         return ()
-    return (lambda e: _called(e, target), lambda e: _summed(e, target))
+    return (lambda e: _called(e, target), lambda e: _summed(e, target), lambda e: _added(e, target))
 
 
 def _called(e: Expr, target: Target) -> Expr | None:
@@ -60,10 +61,10 @@ def _called(e: Expr, target: Target) -> Expr | None:
     if 0 in (*e.shape, a.shape[-1]):
         return None
     if b.ndim == 1 or (a.ndim > 1 and e.shape[-1] == 1):
-        (left, turned), x = _stored(a), b if b.ndim == 1 else reshape(b, b.shape[:-1])
+        (left, turned), x = _stored(a), b if b.ndim == 1 else _without(b, b.ndim - 1)
         y = _by_vector(left, turned, x, target)
     elif a.ndim == 1 or e.shape[-2] == 1:
-        (right, turned), x = _stored(b), a if a.ndim == 1 else reshape(a, (*a.shape[:-2], a.shape[-1]))
+        (right, turned), x = _stored(b), a if a.ndim == 1 else _without(a, a.ndim - 2)
         y = _by_vector(right, not turned, x, target)
     else:
         (left, ta), (right, tb) = _stored(a), _stored(b)
@@ -71,6 +72,13 @@ def _called(e: Expr, target: Target) -> Expr | None:
             left = reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
         y = _by_matrix(left, ta, right, tb, target) if _many(math.prod(e.shape[-2:]) * a.shape[-1], least) else None
     return None if y is None else y if y.shape == e.shape else reshape(y, e.shape)
+
+
+def _without(x: Expr, axis: int) -> Expr:
+    """`x` without an axis of size 1."""
+    if x.op.name == "expand_dims" and x.params["axis"] == (axis,):
+        return x.args[0]
+    return reshape(x, (*x.shape[:axis], *x.shape[axis + 1 :]))
 
 
 def _many(count: Extent, least: int) -> bool:
@@ -110,20 +118,36 @@ def _by_vector(a: Expr, turned: bool, x: Expr, target: Target) -> Expr | None:
 def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
     if target.blas:
         return cblas_gemm(a, b, ta=ta, tb=tb)
-    tuning, bytes = target.tuning, a.dtype.bits // 8
     _, m, n, k = sizes(a.type, b.type, ta, tb)
-
-    def small(rows: Extent, columns: Extent, most: int) -> bool:
-        known = isinstance(rows, int) and isinstance(columns, int)
-        return known and rows * columns * bytes <= most
-
-    held = small(m, k, tuning.pack_left // 4 if ta else tuning.pack_left)
-    if held and not tb and isinstance(n, int) and n * bytes >= BYTES and small(k, n, tuning.pack_right):
+    wide = isinstance(n, int) and n * a.dtype.bits // 8 >= BYTES
+    if wide and not tb and _held(a, ta, m, k, target) and _small(k, n, b, target.tuning.pack_right):
         return gemm_direct(a, b, ta=ta, tb=tb)
-    panel = tuning.tile_vectors * BYTES // bytes
+    return gemm(a, b, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
+
+
+def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str, Any]:
+    """The sizes of blocks and panels of a packed product, and whether A is copied too."""
+    tuning, panel = target.tuning, _panel(target, a)
+    _, m, n, k = sizes(a.type, b.type, ta, tb)
     limits = ((m, tuning.block_rows, tuning.tile_rows), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
     blocks = tuple(_even(size, most, step) for size, most, step in limits)
-    return gemm(a, b, ta=ta, tb=tb, blocks=blocks, panel=panel, left=not held)
+    return {"blocks": blocks, "panel": panel, "left": not _held(a, ta, m, k, target)}
+
+
+def _panel(target: Target, x: Expr) -> int:
+    """Columns of a panel, at most."""
+    return target.tuning.tile_vectors * BYTES // (x.dtype.bits // 8)
+
+
+def _small(rows: Extent, columns: Extent, x: Expr, most: int) -> bool:
+    """Whether a matrix of this many rows and columns has at most so many bytes."""
+    known = isinstance(rows, int) and isinstance(columns, int)
+    return known and rows * columns * (x.dtype.bits // 8) <= most
+
+
+def _held(a: Expr, ta: bool, m: Extent, k: Extent, target: Target) -> bool:
+    """Whether the caches hold the left factor as it is."""
+    return _small(m, k, a, target.tuning.pack_left // 4 if ta else target.tuning.pack_left)
 
 
 def _even(size: Extent, most: int, step: int) -> int:
@@ -143,3 +167,18 @@ def _summed(e: Expr, target: Target) -> Expr | None:
         return None
     rows = [reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, b)]
     return _by_matrix(rows[0], True, rows[1], False, target)
+
+
+def _added(e: Expr, target: Target) -> Expr | None:
+    """state + A B, where a loop carries the state -> a product that adds to it in memory."""
+    if e.op.name != "add":
+        return None
+    for state, product in (e.args, e.args[::-1]):
+        if state.op.name != "input" or product.op.name not in ("gemm", "gemm_direct") or product.shape != e.shape:
+            continue
+        a, b = product.args
+        ta, tb = product.params["ta"], product.params["tb"]
+        panel = _panel(target, a)
+        if isinstance(e.shape[-1], int) and e.shape[-1] >= 2 * panel:  # else columns that fill up a panel cost more
+            return gemm_add(a, b, state, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
+    return None

@@ -11,17 +11,20 @@ from ..graph import Graph
 from ..registry import Op, lookup
 from ..target import Target
 from ..trace import Expr
+from .blocks import in_blocks
 from .contractions import by_kernels
 from .convolutions import by_tiles
 from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
+from .layouts import laid_out
 from .libraries import by_libraries
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
+from .selected import selecting
 from .share_products import sharing
 from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
@@ -54,7 +57,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
     if any(n.type.shape for n in graph.ordered()):
-        graph = hoist(rewritten(graph, *laws))  # before an outer product, say, is spelled out for C
+        graph = hoist(rewritten(graph, *laws, *selecting(target)))  # before an outer product, say, is spelled out for C
     graph = rewritten(
         graph,
         *laws,
@@ -74,7 +77,10 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
     graph = share_reciprocals(regroup(graph))
     kernels = by_kernels(target)
-    return _writable(rewritten(graph, *kernels) if kernels else graph, target)
+    if kernels:
+        graph = in_blocks(laid_out(graph), target)
+        graph = with_bodies(graph, lambda part: rewritten(part, *kernels))
+    return _writable(graph, target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:

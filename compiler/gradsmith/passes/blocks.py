@@ -1,0 +1,325 @@
+"""Blocks: a chain of products of matrices is computed for some rows at a time, so that what lies between stays small.
+
+    A = f(x); B = A @ L; C = g(B); D = A.T @ C      for all rows of x, in memory as large as A, B and C
+    ->  D = 0; for each block of rows: A = f(x); B = A @ L; C = g(B); D += A.T @ C
+
+In: a graph whose products of matrices will be kernels. Out: a graph in which such a chain is a scan over blocks of one
+axis. The axes that run together are found from how values are computed (element-wise, moved, reduced, multiplied). A
+value that has the axis once is computed for a block; what adds up over it (a sum, or a product of matrices along it) is
+carried. Guarantee: the same numbers, sums over the axis block after block. It is done where the arrays between products
+do not fit into a cache and what is carried is small beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import Graph, Node
+from ..ops import broadcast_to, getitem, reshape, scan
+from ..registry import Reduction, lookup
+from ..target import Target
+from ..trace import Expr, apply, constant, recording, to_graph
+from ..types import Shape
+
+__all__ = ["in_blocks"]
+
+_Axis = tuple[int, int]  # of the value with this key
+
+
+def in_blocks(graph: Graph, target: Target) -> Graph:
+    """`graph` with its largest chain in blocks, if there is one that gains by it."""
+    if sum(n.op == "matmul" for n in graph.ordered()) < 2:
+        return graph
+    axes = _Axes(graph)
+    chains = [chain for root in axes.roots() if (chain := _chain(graph, axes, root, target)) is not None]
+    return _Blocked(graph, max(chains, key=lambda c: c.held)).graph() if chains else graph
+
+
+# --- which axes run together ------------------------------------------------------------------------------------------
+
+
+class _Axes:
+    """Axes of values in classes: those that run together, as the computation of each value tells."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._of: dict[_Axis, _Axis] = {}
+        for n in graph.ordered():
+            shape = () if n.bodies else getattr(n.type, "shape", ())
+            for axis in range(len(shape)):
+                self._of[n.key, axis] = (n.key, axis)
+            for own, other in _together(graph, n) if shape or n.args else ():
+                self._join(own, other)
+
+    def _root(self, axis: _Axis) -> _Axis:
+        while self._of[axis] != axis:
+            self._of[axis] = self._of[self._of[axis]]
+            axis = self._of[axis]
+        return axis
+
+    def _join(self, one: _Axis, other: _Axis) -> None:
+        self._of[self._root(one)] = self._root(other)
+
+    def roots(self) -> Iterator[_Axis]:
+        """One axis of each class."""
+        return (axis for axis in self._of if self._of[axis] == axis)
+
+    def places(self, n: Node, root: _Axis) -> list[int]:
+        """Which axes of `n` are of the class."""
+        shape = () if n.bodies else getattr(n.type, "shape", ())
+        return [k for k in range(len(shape)) if self._root((n.key, k)) == root]
+
+
+def _together(graph: Graph, n: Node) -> list[tuple[_Axis, _Axis]]:
+    """Pairs of axes of `n` and its operands that run together."""
+    op = lookup(n.op)
+    if n.bodies or op.kind == "part":
+        return []
+    shapes = [graph.node(a).type.shape for a in n.args]
+    own = n.type.shape
+    if op.kind == "elementwise":
+        return [
+            ((n.key, k), (a, k)) for a, s in zip(n.args, shapes, strict=True) if s == own for k in range(len(own))
+        ]
+    if isinstance(op.structure, Reduction):
+        kept = [k for k in range(len(shapes[0])) if n.params["keepdims"] or k not in n.params["axis"]]
+        return [((n.key, k), (n.args[0], i)) for k, i in enumerate(kept) if i not in n.params["axis"]]
+    if n.op == "matmul":
+        return _of_product(n, *shapes)
+    pairs = _MOVED[n.op](own, shapes[0], n.params) if n.op in _MOVED else []
+    return [((n.key, k), (n.args[0], i)) for k, i in pairs]
+
+
+def _of_product(n: Node, a: Shape, b: Shape) -> list[tuple[_Axis, _Axis]]:
+    rank = len(n.type.shape)
+    if min(len(a), len(b)) < 2:
+        return []
+    left, right = n.args
+    pairs = [((n.key, rank - 2), (left, len(a) - 2)), ((n.key, rank - 1), (right, len(b) - 1))]
+    pairs.append(((left, len(a) - 1), (right, len(b) - 2)))
+    for key, shape in ((left, a), (right, b)):
+        pairs += [((n.key, rank - len(shape) + k), (key, k)) for k in range(len(shape) - 2)]
+    return pairs
+
+
+def _of_broadcast(own: Shape, inner: Shape, _: Any) -> list[tuple[int, int]]:
+    first = len(own) - len(inner)
+    return [(first + k, k) for k, size in enumerate(inner) if own[first + k] == size != 1]
+
+
+def _of_reshape(own: Shape, inner: Shape, _: Any) -> list[tuple[int, int]]:
+    """All axes where only axes of size 1 come or go, and else what both have in front."""
+    longer = [[k for k, size in enumerate(shape) if size != 1] for shape in (own, inner)]
+    if [own[k] for k in longer[0]] == [inner[k] for k in longer[1]]:
+        return list(zip(*longer, strict=True))
+    common = next((k for k, (one, other) in enumerate(zip(own, inner, strict=False)) if one != other), 0)
+    return [(k, k) for k in range(common)]
+
+
+#: Ops that move elements: pairs of axes of the result and of the operand.
+_MOVED: Mapping[str, Callable[[Shape, Shape, Mapping[str, Any]], list[tuple[int, int]]]] = {
+    "broadcast_to": _of_broadcast,
+    "reshape": _of_reshape,
+    "expand_dims": _of_reshape,
+    "squeeze": _of_reshape,
+    "transpose": lambda own, inner, params: list(enumerate(params["axes"])),
+}
+
+
+# --- what is computed for a block -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """One axis of `size`, in blocks of `rows`: which values are sliced, computed in a block, added up and stacked."""
+
+    size: int
+    rows: int
+    place: Mapping[int, int]  # of the axis in each value that has it
+    sliced: Sequence[int]
+    inside: Sequence[int]
+    sums: Sequence[int]
+    stacked: Sequence[int]
+    late: frozenset[int]
+    held: int  # bytes of the arrays that become small
+
+
+def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | None:
+    """The chain along one class of axes, if it is worth blocks."""
+    size = graph.node(root[0]).type.shape[root[1]]
+    tuning = target.tuning
+    if not isinstance(size, int) or size < 2 * tuning.blocked_rows:
+        return None
+    place: dict[int, int] = {}
+    sliced: dict[int, None] = {}
+    inside: dict[int, None] = {}
+    sums: dict[int, None] = {}
+    late: set[int] = set()
+    for n in graph.ordered():
+        found = axes.places(n, root)
+        args = [a for a in n.args if a in inside]
+        whole = [a for a in n.args if a in place and a not in inside]
+        ready = not any(a in late or a in sums for a in n.args)
+        if len(found) == 1:
+            place[n.key] = found[0]
+        if len(found) == 1 and ready and _by_blocks(n) and all(place[a] == 0 for a in whole):
+            inside[n.key] = None
+            sliced.update(dict.fromkeys(whole))
+        elif not found and ready and args and _adds(graph, n, place, axes, root) and all(place[a] == 0 for a in whole):
+            sums[n.key] = None
+            sliced.update(dict.fromkeys(whole))
+        elif args or not ready:
+            late.add(n.key)
+    needed = _needed(graph, inside, sums, late)
+    inside = {key: None for key in inside if key in needed}
+    stacked = [k for k in inside if k in graph.outputs or any(k in graph.node(m).args for m in late)]
+    if any(place[key] != 0 for key in stacked):
+        return None
+    held, carried = _memory(graph, inside, sums)
+    rows = _rows(size, held, tuning.blocked_rows, tuning.blocked_bytes)
+    exact = size % rows == 0
+    if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held or (stacked and not exact):
+        return None
+    products = sum(graph.node(k).op == "matmul" for k in (*inside, *sums))
+    if products < 2:
+        return None
+    used = {a for k in (*inside, *sums) for a in graph.node(k).args}
+    return _Chain(
+        size, rows, place, [k for k in sliced if k in used], [*inside], [*sums], stacked, frozenset(late), held
+    )
+
+
+def _by_blocks(n: Node) -> bool:
+    """Whether a block of the result follows from blocks of the operands, by the same op."""
+    op = lookup(n.op)
+    return op.kind == "elementwise" or n.op == "matmul" or n.op in _MOVED or isinstance(op.structure, Reduction)
+
+
+def _adds(graph: Graph, n: Node, place: Mapping[int, int], axes: _Axes, root: _Axis) -> bool:
+    """Whether `n` is a sum over the axis, of numbers or of products."""
+    structure = lookup(n.op).structure
+    if isinstance(structure, Reduction):
+        return structure.combine == "add" and n.type.dtype.kind == "float"
+    a, b = (graph.node(k).type.shape for k in n.args) if n.op == "matmul" else ((), ())
+    if min(len(a), len(b)) < 2 or n.type.dtype.kind != "float":
+        return False
+    left, right = n.args
+    return place.get(left) == len(a) - 1 and place.get(right) == len(b) - 2
+
+
+def _needed(graph: Graph, inside: Mapping[int, None], sums: Mapping[int, None], late: set[int]) -> set[int]:
+    """Which values of blocks something needs."""
+    needed = {*graph.outputs, *(a for k in (*sums, *late) for a in graph.node(k).args)}
+    for key in reversed(list(inside)):
+        if key in needed:
+            needed.update(graph.node(key).args)
+    return needed
+
+
+def _memory(graph: Graph, inside: Mapping[int, None], sums: Mapping[int, None]) -> tuple[int, int]:
+    """Bytes of what is computed for products or by them, and of what is carried."""
+    held: set[int] = set()
+    for key in (*inside, *sums):
+        n = graph.node(key)
+        if n.op == "matmul":
+            operands = [a if graph.node(a).op != "transpose" else graph.node(a).args[0] for a in n.args]
+            held.update(k for k in (key, *operands) if k in inside)
+    return sum(_bytes(graph, k) for k in held), sum(_bytes(graph, k) for k in sums)
+
+
+def _bytes(graph: Graph, key: int) -> int:
+    type = graph.node(key).type
+    return int(math.prod(type.shape)) * type.dtype.bits // 8 if all(isinstance(d, int) for d in type.shape) else 0
+
+
+def _rows(size: int, held: int, least: int, most: int) -> int:
+    """Rows of a block: of about `most` bytes, but not below `least` rows, and if possible all blocks alike."""
+    rows = min(max(least, most * size // max(held, 1)), size // 2)
+    even = [k for k in range(rows // 2, rows + rows // 2) if k and size % k == 0 and k <= size // 2]
+    return min(even, key=lambda k: abs(k - rows)) if even else rows
+
+
+# --- the new graph ----------------------------------------------------------------------------------------------------
+
+
+class _Blocked:
+    """Writes the graph anew, with a scan in front of the first value that needs what is added up."""
+
+    def __init__(self, old: Graph, chain: _Chain) -> None:
+        self.old, self.chain = old, chain
+        self.exprs: dict[int, Expr] = {}
+
+    def graph(self) -> Graph:
+        old, chain = self.old, self.chain
+        skipped = {*chain.inside, *chain.sums, *chain.late}
+        in_chain = {*chain.inside, *chain.sums}
+        with recording() as state:
+            for n in old.ordered():
+                if n.key not in skipped and not self._is_dropped(n, in_chain):
+                    self._copy(n, state)
+            self._scan(state)
+            for n in old.ordered():
+                if n.key in chain.late:
+                    self._copy(n, state)
+        exprs = self.exprs
+        pairs = [(exprs[p], exprs[c]) for p, c in old.cotangents.items() if p in exprs and c in exprs]
+        return to_graph([exprs[k] for k in old.inputs], [exprs[k] for k in old.outputs], pairs, distinct=state.apart)
+
+    def _is_dropped(self, n: Node, in_chain: set[int]) -> bool:
+        """Whether this is a value of blocks that nothing needs."""
+        return any(a in in_chain or a not in self.exprs for a in n.args)
+
+    def _copy(self, n: Node, state: Any) -> None:
+        if n.op == "input":
+            self.exprs[n.key] = Expr(lookup(n.op), (), n.params, n.type, n.origin)
+            return
+        state.origin = n.origin
+        if n.op == "constant":
+            self.exprs[n.key] = constant(n.params["value"], n.type.dtype)
+        else:
+            self.exprs[n.key] = apply(lookup(n.op), [self.exprs[a] for a in n.args], n.params)
+
+    def _scan(self, state: Any) -> None:
+        """All that blocks compute, and what is left at the end."""
+        chain, count = self.chain, self.chain.size // self.chain.rows
+        arrays = [self.exprs[k] for k in chain.sliced]
+        whole = count * chain.rows
+        blocks = [
+            reshape(x if whole == chain.size else getitem(x, slice(0, whole)), (count, chain.rows, *x.shape[1:]))
+            for x in arrays
+        ]
+        zeros = [_zeros(self.old.node(k)) for k in chain.sums]
+
+        def step(totals: list[Expr], parts: list[Expr]) -> tuple[list[Expr], list[Expr]]:
+            sums, stacked = self._block(parts, chain.rows, state)
+            return [t + s for t, s in zip(totals, sums, strict=True)], stacked
+
+        totals, stacks = scan(step, zeros, blocks)
+        rest = chain.size - whole
+        if rest:
+            more, _ = self._block([getitem(x, slice(whole, chain.size)) for x in arrays], rest, state)
+            totals = [t + s for t, s in zip(totals, more, strict=True)]
+        self.exprs.update(zip(chain.sums, totals, strict=True))
+        shapes = [self.old.node(k).type.shape for k in chain.stacked]
+        self.exprs.update(zip(chain.stacked, map(reshape, stacks, shapes), strict=True))
+
+    def _block(self, parts: Sequence[Expr], rows: int, state: Any) -> tuple[list[Expr], list[Expr]]:
+        """The share of a block of `rows` in the sums, and its part of what is stacked."""
+        chain, old = self.chain, self.old
+        known = {**self.exprs, **dict(zip(chain.sliced, parts, strict=True))}
+        for key in sorted((*chain.inside, *chain.sums)):
+            n, params = old.node(key), dict(old.node(key).params)
+            if "shape" in params and key in chain.place:
+                k = chain.place[key]
+                params["shape"] = (*params["shape"][:k], rows, *params["shape"][k + 1 :])
+            state.origin = n.origin
+            known[key] = apply(lookup(n.op), [known[a] for a in n.args], params)
+        return [known[k] for k in chain.sums], [known[k] for k in chain.stacked]
+
+
+def _zeros(n: Node) -> Expr:
+    zero = constant(0.0, n.type.dtype)
+    return broadcast_to(zero, n.type.shape) if n.type.shape else zero
