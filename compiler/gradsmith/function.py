@@ -157,6 +157,9 @@ class _Redirecting:
         kept, linked = self._kept(), getattr(self._method.__self__, self._kind)
         if kept is not None and not isinstance(linked, _Kept):
             _redirect(kept, linked)
+            whose = self._method.__self__
+            if whose._target.loader == "c":
+                whose.module.gs_forward(kept)
         return result
 
 
@@ -616,9 +619,8 @@ class CompiledFunction(partial[Any]):
             setattr(self, kind, found[kind])
         if "value" in found:
             _redirect(self, found["value"])
-        if found and self._target.loader == "c":
-            self.module.gs_forward(CompiledFunction)
-            self.module.gs_forward(_Kept)
+            if self._target.loader == "c":
+                self.module.gs_forward(self)
         return found
 
     def _is_direct(self, kind: str) -> bool:
