@@ -18,6 +18,7 @@ from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
 from .libraries import by_libraries
+from .normals import by_normals
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
@@ -62,6 +63,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         *by_tiles(target),
         expansion(spelled_out, in_loop),
         *by_libraries(target),
+        *by_normals(target),
         sharing(),
     )
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
