@@ -1,5 +1,6 @@
 """Functions of many points: the same numbers as the function of one, however the points lie and however many there are."""
 
+import itertools
 import stat
 import subprocess
 from pathlib import Path
@@ -113,6 +114,28 @@ def test_any_layout_gives_the_same(which: str, layout: str, request: pytest.Fixt
         found = function.value_and_grad_batch(*laid, out=out)
         assert all(a is b for a, b in zip(flat(found), flat(out), strict=True))
         assert all(map(np.array_equal, flat(out), flat(wanted)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
+    """Rows that begin anywhere in a line of memory, blocks that end anywhere in it, and rows with gaps."""
+    options: dict[str, Any] = {"args": ((3,),), "target": "c", "batch": True, "threads": "openmp", "dtype": dtype}
+    formula = lambda v: gs.sum(gs.exp(v) * v[::-1])
+    stored, streamed = (
+        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=size)).value_and_grad_batch for size in (2**40, 1)
+    )
+    for n in (1, 15, 16, 17, 300):
+        (v,) = points(n, (3,))
+        v = v.astype(dtype)
+        expected = stored(v)
+        for start, step in itertools.product((0, 1, 5), (1, 2)):
+            memory = np.full((4, 5 + step * n), 7.0, dtype)
+            value, slope = memory[0, start : start + step * n : step], memory[1:, start : start + step * n : step].T
+            streamed(v, out=(value, slope), threads=2)
+            assert np.array_equal(value, expected[0])
+            assert np.array_equal(slope, expected[1])
+            value[...] = slope[...] = 7.0
+            assert np.all(memory == 7.0)  # nothing else was written
 
 
 def test_arguments_without_the_axis_are_the_same_for_all_points(f: gs.CompiledFunction) -> None:

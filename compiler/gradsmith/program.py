@@ -191,7 +191,8 @@ class Batch:
     """A function of many points, `block` at a time, as `function` is of one.
 
     With `lanes`, a block is one loop of straight-line code; without, `function` is called for each point. `work` lists
-    the workspaces, one of each for each thread.
+    the workspaces, one of each for each thread. From `streams` points on, results are stored past the caches (0:
+    never).
     """
 
     name: str
@@ -205,6 +206,7 @@ class Batch:
     lanes: Lanes | None
     work: tuple[Work, ...]
     threads: bool
+    streams: int = 0
 
     @property
     def sums(self) -> tuple[Strided, ...]:
@@ -380,6 +382,7 @@ class Program:
     batches: tuple[Batch, ...] = ()
     gathered: tuple[str, ...] = ()  # the element types that batch functions bring into lanes
     scattered: tuple[str, ...] = ()  # those that they bring back
+    streams: bool = False  # whether a batch function may store results past the caches
     summed: tuple[str, ...] = ()  # and those that they add
     batch_work: tuple[Work, ...] = ()
     most_axes: int = 0  # of an argument or a result of one point

@@ -66,9 +66,12 @@ class Tuning:
     #: 5.1 to 5.6 ns a point; the seed expression 8.4 with 32 and 7.1 with 128.
     batch_points: int = 128
     #: Bytes of a block's arguments and results, for which fewer points are taken at a time: they lie on the C stack
-    #: where they are not read and written in place, and should stay in the first cache (32 KiB). For a network of
-    #: 54 numbers a point, rows took 82, 78, 78 and 93 ns with 12, 24, 48 and 96 KiB (the better of two noisy runs).
-    batch_bytes: int = 24_576
+    #: where they are not read and written in place. For a network of 54 numbers a point, rows took 82, 78, 78 and 93 ns
+    #: with 12, 24, 48 and 96 KiB (the better of two noisy runs), and a structure of arrays 72 and 56 with 24 and 56.
+    batch_bytes: int = 57_344
+    #: Bytes of results from which on a batch function stores them past the caches: the last cache holds 32 MiB. The
+    #: network's 40 MB took 0.56 to 0.67 of the time then (blocks of 64 points), bundle adjustment's 26 MB 0.97 to 1.14.
+    stream_bytes: int = 33_554_432
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
     #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.
     batch_statements: int = 2_000

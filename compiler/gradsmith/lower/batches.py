@@ -32,7 +32,7 @@ from .tables import FlatTables
 __all__ = ["Batching", "batch", "reserve"]
 
 #: What the template calls its own variables.
-_OWN = ("n", "threads", "lane", "lanes", "count", "start", "block", "blocks", "k", "work")
+_OWN = ("n", "threads", "streams", "lane", "lanes", "count", "start", "block", "blocks", "k", "work")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LEAST = 8  # points in a block: lanes come in groups of so many
 #: Unsigned types of half the width of a number, by its bits.
@@ -105,6 +105,7 @@ def batch(
         lanes=lanes,
         work=tuple(work),
         threads=options.threads,
+        streams=_streams(given, target) if straight is not None else 0,
     )
     return found, body
 
@@ -127,6 +128,13 @@ def _block(bytes_: int, target: Target) -> int:
     """How many points are taken at a time: a power of two."""
     most = max(_LEAST, min(target.tuning.batch_points, target.tuning.batch_bytes // max(1, bytes_)))
     return 1 << (most.bit_length() - 1)
+
+
+def _streams(given: Sequence[Strided], target: Target) -> int:
+    """From how many points on results are stored past the caches, which cannot hold them; 0 without real numbers."""
+    kinds = [(DTYPES[a.argument.dtype], int(a.argument.size)) for a in given if a.each]
+    bytes_ = sum(dtype.bits // 8 * size for dtype, size in kinds if dtype.kind == "float")
+    return max(1, target.tuning.stream_bytes // bytes_) if bytes_ else 0
 
 
 def _strided(a: Argument, each: bool, names: Names, target: Target) -> Strided:

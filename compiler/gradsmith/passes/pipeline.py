@@ -20,6 +20,7 @@ from .fold import fold
 from .hoist import hoist
 from .layouts import laid_out
 from .libraries import by_libraries
+from .normals import by_normals
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
@@ -65,6 +66,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         *by_tiles(target),
         expansion(spelled_out, in_loop),
         *by_libraries(target),
+        *by_normals(target),
         sharing(),
     )
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())

@@ -1,0 +1,66 @@
+"""Normals: erfc and Gaussians of x/sqrt(2) as the normal distribution's own functions, where they are vector kernels.
+
+In: an expression, and a target. Out: `ndtr(x)` for `erfc(-x/sqrt(2))/2`, and `npdf(x)` for its slope: no division, a
+shorter kernel, and one exponential for both. Guarantee: equal for real numbers; what is left out are the roundings of
+x/sqrt(2), which erfc makes x*x times as large.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..ops.special_error import ndtr, npdf
+from ..registry import lookup
+from ..target import Target
+from ..trace import Expr
+from .rewrite import Rule
+from .simplify import number
+
+__all__ = ["by_normals"]
+
+_ROOTS = (math.sqrt(2.0),)
+_INVERSE_ROOTS = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
+
+
+def by_normals(target: Target) -> tuple[Rule, ...]:
+    """The rule for loops of `target`; none where there are no kernels of these functions."""
+    if not target.vector(lookup("ndtr")):
+        return ()
+    return (lambda e: _normal(e) if target.in_loop(e.type) else None,)
+
+
+def _normal(e: Expr) -> Expr | None:
+    if e.type.dtype.kind != "float":
+        return None
+    if e.op.name == "mul":
+        return _half_of_twice(*e.args) or _half_of_twice(*e.args[::-1])
+    if e.op.name not in ("erfc", "gaussian"):
+        return None
+    x, negative = _of_root_2(e.args[0])
+    if x is None:
+        return None
+    if e.op.name == "gaussian":
+        return math.sqrt(2.0 * math.pi) * npdf(x)  # exp(-(x/sqrt(2))^2)
+    return 2.0 * ndtr(x if negative else -x)
+
+
+def _half_of_twice(half: Expr, twice: Expr) -> Expr | None:
+    """`0.5*(2*ndtr(x)) -> ndtr(x)`, exactly."""
+    if number(half) != 0.5 or twice.op.name != "mul" or number(twice.args[0]) != 2.0:
+        return None
+    return twice.args[1] if twice.args[1].op.name == "ndtr" else None
+
+
+def _of_root_2(e: Expr) -> tuple[Expr | None, bool]:
+    """`x` of `x/sqrt(2)` in any of its spellings, or None; and whether its sign is changed."""
+    negative = False
+    while e.op.name == "neg":
+        e, negative = e.args[0], not negative
+    readings = [(e.args[0], e.args[1], _ROOTS)] if e.op.name == "div" else []
+    readings += [(x, c, _INVERSE_ROOTS) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
+    for x, c, wanted in readings:
+        factor = number(c)
+        if factor is not None and abs(factor) in wanted:
+            negative = negative != (factor < 0.0)
+            return (x.args[0], not negative) if x.op.name == "neg" else (x, negative)
+    return None, negative
