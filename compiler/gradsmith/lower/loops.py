@@ -34,7 +34,7 @@ from .row_loops import BlockLoop, RowLoop
 from .rows import Rows, is_per_row
 from .sizes import Sizes
 from .statements import Body, Group, Step, annotated, may_raise, plan, words_of, working_dtype
-from .structures import STRUCTURES, Structures, is_sum
+from .structures import STRUCTURES, Structures, is_sum, parted, shifted
 from .subscripts import Subscripts
 from .tables import FlatTables
 
@@ -579,34 +579,39 @@ class Writer:
     def _shared_loop(self, unit: Unit) -> list[Line]:
         """One loop that computes several element-wise arrays and full reductions of the same shape."""
         before: list[Line] = []
-        totals: dict[int, str] = {}
-        for n in unit.nodes:
-            structure = lookup(n.op).structure
-            if isinstance(structure, Reduction):
-                totals[n.key] = self.names.fresh(n.origin.name, "sum_" if structure.combine == "add" else "acc_")
-                before += lines_of(self.structures.accumulator(n, totals[n.key], structure.initial))
+        totals: dict[int, list[str]] = {}
         flat = len(unit.shape) > 1 and all(self._walks_flat(n) for n in unit.nodes)
         shape = (math.prod(unit.shape),) if flat else unit.shape
+        reductions = [n for n in unit.nodes if isinstance(lookup(n.op).structure, Reduction)]
+        strands = self.structures.strands(reductions, shape) if len(reductions) == len(unit.nodes) else range(1)
+        for n in reductions:
+            name = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
+            totals[n.key] = self.structures.begun(n, name, len(strands), before, 0)
 
         def inside(nest: Nest, lines: list[Line]) -> None:
-            nest = Nest(nest.index, flat, nest.depth)
-            for n in unit.nodes:
-                if n.key in totals:
-                    value = self.elements.element(n.args[0], nest.index, flat, lines, nest.depth)
-                    self.structures.combine(n, lookup(n.op).structure, totals[n.key], value, lines, nest.depth)
-                else:
-                    self._shared_element(n, unit, nest, lines)
+            for strand, start in enumerate(strands):
+                place = Nest(shifted(nest.index, start), flat, nest.depth)
+                for n in unit.nodes:
+                    if n.key in totals:
+                        value = self.elements.element(n.args[0], place.index, flat, lines, nest.depth)
+                        name = totals[n.key][strand]
+                        self.structures.combine(n, lookup(n.op).structure, name, value, lines, nest.depth)
+                    else:
+                        self._shared_element(n, unit, place, lines)
 
-        summed = [n for n in unit.nodes if n.key in totals and is_sum(lookup(n.op).structure)]
-        sums = {totals[n.key]: self.structures.sum_of(n) for n in summed}
+        named = {name: n for n in reductions for name in totals[n.key]}
+        sums = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
         self.elements.far.clear()
+        shape = parted(shape, len(strands))
         loops = self.nests.over(shape, inside)
-        operators = self.structures.operators({totals[n.key]: n for n in unit.nodes if n.key in totals})
+        operators = self.structures.operators(named)
         independent = not totals and not self.target.strict
         self.structures.helpers.update({"simd": None} if independent else {})
         lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
+        for n in reductions:
+            self.structures.ended(n, totals[n.key], lines, 0)
         self.elements.locals.clear()
-        self.elements.scalars.update({key: Text(name) for key, name in totals.items()})
+        self.elements.scalars.update({key: Text(names[0]) for key, names in totals.items()})
         return lines
 
     def _shared_element(self, n: Node, unit: Unit, nest: Nest, lines: list[Line]) -> None:

@@ -7,19 +7,19 @@ the same row reads lies in memory for one row, whose subscripts do not count the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..dims import Dim, Extent, atom
 from ..graph import Node
 from ..index import Affine, Index, flatten
 from ..program import Line
-from ..registry import Reduction, lookup
+from ..registry import lookup
 from .fusion import shape_of
 from .nests import Nest, lines_of
 from .printing import Text
 from .rows import Inner, Rows, cut_of
-from .structures import is_sum
+from .structures import is_sum, parted, shifted
 
 if TYPE_CHECKING:
     from .loops import Writer
@@ -48,7 +48,7 @@ class RowLoop:
                 name = self.totals[n.key] = self.elements.names.fresh(
                     n.origin.name, "sum_" if is_sum(structure) else "acc_"
                 )
-                before += self._begun(n, name)
+                self.structures.begun(n, name, 1, before, 0)
             elif self.roles[n.key] == "column":
                 before += self.structures.cleared(n)
         lines = before + self._rows()
@@ -58,11 +58,6 @@ class RowLoop:
 
     def _rows(self) -> list[Line]:
         return self.nests.over(self.rows.shape, self._row)
-
-    def _begun(self, n: Node, name: str) -> list[Line]:
-        structure = lookup(n.op).structure
-        assert isinstance(structure, Reduction)
-        return lines_of(self.structures.accumulator(n, name, structure.initial))
 
     def _row(self, nest: Nest, lines: list[Line]) -> None:
         for key in (n.key for n in self.rows.nodes if n.key in self.writer.row_buffers):
@@ -78,44 +73,55 @@ class RowLoop:
 
     def _loop(self, inner: Inner, row: Nest, lines: list[Line]) -> None:
         """An inner loop, and what it has of each sum in a variable of this row."""
-        sums: dict[int, str] = {}
-        for n in inner.nodes:
-            if self.roles[n.key] in ("row", "total"):
-                name = sums[n.key] = self.elements.names.fresh(None, "acc_" if self.roles[n.key] == "row" else "row_")
-                lines += [Line(row.depth, line.text) for line in self._begun(n, name)]
+        sums: dict[int, list[str]] = {}
+        reductions = [n for n in inner.nodes if self.roles[n.key] in ("row", "total")]
+        strands = self.structures.strands(reductions, inner.shape) if len(reductions) == len(inner.nodes) else range(1)
+        for n in reductions:
+            name = self.elements.names.fresh(None, "acc_" if self.roles[n.key] == "row" else "row_")
+            sums[n.key] = self.structures.begun(n, name, len(strands), lines, row.depth)
         self.elements.far.clear()
         around = dict(self.elements.locals)
 
         def inside(nest: Nest, body: list[Line]) -> None:
-            for n in inner.nodes:
-                index = self._at(row.index, nest.index)
-                if self.roles[n.key] == "element":
-                    self._element(n, inner, index, body, nest.depth)
-                    continue
-                value = self.elements.element(n.args[0], index, False, body, nest.depth)
-                if n.key in sums:
-                    self.structures.combine(n, lookup(n.op).structure, sums[n.key], value, body, nest.depth)
-                else:
-                    place = self.elements.place(n.key, nest.index)
-                    text = self.writer.target.syntax["add_to"].format(name=place, value=value.text)
-                    body += lines_of(text, nest.depth)
+            for strand, start in enumerate(strands):
+                place = shifted(nest.index, start)
+                for n in inner.nodes:
+                    self._inside(n, inner, row, Nest(place, False, nest.depth), body, sums.get(n.key), strand)
 
-        loops = self.nests.over(inner.shape, inside, row.depth)
+        shape = parted(inner.shape, len(strands))
+        loops = self.nests.over(shape, inside, row.depth)
         summed = {n.key: n for n in inner.nodes if n.key in sums}
-        rest = {sums[key]: self.structures.sum_of(n) for key, n in summed.items() if is_sum(lookup(n.op).structure)}
-        operators = self.structures.operators({sums[key]: n for key, n in summed.items()})
+        named = {name: n for key, n in summed.items() for name in sums[key]}
+        rest = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
+        operators = self.structures.operators(named)
         self.structures.helpers.update({} if sums else {"simd": None})
         out_of_order = self.elements.subscripts.out_of_order
-        lines += self.nests.rows(loops, inner.shape, rest, out_of_order, operators, not sums)
+        lines += self.nests.rows(loops, shape, rest, out_of_order, operators, not sums)
         self.elements.locals.clear()
         self.elements.locals.update(around)
         for key, n in summed.items():
+            self.structures.ended(n, sums[key], lines, row.depth)
+            total = Text(sums[key][0])
             if self.roles[key] == "total":
-                structure = lookup(n.op).structure
-                self.structures.combine(n, structure, self.totals[key], Text(sums[key]), lines, row.depth)
+                self.structures.combine(n, lookup(n.op).structure, self.totals[key], total, lines, row.depth)
             else:
-                self._known(key, Text(sums[key]))
-                self._stored(n, self._padded(n, row.index), Text(sums[key]), lines, row.depth)
+                self._known(key, total)
+                self._stored(n, self._padded(n, row.index), total, lines, row.depth)
+
+    def _inside(
+        self, n: Node, inner: Inner, row: Nest, nest: Nest, body: list[Line], sums: Sequence[str] | None, strand: int
+    ) -> None:
+        """The statements for one place of an inner loop."""
+        index = self._at(row.index, nest.index)
+        if self.roles[n.key] == "element":
+            self._element(n, inner, index, body, nest.depth)
+            return
+        value = self.elements.element(n.args[0], index, False, body, nest.depth)
+        if sums is not None:
+            self.structures.combine(n, lookup(n.op).structure, sums[strand], value, body, nest.depth)
+            return
+        place = self.elements.place(n.key, nest.index)
+        body += lines_of(self.writer.target.syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
     def _element(self, n: Node, inner: Inner, index: Index, lines: list[Line], depth: int) -> None:
         index = self._padded(n, index)

@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from ..cost import count_of
 from ..dims import Extent, atom, whole
 from ..graph import Graph, Node
 from ..index import Affine, Index
 from ..program import Line
-from ..registry import Assembly, Contraction, Cut, Kernel, Reduction, Scan, Scatter, lookup
+from ..registry import Assembly, Contraction, Cut, Gather, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape
 from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
 
-__all__ = ["STRUCTURES", "Structures", "is_sum"]
+__all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
+
+_LIGHT = 3  # operations, for each sum, of a loop that waits for its additions
+_QUICK = {"add", "sub", "mul", "neg", "abs"}
 
 
 class Structures:
@@ -133,18 +137,23 @@ class Structures:
         lines: list[Line],
     ) -> None:
         """An accumulator, the loop that fills it, and where its total goes."""
+        strands = self.strands([n], shape)
         total = self.elements.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
-        lines += lines_of(self.accumulator(n, total, structure.initial), nest.depth)
+        names = self.begun(n, total, len(strands), lines, nest.depth)
 
         self.elements.far.clear()
 
         def inside(inner: Nest, body: list[Line]) -> None:
-            self.combine(n, structure, total, value(inner.index, body, inner.depth), body, inner.depth)
+            for name, start in zip(names, strands, strict=True):
+                index = shifted(inner.index, start)
+                self.combine(n, structure, name, value(index, body, inner.depth), body, inner.depth)
 
-        sums = {total: self.sum_of(n)} if is_sum(structure) else {}
+        sums = {name: self.sum_of(n) for name in names} if is_sum(structure) else {}
+        shape = parted(shape, len(strands))
         loops = self.nests.over(shape, inside, nest.depth)
-        operators = self.operators({total: n})
+        operators = self.operators(dict.fromkeys(names, n))
         lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
+        self.ended(n, names, lines, nest.depth)
         if n.type.shape:
             self.elements.set(self.elements.place(n.key, nest.index), Text(total), lines, nest.depth)
         else:
@@ -178,6 +187,59 @@ class Structures:
         number = int(initial) if dtype.kind == "int" and math.isfinite(initial) else initial
         value = self.elements.printer.number(number, dtype).text
         return self._syntax["accumulator"].format(type=self.elements.type(n), name=name, value=value)
+
+    def strands(self, totals: Sequence[Node], shape: Shape) -> range:
+        """Where the strands of a loop over `shape` start, each of which has running values of its own for `totals`.
+
+        One addition waits for the one before, some four cycles; so a loop that does little else goes through several
+        parts of the long axis side by side.
+        """
+        long = [size for size in shape if size != 1]
+        size, tuning = long[0] if len(long) == 1 else None, self._target.tuning
+        if (
+            not isinstance(size, int)
+            or size % tuning.sum_strands
+            or size // tuning.sum_strands < tuning.strand_elements
+        ):
+            return range(1)
+        free = len(self.operators({str(k): n for k, n in enumerate(totals)})) == len(totals) > 0
+        light = sum(self._weight(n) for n in totals) <= _LIGHT * len(totals)
+        return range(0, size, size // tuning.sum_strands) if free and light else range(1)
+
+    def _weight(self, n: Node) -> float:
+        """How many additions and multiplications an element of the reduction `n` takes; inf where there are others."""
+        count, stack = 0.0, [*n.args]
+        while stack:
+            m = self.graph.node(stack.pop())
+            places = (self.elements.buffers, self.elements.scalars, self.elements.locals)
+            if any(m.key in place for place in places) or (not m.args and not m.type.shape):
+                continue
+            op = lookup(m.op)
+            if op.kind == "elementwise":
+                count += 1 if {*count_of(self.graph, m)} <= _QUICK else math.inf
+            elif op.kind != "layout" or isinstance(op.structure, Gather) or m.key in self.elements.around:
+                return math.inf
+            stack += m.args
+        return count
+
+    def begun(self, n: Node, total: str, strands: int, lines: list[Line], depth: int) -> list[str]:
+        """The names of the running values of each strand, of which `total` is the first."""
+        structure = lookup(n.op).structure
+        initial = structure.initial if isinstance(structure, Reduction) else 0.0
+        names = [total, *(self.elements.names.fresh(None, "acc_") for _ in range(strands - 1))]
+        for name in names:
+            lines += lines_of(self.accumulator(n, name, initial), depth)
+        return names
+
+    def ended(self, n: Node, names: Sequence[str], lines: list[Line], depth: int) -> None:
+        """The statements that combine the running values of all strands into the first, in pairs."""
+        structure = lookup(n.op).structure
+        reduction = structure if isinstance(structure, Reduction) else Reduction("add", 0.0)
+        while len(names) > 1:
+            half = (len(names) + 1) // 2
+            for one, other in zip(names, names[half:], strict=False):
+                self.combine(n, reduction, one, Text(other), lines, depth)
+            names = names[:half]
 
     def sum_of(self, n: Node) -> Mapping[str, str]:
         """What the statement that makes one more running sum for `n` needs besides a name."""
@@ -306,3 +368,13 @@ STRUCTURES: Mapping[type, Callable[[Structures, Node, Any], list[Line]]] = {
 def is_sum(structure: object) -> bool:
     """Whether this is the structure of a sum."""
     return isinstance(structure, Reduction) and structure.combine == "add"
+
+
+def parted(shape: Shape, strands: int) -> Shape:
+    """`shape` with a part of its long axis, of which it has one where there are several strands."""
+    return shape if strands == 1 else tuple(size if size == 1 else size // strands for size in shape)
+
+
+def shifted(index: Index, start: int) -> Index:
+    """The place in a strand: as far behind `index` along the long axis, the only one that moves."""
+    return index if start == 0 else tuple(i + start if i.terms else i for i in index)
