@@ -180,5 +180,5 @@ def _added(e: Expr, target: Target) -> Expr | None:
         ta, tb = product.params["ta"], product.params["tb"]
         panel = _panel(target, a)
         if isinstance(e.shape[-1], int) and e.shape[-1] >= 2 * panel:  # else columns that fill up a panel cost more
-            return gemm_add(a, b, state, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
+            return gemm_add(a, b, state, ta=ta, tb=tb, part="", **_in_blocks(a, ta, b, tb, target))
     return None
