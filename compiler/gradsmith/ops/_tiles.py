@@ -270,9 +270,10 @@ _PACKED = """\
 static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t mc,
     ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int add, int part) {
-    /* y = A B (+ y, if `add`; only tiles below the diagonal if `part` is -1, above it if 1), m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
+    /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
        matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
-       block of A, packed if `left`, in the second. */
+       block of A, packed if `left`, in the second. With `add`, y += A B; tiles above the diagonal are left out if
+       `part` is -1, and those below it if it is 1. */
     const ptrdiff_t most = nc < n ? nc : n;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
@@ -303,7 +304,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
                             gs_tile@f(height, depth, left ? packed + i * depth : block + i * ar, left ? 1 : ar,
-                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width, add || pp > 0);
+                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width,
+                                add || pp > 0);
                         }
                     }
                 }

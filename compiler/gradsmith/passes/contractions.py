@@ -170,7 +170,7 @@ def _summed(e: Expr, target: Target) -> Expr | None:
 
 
 def _added(e: Expr, target: Target) -> Expr | None:
-    """state + A B, where a loop carries the state -> a product that adds to it in memory."""
+    """A sum of what a loop carries and a product -> a product that adds to it in memory."""
     if e.op.name != "add":
         return None
     for state, product in (e.args, e.args[::-1]):
