@@ -112,9 +112,9 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
             }
         }
     }
-    GS_UNROLLED
-    for (int i = 0; i < rows; ++i) {
-        if (columns == vectors * GS_LANES@F) {
+    if (columns == vectors * GS_LANES@F) {
+        GS_UNROLLED
+        for (int i = 0; i < rows; ++i) {
             gs_vector@f *const row = (gs_vector@f *)(y + i * yr);
             GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
@@ -123,16 +123,34 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
                 }
                 row[j] = sum[i][j];
             }
-        } else {
-            GS_UNROLLED
-            for (int j = 0; j < vectors; ++j) {
-                const gs_vector@f some = sum[i][j];
-                @real *const row = y + i * yr + j * GS_LANES@F;
-                for (ptrdiff_t q = 0; q < GS_LANES@F && q < columns - j * GS_LANES@F; ++q) {
-                    const @real one = ((const @real *)&some)[q];
-                    row[q] = add ? row[q] + one : one;
-                }
+        }
+        return;
+    }
+    /* Some columns alone, from a copy: what is read number by number would have to lie in memory all the time. */
+    gs_vector@f some[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    GS_UNROLLED
+    for (int i = 0; i < rows; ++i) {
+        GS_UNROLLED
+        for (int j = 0; j < vectors; ++j) {
+            some[i][j] = sum[i][j];
+        }
+    }
+    GS_ROLLED
+    for (int i = 0; i < rows; ++i) {
+        const @real *const from = (const @real *)some[i];
+        @real *const row = y + i * yr;
+        ptrdiff_t q = 0;
+        GS_ROLLED
+        for (; q + GS_LANES@F <= columns; q += GS_LANES@F) {
+            gs_vector@f whole = some[i][q / GS_LANES@F];
+            if (add) {
+                whole += *(gs_vector@f *)(row + q);
             }
+            *(gs_vector@f *)(row + q) = whole;
+        }
+        GS_ROLLED
+        for (; q < columns; ++q) {
+            row[q] = add ? row[q] + from[q] : from[q];
         }
     }
 }
@@ -251,10 +269,11 @@ _PACKED = """\
 #define GS_GEMM@F
 static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t mc,
-    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int add) {
-    /* y = A B (+ y, if `add`), m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
+    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int add, int part) {
+    /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
        matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
-       block of A, packed if `left`, in the second. */
+       block of A, packed if `left`, in the second. With `add`, y += A B; tiles above the diagonal are left out if
+       `part` is -1, and those below it if it is 1. */
     const ptrdiff_t most = nc < n ? nc : n;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
@@ -278,11 +297,15 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                         @real *const tile = y + ii * n + jj + j;
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
                             height = gs_tile_height@f(rows - i);
+                            if (part < 0 ? jj + j > ii + i + height - 1 : part > 0 && jj + j + width - 1 < ii + i) {
+                                continue;
+                            }
                             for (ptrdiff_t q = 0; q < height; ++q) {
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
                             gs_tile@f(height, depth, left ? packed + i * depth : block + i * ar, left ? 1 : ar,
-                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width, add || pp > 0);
+                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width,
+                                add || pp > 0);
                         }
                     }
                 }
@@ -298,12 +321,12 @@ _ADDED = """\
 #define GS_GEMM_ADD@F
 static void gs_gemm_add@f(const @real *a, const @real *b, const @real *c, @real *y, @real *work, ptrdiff_t batch,
     ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br,
-    ptrdiff_t bc, ptrdiff_t mc, ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left) {
-    /* y = C + A B for each of a batch; C may be y itself. */
+    ptrdiff_t bc, ptrdiff_t mc, ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int part) {
+    /* y = C + A B, or a triangle of it, for each of a batch; C may be y itself. */
     for (ptrdiff_t i = 0; i < (c == y ? 0 : batch * m * n); ++i) {
         y[i] = c[i];
     }
-    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, 1);
+    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, 1, part);
 }
 #endif
 """

@@ -116,18 +116,29 @@ gemm_direct: Traced = _record(
     "Matrix product of matrices that the caches hold.",
 )  # fmt: skip
 gemm: Traced = _record(
-    "gemm", "gs_gemm", _matrices, _product, Kernel(lambda a, b, params: (*_packed(a, b, params), 0), _panels), PACKED,
-    19, "Matrix product in blocks, of which copies are made.",
+    "gemm", "gs_gemm", _matrices, _product,
+    Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels),
+    PACKED, 20, "Matrix product in blocks, of which copies are made.",
 )  # fmt: skip
+
+_PARTS = {"": 0, "lower": -1, "upper": 1}  # the triangle that is wanted: elsewhere it may be that nothing is added
+
+
+def _cost_added(y: Type, a: Type, b: Type, c: Type, ta: bool = False, **_: Any) -> Mapping[str, Any]:
+    products = y.size * (a.shape[-2] if ta else a.shape[-1])
+    return {"mul": products, "add": products}
+
+
 gemm_add: Traced = _record(
     "gemm_add", "gs_gemm_add", lambda a, b, c, **params: _matrices(a, b, **params),
     lambda a, b, c, **params: c + _product(a, b, **params),
     Kernel(
-        lambda a, b, c, params: _packed(a, b, params), lambda a, b, c, params: _panels(a, b, params), replaces=2
+        lambda a, b, c, params: (*_packed(a, b, params), _PARTS[params["part"]]),
+        lambda a, b, c, params: _panels(a, b, params),
+        replaces=2,
     ),
-    ADDED, 19, "The same, added to a third operand, in its memory where nothing else reads it.",
-    arity=3,
-    cost=lambda y, a, b, c, ta=False, **_: {"mul": (inner := y.size * (a.shape[-2] if ta else a.shape[-1])), "add": inner},
+    ADDED, 20, "The same, or a triangle of it, added to a third operand, in its memory where nothing else reads that.",
+    arity=3, cost=_cost_added,
 )  # fmt: skip
 cblas_gemm: Traced = _record(
     "cblas_gemm", "gs_cblas_gemm", _matrices, _product,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Graph, Node
-from ..ops import broadcast_to, getitem, reshape, scan
+from ..ops import broadcast_to, concatenate, getitem, reshape, scan
 from ..registry import Reduction, lookup
 from ..target import Target
 from ..trace import Expr, apply, constant, recording, to_graph
@@ -81,9 +81,7 @@ def _together(graph: Graph, n: Node) -> list[tuple[_Axis, _Axis]]:
     shapes = [graph.node(a).type.shape for a in n.args]
     own = n.type.shape
     if op.kind == "elementwise":
-        return [
-            ((n.key, k), (a, k)) for a, s in zip(n.args, shapes, strict=True) if s == own for k in range(len(own))
-        ]
+        return [((n.key, k), (a, k)) for a, s in zip(n.args, shapes, strict=True) if s == own for k in range(len(own))]
     if isinstance(op.structure, Reduction):
         kept = [k for k in range(len(shapes[0])) if n.params["keepdims"] or k not in n.params["axis"]]
         return [((n.key, k), (n.args[0], i)) for k, i in enumerate(kept) if i not in n.params["axis"]]
@@ -180,8 +178,7 @@ def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | N
         return None
     held, carried = _memory(graph, inside, sums)
     rows = _rows(size, held, tuning.blocked_rows, tuning.blocked_bytes)
-    exact = size % rows == 0
-    if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held or (stacked and not exact):
+    if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held:
         return None
     products = sum(graph.node(k).op == "matmul" for k in (*inside, *sums))
     if products < 2:
@@ -298,13 +295,14 @@ class _Blocked:
             return [t + s for t, s in zip(totals, sums, strict=True)], stacked
 
         totals, stacks = scan(step, zeros, blocks)
+        columns = [reshape(y, (whole, *y.shape[2:])) for y in stacks]
         rest = chain.size - whole
         if rest:
-            more, _ = self._block([getitem(x, slice(whole, chain.size)) for x in arrays], rest, state)
+            more, ends = self._block([getitem(x, slice(whole, chain.size)) for x in arrays], rest, state)
             totals = [t + s for t, s in zip(totals, more, strict=True)]
+            columns = [concatenate([y, end]) for y, end in zip(columns, ends, strict=True)]
         self.exprs.update(zip(chain.sums, totals, strict=True))
-        shapes = [self.old.node(k).type.shape for k in chain.stacked]
-        self.exprs.update(zip(chain.stacked, map(reshape, stacks, shapes), strict=True))
+        self.exprs.update(zip(chain.stacked, columns, strict=True))
 
     def _block(self, parts: Sequence[Expr], rows: int, state: Any) -> tuple[list[Expr], list[Expr]]:
         """The share of a block of `rows` in the sums, and its part of what is stacked."""

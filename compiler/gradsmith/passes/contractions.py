@@ -170,7 +170,7 @@ def _summed(e: Expr, target: Target) -> Expr | None:
 
 
 def _added(e: Expr, target: Target) -> Expr | None:
-    """state + A B, where a loop carries the state -> a product that adds to it in memory."""
+    """A sum of what a loop carries and a product -> a product that adds to it in memory."""
     if e.op.name != "add":
         return None
     for state, product in (e.args, e.args[::-1]):
@@ -180,5 +180,5 @@ def _added(e: Expr, target: Target) -> Expr | None:
         ta, tb = product.params["ta"], product.params["tb"]
         panel = _panel(target, a)
         if isinstance(e.shape[-1], int) and e.shape[-1] >= 2 * panel:  # else columns that fill up a panel cost more
-            return gemm_add(a, b, state, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
+            return gemm_add(a, b, state, ta=ta, tb=tb, part="", **_in_blocks(a, ta, b, tb, target))
     return None

@@ -31,6 +31,7 @@ from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
 from .strict import written_by_all
 from .summation import Summation, summing
+from .wanted import only_wanted
 
 __all__ = ["prepare"]
 
@@ -81,7 +82,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     kernels = by_kernels(target)
     if kernels:
         graph = in_blocks(laid_out(graph), target)
-        graph = with_bodies(graph, lambda part: rewritten(part, *kernels))
+        graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels)))
     return _writable(graph, target)
 
 
