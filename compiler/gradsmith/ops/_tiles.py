@@ -121,14 +121,13 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
                 row[j] = sum[i][j];
             }
         } else {
+            @real some[GS_TILE@F]; /* apart from the sums, of which gcc would else keep some in memory throughout */
             GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
-                const gs_vector@f some = sum[i][j];
-                @real *const row = y + i * yr + j * GS_LANES@F;
-                for (ptrdiff_t q = 0; q < GS_LANES@F && q < columns - j * GS_LANES@F; ++q) {
-                    const @real one = ((const @real *)&some)[q];
-                    row[q] = add ? row[q] + one : one;
-                }
+                *(gs_vector@f *)(some + j * GS_LANES@F) = sum[i][j];
+            }
+            for (ptrdiff_t q = 0; q < columns; ++q) {
+                y[i * yr + q] = add ? y[i * yr + q] + some[q] : some[q];
             }
         }
     }
