@@ -72,12 +72,14 @@ class Assembly:
     """The result is put together from parts: where does element `index` of part number `part` go?
 
     With `accumulate`, the result starts as zeros and parts are added to it; `places` gives, for each part, the flat
-    places of its elements, or None where these are not known yet.
+    places of its elements, or None where these are not known yet. Parts that are `apart` have no place in common; else
+    a part is written over those before it.
     """
 
     place: Callable[[int, Index, Params, Sequence[Type]], Index]
     accumulate: bool = False
     places: Callable[[Params], Sequence[np.ndarray] | None] = lambda params: ()
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,16 @@ class Tuning:
     #: The elements that each strand has at least: sums of 128 took 211, 201 and 198 ns, of 64 all the same.
     strand_elements: int = 32
 
+    #: Bytes of a line of the cache: arrays of a workspace begin at multiples of it, or the largest part of an array
+    #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an
+    #: array, most stores in two lines), and 19.0 us so.
+    line_bytes: int = 64
+    #: Lines of an array from which on that is done; a shorter one may begin anywhere. Not measured.
+    line_least: int = 2
+    #: Additions and products that take as long as storing a number: what takes no more of them, at all the places where
+    #: other loops read it, is computed there again. A vector of Zen 3 is stored in a cycle, in which two are added.
+    recompute_operations: int = 2
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)

@@ -31,4 +31,4 @@ def test_a_long_chain_of_arrays_needs_few_buffers() -> None:
         h = W @ h
     f = gs.compile(gs.sum(h), target="c", derivatives="value", selftest=False)
     work = int(f.files["f.h"].split("#define F_WORK ")[1].split()[0])
-    assert work <= 100
+    assert work <= 112  # two of 50, the second of which begins where a line of the cache does

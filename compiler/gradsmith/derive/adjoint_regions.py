@@ -15,9 +15,8 @@ choice, and behind it the mask holds everywhere.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DerivativeError
@@ -28,15 +27,14 @@ from ..regions import depends
 from ..registry import lookup
 from ..trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
 from ..types import BOOL, Bundle, Shape, Type
-from .adjoint_sums import Collector, collectors
+from .adjoint_sums import Collector, Steps, collectors, kept_anyway
 from .choices import Share, arriving_masks, chosen, is_scalar, mask, tame, under, wild
+from .storage import costly, dependent, grouped, to_store
 
 __all__ = ["Reverse", "ready", "reverse", "zeros"]
 
 #: `pull(graph, values, seeds, wrt, state, plans)`: cotangents of inputs, from those of the outputs (see adjoint.py).
 Pull = Callable[..., Any]
-
-_CALL = re.compile(r"\w\(")
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,13 @@ class Reverse:
 class Part:
     """A part of the cotangent of constant `const`.
 
-    It is `finish` of sums, or of what steps put out, by number; a negative one is an element, counted from the last.
+    It is `finish` of what lies at `places`: a number among the sums, among what steps put out (`put`), among what is
+    stored of all steps, or among the operands of the body.
     """
 
     const: int
     collector: Collector
-    places: tuple[int, ...]
+    places: tuple[tuple[str, int], ...]
 
 
 # --- before differentiation -------------------------------------------------------------------------------------------
@@ -171,13 +170,18 @@ def _extended(
         found, masks = step.found, step.masks
         outputs = [_or_zeros(found.get(consts + k), symbols[consts + k]) for k in state]
         kept = None if loop.checkpoint else sum(symbols[consts + k].size for k in state)
-        collecting = [
-            (k, each)
+        summands = [
+            (k, where(step.waiting[k], g, 0.0) if k in step.waiting else g)
             for k in wrt
             if k < consts and (g := found[k]) is not None
-            for each in collectors(where(step.waiting[k], g, 0.0) if k in step.waiting else g, loop.length, kept)
         ]
-        sums, put, shares = _collected_by(collecting, symbols, len(symbols) - consts - carries)
+        given = sum(x.size for x in symbols[consts + carries :])
+        steps = Steps(
+            loop.length, kept, given, dependent([g for _, g in summands], [*symbols[consts:], *seeds.values()])
+        )
+        collecting = [(k, each) for k, g in summands for each in collectors(g, steps)]
+        backward = dependent([g for _, g in summands], [*seeds.values(), *masks.values()])
+        sums, put, shares, kept_forward = _collected_by(collecting, symbols, loop, backward)
         outputs += [total + x for total, x in sums]
         masked = tuple(k for k in state if k in masks)
         outputs += [
@@ -193,7 +197,14 @@ def _extended(
         outputs += [*put, *(step.waiting[k] for k in masked_xs)]
         elements = tuple(k for k in range(consts + carries, len(symbols)))
         totals = [total for total, _ in sums]
-        stored = _to_store(outputs, symbols, [*seeds.values(), *totals, *masks.values(), *reached], loop)
+        seeded = [*seeds.values(), *totals, *masks.values(), *reached]
+        backward, varying = dependent(outputs, seeded), dependent(outputs, symbols[consts:])
+        outputs = grouped(outputs, backward, varying)
+        backward, varying = dependent(outputs, seeded), dependent(outputs, symbols[consts:])
+        states = symbols[consts : consts + carries]
+        stored = to_store(outputs, states, varying, backward, kept_forward, loop.checkpoint)
+        at_stored = {x.serial: k for k, x in enumerate(stored)}
+        shares = [_in_storage(share, at_stored) for share in shares]
         given_back = [*(seeds[k] for k in state), *totals, *(masks[k] for k in masked), *reached]
         masked_ys = tuple(k for k in ys if k in masks)
         at_step = [*stored, *(symbols[k] for k in elements), *(seeds[k] for k in ys), *(masks[k] for k in masked_ys)]
@@ -259,27 +270,54 @@ def _mask(shape: Shape, counts: bool) -> Expr:
 
 
 def _collected_by(
-    collecting: Sequence[tuple[int, Collector]], symbols: Sequence[Expr], elements: int
-) -> tuple[list[tuple[Expr, Expr]], list[Expr], list[Part]]:
-    """The sums that a loop carries (symbol and summand), what its steps put out, and how all is put together."""
+    collecting: Sequence[tuple[int, Collector]], symbols: Sequence[Expr], loop: _Loop, backward: set[int]
+) -> tuple[list[tuple[Expr, Expr]], list[Expr], list[Part], list[Expr]]:
+    """The sums that a loop carries (symbol and summand), what its steps put out, and how all is put together.
+
+    Last come the values to be stored of each step; their places are serials yet. What is not in `backward` is known
+    before the way back.
+    """
+    stacked = {x.serial for _, each in collecting if each.stacked for x in each.values if x.serial in backward}
+    collecting = [(const, kept_anyway(each, stacked)) for const, each in collecting]
     sums: list[tuple[Expr, Expr]] = []
     put: list[Expr] = []
+    stored: list[Expr] = []
     shares: list[Part] = []
-    own = {x.serial: k - len(symbols) for k, x in enumerate(symbols)}
+    own = {x.serial: k for k, x in enumerate(symbols) if k >= loop.consts}
+    places_of: dict[int, tuple[str, int]] = {}
     for const, collector in collecting:
-        places: list[int] = []
+        places: list[tuple[str, int]] = []
         for x in collector.values:
             if not collector.stacked:
                 total = Expr(lookup("input"), (), {"name": _cotangent_name(symbols[const])}, x.type)
-                places.append(len(sums))
+                places.append(("sum", len(sums)))
                 sums.append((total, x))
-            elif x.serial in own and x.dtype.kind == "int" and own[x.serial] >= -elements:
-                places.append(own[x.serial])
+                continue
+            number = own.get(x.serial, -1)
+            if x.serial in places_of:
+                pass
+            elif number >= loop.consts + loop.carries and (x.dtype.kind == "int" or not loop.counted):
+                # elements of steps that are not taken are no zeros, and may be NaN
+                places_of[x.serial] = "operand", number
+            elif (
+                x.dtype.kind == "float"
+                and x.serial not in backward
+                and (number >= 0 or costly(x))
+                and not (number >= loop.consts + loop.carries)
+            ):
+                places_of[x.serial] = "stored", x.serial
+                stored.append(x)
             else:
-                places.append(len(put))
+                places_of[x.serial] = "put", len(put)
                 put.append(x)
+            places.append(places_of[x.serial])
         shares.append(Part(const, collector, tuple(places)))
-    return sums, put, shares
+    return sums, put, shares, stored
+
+
+def _in_storage(share: Part, numbers: Mapping[int, int]) -> Part:
+    """`share`, with numbers for the serials of what is stored."""
+    return replace(share, places=tuple((w, numbers[k] if w == "stored" else k) for w, k in share.places))
 
 
 def activity(graph: Graph, wrt: Sequence[int] | set[int]) -> set[int]:
@@ -331,50 +369,6 @@ def zeros(type: Type) -> Expr:
     """The numbers of a structural zero."""
     zero = constant(0.0, type.dtype)
     return broadcast_to(zero, type.shape) if type.shape else zero
-
-
-def _to_store(outputs: Sequence[Expr], symbols: Sequence[Expr], cotangents: Sequence[Expr], loop: _Loop) -> list[Expr]:
-    """What the way back reads of a step, apart from cotangents, and cannot have cheaply."""
-    inside = sorted(_below(outputs), key=lambda e: e.serial)
-    backward, varying = {x.serial for x in cotangents}, {x.serial for x in symbols[loop.consts :]}
-    for e in inside:
-        for kind in (backward, varying):
-            if any(a.serial in kind for a in e.args):
-                kind.add(e.serial)
-    state = {x.serial for x in symbols[loop.consts : loop.consts + loop.carries]}
-    found: dict[int, Expr] = {}
-    stack, seen = [*outputs], set[int]()
-    while stack:
-        e = stack.pop()
-        if e.serial in seen:
-            continue
-        seen.add(e.serial)
-        forward = e.serial in varying and e.serial not in backward
-        if e.serial in state or (forward and not loop.checkpoint and _costly(e)):
-            found[e.serial] = e
-        else:
-            stack += e.args
-    return sorted(found.values(), key=lambda e: e.serial)
-
-
-def _below(outputs: Sequence[Expr]) -> list[Expr]:
-    """All that `outputs` are computed from, and they themselves."""
-    found = {x.serial: x for x in outputs}
-    stack = [*found.values()]
-    while stack:
-        for a in stack.pop().args:
-            if a.serial not in found:
-                found[a.serial] = a
-                stack.append(a)
-    return [*found.values()]
-
-
-def _costly(e: Expr) -> bool:
-    """Whether a value is worth its place in memory: the result of a call, of a sum, or of a loop."""
-    if e.op.kind == "elementwise":
-        cell = e.op.cells.get("c", "f(x)")  # what has none is made of others
-        return e.dtype.kind == "float" and _CALL.search(str(cell)) is not None
-    return e.op.kind not in ("leaf", "layout", "assembly", "region")
 
 
 # --- the way back -----------------------------------------------------------------------------------------------------
@@ -443,9 +437,15 @@ def _loop_back(
         number = k + loop.between
         xs.append(masks[number] if number in masks else _mask((loop.length, *types[k].shape), number in found))
     count = [operands[0]] if loop.before else [part(region, index=loop.carries)] if loop.counted else []
+    first = len(outside) + len(plan.state) + len(plan.sums)
+    idle = [
+        (len(outside) + plan.state.index(k), first + number, len(plan.state) + len(plan.sums) + number)
+        for number, k in enumerate(plan.masked)
+        if k not in masks
+    ]
     back = registry_function("scan")(
-        *count, *outside, *init, *xs, body=plan.body, consts=len(outside), carries=len(init), length=loop.length,
-        counted=loop.counted, reverse=loop.backwards, checkpoint=loop.checkpoint,
+        *count, *outside, *init, *xs, body=_without_masks(plan.body, idle), consts=len(outside), carries=len(init),
+        length=loop.length, counted=loop.counted, reverse=loop.backwards, checkpoint=loop.checkpoint,
     )  # fmt: skip
     shares: list[Expr | None] = [None] * len(operands)
     where_it_counts: list[Expr | None] = [None] * len(operands)
@@ -460,12 +460,44 @@ def _loop_back(
     for numbers, start in masks_of:
         for number, receiver in enumerate(numbers, start):
             where_it_counts[loop.before + receiver] = part(back, index=number)
+    lies = {
+        "sum": lambda k: part(back, index=summed + k),
+        "put": lambda k: part(back, index=put + k),
+        "stored": lambda k: part(region, index=plan.stored[k]),
+        "operand": lambda k: body[k],
+    }
     for each in plan.consts:
-        at = put if each.collector.stacked else summed
-        values_of = [body[k] if k < 0 else part(back, index=at + k) for k in each.places]
+        values_of = [lies[place](k) for place, k in each.places]
         share, place = each.collector.finish(values_of), loop.before + each.const
         shares[place] = share if (sofar := shares[place]) is None else sofar + share
     return [*zip(shares, where_it_counts, strict=True)]
+
+
+def _without_masks(body: Graph, idle: Sequence[tuple[int, int, int]]) -> Graph:
+    """`body` without the choices by masks that hold everywhere, or else, before the first step, stand beside zeros.
+
+    `idle` tells of such masks, which are given to the first step by us: the numbers of the input for the cotangent, of
+    the input for the mask, and of the output for the mask. The choice is `where(mask, cotangent, 0)`.
+    """
+    always = {(body.inputs[m], body.inputs[x]) for x, m, y in idle if _filled_with(body, body.outputs[y]) is True}
+    if not always:
+        return body
+
+    def without(n: Node, exprs: Sequence[Expr]) -> Expr | None:
+        chooses = n.op == "where" and n.args[:2] in always and _filled_with(body, n.args[2]) == 0.0
+        return exprs[n.args[1]] if chooses else None
+
+    with recording():
+        exprs = to_exprs(body, replace=without)
+        return to_graph([exprs[k] for k in body.inputs], [exprs[k] for k in body.outputs])
+
+
+def _filled_with(graph: Graph, key: int) -> Any:
+    """The constant that an array holds everywhere, or None."""
+    n = graph.node(key)
+    while n.op == "broadcast_to":
+        n = graph.node(n.args[0])
+    return n.params["value"] if n.op == "constant" and not n.type.shape else None
 
 
 def _substituted(outputs: Sequence[Expr], symbols: Sequence[Expr], given: Sequence[Expr]) -> list[Expr]:

@@ -6,13 +6,13 @@ that give a name to what must have one go to the lines of the loop being written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
-from ..registry import NEAR, Counter, Gather, Layout, Length, Scatter, lookup
+from ..registry import NEAR, Assembly, Counter, Gather, Layout, Length, Scatter, lookup
 from ..target import Target
 from ..types import DType, Type
 from .fusion import shape_of
@@ -41,9 +41,13 @@ class Elements:
         self.scalars: dict[int, Text] = {}
         self.buffers: dict[int, str] = {}
         self.bases: dict[int, Affine] = {}  # where in its buffer a value begins, if not at the beginning
+        #: values that are parts of an array in memory, but not one block of it: that array, and the part's number
+        self.parts: dict[int, tuple[int, int]] = {}
         #: values of the function around a body that are nowhere in memory, by how their elements are computed
         self.around: dict[int, Callable[[Index, list[Line], int], Text]] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
+        self.shared: Set[int] = frozenset()  # values of which the loop being written reads an element more than once
+        self.read: dict[str, Text] = {}  # elements that it has read, and their names
         self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
         self._cells: dict[int, str] = {}
         self._twin = twin
@@ -104,7 +108,18 @@ class Elements:
 
     def place(self, key: int, index: Index) -> str:
         """Element `index` of a value in memory, as what is assigned to."""
-        return self.at(key, flatten(index, shape_of(self.graph, key)))
+        return self.at(key, self.offset(key, index))
+
+    def offset(self, key: int, index: Index) -> Affine:
+        """How far behind its beginning element `index` of a value in memory lies."""
+        if key not in self.parts:
+            return flatten(index, shape_of(self.graph, key))
+        whole, part = self.parts[key]
+        n = self.graph.node(whole)
+        structure = lookup(n.op).structure
+        assert isinstance(structure, Assembly)
+        types = [self.graph.node(a).type for a in n.args]
+        return flatten(structure.place(part, index, n.params, types), n.type.shape)
 
     def at(self, key: int, offset: Affine) -> str:
         """The element at `offset` of a value in memory."""
@@ -131,7 +146,11 @@ class Elements:
         if not shape:
             index, flat = (), False  # a scalar that is broadcast does not move with the loop
         if key in self.buffers:
-            return Text(self.at(key, index[0] if flat else flatten(index, shape)))
+            read = self.at(key, index[0] if flat else self.offset(key, index))
+            if key in self.shared and read not in self.read:
+                self.read[read] = Text(self.names.fresh(None))
+                lines += lines_of(self.assign(self.graph.node(key), self.read[read].text, read), depth)
+            return self.read.get(read, Text(read))
         if key in self.around:
             return self.around[key](index, lines, depth)
         n = self.graph.node(key)

@@ -14,14 +14,15 @@ from typing import NamedTuple
 
 from ..dims import certainly_at_most
 from ..graph import Graph, Node
-from ..registry import Contraction, Kernel, Layout, Reduction, Region, lookup
+from ..registry import Assembly, Contraction, Kernel, Layout, Reduction, Region, lookup
 from ..tuning import Tuning
 from ..types import Shape
 from .blocks import blocks_first
+from .recompute import recomputed
 from .rows import Rows, rows_first
 from .statements import Plan
 
-__all__ = ["Unit", "Units", "fuse", "shape_of"]
+__all__ = ["Means", "Unit", "Units", "fuse", "is_block", "shape_of"]
 
 _HEAVIEST = 6  # operations written in place before a value gets a name
 
@@ -37,12 +38,16 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Units:
-    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes)."""
+    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes).
+
+    What is `joined` is computed in the memory of the array that it is a part of: which one, and the number of the part.
+    """
 
     order: tuple[Unit, ...]
     reads: Mapping[int, Mapping[int, bool]]
     aliases: Mapping[int, int]
     virtual: frozenset[int]
+    joined: Mapping[int, tuple[int, int]]
 
 
 def shape_of(graph: Graph, key: int) -> Shape:
@@ -51,12 +56,39 @@ def shape_of(graph: Graph, key: int) -> Shape:
     return shape
 
 
-def fuse(graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | None = None) -> Units:
-    """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell.
+@dataclass(frozen=True)
+class Means:
+    """What a target and a place allow a schedule.
 
     With a `Tuning` to go `by_rows`, a row, or a block of rows, goes through all that needs no other one in one loop.
+    What is `replaced` is the next value of `state`, whose memory may hold the old one. With `pointers`, support
+    functions write anywhere in a buffer. `recompute` is what may be computed again instead of being stored (see there),
+    or None.
     """
+
+    by_rows: Tuning | None = None
+    replaced: frozenset[int] = frozenset()
+    state: frozenset[int] = frozenset()
+    pointers: bool = True
+    recompute: int | None = None
+
+
+def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Units:
+    """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
+    units = _fused(graph, planned, spelled_out, means, frozenset())
+    if means.recompute is None:
+        return units
     compact, contiguous = _demands(graph, planned)
+    kept = {*planned.outputs, *units.joined, *compact, *contiguous, *spelled_out}
+    again = recomputed(graph, units, planned.outputs, kept, means.state, means.recompute)
+    return _fused(graph, planned, spelled_out, means, again) if again else units
+
+
+def _fused(graph: Graph, planned: Plan, spelled_out: set[int], means: Means, again: frozenset[int]) -> Units:
+    """The schedule in which nothing of `again` is stored."""
+    by_rows = means.by_rows
+    compact, contiguous = _demands(graph, planned)
+    joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
     in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
     aliases: dict[int, int] = {}
     virtual: dict[int, int] = {}  # key -> operations written in place
@@ -75,7 +107,10 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | N
             reads[n.key] = {base: False}
             continue
         weight = (op.kind == "elementwise") + sum(virtual.get(a, 0) for a in n.args)
-        if _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops):
+        in_place = n.key in again or (
+            n.key not in joined and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops)
+        )
+        if in_place:
             virtual[n.key] = weight
             reads[n.key] = inner
         else:
@@ -98,7 +133,9 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | N
             order += _units(graph, some, needs)
         else:
             waiting += reversed(found)
-    return Units(tuple(order), needs, aliases, frozenset(virtual))
+    in_rows = {n.key for unit in order if unit.rows is not None for n in unit.nodes}
+    joined = {key: place for key, place in joined.items() if not in_rows & {key, place[0]}}
+    return Units(tuple(order), needs, aliases, frozenset(virtual), joined)
 
 
 def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
@@ -115,6 +152,46 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
         ):
             compact.update(n.args)
     return compact, contiguous
+
+
+def _joined(
+    graph: Graph, planned: Plan, contiguous: set[int], replaced: frozenset[int], pointers: bool
+) -> dict[int, tuple[int, int]]:
+    """Values that can be computed where an array that is put together has them: that array, and the part's number."""
+    found: dict[int, tuple[int, int]] = {}
+    readers: dict[int, list[Node]] = {}
+    for n in planned.nodes:
+        for a in n.args:
+            readers.setdefault(a, []).append(n)
+    for n in planned.nodes:
+        structure = lookup(n.op).structure
+        if not isinstance(structure, Assembly) or not structure.apart or n.key in replaced:
+            continue
+        for part, a in enumerate(n.args):
+            m = graph.node(a)
+            op = lookup(m.op)
+            kernel = isinstance(op.structure, Kernel)
+            if not m.type.shape or m.type.dtype != n.type.dtype or m.type.dtype.kind == "bool" or not m.args:
+                continue
+            if a in found or a in planned.outputs or n.args.count(a) > 1 or (kernel and not pointers):
+                continue
+            if op.kind in ("leaf", "part", "layout", "assembly", "region"):
+                continue
+            if is_block(graph, n) or (
+                not kernel
+                and a not in contiguous
+                and not any(r.bodies or lookup(r.op).kind == "part" for r in readers[a])
+            ):
+                found[a] = n.key, part
+    return found
+
+
+def is_block(graph: Graph, n: Node) -> bool:
+    """Whether `n` is put together of parts that are each one block of its memory."""
+    structure, axis = lookup(n.op).structure, n.params.get("axis")
+    return (
+        isinstance(structure, Assembly) and structure.apart and axis is not None and math.prod(n.type.shape[:axis]) == 1
+    )
 
 
 def _blocks(n: Node) -> set[int]:

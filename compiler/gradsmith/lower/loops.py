@@ -14,16 +14,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..dims import Extent, atom
+from ..dims import Extent, atom, certainly_at_most
 from ..graph import Graph, Node
-from ..index import Affine, flatten
+from ..index import Affine, Index, flatten
 from ..origin import Origin
 from ..program import Argument, Line
 from ..registry import NEAR, Kernel, Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
-from .fusion import Unit, fuse, shape_of
+from .fusion import Means, Unit, fuse, is_block, shape_of
 from .loop_regions import End, Slot, WrittenRegion
 from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
@@ -31,7 +31,7 @@ from .nests import Nest, Nests, Write, lines_of
 from .order import most_waiting, with_few_waiting
 from .printing import Text
 from .row_loops import BlockLoop, RowLoop
-from .rows import Rows, is_per_row
+from .rows import Rows, is_per_row, reads_of
 from .sizes import Sizes
 from .statements import Body, Group, Step, annotated, may_raise, plan, words_of, working_dtype
 from .structures import STRUCTURES, Structures, is_sum, parted, shifted
@@ -155,6 +155,9 @@ class Writer:
         `reads` are the statements that make variables of inputs: they come first, or, where values are many, before the
         first statement that names the variable.
         """
+        kept = [
+            line for e in self.ends if self._is_kept(e) for line in self.nests.over(e.shape, self._copier(e.key, e))
+        ]
         left = dict(reads or {})
         first = [] if self.reordered else [line for read in left.values() for line in read]
         steps = self.steps()
@@ -162,7 +165,7 @@ class Writer:
             for step in steps:
                 step.lines[:0] = [line for word in words_of(step.lines) for line in left.pop(word, ())]
             first = [line for read in left.values() for line in read]
-        return [*first, *self._annotated(steps), *self._stores()]
+        return [*kept, *first, *self._annotated(steps), *self._stores()]
 
     def units_only(self) -> list[Line]:
         """The statements of all units."""
@@ -269,8 +272,17 @@ class Writer:
         """
         self._constants()
         by_rows = "independent" in self.target.syntax and not self.target.strict
-        self.units = fuse(self.graph, self.plan, self._repeated(), self.target.tuning if by_rows else None)
+        tuning = self.target.tuning
+        means = Means(
+            by_rows=tuning if by_rows else None,
+            replaced=frozenset(e.key for e in self.ends if e.carried is not None),
+            state=frozenset(e.carried for e in self.ends if e.carried is not None),
+            pointers="pointer" in self.target.syntax,
+            recompute=tuning.recompute_operations if "independent" in self.target.syntax else None,
+        )
+        self.units = fuse(self.graph, self.plan, self._repeated(), means)
         self.reordered = "independent" in self.target.syntax and self._reorder()
+        self.structures.in_place = self.units.joined
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
             if e.shape and e.carried is None and made_here and self._fits(e):
@@ -278,6 +290,8 @@ class Writer:
         times = self._times()
         end = times[-1].stop if times else 0
         last = self._last_reads(times, end)
+        for a, (whole, _) in self.units.joined.items():
+            last[whole] = max(last.get(whole, 0), last.get(a, 0))
         self._replaced_in_place()
         lifetimes: dict[int, Lifetime] = {}
         for unit, time in zip(self.units.order, times, strict=True):
@@ -287,12 +301,17 @@ class Writer:
             for m in (m for n in unit.nodes if n.type.shape or n.bodies for m in self._made(n)):
                 if not m.type.shape or m.key in self.elements.buffers:
                     continue
-                if last.get(m.key, time.start) > time.start or not unit.shared:
+                whole, _ = self.units.joined.get(m.key, (m.key, 0))
+                if m.key != whole:
+                    if whole not in self.elements.buffers and whole not in lifetimes:  # born with its first part
+                        lifetimes[whole] = (room(self.graph.node(whole).type), time.start, last[whole])
+                elif m.key not in lifetimes and (last.get(m.key, time.start) > time.start or not unit.shared):
                     lifetimes[m.key] = (room(m.type), time.start, last.get(m.key, time.start))
         for key in sorted(lifetimes, key=lambda key: self.graph.node(key).type.dtype):
             n = self.graph.node(key)
             name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
             self.slots[key] = Slot(n.type.dtype, lifetimes[key][0], name)
+        self._join()
         for unit, time in zip(self.units.order, times, strict=True):
             for n in unit.nodes:
                 structure = lookup(n.op).structure
@@ -318,7 +337,10 @@ class Writer:
                 lifetimes[key] = (room(type), end, end)
         for dtype in sorted({slot.dtype for slot in self.slots.values()}):
             placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
-            offsets, self.sizes[dtype] = place_buffers(placed)
+            line = max(1, 8 * self.target.tuning.line_bytes // dtype.bits) if self._in_lines(dtype) else 1
+            least = line * self.target.tuning.line_least
+            ahead = {key: self._ahead(key) for key, life in placed.items() if certainly_at_most(least, life[0])}
+            offsets, self.sizes[dtype] = place_buffers(placed, line, ahead if line > 1 else {})
             self.offsets.update(offsets)
 
     def _reorder(self) -> bool:
@@ -342,6 +364,37 @@ class Writer:
     def _is_result(self, n: Node) -> bool:
         """Whether a scalar is stored where it belongs, and read no more."""
         return n.key in self.first_ends and self.plan.uses[n.key] == 1
+
+    def _join(self) -> None:
+        """Parts of an array that is put together are computed where it has them."""
+        for key, (whole, part) in self.units.joined.items():
+            n = self.graph.node(whole)
+            self.elements.buffers[key] = self.elements.buffers[whole]
+            self.elements.bases[key] = self.elements.bases.get(whole, Affine())
+            if is_block(self.graph, n):
+                self.elements.bases[key] = self.elements.bases[key] + self._before(whole, part)
+            else:
+                self.elements.parts[key] = whole, part
+
+    def _before(self, whole: int, part: int) -> Extent:
+        """How many elements are in front of a part of an array that is put together of blocks."""
+        args = self.graph.node(whole).args[:part]
+        return sum((math.prod(shape_of(self.graph, a)) for a in args), start=0)
+
+    def _in_lines(self, dtype: DType) -> bool:
+        """Whether arrays begin where lines of the cache do: where loops become vector code."""
+        return "independent" in self.target.syntax and not self.target.returns and dtype.kind == "float"
+
+    def _ahead(self, key: int) -> int:
+        """How many elements of a buffer are ahead of what is written in one piece: the largest part that is in it."""
+        if key < 0 or not is_block(self.graph, self.graph.node(key)):
+            return 0
+        most, found = 0, 0
+        for part, a in enumerate(self.graph.node(key).args):
+            before, size = self._before(key, part), math.prod(shape_of(self.graph, a))
+            if isinstance(before, int) and isinstance(size, int) and size > most:
+                most, found = size, before
+        return found
 
     def _times(self) -> list[range]:
         """When each unit runs: one moment, or one for each inner loop."""
@@ -440,10 +493,14 @@ class Writer:
         for e in self.ends:
             if e.carried is None or not e.shape or e.key in self.elements.buffers or e.key not in self.units.reads:
                 continue
-            others = [x for x in self.ends if x is not e]
+            others = [x for x in self.ends if x is not e and not self._is_kept(x)]
             late = {key for x in others for key in self.stored_under(x.key)}
             if e.carried not in late and self._fits(e) and self._reads_only_before(e.carried, e.key):
                 self._lies(e.key, e)
+
+    def _is_kept(self, e: End) -> bool:
+        """Whether a result is old state, which is copied before all else, so that new state may take its place."""
+        return bool(e.shape) and e.carried is None and any(x.carried == e.key for x in self.ends)
 
     def _reads_only_before(self, old: int, new: int) -> bool:
         """Whether no unit reads `old` behind the one that makes `new`, nor that one but at the place it writes."""
@@ -452,8 +509,10 @@ class Writer:
             makes = any(n.key == new for n in unit.nodes)
             for n in unit.nodes:
                 reads = self.units.reads[n.key]
-                at_place = (unit.shared and reads.get(old, False)) or (n.key == new and self._takes_over(n, old))
-                if old in reads and (behind or (makes and not at_place)):
+                here = makes and unit.shared and reads.get(old, False)
+                here = here and (not behind or self._known(unit, n, old))
+                here = here or (n.key == new and self._takes_over(n, old))
+                if old in reads and (behind or makes) and not here:
                     return False
                 behind = behind or n.key == new
             if not makes and any(m.key == new for n in unit.nodes for m in self._made(n)):
@@ -467,6 +526,16 @@ class Writer:
             return False
         read = [self.stored_under(a) for a in n.args]
         return read.pop(structure.replaces) == [old] and not any(old in keys for keys in read)
+
+    def _known(self, unit: Unit, n: Node, key: int) -> bool:
+        """Whether all that `n` reads of `key` has been read before in the same loop: it has a name then."""
+        before: set[tuple[int, Index | None]] = set()
+        for m in unit.nodes:
+            reads = {pair for pair in reads_of(self.graph, m, self.units.virtual, self.units.aliases) if pair[0] == key}
+            if m.key == n.key:
+                return reads <= before and all(at is not None for _, at in reads)
+            before |= reads
+        return False
 
     def _needs_copy(self, e: End) -> bool:
         """Whether the new state has to be put aside before the old one is written over: where it reads old state."""
@@ -492,7 +561,7 @@ class Writer:
         lines: list[Line] = []
         replaced: list[Line] = []
         for e in self.ends:
-            if e.key in self.stored or e.key == e.carried:
+            if e.key in self.stored or e.key == e.carried or self._is_kept(e):
                 continue
             if not e.shape:
                 value = self.elements.element(e.key, (), False, lines, 0)
@@ -603,7 +672,10 @@ class Writer:
         sums = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
         self.elements.far.clear()
         shape = parted(shape, len(strands))
+        self.elements.shared = self._read_again(unit)
         loops = self.nests.over(shape, inside)
+        self.elements.shared = frozenset()
+        self.elements.read.clear()
         operators = self.structures.operators(named)
         independent = not totals and not self.target.strict
         self.structures.helpers.update({"simd": None} if independent else {})
@@ -614,6 +686,22 @@ class Writer:
         self.elements.scalars.update({key: Text(names[0]) for key, names in totals.items()})
         return lines
 
+    def _read_again(self, unit: Unit) -> set[int]:
+        """What several nodes of a shared loop read at one place, behind a store: it may be to the same memory for C.
+
+        A compiler that does not know better reads again, and computes again what it could share.
+        """
+        found: set[tuple[int, Index | None]] = set()
+        again: set[int] = set()
+        stored = False
+        for n in unit.nodes:
+            reads = reads_of(self.graph, n, self.units.virtual, self.units.aliases)
+            if stored:
+                again.update(key for key, at in reads & found if at is not None and key in self.elements.buffers)
+            found |= reads
+            stored = stored or n.key in self.elements.buffers
+        return again
+
     def _shared_element(self, n: Node, unit: Unit, nest: Nest, lines: list[Line]) -> None:
         value = self.elements.compute(n, nest.index, nest.flat, lines, nest.depth)
         buffer = self.elements.buffers.get(n.key)
@@ -623,16 +711,20 @@ class Writer:
             lines += lines_of(self.elements.assign(n, name, value.text), nest.depth)
             self.elements.locals[n.key] = value = Text(name)
         if buffer is not None:
-            offset = nest.index[0] if nest.flat else flatten(nest.index, shape_of(self.graph, n.key))
+            offset = nest.index[0] if nest.flat else self.elements.offset(n.key, nest.index)
             self.elements.set(self.elements.at(n.key, offset), self.elements.stored(n, value), lines, nest.depth)
 
     def _walks_flat(self, n: Node) -> bool:
         """Whether every array that `n` reads has its own shape and is read at the place being computed."""
         stack = list(n.args) if lookup(n.op).kind != "layout" else [n.key]
         shape = shape_of(self.graph, n.args[0] if lookup(n.op).kind == "reduction" else n.key)
+        if n.key in self.elements.parts:
+            return False
         while stack:
             key = stack.pop()
             a = self.graph.node(key)
+            if key in self.elements.parts:
+                return False
             if a.type.shape == ():
                 continue
             kind = lookup(a.op).kind

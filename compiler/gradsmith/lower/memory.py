@@ -14,15 +14,22 @@ from ..types import Type
 
 __all__ = ["Lifetime", "larger", "place_buffers", "room"]
 
+_NOTHING: Mapping[int, int] = {}
 _Entry = tuple[Extent, Extent, int]
 Lifetime = tuple[Extent, int, int]  # size, first unit, last unit
 
 
-def place_buffers(lifetimes: Mapping[int, Lifetime]) -> tuple[dict[int, Extent], Extent]:
+def place_buffers(
+    lifetimes: Mapping[int, Lifetime], line: int = 1, ahead: Mapping[int, int] = _NOTHING
+) -> tuple[dict[int, Extent], Extent]:
     """Offsets by key, and the size of the workspace.
+
+    Buffers in `ahead` have so many elements ahead of the one that is at a multiple of `line`, if places are known.
 
     >>> place_buffers({1: (8, 0, 1), 2: (4, 1, 2), 3: (8, 2, 3)})
     ({1: 0, 2: 8, 3: 0}, 12)
+    >>> place_buffers({1: (3, 0, 1), 2: (9, 1, 2)}, 8, {2: 1})
+    ({1: 0, 2: 7}, 16)
     """
     offsets: dict[int, Extent] = {}
     alive: list[_Entry] = []  # offset, size, last unit
@@ -30,14 +37,21 @@ def place_buffers(lifetimes: Mapping[int, Lifetime]) -> tuple[dict[int, Extent],
     for key, (size, first, last) in sorted(lifetimes.items(), key=lambda item: (item[1][1], item[0])):
         alive = [entry for entry in alive if entry[2] >= first]
         offset: Extent = 0
+        lead = ahead.get(key)
+        offset = _at_line(offset, line, lead)
         for number, (start, length, _) in enumerate(alive):
             if all(certainly_at_most(offset + size, other) for other, _, _ in alive[number:]):
                 break
-            offset = larger(offset, start + length)
+            offset = _at_line(larger(offset, start + length), line, lead)
         offsets[key] = offset
         alive = sorted([*alive, (offset, size, last)], key=cmp_to_key(_earlier))
         total = larger(total, offset + size)
     return offsets, total
+
+
+def _at_line(offset: Extent, line: int, ahead: int | None) -> Extent:
+    """The first place from `offset` on with `ahead` elements in front of the beginning of a line."""
+    return offset if ahead is None or isinstance(offset, Dim) else offset + -(offset + ahead) % line
 
 
 def _earlier(one: _Entry, other: _Entry) -> int:

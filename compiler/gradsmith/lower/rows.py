@@ -11,7 +11,7 @@ Guarantee: the order of what depends on each other stays, and each sum's element
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..dims import Extent, certainly_at_most
@@ -20,7 +20,18 @@ from ..index import Affine, Index, variable
 from ..registry import Cut, Gather, Kernel, Layout, Reduction, lookup
 from ..types import Shape
 
-__all__ = ["Inner", "Role", "Rows", "collected", "cut_of", "inner_loops", "is_per_row", "role_in_blocks", "rows_first"]
+__all__ = [
+    "Inner",
+    "Role",
+    "Rows",
+    "collected",
+    "cut_of",
+    "inner_loops",
+    "is_per_row",
+    "reads_of",
+    "role_in_blocks",
+    "rows_first",
+]
 
 Role = Callable[[Graph, Node, Shape], "str | None"]
 _Read = tuple[int, "Index | None"]  # a stored value, and which element of it (None: any)
@@ -161,7 +172,7 @@ def collected(
     late: set[int] = set()  # complete behind the loop
     last = max(k for k, n in enumerate(tasks) if role_of(graph, n, rows) is not None)
     for k, n in enumerate(tasks):
-        reads = _reads(graph, n, virtual, aliases)
+        reads = reads_of(graph, n, virtual, aliases)
         role = role_of(graph, n, rows)
         needs_late = any(_maker(graph, key) in late for key, _ in reads)
         if k > last or needs_late:
@@ -194,7 +205,7 @@ def inner_loops(
         shape = (n if element else graph.node(n.args[0])).type.shape[len(rows) :]
         shape = () if math.prod(shape) == 1 else shape
         first = 0
-        for key, at in _reads(graph, n, virtual, aliases):
+        for key, at in reads_of(graph, n, virtual, aliases):
             if key in made:
                 number, theirs, known = made[key]
                 here = known and theirs == shape and (not shape or _same_place(graph, key, at))
@@ -235,7 +246,9 @@ def _maker(graph: Graph, key: int) -> int:
     return n.args[0] if lookup(n.op).kind == "part" else key
 
 
-def _reads(graph: Graph, n: Node, virtual: Mapping[int, int], aliases: Mapping[int, int]) -> set[_Read]:
+def reads_of(
+    graph: Graph, n: Node, virtual: Collection[int], aliases: Mapping[int, int]
+) -> set[tuple[int, Index | None]]:
     """The stored values that computing an element of `n` reads, and which element of each.
 
     The place computed is named by its axes; that of a reduction's element by the axes of its operand.

@@ -38,6 +38,8 @@ class Structures:
         self._target, self._syntax = elements.target, elements.target.syntax
         self.helpers: dict[str, None] = {}  # patterns in use that have helper code
         self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
+        #: values that are computed where an assembly has them: which one, and as which part
+        self.in_place: Mapping[int, tuple[int, int]] = {}
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -292,6 +294,8 @@ class Structures:
                 lines += self.cleared(n)
         types = [self.graph.node(a).type for a in n.args]
         for part, a in enumerate(n.args):
+            if self.in_place.get(a) == (n.key, part):
+                continue
 
             def inside(nest: Nest, body: list[Line], part: int = part, a: int = a) -> None:
                 value = elements.element(a, nest.index, False, body, nest.depth)

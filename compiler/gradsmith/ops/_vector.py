@@ -234,20 +234,36 @@ static GS_INLINE @real gs_vsech2@f(@real x) {
     const @real wrong = gs_vresidual@f(1.0, inverse, d) - inverse * more;
     return (q + 2.0 * q * wrong) * e * e_more;
 }"""),
-    "sigmoid": (("exp_parts", "exp_sum", "scale", "residual"), """\
-static GS_INLINE @real gs_vsigmoid@f(@real x) {
-    const @real a = fabs(x);
-    @real r, t, rest;
+    "sigmoid_parts": (("exp_parts", "exp_sum", "scale"), """\
+/* exp(-a) as e + rest and 1 + exp(-a) as d + more, for a >= 0 */
+static GS_INLINE @real gs_vsigmoid_parts@f(@real a, @real *rest, @real *d, @real *more) {
+    @real r, t, l;
     const @uint k = gs_vexp_parts@f(a > {EXP_MOST} ? -{EXP_MOST} : -a, 0.0, &r, &t);
-    const @real y = gs_vexp_sum@f(r, t, &rest);
+    const @real y = gs_vexp_sum@f(r, t, &l);
     const @real e = gs_vscale@f(y, k);
-    const @real l = gs_vscale@f(rest, k);
-    const @real d = 1.0 + e;
-    const @real more = ((1.0 - d) + e) + l;
+    const @real sum = 1.0 + e;
+    *rest = gs_vscale@f(l, k);
+    *d = sum;
+    *more = ((1.0 - sum) + e) + *rest;
+    return e;
+}"""),
+    "sigmoid": (("sigmoid_parts", "residual"), """\
+static GS_INLINE @real gs_vsigmoid@f(@real x) {
+    @real l, d, more;
+    const @real e = gs_vsigmoid_parts@f(fabs(x), &l, &d, &more);
     const @real inverse = 1.0 / d;
     const @real n = x >= 0.0 ? 1.0 : e;
     const @real q = n * inverse;
     return q + (gs_vresidual@f(n, q, d) + ((x >= 0.0 ? 0.0 : l) - q * more)) * inverse;
+}"""),
+    "sigmoid_slope": (("sigmoid_parts", "residual"), """\
+static GS_INLINE @real gs_vsigmoid_slope@f(@real x) { /* a compiler shares the exponential and 1/d with the value */
+    @real l, d, more;
+    const @real e = gs_vsigmoid_parts@f(fabs(x), &l, &d, &more);
+    const @real inverse = 1.0 / d;
+    const @real q = e * inverse;
+    const @real wrong = gs_vresidual@f(1.0, inverse, d) - inverse * more;
+    return (q + (2.0 * q * wrong + l * inverse)) * inverse;
 }"""),
     "cosh": (("exp_parts", "exp_sum", "scale"), """\
 static GS_INLINE @real gs_vcosh@f(@real x) {

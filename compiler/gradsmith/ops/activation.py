@@ -90,6 +90,7 @@ sigmoid_slope: Traced = elementwise(
     slope="-tanh(x/2)*σ(x)*σ(-x)",
     vjp=lambda g, y, x: (-(g * (y * tanh(0.5 * x))),),  # 1 - 2*σ(x) cancels near 0
     expand=_sigmoid_slope,
+    **simd("sigmoid_slope"),
     evaluate=lambda x: np.exp(-np.abs(x)) / (1.0 + np.exp(-np.abs(x)) * (2.0 + np.exp(-np.abs(x)))),
     mp=lambda mp, x: mp.exp(-x) / (1 + mp.exp(-x)) ** 2,
     sympy=lambda sp, x: sp.exp(-x) / (1 + sp.exp(-x)) ** 2,

@@ -52,7 +52,7 @@ _concatenate = op(
     takes="same",
     infer=_concatenate_infer,
     vjp=_concatenate_vjp,
-    structure=Assembly(_concatenate_place),
+    structure=Assembly(_concatenate_place, apart=True),
     evaluate=lambda *xs, axis: np.concatenate(xs, axis),
     cells={"numpy": lambda a, p, t: f"np.concatenate([{', '.join(a)}], axis={p['axis']})"},
     torch=lambda torch, *xs, axis: torch.cat(xs, axis),
@@ -92,7 +92,7 @@ _stack = op(
     takes="same",
     infer=_stack_infer,
     vjp=lambda g, y, *xs, axis: tuple(getitem(g, (*[slice(None)] * axis, i)) for i in range(len(xs))),
-    structure=Assembly(lambda part, index, p, t: (*index[: p["axis"]], Affine(part), *index[p["axis"] :])),
+    structure=Assembly(lambda part, index, p, t: (*index[: p["axis"]], Affine(part), *index[p["axis"] :]), apart=True),
     evaluate=lambda *xs, axis: np.stack(xs, axis),
     cells={
         "numpy": lambda a, p, t: (

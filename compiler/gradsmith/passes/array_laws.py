@@ -9,17 +9,21 @@ order is ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
-from ..ops import broadcast_to, expand_dims, matmul, outer, reshape, stack, transpose
+from ..dims import Extent, certainly_at_most
+from ..ops import broadcast_to, concatenate, expand_dims, matmul, outer, reshape, stack, transpose
 from ..ops import sum as sum_
-from ..trace import Expr
+from ..trace import Expr, constant
 from ..types import broadcast_shapes
 
 __all__ = ["ARRAY_LAWS", "of_broadcasts", "of_filled"]
 
 Law = Callable[..., Expr | None]
+
+_FEW = 4  # elements for each zero that is put beside them
 
 
 def filling(e: Expr) -> Expr | None:
@@ -186,6 +190,75 @@ def _index_of_index(e: Expr, x: Expr) -> Expr | None:
     )
 
 
+def _index_of_scatter(e: Expr, x: Expr) -> Expr | None:
+    """(a put at 2:9 + b put at 0:7)[1:8] -> sums of slices of a and b between zeros, which take no memory to add in.
+
+    Such is the cotangent of `u` in `wide = concat([0, u, 0]); wide[:-2] + wide[2:]`. Zeros may be few beside elements.
+    """
+    if x.op.name != "scatter" or not _ours(e) or e.dtype.kind != "float":
+        return None
+    scale, parts = _common_factor(x.args)
+    edges: dict[int, list[list[int]]] = {}  # of each part: how many zeros it needs before and behind, along each axis
+    shifts: list[list[int]] = []
+    for part, key in zip(parts, x.params["keys"], strict=True):
+        shift: list[int] = []
+        around = edges.setdefault(part.serial, [[0, 0] for _ in range(e.ndim)])
+        if part.ndim != e.ndim:
+            return None
+        for axis, (theirs, ours) in enumerate(zip(key, e.params["key"], strict=True)):
+            if not isinstance(theirs, tuple) or not isinstance(ours, tuple) or theirs[1] != 1 or ours[1] != 1:
+                return None
+            first, last = ours[0] - theirs[0], ours[0] + ours[2] - theirs[0] - theirs[2]
+            if not isinstance(first, int) or not isinstance(last, int):
+                return None
+            shift.append(first)
+            around[axis][0] = max(around[axis][0], -first)
+            around[axis][1] = max(around[axis][1], last)
+        shifts.append(shift)
+    wide: dict[int, Expr] = {}
+    for part in parts:
+        if part.serial not in wide:
+            wide[part.serial] = part
+            for axis, (before, behind) in enumerate(edges[part.serial]):
+                if not certainly_at_most((before + behind) * _FEW, part.shape[axis]):
+                    return None
+                wide[part.serial] = _between_zeros(wide[part.serial], axis, before, behind)
+    terms = []
+    for part, shift in zip(parts, shifts, strict=True):
+        places = zip(edges[part.serial], shift, e.shape, strict=True)
+        key = tuple((before + first, 1, count) for (before, _), first, count in places)
+        whole = key == tuple((0, 1, size) for size in wide[part.serial].shape)
+        terms.append(wide[part.serial] if whole else e.op_call(wide[part.serial], key=key))
+    total = reduce(lambda a, b: a + b, terms)
+    return total if scale is None else total * scale
+
+
+def _common_factor(parts: Sequence[Expr]) -> tuple[float | None, list[Expr]]:
+    """The number that all parts are multiplied by, and what is multiplied: to be done once, behind the sum."""
+    found = [_factored(part) for part in parts]
+    factors = {pair[0] for pair in found if pair is not None}
+    if len(factors) != 1 or None in found:
+        return None, [*parts]
+    return factors.pop(), [pair[1] for pair in found if pair is not None]
+
+
+def _factored(x: Expr) -> tuple[float, Expr] | None:
+    for c, rest in (x.args, x.args[::-1]) if x.op.name == "mul" else ():
+        scalar = filling(c) if c.shape else c
+        if scalar is not None and scalar.op.name == "constant" and rest.shape == x.shape:
+            value = float(scalar.params["value"])
+            return (value, rest) if math.isfinite(value) else None
+    return None
+
+
+def _between_zeros(x: Expr, axis: int, before: int, behind: int) -> Expr:
+    """`x` with zeros at both ends of an axis."""
+    zero = constant(0.0, x.dtype)
+    shapes = [(*x.shape[:axis], count, *x.shape[axis + 1 :]) for count in (before, behind)]
+    left, right = ([broadcast_to(zero, shape)] if shape[axis] else [] for shape in shapes)
+    return concatenate([*left, x, *right], axis) if left or right else x
+
+
 def _of_slice(first: tuple[int, int, int], then: Any) -> Any:
     start, step, _ = first
     if isinstance(then, int):
@@ -201,6 +274,36 @@ def _scatter_of_all(e: Expr, *parts: Expr) -> Expr | None:
     if (len(places),) != e.shape or not places:
         return None
     return stack([part for _, part in sorted(zip(places, parts, strict=True), key=lambda pair: pair[0])])
+
+
+def _scatter_of_slices(e: Expr, *parts: Expr) -> Expr | None:
+    """Slices that lie side by side and are all of an array -> concatenate, which adds nothing to zeros."""
+    whole = tuple((0, 1, size) for size in e.shape)
+    for axis in range(e.ndim):
+        ours = sorted(
+            zip(e.params["keys"], range(len(parts)), strict=True),
+            key=lambda pair: pair[0][axis][0] if _is_slice(pair[0], axis) else -1,
+        )
+        end: Extent = 0
+        for key, _ in ours:
+            if not _is_slice(key, axis) or key[:axis] + key[axis + 1 :] != whole[:axis] + whole[axis + 1 :]:
+                break
+            if key[axis][0] != end:
+                break
+            end = end + key[axis][2]
+        else:
+            if len(ours) > 1 and end == e.shape[axis]:
+                return concatenate([parts[k] for _, k in ours], axis)
+    return None
+
+
+def _is_slice(key: Any, axis: int) -> bool:
+    """Whether a key takes neighbours along an axis, from a place that is known by number."""
+    return (
+        all(isinstance(k, tuple) for k in key)
+        and key[axis][1] == 1
+        and all(isinstance(size, int) for size in key[axis])
+    )
 
 
 def _inverse_of(name: str) -> Law:
@@ -247,6 +350,10 @@ ARRAY_LAWS: dict[str, tuple[Law, ...]] = {
     "index": (
         _part_of_stack,  # stack(a, b, …)[i] -> the i-th
         _index_of_index,  # x[2:8][1] -> x[3]
+        _index_of_scatter,  # (a put at 2:9)[1:8] -> slices of a between zeros
     ),
-    "scatter": (_scatter_of_all,),  # all elements, one by one -> stack
+    "scatter": (
+        _scatter_of_all,  # all elements, one by one -> stack
+        _scatter_of_slices,  # all slices, side by side -> concatenate
+    ),
 }

@@ -69,6 +69,8 @@ def _never_tiny(graph: Graph, n: Node) -> bool:
     """Whether the value is 0, or far enough from 0 for a finite reciprocal, whatever it is computed from."""
     if n.op in ("sqrt", "cosh"):
         return True  # the root of the least number is 2e-162
+    if n.op == "constant" and not n.type.shape:
+        return bool(_SMALL <= abs(n.params["value"]) <= 1.0 / _SMALL)
     if n.op == "add":
         sides = [_value(graph, a) for a in n.args]
         for one, other in (sides, sides[::-1]):

@@ -1,0 +1,107 @@
+"""Recompute: cheap element-wise values that are computed again where they are read, instead of being stored.
+
+In: a schedule. Out: the values that should be computed in place, in each of their readers. To store a value costs a
+store, and memory until it is read last; to compute it again costs its operations, and loads beyond the one that reading
+it would have been. Both are counted for each place where another loop reads it; `Tuning.recompute_operations` says how
+much a store is worth. What is read in its place must be in memory anyway, and for as long: then nothing else is stored
+for it, and the workspace can only shrink. Results are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+from ..cost import count_of
+from ..dims import certainly_at_most
+from ..graph import Graph, Node
+from ..registry import Reduction, lookup
+from .rows import reads_of
+
+if TYPE_CHECKING:
+    from .fusion import Units
+
+__all__ = ["recomputed"]
+
+_CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "select", "compare"})  # as fast as a load
+
+
+def recomputed(
+    graph: Graph, units: Units, outputs: Container[int], kept: set[int], state: Container[int], budget: int
+) -> frozenset[int]:
+    """The stored values of `units` that are cheaper to compute again; never those in `kept`.
+
+    `outputs` stay in memory until the end; `state` is replaced where it is read last.
+    """
+    when = {n.key: number for number, unit in enumerate(units.order) for n in unit.nodes}
+    in_rows = {n.key for unit in units.order if unit.rows is not None for n in unit.nodes}
+    readers: dict[int, list[Node]] = {}
+    for unit in units.order:
+        for n in unit.nodes:
+            for key in units.reads[n.key]:
+                readers.setdefault(key, []).append(n)
+    found: set[int] = set()
+    for unit in units.order:
+        for n in unit.nodes if unit.shared else ():
+            later = [m for m in readers.get(n.key, ()) if when[m.key] != when[n.key]]
+            if not later or n.key in kept or in_rows & {m.key for m in later} or found & units.reads[n.key].keys():
+                continue
+            operations = _operations(graph, n, units)
+            sources = [key for key in units.reads[n.key] if graph.node(key).type.shape]
+            if operations is None or not sources or not all(units.reads[n.key][key] for key in sources):
+                continue
+            last = max(when[m.key] for m in later)
+            in_memory = all(_in_memory(graph, key, n, when, readers, kept) for key in sources)
+            ends = {key: max((when[m.key] for m in readers[key] if m.key != n.key), default=-1) for key in sources}
+            replaced = any(key in state and ends[key] <= last for key in sources)
+            shorter = [key for key in sources if not (_stays(graph, key, outputs) or ends[key] >= last)]
+            places = sum(_places(graph, m, n, units) for m in later)
+            if in_memory and not replaced and len(shorter) <= 1 and places * (operations + len(sources) - 1) <= budget:
+                found.add(n.key)
+    return frozenset(found)
+
+
+def _operations(graph: Graph, n: Node, units: Units) -> int | None:
+    """How many operations an element of `n` takes from what is stored, or None where one is not cheap."""
+    total, stack = 0, [n]
+    while stack:
+        m = stack.pop()
+        if lookup(m.op).kind != "elementwise" or not _CHEAP.issuperset(count_of(graph, m)):
+            return None
+        total += 1
+        for a in map(graph.node, m.args):
+            if a.key in units.virtual and lookup(a.op).kind == "elementwise":
+                stack.append(a)
+            elif a.type.shape not in ((), n.type.shape) or (a.key in units.virtual and a.op != "broadcast_to"):
+                return None
+    return total
+
+
+def _places(graph: Graph, reader: Node, n: Node, units: Units) -> int:
+    """At how many places of `n` an element of `reader` is computed from; many, where it is computed more often."""
+    shape = graph.node(reader.args[0]).type.shape if isinstance(lookup(reader.op).structure, Reduction) else None
+    size = graph.node(reader.key).type.size
+    if shape is not None:
+        size = graph.node(reader.args[0]).type.size
+    if lookup(reader.op).kind not in ("elementwise", "layout", "assembly", "reduction"):
+        return _MANY
+    if not certainly_at_most(size, n.type.size) and lookup(reader.op).kind != "assembly":
+        return _MANY
+    return max(1, sum(key == n.key for key, _ in reads_of(graph, reader, units.virtual, units.aliases)))
+
+
+_MANY = 1_000_000
+
+
+def _in_memory(
+    graph: Graph, key: int, n: Node, when: Mapping[int, int], readers: Mapping[int, list[Node]], kept: set[int]
+) -> bool:
+    """Whether `key`, which `n` is computed from, is in memory even if nothing but `n` is changed."""
+    if key not in when:  # an argument, a constant, or a result of a loop
+        return True
+    return key in kept or when[n.key] != when[key] or any(when[m.key] != when[key] for m in readers[key])
+
+
+def _stays(graph: Graph, key: int, outputs: Container[int]) -> bool:
+    """Whether `key` is in memory until the end, whoever reads it."""
+    return key in outputs or lookup(graph.node(key).op).kind == "leaf"
