@@ -248,7 +248,9 @@ def subclass(x):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("change", [wrong_endian, misaligned, strided, np.asfortranarray, read_only, subclass, dtype_of_its_own, list])
+@pytest.mark.parametrize(
+    "change", [wrong_endian, misaligned, strided, np.asfortranarray, read_only, subclass, dtype_of_its_own, list]
+)
 def test_arrays_of_every_layout_give_the_same(target, change):
     f = weighted(target)
     a = np.linspace(0.0, 1.0, 6).reshape(2, 3)
