@@ -4,6 +4,7 @@ import copy
 import functools
 import gc
 import inspect
+import pickle
 import sys
 import threading
 import types
@@ -287,6 +288,17 @@ def test_a_copy_is_a_function_of_its_own(target):
     del f
     assert (g(3.0), g.grad(3.0)) == (9.0, 6.0)
     assert not hasattr(g, "gradient")
+
+
+@pytest.mark.parametrize("target", ["c", "python"])  # the manifest of NumPy makes functions, which have no names
+def test_a_pickle_is_a_function_again(target):
+    f = gs.compile(lambda p, n: gs.sum(gs.exp(p["w"])) * n, args=({"w": (3,)}, ()), target=target)
+    before = f.value_and_grad({"w": W}, 2.0)
+    g = pickle.loads(pickle.dumps(f))
+    after = g.value_and_grad({"w": W}, 2.0)
+    assert after[0] == before[0]
+    assert np.asarray(after[1][0]["w"]).tolist() == np.asarray(before[1][0]["w"]).tolist()
+    assert (g.cost, g.source, repr(g)) == (f.cost, f.source, repr(f))
 
 
 def test_no_reference_leaks_through_trees_and_places(trees):
