@@ -4,6 +4,7 @@ import copy
 import functools
 import gc
 import inspect
+import pickle
 import sys
 import threading
 import types
@@ -233,6 +234,10 @@ def strided(x):
     return np.repeat(x, 2, axis=-1)[..., ::2]
 
 
+def dtype_of_its_own(x):
+    return x.astype(np.dtype(np.float64, metadata={"unit": "m"}))
+
+
 def read_only(x):
     frozen = x.copy()
     frozen.flags.writeable = False
@@ -244,7 +249,9 @@ def subclass(x):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("change", [wrong_endian, misaligned, strided, np.asfortranarray, read_only, subclass, list])
+@pytest.mark.parametrize(
+    "change", [wrong_endian, misaligned, strided, np.asfortranarray, read_only, subclass, dtype_of_its_own, list]
+)
 def test_arrays_of_every_layout_give_the_same(target, change):
     f = weighted(target)
     a = np.linspace(0.0, 1.0, 6).reshape(2, 3)
@@ -281,6 +288,17 @@ def test_a_copy_is_a_function_of_its_own(target):
     del f
     assert (g(3.0), g.grad(3.0)) == (9.0, 6.0)
     assert not hasattr(g, "gradient")
+
+
+@pytest.mark.parametrize("target", ["c", "python"])  # the manifest of NumPy makes functions, which have no names
+def test_a_pickle_is_a_function_again(target):
+    f = gs.compile(lambda p, n: gs.sum(gs.exp(p["w"])) * n, args=({"w": (3,)}, ()), target=target)
+    before = f.value_and_grad({"w": W}, 2.0)
+    g = pickle.loads(pickle.dumps(f))
+    after = g.value_and_grad({"w": W}, 2.0)
+    assert after[0] == before[0]
+    assert np.asarray(after[1][0]["w"]).tolist() == np.asarray(before[1][0]["w"]).tolist()
+    assert (g.cost, g.source, repr(g)) == (f.cost, f.source, repr(f))
 
 
 def test_no_reference_leaks_through_trees_and_places(trees):
@@ -329,6 +347,44 @@ def test_first_calls_from_many_threads():
     assert found == [5.0] * 4
 
 
+# --- tuples that are filled again ---
+
+
+def test_results_that_somebody_holds_stay_as_they_are():
+    """Tuples of numbers are filled again once they are dropped: whole results and parts of them are never changed."""
+    x, y = gs.symbols("x y")
+    f = gs.compile(x * y, target="c")
+    f(1.0, 1.0)
+    whole = [f.value_and_grad(float(i), 2.0) for i in range(20)]
+    inner = [f.value_and_grad(float(i), 2.0)[1] for i in range(20)]
+    numbers = [f.grad(float(i), 2.0)[1] for i in range(20)]
+    assert whole == [(2.0 * i, (2.0, float(i))) for i in range(20)]
+    assert inner == [(2.0, float(i)) for i in range(20)]
+    assert numbers == [float(i) for i in range(20)]
+
+
+def test_a_call_from_within_a_call_has_tuples_of_its_own():
+    """The garbage collector may run while a result is put together, and what it calls may call the same function."""
+    x, y = gs.symbols("x y")
+    f = gs.compile(x * y, target="c")
+    f(1.0, 1.0)
+    found, before = [], gc.get_threshold()
+
+    def again(phase, info):
+        found.append(f.value_and_grad(5.0, 7.0))
+
+    gc.callbacks.append(again)
+    gc.set_threshold(1)
+    try:
+        held = [f.value_and_grad(float(i), 2.0)[1] for i in range(200)]
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(again)
+    assert held == [(2.0, float(i)) for i in range(200)]
+    assert found
+    assert set(found) == {(35.0, (7.0, 5.0))}
+
+
 # --- Python code ---
 
 
@@ -352,6 +408,26 @@ def test_python_code_is_entered_directly_and_checks_what_it_gets():
     for bad in (["a", 2.0, 3.0], [1.0, 2.0, 3.0j], [1.0], 2.0, None):
         with pytest.raises(gs.ArgumentError):
             g.grad(bad)
+
+
+@pytest.mark.parametrize("x", [[2.0, 3.0], np.array([2.0, 3.0]), [0.0, 1.0]], ids=["list", "array", "edge"])
+def test_python_code_gives_any_structure_of_tuples_lists_and_dicts(x):
+    """In the frame of the function itself, and from its IEEE twin as well (log(0))."""
+    f = gs.compile(
+        lambda v, w: {"a": [gs.log(v[0]), None], "b": (v * w,)}, args=((2,), ()), target="python", derivatives="value"
+    )
+    expected = {"a": [-np.inf if x[0] == 0.0 else np.log(2.0), None], "b": ([x[0] * 4.0, x[1] * 4.0],)}
+    assert f(x, 4.0) == expected
+    assert list(f(x, 4.0)) == ["a", "b"]
+    g = gs.compile(lambda v: gs.log(v[0]) * v[1], args=((2,),), wrt=(0,), target="python")
+    seen = []
+    g.grad([2.0, 3.0])
+    sys.setprofile(lambda frame, event, arg: seen.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        found = g.grad([2.0, 3.0])
+    finally:
+        sys.setprofile(None)
+    assert (found, seen) == (([1.5, np.log(2.0)],), [g.grad.__name__])
 
 
 def test_variables_may_be_called_as_builtins_are():

@@ -285,6 +285,10 @@ def test_check_has_the_options_of_the_method(run: Run):
     assert "d2_y" in done.out
     assert run("check", "log(x)", "--domain", "x=:-1", "-n", "2").out.count("NaN on both sides") == 1
     assert run("check", "x*y", "--against", "finite").out.startswith("ok: 3 outputs, 42 points, against finite diff")
+    assert "choose from 'optimised', 'auto'" in run("check", "x*y", "-t", "c", "--tier", "soon").err
+    assert "march='a b'" in run("check", "x*y", "-t", "c", "--march", "a b").err
+    built = run("check", "x*y", "-n", "1", "--against", "finite", "-t", "c", "--march", "none", "--tier", "auto")
+    assert (built.status, built.err) == (0, "")
 
 
 def test_check_names_a_wrong_rule(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -119,7 +119,8 @@ def compile(
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
     tier: "optimised", or "auto": C code is built at the first call by the fastest compiler there is (tcc, or else
         without optimisation), and once more, well, in the background; calls go over to that build when it is ready.
-        `f.tier` says which one runs, and `f.wait()` waits for the better one.
+        `f.tier` says which one runs, and `f.wait()` waits for the better one. Where there is no compiler, a warning
+        says so, and Python or NumPy code runs.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
     roll: whether repeated structure, as a Python loop over many elements leaves it, is written as loops (and so is its
         derivative). `f.graph` shows what was traced.
@@ -158,8 +159,16 @@ def compile(
         raise SpecError(f"simd={simd!r}: choose from {', '.join(map(repr, SIMD))}")
     if march is not None and not (isinstance(march, str) and _MARCH.fullmatch(march)):
         raise SpecError(f'march={march!r}: choose "native", None, or what -march= of your compiler takes')
+
+    def without_compiler(other: str) -> CompiledFunction:
+        return compile(
+            source, args=args, wrt=wrt, name=name, target=other, derivatives=derivatives, dtype=dtype, selftest=False,
+            stabilize=stabilize, fast_math=fast_math, summation=summation, strict=strict, sparse=sparse,
+            triangle=triangle, tuning=tuning, roll=roll,
+        )  # fmt: skip
+
     with _collector_paused(), stable_forms(stabilize):
-        return _compile(
+        made = _compile(
             source,
             args,
             wrt,
@@ -182,6 +191,9 @@ def compile(
             tier,
             blas,
         )
+    if tier == "auto":
+        made._without_compiler = without_compiler
+    return made
 
 
 def _compile(

@@ -27,6 +27,10 @@ def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
+def _unpickled(*counts: Mapping[str, Any]) -> Cost:
+    return Cost(*map(MappingProxyType, counts))
+
+
 @dataclass(frozen=True)
 class Cost:
     """Operation counts of each kind of function, and the ratio of value and gradient together to the value.
@@ -43,6 +47,9 @@ class Cost:
     jacobian: Mapping[str, Any] = field(default_factory=_none)
     hessian: Mapping[str, Any] = field(default_factory=_none)
     hvp: Mapping[str, Any] = field(default_factory=_none)
+
+    def __reduce__(self) -> Any:  # of mappings that can be changed, which pickles know
+        return _unpickled, tuple(dict(getattr(self, f.name)) for f in fields(self))
 
     @property
     def ratio(self) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -23,6 +24,7 @@ import numpy as np
 from gradsmith_runtime import (
     Guard,
     Report,
+    SlowTierWarning,
     Stop,
     Tiers,
     as_torch_function,
@@ -35,6 +37,7 @@ from gradsmith_runtime import (
 )
 from gradsmith_runtime.build import OPENMP, VECTOR_FLAGS
 
+from . import batch_calls
 from .calls import (
     KINDS_CALLED,
     LONGEST_GUARDED,
@@ -57,6 +60,7 @@ from .dims import Dim
 from .errors import (
     ArgumentError,
     CompilerFailedError,
+    CompilerNotFoundError,
     DerivativeError,
     MissingExtraError,
     ShapeMismatchError,
@@ -79,7 +83,15 @@ __all__ = ["CompiledFunction", "Wrt", "checked_argument"]
 _log = logging.getLogger("gradsmith")  # stages at level DEBUG: the command line shows them as its progress line
 
 
-_OWN = ("_loaded", "_tiers", "_functions", "_linked", "_forms")  # what belongs to one object in one process
+_OWN = (
+    "_loaded",
+    "_tiers",
+    "_functions",
+    "_linked",
+    "_forms",
+    "_stand_in",
+    "_without_compiler",
+)  # what belongs to one object in one process
 
 
 @dataclass(frozen=True)
@@ -158,8 +170,8 @@ class _Redirecting:
         if kept is not None and not isinstance(linked, _Kept):
             _redirect(kept, linked)
             whose = self._method.__self__
-            if whose._target.loader == "c":
-                whose.module.gs_forward(kept)
+            assert isinstance(whose, CompiledFunction)
+            whose._forward(kept)
         return result
 
 
@@ -210,6 +222,7 @@ class CompiledFunction(partial[Any]):
     jacobian: Callable[..., Any]
     hessian: Callable[..., Any]
     hvp: Callable[..., Any]
+    _without_compiler: Callable[[str], CompiledFunction]  # with `tier="auto"`: the same function for another target
 
     def __new__(cls, *args: Any, **named: Any) -> CompiledFunction:
         return super().__new__(cls, _First())
@@ -435,130 +448,14 @@ class CompiledFunction(partial[Any]):
 
     # --- many points at a time ----------------------------------------------------------------------------------
 
-    def value_batch(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Any:
-        """The value at many points, for a function compiled with `batch=`.
-
-        Parameters
-        ----------
-        args, named: arrays with an axis of points in front of the shape of one point: `(n,)` for a scalar argument,
-            `(n, d)` for a vector. Strides may be any (columns, every second row, backwards): nothing is copied, unless
-            the type differs. An argument without that axis is the same for all points.
-        out: arrays for the results, in the structure of the result, with None for what is to be new.
-        threads: how many threads, for a function compiled with `threads="openmp"`; all processors by default.
-
-        Returns
-        -------
-        Arrays with the axis of points in front, or sums over the points (see `reduce` in `gs.compile`).
-
-        Errors: `ShapeMismatchError` for shapes that do not fit, or where no argument has the axis; `ArgumentError` for
-        other types, and for results that share memory with arguments or with each other.
-
-        >>> import gradsmith as gs
-        >>> x, y = gs.symbols("x y")
-        >>> f = gs.compile(x * y, target="c", batch=True)
-        >>> f.value_batch([1.0, 2.0, 3.0], 10.0).tolist()
-        [10.0, 20.0, 30.0]
-        """
-        outputs = self._traced.outputs
-        flat = None if out is None else self._outs(outputs, out)
-        return self._batched("value", args, named, (), flat, threads)
-
-    def grad_batch(self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any) -> Any:
-        """The gradient at many points: see `value_batch`."""
-        flat = None if out is None else self._gradient_outs(out)
-        return self._batched("grad", args, named, (), flat, threads)
-
-    def value_and_grad_batch(
-        self, /, *args: Any, out: Any = None, threads: int | None = None, **named: Any
-    ) -> tuple[Any, Any]:
-        """The value and the gradient at many points: see `value_batch`.
-
-        >>> import gradsmith as gs
-        >>> v = gs.symbol("v", (2,))
-        >>> f = gs.compile(gs.sum(v * v), target="c", batch=True)
-        >>> value, gradient = f.value_and_grad_batch([[1.0, 2.0], [3.0, 4.0]])
-        >>> value.tolist(), gradient.tolist()
-        ([5.0, 25.0], [[2.0, 4.0], [6.0, 8.0]])
-        """
-        flat = None
-        if out is not None:
-            value_out, gradient_out = sequence_of(self.name, "out", out)
-            flat = [value_out, *self._gradient_outs(gradient_out)]
-        return self._batched("value_and_grad", args, named, (), flat, threads)  # type: ignore[no-any-return]
-
-    def jacobian_batch(self, /, *args: Any, threads: int | None = None, **named: Any) -> Any:
-        """The Jacobian at many points, in the structure of `jacobian`: see `value_batch`."""
-        return self._batched("jacobian", args, named, (), None, threads)
-
-    def hessian_batch(self, /, *args: Any, threads: int | None = None, **named: Any) -> Any:
-        """All second derivatives at many points, in the structure of `hessian`: see `value_batch`."""
-        return self._batched("hessian", args, named, (), None, threads)
-
-    def jvp_batch(
-        self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None
-    ) -> tuple[Any, Any]:
-        """`jvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
-        seeds = directions(self.name, self._wrt.trees, self._wrt_names, tangents)
-        primals = sequence_of(self.name, "primals", primals)
-        return self._batched("jvp", primals, {}, seeds, None, threads)  # type: ignore[no-any-return]
-
-    def vjp_batch(
-        self, primals: Sequence[Any], cotangents: Any, *, threads: int | None = None
-    ) -> tuple[Any, tuple[Any, ...]]:
-        """The value and the cotangents of the arguments of `wrt` at many points, given that of the value.
-
-        `cotangents` has the structure of the value, with the axis of points or without: see `value_batch`.
-        """
-        outputs, count = self._traced.outputs, len(self.graph.outputs)
-        nodes = [self.graph.node(k) for k in self.graph.outputs]
-        leaves = given_leaves(self.name, "the cotangents", outputs, cotangents)
-        seeds = [c for c, n in zip(leaves, nodes, strict=True) if n.type.dtype.kind == "float"]
-        found = self._many("vjp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads)
-        return outputs.unflatten(found[:count]), replace(self._wrt, bare=False).pack(found[count:])
-
-    def hvp_batch(self, primals: Sequence[Any], tangents: Sequence[Any], *, threads: int | None = None) -> Any:
-        """`hvp` at many points, each along its own tangents or all along the same: see `value_batch`."""
-        seeds = directions(self.name, self._wrt.trees, self._wrt_names, tangents)
-        return self._batched("hvp", sequence_of(self.name, "primals", primals), {}, seeds, None, threads)
-
-    def _batched(self, kind: str, *given: Any) -> Any:
-        """The results of a function of many points, in the structure that one point has; `given` as for `_many`."""
-        results = self._many(kind, *given)  # first: it refuses kinds that there are not
-        return self._form(kind).gives.unflatten(results)
-
-    def _many(
-        self,
-        kind: str,
-        args: Sequence[Any],
-        named: Mapping[str, Any],
-        seeds: Sequence[Any],
-        out: Sequence[Any] | None,
-        threads: int | None,
-    ) -> Sequence[Any]:
-        """The flat results of a function of many points."""
-        if self._program.function(kind) is None:
-            self._refuse(kind)
-        found = self._program.batch(kind)
-        if found is None:
-            raise DerivativeError(f'{self.name} was compiled for one point at a time: add batch=True (and target="c")')
-        if threads is not None and not found.threads:
-            raise ArgumentError(f'{self.name}: threads={threads!r} needs compile(threads="openmp")')
-        leaves = [*self._leaves(self._bound(args, named)), *seeds]
-        options = {} if threads is None else {"threads": threads}
-        given = None if out is None else tuple(out)
-        return self._entered(getattr(self.module, found.name), leaves, out=given, **options)  # type: ignore[no-any-return]
-
-    def _outs(self, tree: Tree, out: Any) -> list[Any]:
-        return [None] * tree.size if out is None else given_leaves(self.name, "out", tree, out)
-
-    def _gradient_outs(self, out: Any) -> list[Any]:
-        """The leaves of `out`, in the structure of the gradient."""
-        if out is None:
-            return [None] * len(self._wrt.keys)
-        parts = [out] if self._wrt.bare else sequence_of(self.name, "out", out)
-        if len(parts) != len(self._wrt.trees):
-            raise ArgumentError(f"{self.name}: out for the gradient has {len(parts)} parts, not {len(self._wrt.trees)}")
-        return [leaf for tree, part in zip(self._wrt.trees, parts, strict=True) for leaf in self._outs(tree, part)]
+    value_batch = batch_calls.value_batch
+    grad_batch = batch_calls.grad_batch
+    value_and_grad_batch = batch_calls.value_and_grad_batch
+    jacobian_batch = batch_calls.jacobian_batch
+    hessian_batch = batch_calls.hessian_batch
+    jvp_batch = batch_calls.jvp_batch
+    vjp_batch = batch_calls.vjp_batch
+    hvp_batch = batch_calls.hvp_batch
 
     def _stored(self, kind: str, blocks: Sequence[Any]) -> Sequence[Any]:
         """Nonzeros as scipy's sparse arrays, if it was compiled so."""
@@ -619,9 +516,13 @@ class CompiledFunction(partial[Any]):
             setattr(self, kind, found[kind])
         if "value" in found:
             _redirect(self, found["value"])
-            if self._target.loader == "c":
-                self.module.gs_forward(self)
+            self._forward(self)
         return found
+
+    def _forward(self, function: partial[Any]) -> None:
+        """Let `function`, whose calls go to a function of the C module, be called without partial's detour."""
+        if self._target.loader == "c":
+            self.module.gs_forward(function)
 
     def _is_direct(self, kind: str) -> bool:
         """Whether what the generated code returns is what the user gets (of sparse matrices, it returns nonzeros)."""
@@ -639,6 +540,8 @@ class CompiledFunction(partial[Any]):
         """Call a kind of function; by Python code, unless it is linked."""
         if self._program.function(kind) is None:
             self._refuse(kind)
+        if self._stand_in is not None:
+            return getattr(self._stand_in, kind)(*args, **named)
         if self._is_settled and kind in self._linked:
             return self._linked[kind](*args, **named)
         form = self._form(kind)
@@ -696,6 +599,8 @@ class CompiledFunction(partial[Any]):
 
     def _flat(self, kind: str, leaves: Sequence[Any]) -> Sequence[Any]:
         """Call the generated function on flat leaves; a flat sequence of results."""
+        if self._stand_in is not None:
+            return self._stand_in._flat(kind, leaves)
         function = self._functions[kind]
         if self._needed or (self._program.sizes and self._target.loader != "c"):  # C code sees by itself what disagrees
             self._sizes_of(leaves, kind)
@@ -770,6 +675,8 @@ class CompiledFunction(partial[Any]):
     @property
     def module(self) -> ModuleType:
         """The imported (Python, NumPy) or built (C) module of the generated code; that of the tier that runs."""
+        if self._stand_in is not None:
+            return self._stand_in.module
         if self._tiers is None:
             return self._loaded
         self._tiers.start()
@@ -841,9 +748,34 @@ class CompiledFunction(partial[Any]):
 
         return Tiers(self.name, {f.kind: f.name for f in self._program.functions}, quick, optimised)
 
+    @cached_property
+    def _stand_in(self) -> CompiledFunction | None:
+        """The same function in Python or NumPy, for `tier="auto"` where there is no C compiler at all."""
+        make = self.__dict__.get("_without_compiler")  # which no pickle has
+        if make is None or self._tiers is None:
+            return None
+        try:
+            quick_compiler()
+        except CompilerNotFoundError as error:
+            if os.environ.get("CC"):  # what the user asks for is not silently replaced
+                raise
+            made: CompiledFunction = make("numpy" if self._has_arrays else "python")
+            warnings.warn(
+                f"{self.name} runs as {made.target} code, which is slower, as there is no C compiler: {error}",
+                SlowTierWarning,
+                stacklevel=2,
+            )
+            return made
+        return None
+
     @property
     def tier(self) -> str:
-        """Which build of C code calls run: "quick", or "optimised" (what Python and NumPy code always is)."""
+        """Which build of C code calls run: "quick", or "optimised" (what Python and NumPy code always is).
+
+        With `tier="auto"` and no C compiler, it is the name of the target that stands in, "python" or "numpy".
+        """
+        if self._stand_in is not None:
+            return self._stand_in.target
         return "optimised" if self._tiers is None else self._tiers.tier
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -858,6 +790,8 @@ class CompiledFunction(partial[Any]):
         >>> f.wait(), f.tier
         (True, 'optimised')
         """
+        if self._stand_in is not None:
+            return False
         if self._tiers is not None:
             return self._tiers.wait(timeout)
         return bool(self._functions)

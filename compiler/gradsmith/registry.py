@@ -251,6 +251,9 @@ class Op:
     edge_notes: Mapping[str, str] = field(default_factory=dict)
     doc: str = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a record is its name: its functions have none
+        return _named, (self.name,)
+
 
 class _Ops(dict[str, Op]):
     """The op table; asking for what is not there is an error that says so."""
@@ -260,6 +263,12 @@ class _Ops(dict[str, Op]):
 
 
 OPS: dict[str, Op] = _Ops()
+
+
+def _named(name: str) -> Op:
+    return OPS[name]
+
+
 #: the end of the key of a vector kernel's cell that tells, in a variable, of an argument beyond its range
 NEAR = "near"
 

@@ -1,12 +1,14 @@
 """tier="auto": quick code at once, optimised code when it is ready; failures warn; the end of the process waits not."""
 
 import logging
+import pickle
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gradsmith as gs
@@ -83,8 +85,28 @@ def test_the_end_of_the_process_neither_waits_nor_leaves_anything(gate, cache, t
 
 def test_a_compiler_that_cannot_be_found_is_an_error_of_the_call(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CC", "no-such-cc")
     with pytest.raises(gs.CompilerNotFoundError):
         product()(*POINT)
+
+
+def test_without_a_compiler_other_code_stands_in_with_a_warning(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    f = product(batch=True)
+    with pytest.warns(SlowTierWarning, match="f runs as python code, which is slower, as there is no C compiler"):
+        assert f.value_and_grad(*POINT) == WANT
+    assert (f(*POINT), f.grad(y=3.0, x=2.0), f.tier, f.wait()) == (6.0, WANT[1], "python", False)
+    assert "void f(" in f.source
+    with pytest.raises(gs.CompilerNotFoundError):
+        f.value_batch([1.0, 2.0], 3.0)
+    with pytest.raises(gs.CompilerNotFoundError):  # a stand-in is no part of a pickle
+        pickle.loads(pickle.dumps(product()))(*POINT)
+    g = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c", tier="auto", derivatives=["value", "grad", "vjp"])
+    with pytest.warns(SlowTierWarning, match="numpy"):
+        gradient = g.grad([1.0, 2.0, 3.0])
+    assert (type(gradient), gradient.tolist()) == (np.ndarray, [2.0, 4.0, 6.0])
+    assert g.vjp([1.0, 2.0, 3.0])[1](2.0)[0].tolist() == [4.0, 8.0, 12.0]
 
 
 def test_choices_are_listed_and_other_targets_have_one_tier():

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .app import MISMATCH, app
-from .options import Args, Debug, Derivatives, Name, Source, Sparse, TargetName, Triangle, Wrt
+from .options import Args, Debug, Derivatives, March, Name, Source, Sparse, TargetName, Tier, Triangle, Wrt
 from .source import compiled
 from .terminal import progress
 
@@ -35,6 +35,8 @@ def check(
     derivatives: Derivatives = None,
     sparse: Sparse = None,
     triangle: Triangle = None,
+    march: March = "native",
+    tier: Tier = "optimised",
     n: Annotated[int, typer.Option("--n", "-n", "--points", min=0, help="Random points, beside the edge points.")] = 12,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random points.")] = 0,
     domain: Annotated[
@@ -85,6 +87,7 @@ def check(
       gradsmith check "log(x)/y" --domain x=0:10 --domain y=1: --order 2 --against mpmath
       gradsmith check "sum((x @ w - y)**2)/3" --args x=nx4,w=4,y=n --sizes n=1 --sizes n=10
       gradsmith check model.py:loss --args W=3x4,x=4 --target c -n 100 || echo wrong
+      gradsmith check "x*y + tanh(x)" --target c --march x86-64-v3 --tier auto
     """
     limits = _domain(domain or [])
     function = compiled(
@@ -97,6 +100,8 @@ def check(
         selftest=False,
         sparse=sparse,
         triangle=triangle,
+        march=None if march == "none" else march,
+        tier=tier,
     )
     with progress():
         report = function.check(

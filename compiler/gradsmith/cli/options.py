@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "Args", "At", "Batch", "Debug", "Derivatives", "Name", "Reduce", "Source", "Sparse", "TargetName", "Threads",
-    "Triangle", "Wrt",
+    "Args", "At", "Batch", "Debug", "Derivatives", "March", "Name", "Reduce", "Source", "Sparse", "TargetName",
+    "Threads", "Tier", "Triangle", "Wrt",
 ]  # fmt: skip
 
 
@@ -101,6 +101,20 @@ Threads = Annotated[
         metavar="openmp",
         help="Functions of many points run in several threads, with equal results: compile with -fopenmp.",
         show_default=False,
+    ),
+]
+March = Annotated[
+    str,
+    typer.Option(
+        "--march",
+        metavar="CPU",
+        help="What C code is built for here: native, none, or what the compiler's -march= takes.",
+    ),
+]
+Tier = Annotated[
+    str,
+    typer.Option(
+        "--tier", metavar="HOW", help="optimised, or auto: run C code from the quickest build at once, or other code."
     ),
 ]
 At = Annotated[
