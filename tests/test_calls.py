@@ -16,6 +16,8 @@ import pytest
 
 import gradsmith as gs
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 Pair = namedtuple("Pair", "w b")
 
 
