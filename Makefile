@@ -23,9 +23,10 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## run the example that shows what gradsmith does
 	$(py) examples/demo.py
 
-# One thread a process: pytest already runs one process a core.
+# One thread a process: pytest already runs one process a core. Bytecode is kept, whatever the environment says: tests
+# start Python some hundred times.
 test: $(VENV)/.test  ## run every test
-	OMP_NUM_THREADS=1 $(py) -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(py) -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.test  ## check style and types; changes nothing
 	$(py) -m ruff check .
@@ -37,7 +38,7 @@ format: $(VENV)/.test  ## repair what ruff can repair
 	$(py) -m ruff format .
 
 coverage: $(VENV)/.test  ## run every test, in twice the time, and list the lines none of them reached
-	OMP_NUM_THREADS=1 $(py) -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(py) -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
 
 docs: $(VENV)/.test  ## write docs/ops.md from the op table
 	$(py) tools/ops_reference.py

@@ -3,7 +3,8 @@
     PYTHONPATH=compiler:runtime:. python benchmarks/compile_time.py [largest]
 
 In: the largest number of operations, 100,000 by default. Out: two tables in Markdown. The first is of programs of n
-scalar operations: tracing, differentiating and writing them (`value_and_grad`, no self-test), with the processor time
+scalar operations: tracing, differentiating and writing them (`value_and_grad`, no self-test, and `roll=False`, as loops
+found in them would leave nothing to write), with the processor time
 for each statement of the text and each node of the joint graph, and the peak of memory, above that of the process
 before, for each such node. The second is of small programs as users write them, with the self-test. Each row runs in
 a process of its own, so that no row finds anything prepared by another, and gives the least of several runs where
@@ -91,7 +92,8 @@ def _long(name: str, n: int, target: str) -> str:
     for _ in range(5 if n <= 3_000 else 2 if n <= 30_000 else 1):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = time.process_time()
-        f = gs.compile(LONG[name](gs, n), target=target, derivatives="value_and_grad", selftest=False, tuning=limits)
+        source = LONG[name](gs, n)
+        f = gs.compile(source, target=target, derivatives="value_and_grad", selftest=False, tuning=limits, roll=False)
         best = min(best, time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     statements = sum(" = " in line for line in f.source.splitlines())

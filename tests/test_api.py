@@ -16,6 +16,8 @@ import sympy
 
 import gradsmith as gs
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 needs_cc = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
 TARGETS = ["python", "numpy", pytest.param("c", marks=needs_cc)]
 

@@ -17,6 +17,8 @@ import pytest
 
 import gradsmith as gs
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 Pair = namedtuple("Pair", "w b")
 
 

@@ -4,6 +4,8 @@ import pytest
 
 import gradsmith as gs
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 pytest.importorskip("torch")
 
 

@@ -9,6 +9,8 @@ import gradsmith as gs
 from gradsmith import registry
 from gradsmith.trace import op
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 TARGETS = ("python", "numpy", "c")
 
 

@@ -20,6 +20,8 @@ from gradsmith.target import load_target
 from gradsmith.trace import op
 from gradsmith.types import Type
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 TEMPLATES = Path(__file__).parents[1] / "templates"
 HAS_CC = any(map(shutil.which, ("cc", "gcc", "clang")))
 needs_cc = pytest.mark.skipif(not HAS_CC, reason="no C compiler")

@@ -6,9 +6,7 @@ import functools
 import importlib.util
 import itertools
 import math
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,15 +46,8 @@ ARRAYS = [name for name, record in OPS.items() if not tool.scalar(record) and na
 
 
 def test_the_page_is_what_the_generator_gives() -> None:
-    """In this process, whose hash seed is random, and under a fixed one."""
+    """In this process, whose hash seed is another one than that of the process that wrote the page."""
     remedy = "docs/ops.md is not what the records give; remedy: run `python tools/ops_reference.py` and commit it"
-    code = "import sys; sys.path.insert(0, 'tools'); import ops_reference; sys.stdout.write(ops_reference.page())"
-    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == TEXT, remedy
     assert tool.page() == TEXT, remedy
 
 

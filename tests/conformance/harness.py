@@ -277,6 +277,14 @@ def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, *, loops: bo
     )
 
 
+def joint(expression: gs.Expr, inputs: Sequence[gs.Expr], name: str, **options: Any) -> Program:
+    """A scalar `expression`, as `compiled`, for tests that read no function but the one for value and gradient."""
+    try:
+        return compiled(expression, inputs, name, derivatives=("value_and_grad",), **options)
+    except gs.DerivativeError:  # no slope by anything, which is none that one asks for
+        return compiled(expression, inputs, name, **options)
+
+
 class Runners:
     """How to run a set of programs on every target: `runners.all(key)` yields (target, run) pairs."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import gradsmith as gs
 
-from .harness import COMPILERS, Program, Runners, compiled, weights
+from .harness import COMPILERS, Program, Runners, joint, weights
 
 __all__ = ["Table", "agree", "numbers", "slopes"]
 
@@ -62,7 +62,7 @@ def agree(table: Table, folder: Path) -> None:
     for k, (label, (function, shapes)) in enumerate(table.items()):
         xs = [gs.symbol(f"x{i}", shape) for i, shape in enumerate(shapes)]
         functions[label] = scalar(function)
-        programs[label] = compiled(functions[label](*xs), xs, f"p{k}")
+        programs[label] = joint(functions[label](*xs), xs, f"p{k}")
     runners = Runners(programs, folder, COMPILERS[:1])
     problems = []
     for label, (_, shapes) in table.items():

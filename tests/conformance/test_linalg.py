@@ -109,8 +109,8 @@ def test_equals_torch_to_second_order(name: str, dtype: str, tmp_path: Path) -> 
     for g, w in zip(slopes[1:], second[1:], strict=True):
         total = total + harness.contracted(g, w)
     programs = {
-        "first": harness.compiled(scalar, xs, "first", dtype=dtype),
-        "second": harness.compiled(total, xs, "second", dtype=dtype),
+        "first": harness.joint(scalar, xs, "first", dtype=dtype),
+        "second": harness.joint(total, xs, "second", dtype=dtype),
     }
     tensors = [torch.tensor(x, requires_grad=True) for x in point]
     value = (torch.tensor(first) * theirs(*tensors)).sum()

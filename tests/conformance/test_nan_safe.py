@@ -15,7 +15,7 @@ import pytest
 import gradsmith as gs
 from gradsmith.derive.adjoint import gradient
 
-from .harness import Program, Runners, compiled
+from .harness import Program, Runners, joint
 
 Function = Callable[[Any], Any]
 
@@ -112,10 +112,10 @@ def runners(tmp_path_factory: pytest.TempPathFactory) -> Runners:
     for name, case in CASES.items():
         y = case.formula(x)
         (slope,) = gradient(y, [x])
-        programs[name] = compiled(y, [x], name)
-        programs[f"{name}_slope"] = compiled(slope, [x], f"{name}_slope")
+        programs[name] = joint(y, [x], name)
+        programs[f"{name}_slope"] = joint(slope, [x], f"{name}_slope")
         many = case.formula(v)
-        programs[f"{name}_many"] = compiled(gs.sum(many * np.array([1.0, 2.0])), [v], f"{name}_many")
+        programs[f"{name}_many"] = joint(gs.sum(many * np.array([1.0, 2.0])), [v], f"{name}_many")
     return Runners(programs, tmp_path_factory.mktemp("c"))
 
 
@@ -183,9 +183,9 @@ VECTORS: dict[str, tuple[gs.Expr, list[tuple[list[float], float, list[float]]]]]
 
 @pytest.fixture(scope="module")
 def vector_runners(tmp_path_factory: pytest.TempPathFactory) -> Runners:
-    programs = {name: compiled(e, [V], name) for name, (e, _) in VECTORS.items()}
+    programs = {name: joint(e, [V], name) for name, (e, _) in VECTORS.items()}
     slopes = {
-        f"{name}_slope": compiled(gs.sum(gradient(e, [V])[0] * np.array([1.0, -2.0, 0.5])), [V], f"{name}_slope")
+        f"{name}_slope": joint(gs.sum(gradient(e, [V])[0] * np.array([1.0, -2.0, 0.5])), [V], f"{name}_slope")
         for name, (e, _) in VECTORS.items()
     }
     return Runners(programs | slopes, tmp_path_factory.mktemp("c"))

@@ -23,7 +23,7 @@ from gradsmith.registry import OPS
 from gradsmith.trace import apply
 
 from . import harness
-from .harness import Runners, compiled, contracted, distance
+from .harness import COMPILERS, Runners, compiled, contracted, distance, joint
 
 inf, nan = math.inf, math.nan
 LIMIT = 64  # in units of eps times the largest number of an array
@@ -372,7 +372,7 @@ def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
     programs: dict[str, Any] = {}
     for i, c in enumerate(cases):
         programs |= _programs(c, f"p{i}")
-    runners = Runners(programs, tmp_path)
+    runners = Runners(programs, tmp_path, COMPILERS[:1], "-O0")  # both compile all of the ops in test_ops.py
     problems: list[str] = []
     for i, c in enumerate(cases):
         want = _by_torch(c)
@@ -538,7 +538,7 @@ def test_rows_with_infinities_and_huge_numbers(tmp_path: Path) -> None:
     programs = {}
     for label, (f, at, _, _) in ROWS.items():
         x = gs.symbol("x", at.shape)
-        programs[names[label]] = compiled(f(x), [x], names[label])
+        programs[names[label]] = joint(f(x), [x], names[label])
     runners = Runners(programs, tmp_path)
     for label, (_, at, value, slope) in ROWS.items():
         for target, run in runners.all(names[label]):

@@ -1,8 +1,12 @@
-"""The frontends on random input: text, formulas and SymPy expressions."""
+"""The frontends on random input: text, formulas and SymPy expressions.
+
+To search longer: `GRADSMITH_FUZZ=20 pytest tests/frontends/test_text_fuzz.py` takes twenty times as many examples.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -18,7 +22,8 @@ from gradsmith.frontends.text_calls import FUNCTIONS
 from gradsmith.trace import Expr, symbol, to_graph
 
 # Hypothesis draws the same examples in every run, so that a failure belongs to the change that made it.
-steady = settings(deadline=None, derandomize=True, max_examples=300)
+LONGER = int(os.environ.get("GRADSMITH_FUZZ", "1"))
+steady = settings(deadline=None, derandomize=True, max_examples=150 * LONGER)
 
 
 def value(expr, inputs, at):
@@ -54,7 +59,7 @@ def test_any_text(text):
     is_read_or_refused(text)
 
 
-@settings(steady, max_examples=2000)
+@settings(steady, max_examples=600 * LONGER)
 @given(st.lists(st.sampled_from(WORDS), max_size=14))
 def test_any_words(words):
     is_read_or_refused("".join(words))
@@ -68,7 +73,7 @@ ARGUMENTS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(steady, max_examples=2000)
+@settings(steady, max_examples=600 * LONGER)
 @given(
     st.sampled_from(sorted(FUNCTIONS)), st.lists(ARGUMENTS, max_size=4), st.sampled_from(["", "[0]", "[1:]", "[[0]]"])
 )
@@ -112,7 +117,7 @@ def _wider(inner):
 formulas = st.recursive(leaves, _wider, max_leaves=12)
 
 
-@settings(steady, max_examples=1000)
+@settings(steady, max_examples=400 * LONGER)
 @given(formulas)
 def test_formula_has_pythons_value(formula):
     try:

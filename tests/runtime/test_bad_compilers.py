@@ -150,7 +150,9 @@ def test_files_that_a_limit_cuts_off_are_no_artefacts(cache, tmp_path):
 def test_ctrl_c_stops_the_compiler_and_leaves_nothing(fake, cache, tmp_path):
     fake(f"echo $$ >{tmp_path}/started.new; mv {tmp_path}/started.new {tmp_path}/started; exec sleep 600")
     code = (
+        "import signal\n"
         "from gradsmith_runtime import build_extension\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a job in the background does not have
         f"try:\n    build_extension({sources(1)!r}, '_gs_f', units={{'f.c': [['-DA'], ['-DB']]}})\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n"
     )

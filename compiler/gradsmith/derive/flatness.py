@@ -178,7 +178,7 @@ def _by_rule(op: Op, types: Sequence[Type], result: Type, params: Mapping[str, o
         return tuple(t.dtype.kind == "float" for t in types)
     with recording():
         g, y, *xs = [symbol(f"v{i}", t.shape, t.dtype) for i, t in enumerate((result, result, *types))]
-        shares = op.vjp(g, y, *xs, **params)  # type: ignore[misc]
+        shares = op.vjp(g, y, *xs, **params)
     return tuple(s is not None and t.dtype.kind == "float" for s, t in zip(shares, types, strict=True))
 
 

@@ -7,13 +7,14 @@ respect to independent relative errors of the inputs (N. J. Higham, "Accuracy an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..evaluate import evaluate
 from ..graph import Graph
+from ..registry import lookup
 from .differences import widened
 from .references import Subject
 
@@ -50,14 +51,35 @@ def conditions(subject: Subject, leaves: Sequence[Any]) -> list[Any] | None:
         here = outputs(point)
         growth = [np.zeros(np.shape(v)) for v in here]
         step = _SECOND_STEP if direction else _STEP
-        for i, at in elements:
-            ends = []
-            for factor in (1.0 + step, 1.0 - step):
-                moved = [np.array(x, dtype=np.float64) for x in point]
-                moved[i][at] *= factor
-                ends.append(outputs(moved))
-            growth = [g + abs(a - b) / (2.0 * step) for g, a, b in zip(growth, *ends, strict=True)]
+        moves = [(i, at, factor) for i, at in elements for factor in (1.0 + step, 1.0 - step)]
+        ends = (_all_at_once if _is_scalar(graph) else _one_by_one)(outputs, point, moves)
+        for ahead, behind in zip(ends, ends, strict=True):  # by twos
+            growth = [g + abs(a - b) / (2.0 * step) for g, a, b in zip(growth, ahead, behind, strict=True)]
         return [np.where(g == 0.0, 0.0, g / abs(v)) for g, v in zip(growth, here, strict=True)]
+
+
+_Move = tuple[int, tuple[int, ...], float]  # an input, an element of it, and what it is multiplied by
+_Outputs = Callable[[Sequence[Any]], list[Any]]
+
+
+def _one_by_one(outputs: _Outputs, point: Sequence[Any], moves: Sequence[_Move]) -> Iterator[Sequence[Any]]:
+    """All outputs behind each of the moves from the point."""
+    for i, at, factor in moves:
+        moved = [np.array(x, dtype=np.float64) for x in point]
+        moved[i][at] *= factor
+        yield outputs(moved)
+
+
+def _all_at_once(outputs: _Outputs, point: Sequence[Any], moves: Sequence[_Move]) -> Iterator[Sequence[Any]]:
+    """The same of functions of scalars alone, which NumPy computes for arrays of them as well."""
+    moved = [np.full(len(moves), x, dtype=np.float64) for x in point]
+    for number, (i, _, factor) in enumerate(moves):
+        moved[i][number] *= factor
+    return zip(*(np.broadcast_to(v, len(moves)) for v in outputs(moved)), strict=True)
+
+
+def _is_scalar(graph: Graph) -> bool:
+    return all(not n.type.shape and lookup(n.op).kind in ("leaf", "elementwise") for n in graph.ordered())
 
 
 def _by_gradient(subject: Subject, graph: Graph, point: Sequence[Any]) -> list[Any] | None:
