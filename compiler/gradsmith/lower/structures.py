@@ -216,6 +216,7 @@ class Structures:
         if not shape or row == 0:
             return None
         spans: list[tuple[int, int]] = []
+        written = 0
         for a, places in zip(n.args, parts, strict=True):
             flat = np.ravel(places)
             if flat.size == 0:
@@ -228,12 +229,19 @@ class Structures:
             spans.append((first, first + count))
         if len(spans) != len(n.args):
             return None
-        ends = sorted({0, shape[0], *(end for span in spans for end in span)})
+        ends = sorted({0, int(shape[0]), *(end for span in spans for end in span)})
+        begin: dict[int, list[int]] = {}
+        for part, (first, _) in enumerate(spans):
+            begin.setdefault(first, []).append(part)
         found = []
+        inside: list[int] = []
         for low, high in itertools.pairwise(ends):
-            inside = [(part, first) for part, (first, last) in enumerate(spans) if first <= low and high <= last]
-            found.append((low, high, inside))
-        return found if sum(len(inside) for _, _, inside in found) <= _REPEATED * len(spans) else None
+            inside = sorted([part for part in inside if spans[part][1] > low] + begin.get(low, []))
+            found.append((low, high, [(part, spans[part][0]) for part in inside]))
+            written += len(inside)
+            if written > _REPEATED * len(spans):
+                return None
+        return found
 
     def _by_stretches(self, n: Node, stretches: Sequence[tuple[int, int, list[tuple[int, int]]]]) -> list[Line]:
         """A loop for each stretch, in which each element is computed and stored once: no zeros to add to."""
