@@ -104,7 +104,8 @@ def compile(
     selftest: whether the files carry reference values and a test of themselves.
     stabilize: whether formulas that lose digits, such as `log(1 + exp(x))`, give way to stable ones; the result's
         `report` lists them.
-    fast_math: whether sums and products with constants may be regrouped, which changes the rounding of results.
+    fast_math: whether sums and products with constants may be regrouped and, in C, a product and a sum become one fused
+        operation where the CPU has it. Both change the rounding of results: `x*x - y*y` need not be 0 where x is y.
     summation: how `sum` and `mean` add: "default" as is fastest (C in as many strands as vectors have), "pairwise" in
         halves, or "compensated", as exact as if added with twice the digits and rounded once (about six operations an
         element).
@@ -273,6 +274,7 @@ def _compile(
         arguments=len(primal.inputs),
         selftest=make_selftest(primal, by.keys, family) if selftest else None,
         batching=batching,
+        contract=fast_math,
     )
     files = render(program, chosen)
     report = Rewrites(dict.fromkeys(r for found in reports for r in found))

@@ -387,6 +387,7 @@ class Program:
     batch_work: tuple[Work, ...] = ()
     most_axes: int = 0  # of an argument or a result of one point
     threads: bool = False
+    contract: bool = False  # whether products and sums may become fused operations
 
     def function(self, kind: str) -> Function | None:
         """The function of a kind, if there is one."""

@@ -67,3 +67,26 @@ def test_constants_that_would_overflow_stay_apart() -> None:
     assert f.grad(0.0) == math.inf
     g = gs.compile(X / 1e-320, selftest=False, fast_math=True)
     assert g(1e-320) == 1.0
+
+
+def test_c_fuses_products_and_sums_for_those_who_ask() -> None:
+    options: dict[str, Any] = {"args": [X, Y], "target": "c", "derivatives": "value"}
+    x = 1.0 + 2.0**-27  # whose square lies 2^-54 above the nearest number
+    y = 1.0 + 2.0**-26
+    assert gs.compile(X * X - Y, **options)(x, y) == 0.0
+    fused = gs.compile(X * X - Y, **options, fast_math=True)
+    assert 'optimize("fp-contract=fast")' in fused.source
+    assert fused(x, y) in (2.0**-54, 0.0)  # the latter on a CPU without fused operations
+    strict = gs.compile(X * X - Y, **options, fast_math=True, strict=True)
+    assert "contract=fast" not in strict.source
+    assert strict(x, y) == 0.0
+
+
+def test_a_batch_with_vector_kernels_may_fuse_too() -> None:
+    f = gs.compile(gs.exp(X) * Y + gs.sin(X) * Z, args=[X, Y, Z], target="c", batch=True, fast_math=True)
+    x, y, z = np.random.default_rng(0).uniform(-2.0, 2.0, (3, 100))
+    value, (d_x, d_y, d_z) = f.value_and_grad_batch(x, y, z)
+    np.testing.assert_allclose(value, np.exp(x) * y + np.sin(x) * z, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(d_x, np.exp(x) * y + np.cos(x) * z, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(d_y, np.exp(x), rtol=1e-15)
+    np.testing.assert_allclose(d_z, np.sin(x), rtol=1e-15)

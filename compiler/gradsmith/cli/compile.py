@@ -45,7 +45,10 @@ def compile_command(
         ),
     ] = True,
     fast_math: Annotated[
-        bool, typer.Option("--fast-math", help="Regroup sums and products with constants; rounding changes.")
+        bool,
+        typer.Option(
+            "--fast-math", help="Regroup sums and products with constants, fuse others in C; rounding changes."
+        ),
     ] = False,
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="TYPE", help="float64 or float32: the type of all floating-point numbers.")

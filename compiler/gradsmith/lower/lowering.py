@@ -87,10 +87,12 @@ def lower(
     arguments: int,
     selftest: SelfTest | None,
     batching: Batching | None = None,
+    contract: bool = False,
 ) -> Program:
     """The program of all kinds of functions in `parts`; each part's first `arguments` inputs are the user's.
 
-    With `batching`, there is a function of many points for each of them, too.
+    With `batching`, there is a function of many points for each of them, too. `contract`: whether C may use fused
+    operations.
     """
     names = Names(target, {helper for part in parts for helper in _helper_names(part.graph, target)})
     if batching is not None:
@@ -201,6 +203,7 @@ def lower(
         batch_work=_widest([w for b in batches for w in b.work], name, sizes),
         most_axes=max((a.argument.ndim for b in batches for a in (*b.inputs, *b.outputs)), default=0),
         threads=batching is not None and batching.threads,
+        contract=contract and not target.strict,
     )
 
 

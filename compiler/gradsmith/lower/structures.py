@@ -5,6 +5,7 @@ One method a structure of the registry (see `STRUCTURES`), each from a node to t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -290,6 +291,9 @@ class Structures:
             places = np.concatenate([np.ravel(part) for part in parts or (np.empty(0),)])
             exclusive = parts is not None and len(np.unique(places)) == len(places)
             exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
+            stretches = None if exclusive or self._target.strict or parts is None else self._stretches(n, parts)
+            if stretches is not None:
+                return self._by_stretches(n, stretches)
             if not (exclusive and len(places) == math.prod(shape)):
                 lines += self.cleared(n)
         types = [self.graph.node(a).type for a in n.args]
@@ -306,6 +310,67 @@ class Structures:
                     body += lines_of(self._syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
             lines += self.nests.over(shape_of(self.graph, a), inside)
+        return lines
+
+    def _stretches(self, n: Node, parts: Sequence[np.ndarray]) -> list[tuple[int, int, list[tuple[int, int]]]] | None:
+        """Rows of an accumulated result between the ends of its parts: first, last + 1, and what is added there.
+
+        That is which parts, and where each of them begins. None if a part is not whole rows one after another, or if
+        the parts would be written too often.
+        """
+        shape = shape_of(self.graph, n.key)
+        row = math.prod(shape[1:])
+        if not shape or row == 0:
+            return None
+        spans: list[tuple[int, int]] = []
+        written = 0
+        for a, places in zip(n.args, parts, strict=True):
+            flat = np.ravel(places)
+            if flat.size == 0:
+                continue
+            first, count = int(flat[0]) // row, flat.size // row
+            own = shape_of(self.graph, a)
+            whole_rows = own == (count, *shape[1:]) or (count == 1 and own == shape[1:])
+            if not whole_rows or not np.array_equal(flat, first * row + np.arange(flat.size)):
+                return None
+            spans.append((first, first + count))
+        if len(spans) != len(n.args):
+            return None
+        ends = sorted({0, int(shape[0]), *(end for span in spans for end in span)})
+        begin: dict[int, list[int]] = {}
+        for part, (first, _) in enumerate(spans):
+            begin.setdefault(first, []).append(part)
+        found = []
+        inside: list[int] = []
+        for low, high in itertools.pairwise(ends):
+            inside = sorted([part for part in inside if spans[part][1] > low] + begin.get(low, []))
+            found.append((low, high, [(part, spans[part][0]) for part in inside]))
+            written += len(inside)
+            if written > _REPEATED * len(spans):
+                return None
+        return found
+
+    def _by_stretches(self, n: Node, stretches: Sequence[tuple[int, int, list[tuple[int, int]]]]) -> list[Line]:
+        """A loop for each stretch, in which each element is computed and stored once: no zeros to add to."""
+        elements, shape, dtype = self.elements, shape_of(self.graph, n.key), n.type.dtype
+        add = elements.cell_of("add", dtype)
+        lines: list[Line] = []
+        for low, high, inside in stretches:
+
+            def one(nest: Nest, body: list[Line], low: int = low, inside: list[tuple[int, int]] = inside) -> None:
+                row, *rest = nest.index
+                value = elements.printer.number(0, dtype)
+                for k, (part, first) in enumerate(inside):
+                    a = n.args[part]
+                    whole_row = len(shape_of(self.graph, a)) < len(shape)  # put there by an integer
+                    index = (*rest,) if whole_row else (row + (low - first), *rest)
+                    there = elements.element(a, index, False, body, nest.depth)
+                    value = there if k == 0 else elements.fill(add, [value, there], dtype, body, nest.depth)
+                elements.set(elements.place(n.key, (row + low, *rest)), value, body, nest.depth)
+
+            loop = self.nests.over((high - low, *shape[1:]), one)
+            lines += self.nests.rows(loop, (high - low, *shape[1:]), {}, frozenset(), {}, True)
+        self.helpers["simd"] = None
         return lines
 
     def scatter(self, n: Node, structure: Scatter) -> list[Line]:
@@ -358,6 +423,8 @@ class Structures:
         call = self.elements.printer.fill(cell, [*arrays, *(Text(whole(v)) for v in numbers)])
         return lines_of(self._syntax["call"].format(value=call.text), depth)
 
+
+_REPEATED = 3  # stretches of an accumulated result in which each part may be written, on average
 
 STRUCTURES: Mapping[type, Callable[[Structures, Node, Any], list[Line]]] = {
     Assembly: Structures.assembly,

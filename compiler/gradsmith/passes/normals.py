@@ -18,8 +18,8 @@ from .simplify import number
 
 __all__ = ["by_normals"]
 
-_ROOTS = (math.sqrt(2.0),)
-_INVERSE_ROOTS = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
+_ROOTS: tuple[float, ...] = (math.sqrt(2.0),)
+_INVERSE_ROOTS: tuple[float, ...] = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
 
 
 def by_normals(target: Target) -> tuple[Rule, ...]:
