@@ -51,10 +51,13 @@ def shape_of(graph: Graph, key: int) -> Shape:
     return shape
 
 
-def fuse(graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | None = None) -> Units:
+def fuse(
+    graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | None = None, by_blocks: bool = True
+) -> Units:
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell.
 
-    With a `Tuning` to go `by_rows`, a row, or a block of rows, goes through all that needs no other one in one loop.
+    With a `Tuning` to go `by_rows`, a row, or `by_blocks` a block of rows, goes through all that needs no other one in
+    one loop.
     """
     compact, contiguous = _demands(graph, planned)
     in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
@@ -92,7 +95,7 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], by_rows: Tuning | N
             continue
         found = None
         if by_rows is not None:
-            found = blocks_first(graph, some, virtual, aliases, by_rows)
+            found = blocks_first(graph, some, virtual, aliases, by_rows) if by_blocks else None
             found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements)
         if found is None:
             order += _units(graph, some, needs)

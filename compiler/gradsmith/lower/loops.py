@@ -245,7 +245,8 @@ class Writer:
         """
         self._constants()
         by_rows = "independent" in self.target.syntax and not self.target.strict
-        self.units = fuse(self.graph, self.plan, self._repeated(), self.target.tuning if by_rows else None)
+        rows = self.target.tuning if by_rows else None
+        self.units = fuse(self.graph, self.plan, self._repeated(), rows, by_blocks=not self.target.threads)
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
             if e.shape and e.carried is None and made_here and self._fits(e):
@@ -540,6 +541,8 @@ class Writer:
         independent = not totals and not self.target.strict
         self.structures.helpers.update({"simd": None} if independent else {})
         lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
+        if not totals:
+            lines = self.structures.shared_by_threads(lines, shape, math.prod(shape), simd=independent)
         for n in reductions:
             self.structures.ended(n, totals[n.key], lines, 0)
         self.elements.locals.clear()

@@ -121,9 +121,11 @@ def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
     if held and not tb and isinstance(n, int) and n * bytes >= BYTES and small(k, n, tuning.pack_right):
         return gemm_direct(a, b, ta=ta, tb=tb)
     panel = tuning.tile_vectors * BYTES // bytes
-    limits = ((m, tuning.block_rows, tuning.tile_rows), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
+    most = min(tuning.block_rows, 2 * tuning.thread_rows) if target.threads else tuning.block_rows
+    limits = ((m, most, tuning.tile_rows), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
     blocks = tuple(_even(size, most, step) for size, most, step in limits)
-    return gemm(a, b, ta=ta, tb=tb, blocks=blocks, panel=panel, left=not held)
+    shared = {"threads": True} if target.threads else {}
+    return gemm(a, b, ta=ta, tb=tb, blocks=blocks, panel=panel, left=not held, **shared)
 
 
 def _even(size: Extent, most: int, step: int) -> int:
