@@ -136,7 +136,8 @@ def compile(
         or several: these arguments have it, and all others are shared by the points.
     reduce: "sum": batch functions add up, over the points, the value and what is differentiated by shared arguments
         alone; None gives one of each for each point.
-    threads: "openmp": batch functions run in several threads where the C compiler has OpenMP, with equal results.
+    threads: "openmp": batch functions (or, without `batch`, large loops and products of matrices) run in several
+        threads where the C compiler has OpenMP, with the same results to the last bit for any number of them.
     blas: "cblas": C code leaves products of matrices to `cblas_dgemm` and its kin, for which it has kernels of its own
         otherwise (None). Link it with what `f.libraries` names.
 
@@ -189,6 +190,7 @@ def compile(
             SIMD[simd],
             march,
             _batch_options(batch, reduce, threads),
+            threads is not None,
             tier,
             blas,
         )
@@ -217,6 +219,7 @@ def _compile(
     simd: str,
     march: str | None,
     batch: BatchOptions | None,
+    threads: bool,
     tier: str,
     blas: str | None,
 ) -> CompiledFunction:
@@ -228,6 +231,8 @@ def _compile(
         chosen = with_lapack(chosen)
     if blas is not None:
         chosen = with_blas(chosen, blas)
+    if threads and batch is None:  # points of a batch share the threads
+        chosen = _with_threads(chosen)
     _log.debug("tracing")
     traced = trace(source, args, tuning.most_arguments)
     traced = replace(traced, graph=retype(traced.graph, dtype))
@@ -342,11 +347,17 @@ def _batch_options(batch: Any, reduce: Any, threads: Any) -> BatchOptions | None
     if not all(isinstance(name, str) for name in names) or (not names and not isinstance(batch, bool)):
         raise SpecError(f"batch={batch!r}: choose True, False, or names of the arguments that have points")
     if batch is False:
-        for option, value in (("reduce", reduce), ("threads", threads)):
-            if value is not None:
-                raise SpecError(f"{option}={value!r} is for functions of many points: add batch=True")
+        if reduce is not None:
+            raise SpecError(f"reduce={reduce!r} is for functions of many points: add batch=True")
         return None
     return BatchOptions(None if batch is True else names, reduce == "sum", threads == "openmp")
+
+
+def _with_threads(target: Target) -> Target:
+    """`target`, whose code runs large loops in several threads; a `TargetError` if it has no such loops."""
+    if "parallel" not in target.syntax:
+        raise TargetError(f'threads="openmp" is for C code; target {target.name!r} has no threads: use target="c"')
+    return replace(target, threads=True)
 
 
 def _batching(options: BatchOptions, traced: Traced, by: Wrt, target: Target, storage: Storage | None) -> Batching:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .dims import Extent
 from .errors import TargetError
 from .index import Affine, Index
 from .types import INT32, DType, Type
@@ -135,12 +136,12 @@ class Kernel:
     """
 
     arguments: Callable[..., tuple[Any, ...]]
-    scratch: Callable[..., int] | None = None
+    scratch: Callable[..., Extent] | None = None
     integers: Callable[..., int] | None = None
     cut: Callable[..., Cut | None] = lambda *operands: None
     replaces: int | None = None
 
-    def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, int]]:
+    def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, Extent]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""
         both = ((dtype, self.scratch), (INT32, self.integers))
         return [(each, size(*operands)) for each, size in both if size is not None]

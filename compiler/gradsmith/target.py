@@ -99,6 +99,7 @@ class Target:
     near: bool = True  # whether loops may call kernels for arguments near 0 alone, and run again where one is far
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     march: str | None = "native"  # what modules built here are compiled for
+    threads: bool = False  # whether large loops and products of matrices may run in several threads
     lanes: bool = False  # whether scalars, too, stand in a loop: over the points of a batch
     tuning: Tuning = field(default_factory=Tuning)
     _found: dict[object, Cell | None] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -138,6 +138,17 @@ class Tuning:
     #: Additions and products that take as long as storing a number: what takes no more of them, at all the places where
     #: other loops read it, is computed there again. A vector of Zen 3 is stored in a cycle, in which two are added.
     recompute_operations: int = 2
+    # The following are of code for several threads (`threads="openmp"`).
+    #: Elements of a loop from which on threads share it: exp of so many takes 57 us, 2 x + y 11. The machine was too
+    #: busy to measure threads, here and below; to start and end them costs some 5 us.
+    thread_elements: int = 32_768
+    #: Products of numbers from which on threads share a product of matrices: 25 us and less.
+    thread_products: int = 262_144
+    #: Rows of a result that one thread takes at a time.
+    thread_rows: int = 24
+    #: Columns of a sum of rows that one thread takes at a time. In one thread, 1000 x 1000 doubles took 230, 191, 164
+    #: and 144 us with 64, 128, 256 and 512, and 122 with all.
+    thread_columns: int = 512
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -99,7 +99,7 @@ Threads = Annotated[
     typer.Option(
         "--threads",
         metavar="openmp",
-        help="Functions of many points run in several threads, with equal results: compile with -fopenmp.",
+        help="Functions of many points, or else large loops, run in several threads: compile with -fopenmp.",
         show_default=False,
     ),
 ]

@@ -60,13 +60,14 @@ def shape_of(graph: Graph, key: int) -> Shape:
 class Means:
     """What a target and a place allow a schedule.
 
-    With a `Tuning` to go `by_rows`, a row, or a block of rows, goes through all that needs no other one in one loop.
-    What is `replaced` is the next value of `state`, whose memory may hold the old one. With `pointers`, support
-    functions write anywhere in a buffer. `recompute` is what may be computed again instead of being stored (see there),
-    or None.
+    With a `Tuning` to go `by_rows`, a row, or `by_blocks` a block of rows, goes through all that needs no other one in
+    one loop. What is `replaced` is the next value of `state`, whose memory may hold the old one. With `pointers`,
+    support functions write anywhere in a buffer. `recompute` is what may be computed again instead of being stored (see
+    there), or None.
     """
 
     by_rows: Tuning | None = None
+    by_blocks: bool = True
     replaced: frozenset[int] = frozenset()
     state: frozenset[int] = frozenset()
     pointers: bool = True
@@ -127,7 +128,7 @@ def _fused(graph: Graph, planned: Plan, spelled_out: set[int], means: Means, aga
             continue
         found = None
         if by_rows is not None:
-            found = blocks_first(graph, some, virtual, aliases, by_rows)
+            found = blocks_first(graph, some, virtual, aliases, by_rows) if means.by_blocks else None
             found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements)
         if found is None:
             order += _units(graph, some, needs)

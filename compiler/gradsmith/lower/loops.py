@@ -275,6 +275,7 @@ class Writer:
         tuning = self.target.tuning
         means = Means(
             by_rows=tuning if by_rows else None,
+            by_blocks=not self.target.threads,
             replaced=frozenset(e.key for e in self.ends if e.carried is not None),
             state=frozenset(e.carried for e in self.ends if e.carried is not None),
             pointers="pointer" in self.target.syntax,
@@ -680,6 +681,8 @@ class Writer:
         independent = not totals and not self.target.strict
         self.structures.helpers.update({"simd": None} if independent else {})
         lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
+        if not totals:
+            lines = self.structures.shared_by_threads(lines, shape, math.prod(shape), simd=independent)
         for n in reductions:
             self.structures.ended(n, totals[n.key], lines, 0)
         self.elements.locals.clear()

@@ -111,7 +111,7 @@ def lower(
     main = _main_dtype([part.graph for part in parts])
     tables = Tables([part.graph for part in parts], names, target) if target.lowering == "array" else None
     flat_tables = FlatTables(target)
-    helpers: dict[str, None] = {}
+    helpers: dict[str, None] = {"parallel": None} if target.threads else {}
     cut: list[PartFunction] = []
 
     def written(part: Part, wanted: Sequence[Group], twin: bool = False, near: bool = True) -> Body:
@@ -202,7 +202,7 @@ def lower(
         summed=_memory_types(a for b in batches if b.lanes for a in b.sums),
         batch_work=_widest([w for b in batches for w in b.work], name, sizes),
         most_axes=max((a.argument.ndim for b in batches for a in (*b.inputs, *b.outputs)), default=0),
-        threads=batching is not None and batching.threads,
+        threads=target.threads or (batching is not None and batching.threads),
         contract=contract and not target.strict,
     )
 

@@ -28,6 +28,7 @@ from .printing import Text
 __all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
 
 _LIGHT = 3  # operations, for each sum, of a loop that waits for its additions
+_CHUNK = 1024  # elements, which are whole vectors of any kind
 _QUICK = {"add", "sub", "mul", "neg", "abs"}
 
 
@@ -125,7 +126,9 @@ class Structures:
         """A loop over the result of `n`, or one statement for a scalar."""
         shape = shape_of(self.graph, n.key)
         if shape:
-            return self.nests.over(shape, write)
+            self.elements.far.clear()
+            work = math.prod(shape_of(self.graph, n.args[0]))  # at least, of a contraction
+            return self.shared_by_threads(self.nests.over(shape, write), shape, work)
         lines: list[Line] = []
         write(Nest((), False, 0), lines)
         return lines
@@ -190,6 +193,22 @@ class Structures:
         number = int(initial) if dtype.kind == "int" and math.isfinite(initial) else initial
         value = self.elements.printer.number(number, dtype).text
         return self._syntax["accumulator"].format(type=self.elements.type(n), name=name, value=value)
+
+    def shared_by_threads(self, nest: list[Line], shape: Shape, work: Extent, *, simd: bool = False) -> list[Line]:
+        """A nest of loops over `shape`, whose iterations need nothing of each other; threads share the outermost.
+
+        Where that is the only one and is to become vectors (`simd`), threads take whole vectors, so that the same
+        elements are left over for any number of threads.
+        """
+        least = self._target.tuning.thread_elements
+        if not self._target.threads or (isinstance(work, int) and work < least) or all(size == 1 for size in shape):
+            return nest
+        clauses = "" if isinstance(work, int) else f" if(parallel : {work} >= {least})"
+        clauses += "".join(f" reduction(| : {name})" for name in sorted(self.elements.far))
+        alone = simd and sum(size != 1 for size in shape) == 1
+        clauses = f"simd schedule(static, {_CHUNK}){clauses}" if alone else f"schedule(static){clauses}"
+        rest = [line for line in nest if line.text != self._syntax.get("independent")] if alone else nest
+        return [Line(nest[0].depth, self._syntax["parallel"].format(clauses=clauses)), *rest]
 
     def strands(self, totals: Sequence[Node], shape: Shape) -> range:
         """Where the strands of a loop over `shape` start, each of which has running values of its own for `totals`.

@@ -32,6 +32,10 @@ COMPILERS = """\
 #define GS_VECTOR_BYTES 0
 #endif
 #endif
+#ifndef GS_THREADS /* a file for several threads has defined it */
+#define GS_THREADS 0
+#define GS_PARALLEL(clauses)
+#endif
 #ifndef GS_TILE_INLINE
 #if defined(__GNUC__) && !defined(__TINYC__)
 #define GS_TILE_INLINE __attribute__((always_inline)) inline
@@ -250,13 +254,18 @@ static void gs_gemm_direct@f(const @real *a, const @real *b, @real *y, ptrdiff_t
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs) {
     /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], B is in rows of n, and the next matrices
        begin as and bs further on. Nothing is packed; where no whole vectors are left, columns are computed twice. */
+    const ptrdiff_t share = GS_THREADS ? {tuning.thread_rows} : m; /* of the rows, which threads share */
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
-        for (ptrdiff_t j = 0, width; j < n; j += width) {
-            width = n >= GS_TILE@F && n - j > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
-            j = n - j < width ? n - width : j;
-            for (ptrdiff_t i = 0, height; i < m; i += height) {
-                height = gs_tile_height@f(m - i);
-                gs_tile@f(height, k, a + i * ar, ar, ac, b + j, n, y + i * n + j, n, width, 0);
+        GS_PARALLEL(schedule(static) if(m * n * k >= {tuning.thread_products}))
+        for (ptrdiff_t ii = 0; ii < m; ii += share) {
+            const ptrdiff_t end = m - ii < share ? m : ii + share;
+            for (ptrdiff_t j = 0, width; j < n; j += width) {
+                width = n >= GS_TILE@F && n - j > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
+                j = n - j < width ? n - width : j;
+                for (ptrdiff_t i = ii, height; i < end; i += height) {
+                    height = gs_tile_height@f(end - i);
+                    gs_tile@f(height, k, a + i * ar, ar, ac, b + j, n, y + i * n + j, n, width, 0);
+                }
             }
         }
     }
@@ -286,11 +295,13 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
             for (ptrdiff_t pp = 0; pp < k; pp += kc) {
                 const ptrdiff_t depth = k - pp < kc ? k - pp : kc;
                 gs_pack_columns@f(b + pp * br + jj * bc, br, bc, depth, columns, right);
+                GS_PARALLEL(schedule(static) if(m * columns * depth >= {tuning.thread_products}))
                 for (ptrdiff_t ii = 0; ii < m; ii += mc) {
                     const ptrdiff_t rows = m - ii < mc ? m - ii : mc;
                     const @real *const block = a + ii * ar + pp * ac;
+                    @real *const own = GS_THREADS ? packed + ii * depth : packed;
                     if (left) {
-                        gs_pack_rows@f(block, ar, ac, rows, depth, packed);
+                        gs_pack_rows@f(block, ar, ac, rows, depth, own);
                     }
                     for (ptrdiff_t j = 0; j < columns; j += GS_TILE@F) {
                         const ptrdiff_t width = columns - j < GS_TILE@F ? columns - j : GS_TILE@F;
@@ -303,7 +314,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             for (ptrdiff_t q = 0; q < height; ++q) {
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
-                            gs_tile@f(height, depth, left ? packed + i * depth : block + i * ar, left ? 1 : ar,
+                            gs_tile@f(height, depth, left ? own + i * depth : block + i * ar, left ? 1 : ar,
                                 left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width,
                                 add || pp > 0);
                         }
@@ -389,6 +400,7 @@ static GS_CONTRACT void gs_rows@f(const @real *a, const @real *x, @real *y, ptrd
     ptrdiff_t as, ptrdiff_t xs) {
     /* y = A x for each of a batch, row by row: each element of A is read once. */
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, x += xs, y += m) {
+        GS_PARALLEL(schedule(static) if(m * k >= {tuning.thread_products}))
         for (ptrdiff_t i = 0; i < m - m % 4; i += 4) {
             gs_rows_of@f(4, 2, k, a + i * k, k, x, y + i);
         }
@@ -403,8 +415,8 @@ static GS_CONTRACT void gs_rows@f(const @real *a, const @real *x, @real *y, ptrd
 _COLUMNS = """\
 #ifndef GS_COLUMNS@F
 #define GS_COLUMNS@F
-static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @real *a, const @real *x, @real *y,
-    int add) {
+static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, const @real *a, ptrdiff_t ar,
+    const @real *x, @real *y, int add) {
     GS_CONTRACTED
     @real right[8]; /* in registers: for all that a compiler knows, y may lie where x does */
     GS_UNROLLED
@@ -416,7 +428,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
         gs_vector@f sum = right[0] * *(const gs_vector@f *)(a + j);
         GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
-            sum += right[p] * *(const gs_vector@f *)(a + p * n + j);
+            sum += right[p] * *(const gs_vector@f *)(a + p * ar + j);
         }
         if (add) {
             sum += *(const gs_vector@f *)(y + j);
@@ -427,7 +439,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
         @real sum = right[0] * a[j];
         GS_UNROLLED
         for (int p = 1; p < rows; ++p) {
-            sum += right[p] * a[p * n + j];
+            sum += right[p] * a[p * ar + j];
         }
         y[j] = add ? y[j] + sum : sum;
     }
@@ -435,19 +447,25 @@ static GS_TILE_INLINE GS_CONTRACT void gs_columns_of@f(int rows, ptrdiff_t n, co
 
 static GS_CONTRACT void gs_columns@f(const @real *a, const @real *x, @real *y, ptrdiff_t batch, ptrdiff_t k,
     ptrdiff_t n, ptrdiff_t as, ptrdiff_t xs, int add) {
-    /* y = x A (+ y) for each of a batch, as a sum of rows of A: each element of A is read once. */
+    /* y = x A (+ y) for each of a batch, as a sum of rows of A: each element of A is read once. Threads have strips. */
+    const ptrdiff_t strip = GS_THREADS ? {tuning.thread_columns} : n;
     for (ptrdiff_t j = 0; j < (k > 0 || add ? 0 : batch * n); ++j) {
         y[j] = 0;
     }
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, x += xs, y += n) {
-        for (ptrdiff_t p = 0; p < k - k % 8; p += 8) {
-            gs_columns_of@f(8, n, a + p * n, x + p, y, add || p > 0);
-        }
-        if (k % 8 >= 4) {
-            gs_columns_of@f(4, n, a + (k - k % 8) * n, x + (k - k % 8), y, add || k >= 8);
-        }
-        for (ptrdiff_t p = k - k % 4; p < k; ++p) {
-            gs_columns_of@f(1, n, a + p * n, x + p, y, add || p > 0);
+        GS_PARALLEL(schedule(static) if(k * n >= {tuning.thread_products}))
+        for (ptrdiff_t j = 0; j < n; j += strip) {
+            const ptrdiff_t width = n - j < strip ? n - j : strip;
+            for (ptrdiff_t p = 0; p < k - k % 8; p += 8) {
+                gs_columns_of@f(8, width, a + p * n + j, n, x + p, y + j, add || p > 0);
+            }
+            if (k % 8 >= 4) {
+                const ptrdiff_t p = k - k % 8;
+                gs_columns_of@f(4, width, a + p * n + j, n, x + p, y + j, add || p > 0);
+            }
+            for (ptrdiff_t p = k - k % 4; p < k; ++p) {
+                gs_columns_of@f(1, width, a + p * n + j, n, x + p, y + j, add || p > 0);
+            }
         }
     }
 }

@@ -95,7 +95,7 @@ def _packed(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
     return (*_strided(a, b, params), _step(b, 2), *within, *params["blocks"], int(params["left"]))
 
 
-def _panels(a: Type, b: Type, params: Params) -> int:
+def _panels(a: Type, b: Type, params: Params) -> Extent:
     """Memory for a block of each factor; an extent that is known by name may fill a block."""
     _, m, n, k = sizes(a, b, params["ta"], params["tb"])
     rows, columns, depth = (
@@ -104,7 +104,10 @@ def _panels(a: Type, b: Type, params: Params) -> int:
     )
     panel = params["panel"]  # the last one is filled up
     aligned = BYTES // (a.dtype.bits // 8)
-    return int(depth * -(-columns // panel) * panel + params["left"] * rows * depth + aligned)
+    if params.get("threads"):  # each block of rows has a place of its own
+        rows = m
+    total: Extent = depth * -(-columns // panel) * panel + int(params["left"]) * rows * depth + aligned
+    return total
 
 
 def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:
