@@ -129,7 +129,7 @@ def test_a_triangle_of_a_sum_of_products_is_enough_for_triangular_factors(d: int
     shapes = [(300, d), (2, d), (2, d * (d - 1) // 2), (2, d)]
     f, plain = (
         gs.compile(lower_factors, args=shapes, target="c", wrt=(2, 3), tuning=tuning, selftest=False)
-        for tuning in (gs.Tuning(blocked_rows=16, blocked_bytes=20_000), gs.Tuning())
+        for tuning in (gs.Tuning(blocked_rows=60, blocked_bytes=20_000), gs.Tuning())
     )
     assert ", -1);" in f.source
     point = [p / d for p in draw(shapes)]

@@ -17,7 +17,7 @@ import numpy as np
 from ..graph import Graph, Node
 from ..ops.indexing import positions
 from ..registry import Reduction, lookup
-from ..types import Shape
+from ..types import Shape, static_shape
 from .regions import rebuilt
 
 __all__ = ["only_wanted"]
@@ -106,7 +106,7 @@ def _of_operand(graph: Graph, n: Node, a: int, shape: Shape, places: _Places) ->
         return _MOVED[n.op](n, shape, places)
     if isinstance(op.structure, Reduction) and places is not None:
         axes = () if n.params["keepdims"] else n.params["axis"]
-        return np.broadcast_to(np.expand_dims(places, axes), shape)
+        return np.broadcast_to(np.expand_dims(places, axes), static_shape(shape))
     if op.kind != "elementwise" or shape != own:
         return None
     if n.op == "mul" and n.origin.derived and n.args[0] != n.args[1]:
@@ -122,7 +122,7 @@ def _nonzero(graph: Graph, n: Node, shape: Shape) -> _Places:
     while n.op == "broadcast_to":
         n = graph.node(n.args[0])
     value = n.params.get("value") if n.op == "constant" else None
-    return np.broadcast_to(value != 0, shape) if isinstance(value, np.ndarray) else None
+    return np.broadcast_to(value != 0, static_shape(shape)) if isinstance(value, np.ndarray) else None
 
 
 def _of_index(n: Node, shape: Shape, places: _Places) -> _Places:
