@@ -17,7 +17,7 @@ def _run(path: Path) -> doctest.TestResults:
 
 
 PAGES = [
-    "README.md", "docs/pipeline.md", "docs/numpy.md", "docs/derivatives.md", "docs/control.md", "docs/vmap.md",
+    "README.md", "docs/pipeline.md", "docs/numpy.md", "docs/derivatives.md", "docs/control.md", "docs/memory.md", "docs/vmap.md",
     "docs/named-dimensions.md", "docs/linear-algebra.md", "docs/batches.md", "docs/building.md",
 ]  # fmt: skip
 

@@ -1,5 +1,8 @@
 """Memory: buffers that live at the same time never share a place; buffers that do not, do."""
 
+import re
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,3 +35,34 @@ def test_a_long_chain_of_arrays_needs_few_buffers() -> None:
     f = gs.compile(gs.sum(h), target="c", derivatives="value", selftest=False)
     work = int(f.files["f.h"].split("#define F_WORK ")[1].split()[0])
     assert work <= 112  # two of 50, the second of which begins where a line of the cache does
+
+
+def test_the_header_says_what_each_function_uses() -> None:
+    f = gs.compile(lambda x: gs.sum(gs.exp(gs.sin(x))) * gs.sum(x), args=((1000,),), target="c", name="f")
+    said = re.findall(r"// It uses (\d+) doubles of `work`.\nvoid f_(\w+)\(", f.files["f.h"])
+    assert {kind: 8 * int(count) for count, kind in said} == {k: n for k, n in f.workspace.items() if n}
+
+
+def test_an_lstm_needs_little_more_than_is_planned_by_hand() -> None:
+    steps, batch, inputs, hidden = 20, 8, 8, 32
+
+    def loss(xs: Any, U: Any, W: Any, b: Any) -> Any:
+        def step(state: Any, x: Any) -> Any:
+            h, c = state
+            gates = x @ W + h @ U + b
+            i, f, o = (gs.sigmoid(gates[:, k * hidden : (k + 1) * hidden]) for k in range(3))
+            c = f * c + i * gs.tanh(gates[:, 3 * hidden :])
+            return (o * gs.tanh(c), c), None
+
+        nothing = gs.zeros((batch, hidden))
+        return gs.sum(gs.scan(step, (nothing, nothing), xs)[0][0] ** 2)
+
+    shapes = ((steps, batch, inputs), (hidden, 4 * hidden), (inputs, 4 * hidden), (4 * hidden,))
+    f = gs.compile(loss, args=shapes, wrt=(1, 2, 3), target="c", derivatives="value_and_grad", selftest=False)
+    state = batch * hidden
+    # gates, state of both kinds, tanh of the cells, and cotangents of the gates of all steps; U transposed, and the
+    # cotangents of the state: as in benchmarks/hand/networks.c
+    by_hand = (
+        steps * 4 * state + 2 * (steps + 1) * state + steps * state + steps * 4 * state + 4 * hidden**2 + 2 * state
+    )
+    assert f.workspace["value_and_grad"] <= 1.2 * 8 * by_hand

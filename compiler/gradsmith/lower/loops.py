@@ -19,7 +19,7 @@ from ..graph import Graph, Node
 from ..index import Affine, Index, flatten
 from ..origin import Origin
 from ..program import Argument, Line
-from ..registry import NEAR, Kernel, Reduction, Scan, lookup
+from ..registry import NEAR, Assembly, Kernel, Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
@@ -174,9 +174,31 @@ class Writer:
     def steps(self) -> list[Step]:
         """The statements of each unit."""
         self.named_again()  # the inputs of a body are known by now
-        found = [Step(unit.nodes[0].origin, self._unit(unit), self._named_by(unit)) for unit in self.units.order]
+        found = []
+        for unit in self.units.order:
+            lines = [*self._written_before(unit), *self._unit(unit)]
+            if lines or not isinstance(lookup(unit.nodes[0].op).structure, Assembly):
+                found.append(Step(unit.nodes[0].origin, lines, self._named_by(unit)))
         self.result.helpers.update(self.structures.helpers)
         return found
+
+    def _written_before(self, unit: Unit) -> list[Line]:
+        """What is known of an array that is put together, such as zeros at its ends, before its first part is computed.
+
+        A processor that reads what it has just written, by two stores, waits until both are in the cache.
+        """
+        lines: list[Line] = []
+        joined, written = self.units.joined, self.structures.written
+        for whole in dict.fromkeys(joined[n.key][0] for n in unit.nodes if n.key in joined):
+            n = self.graph.node(whole)
+            structure = lookup(n.op).structure
+            assert isinstance(structure, Assembly)
+            for part, a in enumerate(n.args):
+                leaves = all(lookup(self.graph.node(key).op).kind == "leaf" for key in self.stored_under(a))
+                if leaves and joined.get(a) != (whole, part) and (whole, part) not in written:
+                    written.add((whole, part))
+                    lines += self.structures.part(n, structure, part)
+        return lines
 
     def _annotated(self, steps: Sequence[Step]) -> list[Line]:
         return annotated([(step.origin, step.lines) for step in steps], self.target)

@@ -42,6 +42,7 @@ class Structures:
         self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
         #: values that are computed where an assembly has them: which one, and as which part
         self.in_place: Mapping[int, tuple[int, int]] = {}
+        self.written: set[tuple[int, int]] = set()  # parts of assemblies that are in memory already
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -302,7 +303,7 @@ class Structures:
 
     def assembly(self, n: Node, structure: Assembly) -> list[Line]:
         """A loop for each part, which sets or adds its elements where they belong."""
-        shape, elements = shape_of(self.graph, n.key), self.elements
+        shape = shape_of(self.graph, n.key)
         lines: list[Line] = []
         exclusive = True
         if structure.accumulate:
@@ -310,25 +311,19 @@ class Structures:
             places = np.concatenate([np.ravel(part) for part in parts or (np.empty(0),)])
             exclusive = parts is not None and len(np.unique(places)) == len(places)
             exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
-            stretches = None if exclusive or self._target.strict or parts is None else self._stretches(n, parts)
+            placed = any(self.in_place.get(a) == (n.key, k) or (n.key, k) in self.written for k, a in enumerate(n.args))
+            apart = exclusive or placed or self._target.strict or parts is None
+            stretches = None if apart else self._stretches(n, parts or ())
             if stretches is not None:
                 return self._by_stretches(n, stretches)
             if not (exclusive and len(places) == math.prod(shape)):
                 lines += self.cleared(n)
-        types = [self.graph.node(a).type for a in n.args]
-        for part, a in enumerate(n.args):
-            if self.in_place.get(a) == (n.key, part):
-                continue
-
-            def inside(nest: Nest, body: list[Line], part: int = part, a: int = a) -> None:
-                value = elements.element(a, nest.index, False, body, nest.depth)
-                place = elements.place(n.key, structure.place(part, nest.index, n.params, types))
-                if exclusive:
-                    elements.set(place, value, body, nest.depth)
-                else:
-                    body += lines_of(self._syntax["add_to"].format(name=place, value=value.text), nest.depth)
-
-            lines += self.nests.over(shape_of(self.graph, a), inside)
+        order: Sequence[int] = range(len(n.args))
+        if structure.apart and "independent" in self._syntax:  # the last vectors to be written are whole
+            order = sorted(order, key=lambda part: _known(self.graph.node(n.args[part]).type.size))
+        for part in order:
+            if self.in_place.get(n.args[part]) != (n.key, part) and (n.key, part) not in self.written:
+                lines += self.part(n, structure, part, exclusive)
         return lines
 
     def _stretches(self, n: Node, parts: Sequence[np.ndarray]) -> list[tuple[int, int, list[tuple[int, int]]]] | None:
@@ -392,6 +387,20 @@ class Structures:
         self.helpers["simd"] = None
         return lines
 
+    def part(self, n: Node, structure: Assembly, part: int, exclusive: bool = True) -> list[Line]:
+        """The loop that sets the elements of one part, or adds them."""
+        elements, types = self.elements, [self.graph.node(a).type for a in n.args]
+
+        def inside(nest: Nest, body: list[Line]) -> None:
+            value = elements.element(n.args[part], nest.index, False, body, nest.depth)
+            place = elements.place(n.key, structure.place(part, nest.index, n.params, types))
+            if exclusive:
+                elements.set(place, value, body, nest.depth)
+            else:
+                body += lines_of(self._syntax["add_to"].format(name=place, value=value.text), nest.depth)
+
+        return self.nests.over(types[part].shape, inside)
+
     def scatter(self, n: Node, structure: Scatter) -> list[Line]:
         """Zeros, and a loop that adds each element at its run-time place."""
 
@@ -453,6 +462,10 @@ STRUCTURES: Mapping[type, Callable[[Structures, Node, Any], list[Line]]] = {
     Scan: Structures.scan,
     Scatter: Structures.scatter,
 }
+
+
+def _known(size: Extent) -> float:
+    return size if isinstance(size, int) else math.inf
 
 
 def is_sum(structure: object) -> bool:
