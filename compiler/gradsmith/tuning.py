@@ -69,9 +69,10 @@ class Tuning:
     #: where they are not read and written in place. For a network of 54 numbers a point, rows took 82, 78, 78 and 93 ns
     #: with 12, 24, 48 and 96 KiB (the better of two noisy runs), and a structure of arrays 72 and 56 with 24 and 56.
     batch_bytes: int = 57_344
-    #: Bytes of results from which on a batch function stores them past the caches: the last cache holds 32 MiB. The
-    #: network's 40 MB took 0.56 to 0.67 of the time then (blocks of 64 points), bundle adjustment's 26 MB 0.97 to 1.14.
-    stream_bytes: int = 33_554_432
+    #: Bytes of results from which on a batch function stores them past the caches: half of the last cache (32 MiB),
+    #: where arguments lie as well. The network's 40 MB took 0.56 to 0.67 of the time then (with blocks of 64 points),
+    #: bundle adjustment's 26 MB 0.68 to 0.76 of the median and 0.87 to 0.94 of the least (a busy machine).
+    stream_bytes: int = 16_777_216
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
     #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.
     batch_statements: int = 2_000
