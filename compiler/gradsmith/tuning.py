@@ -102,12 +102,12 @@ class Tuning:
     block_depth: int = 256
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
-    #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks
-    #: (benchmarks/arrays.py, d = 10; the least of 266 by turns; the second cache has 512 KB).
+    #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in
+    #: benchmarks/arrays.py, the least of 266 by turns; the second cache has 512 KB).
     blocked_bytes: int = 500_000
     #: Least rows of a block: what is added up over all rows is read and written once a block. With 154 MB in between
-    #: and 3.3 MB added up (d = 64), 50, 100 and 125 rows take 83, 89 and 91 ms, hand-written code 80 (much other work
-    #: beside).
+    #: and 3.3 MB added up (d = 64), blocks of 50, 100 and 125 rows take 83, 89 and 91 ms, hand-written code 80 (much
+    #: other work beside).
     blocked_rows: int = 96
 
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
