@@ -51,6 +51,17 @@ OPTIONS: list[dict[str, Any]] = [
     *[{}] * 9, {"fast_math": True}, {"fast_math": True}, {"stabilize": False}, {"stabilize": False},
     {"summation": "pairwise"}, {"summation": "compensated"}, {"summation": "compensated", "fast_math": True},
 ]  # fmt: skip
+#: Tuning by which small programs are written as large ones are: blocks, rows, strands, kernels, parts.
+_LOW = {
+    "unroll_elements": 1, "matmul_least": 1, "matvec_least": 1, "vector_elements": 1, "block_least": 1, "blocked_bytes": 1,
+    "strand_elements": 1, "line_least": 1, "pack_right": 1, "pack_left": 1,
+}  # fmt: skip
+SMALL = [
+    gs.Tuning(**_LOW, row_elements=2, blocked_rows=1, block_bytes=16, recompute_operations=8),
+    gs.Tuning(**_LOW, row_elements=1, blocked_rows=2, block_bytes=64, block_rows=6, block_columns=8, block_depth=2),
+    gs.Tuning(**_LOW, row_elements=100, roll_steps=2, roll_operations=2, registers=1, recompute_operations=100),
+    gs.Tuning(registers=1, longest_body=6, part_lines=3, unit_lines=20, roll_steps=2, roll_operations=2),
+]
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,9 @@ def way_of(number: int, only: str | None) -> Way:
     dice = random.Random(f"way{number}")
     target = only or dice.choice(["numpy"] * 10 + ["python"] * 4 + ["c"] * 6)
     dtype = "float32" if target != "python" and dice.randrange(5) == 0 else "float64"
-    return Way(target, dtype, dice.choice(OPTIONS), dice.randrange(6) == 0)
+    options, value = dice.choice(OPTIONS), dice.randrange(6) == 0
+    small = {"tuning": dice.choice(SMALL)} if target == "c" and dice.randrange(2) else {}
+    return Way(target, dtype, options | small, value)
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
