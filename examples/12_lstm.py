@@ -1,8 +1,8 @@
 """An LSTM learns to add: it sees two rows, and adds up the numbers of the first where the second has a mark.
 
 The sequence is a `scan`: in the generated code a loop over the steps, and in its gradient a loop back over them. The
-lines of code are the same for 10 steps and for 1,000. The memory of the gradient, which keeps the state of each step,
-is not, unless `checkpoint=` has it keep some states only. Without a C compiler NumPy takes its place.
+lines of code do not grow with the steps, but for the kernels that long products take. The memory of the gradient, which
+keeps the state of each step, does, unless `checkpoint=` has it keep some states only. Without a C compiler NumPy takes its place.
 """
 
 import numpy as np

@@ -42,7 +42,7 @@ MUTANTS: dict[str, tuple[Callable[..., Any], str, str, str, str]] = {
     ),
     "a stored state is that of another step": (
         adjoint_regions._loop_back, "part(region, index=k) for k in plan.stored",
-        "gs.roll(part(region, index=k), 1, axis=0) for k in plan.stored", "numpy", "product",
+        "gs.roll(part(region, index=k), 1, axis=0) for k in plan.stored", "numpy", "rnn",
     ),
     "the sides of a branch are exchanged on the way back": (
         adjoint_regions._branch_back, "then=then, otherwise=otherwise", "then=otherwise, otherwise=then", "numpy", "branch",

@@ -35,10 +35,13 @@ def long(program: str, steps: int, target: str, derivatives: tuple[str, ...]) ->
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("program", ["rnn", "nested", "while"])
 def test_code_does_not_depend_on_the_length(program: str, target: str) -> None:
-    """The text is the same but for numbers of two digits and more, which are sizes and places in memory, and a digest."""
+    """The text is the same but for numbers of two digits and more, which are sizes and places in memory, and a digest.
+
+    Both lengths are beyond those from which on arrays of all steps are summed and placed as long ones are.
+    """
     texts = [
         re.sub(r"\b(\d\d+|[0-9a-f]{16})\b", "N", long(program, steps, target, ("value_and_grad", "hvp")).source).split()
-        for steps in (60, 10_000)
+        for steps in (4_000, 10_000)
     ]
     assert texts[0] == texts[1]
 
@@ -65,11 +68,11 @@ def test_memory_grows_with_the_square_root_of_the_length_under_checkpoints() -> 
         )  # fmt: skip
         return sum(w.size for w in f._program.work)
 
-    whole = [work(None, n) for n in (400, 1600)]
-    root = [work("sqrt", n) for n in (400, 1600)]
+    whole = [work(None, n) for n in (1600, 6400)]
+    root = [work("sqrt", n) for n in (1600, 6400)]
     assert whole[1] > 3.9 * whole[0]
     # ys and their cotangents, one number a step each, are results of all steps
-    states = [a - b * n for a, b, n in zip(root, (2, 2), (400, 1600), strict=True)]
+    states = [a - b * n for a, b, n in zip(root, (2, 2), (1600, 6400), strict=True)]
     assert states[1] < 2.2 * states[0]
     assert root[1] < whole[1] / 2.0
 

@@ -227,7 +227,8 @@ def test_lstm(output_of) -> None:
     assert numbers(line_with("new sequences", output))[0] < 0.02
     rows = [numbers(line) for line in output.splitlines() if re.fullmatch(r" +10+ +\d+ +[\d.]+ +[\d.]+", line)]
     assert [steps for steps, *_ in rows] == [10, 100, 1000]
-    assert len({lines for _, lines, *_ in rows}) == 1  # whatever the steps
+    lines = [n for _, n, *_ in rows]
+    assert max(lines) < 1.25 * min(lines)  # of a hundred times the steps: their products take kernels that pack
     assert rows[-1][2] > 10 * rows[-1][3]  # the workspace, without and with checkpoints
 
 

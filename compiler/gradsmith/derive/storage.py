@@ -118,9 +118,9 @@ def to_store(
     needed = {k for k in seen if k in states or (not states_only and costly(seen[k]))}
     sizes = {k: e.size for k, e in seen.items()}
     if states_only or len(seen) > _MOST_VALUES or not all(isinstance(size, int) for size in sizes.values()):
-        stored.update(_first(read, seen, needed, states_only, states))
+        stored.update(_first(read, seen, needed))
     else:
-        stored.update({k: seen[k] for k in _least_cut(seen, read, needed, states, stored)})
+        stored.update({k: seen[k] for k in _least_cut(seen, read, needed, stored)})
     return sorted(stored.values(), key=lambda e: e.serial)
 
 
@@ -142,9 +142,7 @@ def _read(
     return seen, [*read]
 
 
-def _first(
-    read: Sequence[int], seen: Mapping[int, Expr], needed: AbstractSet[int], states_only: bool, states: AbstractSet[int]
-) -> dict[int, Expr]:
+def _first(read: Sequence[int], seen: Mapping[int, Expr], needed: AbstractSet[int]) -> dict[int, Expr]:
     """The first values on the way down that are worth being stored."""
     found: dict[int, Expr] = {}
     stack, done = [*read], set[int]()
@@ -164,14 +162,13 @@ def _least_cut(
     seen: Mapping[int, Expr],
     read: Sequence[int],
     needed: AbstractSet[int],
-    states: AbstractSet[int],
     stored: Mapping[int, Expr],
 ) -> list[int]:
     """The values with the fewest numbers between what is `needed` and what is `read`; the first of them, if several."""
     flow = nx.DiGraph()
     flow.add_nodes_from(["start", "end"])
     for k, e in seen.items():
-        room = 0 if k in stored else e.size if e.dtype.kind == "float" or k in states else None
+        room = 0 if k in stored else e.size if e.dtype.kind == "float" or k in needed else None
         flow.add_edge((k, 0), (k, 1), **({} if room is None else {"capacity": room}))
         if k in needed:
             flow.add_edge("start", (k, 0))

@@ -133,10 +133,10 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     /* Some columns alone, from a copy: what is read number by number would have to lie in memory all the time. */
     gs_vector@f some[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
     GS_UNROLLED
-    for (int i = 0; i < rows; ++i) {
+    for (int i = 0; i < GS_TILE_ROWS@F; ++i) {
         GS_UNROLLED
-        for (int j = 0; j < vectors; ++j) {
-            some[i][j] = sum[i][j];
+        for (int j = 0; j < GS_TILE_VECTORS@F; ++j) {
+            some[i][j] = i < rows && j < vectors ? sum[i][j] : zero;
         }
     }
     GS_ROLLED
