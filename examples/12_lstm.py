@@ -2,7 +2,8 @@
 
 The sequence is a `scan`: in the generated code a loop over the steps, and in its gradient a loop back over them. The
 lines of code do not grow with the steps, but for the kernels that long products take. The memory of the gradient, which
-keeps the state of each step, does, unless `checkpoint=` has it keep some states only. Without a C compiler NumPy takes its place.
+keeps the state of each step, does, unless `checkpoint=` has it keep some states only. Without a C compiler NumPy takes
+its place.
 """
 
 import numpy as np

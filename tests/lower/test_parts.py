@@ -97,6 +97,17 @@ def test_units_are_built_quickly_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tier, f(*point)) == ("quick", pytest.approx(value, rel=1e-12))
 
 
+def test_angles_out_of_range_are_right_in_parts(tmp_path: Path) -> None:
+    """Kernels of near angles tell of far ones, for which parts have no place: they call the C library."""
+    v = gs.symbol("v", 40)
+    f = gs.compile(gs.sum(gs.sin(v) * gs.cos(v * v)), target="c", tuning=SMALL, selftest=False, derivatives="grad")
+    assert "_part_2(" in f.source
+    x = np.linspace(-3.0, 3.0, 40)
+    x[7] = 1e22
+    want = np.cos(x) * np.cos(x * x) - 2.0 * x * np.sin(x) * np.sin(x * x)
+    np.testing.assert_allclose(f.grad(x), want, rtol=1e-9, atol=1e-9)
+
+
 def test_a_cut_lies_where_few_values_cross_it() -> None:
     """Sixteen values are summed up one after the other in two halves: between them, one value is alive."""
     steps = []

@@ -66,3 +66,11 @@ def test_others_have_one(program: Any, shape: Any) -> None:
 def test_strict_code_has_one_order() -> None:
     one, other = (source_of(lambda x: gs.sum(x), (LONG,), strict=True, tuning=gs.Tuning(sum_strands=k)) for k in (1, 4))
     assert one == other
+
+
+def test_a_strand_has_more_than_one_element() -> None:
+    """What has one element is read at 0, wherever it begins."""
+    f = gs.compile(
+        lambda x: gs.sum(x), args=((4,),), target="c", tuning=gs.Tuning(strand_elements=1, unroll_elements=1)
+    )
+    assert f(np.arange(4.0)) == 6.0

@@ -127,9 +127,10 @@ def lower(
         wanted = [g for group in kind.groups for g in groups[group]]
         body = written(part, wanted)
         own = functions_names[kind.name]
-        body, more = in_parts(
-            body, own, _parameters(part.inputs, _outputs(part, kind), sizes, target), sizes, target, main
-        )
+        given = _parameters(part.inputs, _outputs(part, kind), sizes, target)
+        body, more = in_parts(body, own, given, sizes, target, main)
+        if more and body.far:  # parts have no place to tell of arguments out of range
+            body, more = in_parts(written(part, wanted, near=False), own, given, sizes, target, main)
         cut += more
         functions.append(_function(own, kind, body, part, sizes, target, main))
         ops.update(body.ops)

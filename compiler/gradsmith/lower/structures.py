@@ -222,7 +222,7 @@ class Structures:
         if (
             not isinstance(size, int)
             or size % tuning.sum_strands
-            or size // tuning.sum_strands < tuning.strand_elements
+            or size // tuning.sum_strands < max(2, tuning.strand_elements)
         ):
             return range(1)
         free = len(self.operators({str(k): n for k, n in enumerate(totals)})) == len(totals) > 0
