@@ -61,6 +61,13 @@ def test_what_loops_do_better_stays(function, shape):
     assert "for (" in gs.compile(function, args=(shape,), target="c", selftest=False).source
 
 
+def test_sums_of_many_stay_loops() -> None:
+    """However few they are: a line for each term would be one, and no vectors."""
+    for function, shapes in ((lambda x: gs.max(x, axis=1), ((3, 128),)), (lambda a, b: a @ b, ((2, 100), (100, 2)))):
+        f = gs.compile(function, args=shapes, target="c", derivatives="value", selftest=False)
+        assert "for (" in f.source[f.source.index("void ") :]
+
+
 def test_what_has_no_straight_form_stays_a_loop() -> None:
     """An index that is known at run time, and arrays without elements, in whose place no line would stand."""
     v, k, none = gs.symbol("v", (3,)), gs.symbol("k", (2,), gs.int32), gs.symbol("none", (0,))

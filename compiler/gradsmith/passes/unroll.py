@@ -14,7 +14,7 @@ from dataclasses import replace
 from ..errors import TargetError
 from ..graph import Graph, Node
 from ..ops import getitem
-from ..registry import Gather, Scatter, lookup
+from ..registry import Contraction, Gather, Reduction, Scatter, lookup
 from ..target import Target
 from ..trace import Expr
 from .fold import fold
@@ -36,7 +36,7 @@ def unrolled(graph: Graph, target: Target, fast_math: bool = False, summation: S
         return None
     computed = [n for n in graph.ordered() if n.type.shape and lookup(n.op).kind != "leaf"]
     empty = any(graph.node(k).type.size == 0 for k in graph.outputs)  # which no line would name
-    if not computed or empty or not all(_few(n, target) for n in computed):
+    if not computed or empty or not all(_few(graph, n, target) for n in graph.ordered() if lookup(n.op).kind != "leaf"):
         return None
     if statements(graph) > target.tuning.unroll_statements:
         return None
@@ -51,9 +51,14 @@ def unrolled(graph: Graph, target: Target, fast_math: bool = False, summation: S
     return rewritten(found, fold, apply_law, replace=element)
 
 
-def _few(n: Node, target: Target) -> bool:
+def _few(graph: Graph, n: Node, target: Target) -> bool:
     """Whether `n` has so few elements that a loop over them costs more than it saves, in vectors or in lines."""
     op, tuning = lookup(n.op), target.tuning
+    summed = n.args if isinstance(op.structure, Contraction | Reduction) or op.name == "matmul" else ()
+    if any(graph.node(a).type.size > 2 * tuning.unroll_elements for a in summed):
+        return False
+    if not n.type.shape:
+        return True
     vectors = target.vector(op, n.type.dtype) != ""
     if op.kind == "kernel" or isinstance(op.structure, Gather | Scatter):  # which choose by comparing all places
         return False
