@@ -30,20 +30,30 @@ static inline int real_array(PyObject *a) {
     return PyArray_Check(a) && PyArray_TYPE((PyArrayObject *)a) == REAL_TYPE && PyArray_ISCARRAY_RO((PyArrayObject *)a);
 }
 
+/* Where each of `count` arrays begins, and its size; 0, with an error set, if they are others. */
+static inline int read_arrays(const char *f, PyObject *const *a, Py_ssize_t given, int count, real **p, ptrdiff_t *n) {
+    if (given != count) {
+        PyErr_Format(PyExc_TypeError, "%s takes %d arrays", f, count);
+        return 0;
+    }
+    for (int k = 0; k < count; ++k) {
+        if (!real_array(a[k])) {
+            PyErr_Format(PyExc_TypeError, "%s: argument %d is no contiguous array of reals", f, k + 1);
+            return 0;
+        }
+        p[k] = (real *)PyArray_DATA((PyArrayObject *)a[k]);
+        n[k] = PyArray_SIZE((PyArrayObject *)a[k]);
+    }
+    return 1;
+}
+
 #define ARRAYS(f, count)                                                                                               \
     static PyObject *f##_of_arrays(PyObject *self, PyObject *const *a, Py_ssize_t given) {                             \
         real *p[count];                                                                                                \
         ptrdiff_t n[count];                                                                                            \
         (void)self;                                                                                                    \
-        if (given != count) {                                                                                          \
-            return PyErr_Format(PyExc_TypeError, #f " takes %d arrays", count);                                        \
-        }                                                                                                              \
-        for (int k = 0; k < count; ++k) {                                                                              \
-            if (!real_array(a[k])) {                                                                                   \
-                return PyErr_Format(PyExc_TypeError, #f ": argument %d is no contiguous array of reals", k + 1);       \
-            }                                                                                                          \
-            p[k] = (real *)PyArray_DATA((PyArrayObject *)a[k]);                                                        \
-            n[k] = PyArray_SIZE((PyArrayObject *)a[k]);                                                                \
+        if (!read_arrays(#f, a, given, count, p, n)) {                                                                 \
+            return NULL;                                                                                               \
         }                                                                                                              \
         f(n, p);                                                                                                       \
         Py_RETURN_NONE;                                                                                                \
@@ -55,15 +65,8 @@ static inline int real_array(PyObject *a) {
         real *p[inputs + 1 + gradients], value;                                                                        \
         ptrdiff_t n[inputs + 1 + gradients];                                                                           \
         (void)self;                                                                                                    \
-        if (given != inputs) {                                                                                         \
-            return PyErr_Format(PyExc_TypeError, #f " takes %d arrays", inputs);                                       \
-        }                                                                                                              \
-        for (int k = 0; k < inputs; ++k) {                                                                             \
-            if (!real_array(a[k])) {                                                                                   \
-                return PyErr_Format(PyExc_TypeError, #f ": argument %d is no contiguous array of reals", k + 1);       \
-            }                                                                                                          \
-            p[k] = (real *)PyArray_DATA((PyArrayObject *)a[k]);                                                        \
-            n[k] = PyArray_SIZE((PyArrayObject *)a[k]);                                                                \
+        if (!read_arrays(#f, a, given, inputs, p, n)) {                                                                \
+            return NULL;                                                                                               \
         }                                                                                                              \
         PyObject *result = PyTuple_New(1 + gradients);                                                                 \
         p[inputs] = &value;                                                                                            \
