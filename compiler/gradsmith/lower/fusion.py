@@ -76,19 +76,26 @@ class Means:
 
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Units:
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
-    units = _fused(graph, planned, spelled_out, means, frozenset())
+    compact, contiguous = demands = _demands(graph, planned)
+    units = _fused(graph, planned, spelled_out, means, demands, frozenset())
     if means.recompute is None:
         return units
-    compact, contiguous = _demands(graph, planned)
     kept = {*planned.outputs, *units.joined, *compact, *contiguous, *spelled_out}
     again = recomputed(graph, units, planned.outputs, kept, means.state, means.recompute)
-    return _fused(graph, planned, spelled_out, means, again) if again else units
+    return _fused(graph, planned, spelled_out, means, demands, again) if again else units
 
 
-def _fused(graph: Graph, planned: Plan, spelled_out: set[int], means: Means, again: frozenset[int]) -> Units:
+def _fused(
+    graph: Graph,
+    planned: Plan,
+    spelled_out: set[int],
+    means: Means,
+    demands: tuple[set[int], set[int]],
+    again: frozenset[int],
+) -> Units:
     """The schedule in which nothing of `again` is stored."""
     by_rows = means.by_rows
-    compact, contiguous = _demands(graph, planned)
+    compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
     in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
     aliases: dict[int, int] = {}

@@ -79,13 +79,11 @@ def _operations(graph: Graph, n: Node, units: Units) -> int | None:
 
 def _places(graph: Graph, reader: Node, n: Node, units: Units) -> int:
     """At how many places of `n` an element of `reader` is computed from; many, where it is computed more often."""
-    shape = graph.node(reader.args[0]).type.shape if isinstance(lookup(reader.op).structure, Reduction) else None
-    size = graph.node(reader.key).type.size
-    if shape is not None:
-        size = graph.node(reader.args[0]).type.size
-    if lookup(reader.op).kind not in ("elementwise", "layout", "assembly", "reduction"):
+    op = lookup(reader.op)
+    walked = graph.node(reader.args[0]) if isinstance(op.structure, Reduction) else reader
+    if op.kind not in ("elementwise", "layout", "assembly", "reduction"):
         return _MANY
-    if not certainly_at_most(size, n.type.size) and lookup(reader.op).kind != "assembly":
+    if not certainly_at_most(walked.type.size, n.type.size) and op.kind != "assembly":
         return _MANY
     return max(1, sum(key == n.key for key, _ in reads_of(graph, reader, units.virtual, units.aliases)))
 
