@@ -210,7 +210,8 @@ def by_hand(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
     return Ready(getattr(hand(model.file, dtype), model.method), (*arguments, *results), lambda _: results)
 
 
-def gradsmith(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
+def gradsmith(model: Model, dtype: str, arguments: Sequence[Any], out: bool = False) -> Ready:
+    """out: whether the results are written into arrays that are given with the call, as the C by hand does it."""
     import gradsmith as gs
 
     f = gs.compile(
@@ -224,50 +225,25 @@ def gradsmith(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
         derivatives="value_and_grad",
         **march_option(),
     )
-    return Ready(f.value_and_grad, tuple(arguments), lambda r: [r[0], *r[1]])
+    place = (np.empty((), dtype), tuple(np.empty_like(arguments[k]) for k in model.wrt))
+    return Ready(f.value_and_grad, tuple(arguments), lambda r: [r[0], *r[1]], {"out": place} if out else {})
 
 
 def jax(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
     return peers.jax_jit(functools.partial(model.loss, jax_functions()), model.wrt, arguments, dtype)
 
 
-def torch_reference(model: Model, *arguments: Any) -> list[Any]:
-    import torch
+def torch(model: Model, dtype: str, arguments: Sequence[Any], compiled: bool = False) -> Ready:
+    return peers.torch_function(functools.partial(model.loss, torch_functions()), model.wrt, arguments, dtype, compiled)
 
-    torch.set_default_dtype(torch.float64)
-    ready = torch_eager(model, "float64", [np.asarray(a, float) for a in arguments])
+
+def torch_reference(model: Model, *arguments: Any) -> list[Any]:
+    ready = torch(model, "float64", [np.asarray(a, float) for a in arguments])
     return [np.asarray(a) for a in ready.read(ready.function(*ready.arguments))]
 
 
-def torch_eager(model: Model, dtype: str, arguments: Sequence[Any], compiled: bool = False) -> Ready:
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_default_dtype(getattr(torch, dtype))
-    given = [torch.tensor(a, requires_grad=k in model.wrt) for k, a in enumerate(arguments)]
-    wrt = [given[k] for k in model.wrt]
-    loss = functools.partial(model.loss, torch_functions())
-    if compiled:
-        loss = torch.compile(loss, dynamic=False)
-
-    def call() -> Any:
-        value = loss(*given)
-        return value, torch.autograd.grad(value, wrt)
-
-    return Ready(call, (), lambda r: [r[0].detach().numpy(), *(g.numpy() for g in r[1])])
-
-
 def pytensor(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
-    import pytensor as library
-    import pytensor.tensor as pt
-
-    library.config.floatX = dtype
-    given = [pt.TensorType(dtype, a.shape)(f"x{k}") for k, a in enumerate(arguments)]
-    value = model.loss(pytensor_functions(), *given)
-    if value.dtype != dtype:
-        value = pt.cast(value, dtype)
-    f = library.function(given, [value, *library.grad(value, [given[k] for k in model.wrt])], trust_input=True)
-    return Ready(f, tuple(arguments), lambda r: r)
+    return peers.pytensor_function(functools.partial(model.loss, pytensor_functions()), model.wrt, arguments, dtype)
 
 
 def casadi(model: Model, dtype: str, arguments: Sequence[Any], built: bool = False) -> Ready:
@@ -314,11 +290,12 @@ CASADI: dict[str, Callable[..., Any]] = {
 }
 
 BUILDS: dict[str, Callable[..., Ready]] = {
-    "hand C": by_hand,
+    "hand C, out=": by_hand,
     "gradsmith C": gradsmith,
+    "gradsmith C, out=": functools.partial(gradsmith, out=True),
     "JAX": jax,
-    "torch": torch_eager,
-    "torch.compile": functools.partial(torch_eager, compiled=True),
+    "torch": torch,
+    "torch.compile": functools.partial(torch, compiled=True),
     "PyTensor": pytensor,
     "CasADi": casadi,
     "CasADi C": functools.partial(casadi, built=True),
@@ -408,8 +385,9 @@ MODELS = [
 
 def workload(model: Model, dtype: str) -> Workload:
     chosen = (
-        "hand C",
+        "hand C, out=",
         "gradsmith C",
+        "gradsmith C, out=",
         *(p for p in PEERS if p in model.peers and (dtype == "float64" or "CasADi" not in p)),
     )
     entries: dict[str, Build] = {entry: functools.partial(BUILDS[entry], model, dtype) for entry in chosen}
@@ -420,10 +398,12 @@ def workload(model: Model, dtype: str) -> Workload:
 FAMILY = Family(
     name="arrays",
     title="Functions of arrays",
-    says="Value and all gradients, with the call from Python.",
+    says="Value and all gradients, with the call from Python. The hand-written C and CasADi write into arrays that are"
+    " given to them, as gradsmith does with `out=`; all others return new arrays. Beside each peer stands what"
+    " does the same work here.",
     unit="µs a call",
     seconds=1e-6,
     workloads=[workload(model, dtype) for model in MODELS for dtype in ("float64", "float32")],
-    pairs=[("gradsmith C", "hand C")],
-    peers=PEERS,
+    pairs=[("gradsmith C, out=", "hand C, out="), ("gradsmith C", "hand C, out=")],
+    peers={peer: "gradsmith C, out=" if peer.startswith("CasADi") else "gradsmith C" for peer in PEERS},
 )

@@ -219,13 +219,15 @@ def nested(result: Any) -> list[Any]:
     return [result[0], np.concatenate([np.ravel(g) for g in result[1:]])]
 
 
-def of_elements(function: Callable[..., Any], m: Any) -> Callable[..., Any]:
+def of_elements(call: Call, m: Any) -> Callable[..., Any]:
     """A program of scalars as a function of arrays, which it takes apart."""
-    return lambda *arrays: function(m, *([a[i] for i in range(a.shape[0])] for a in arrays))
+    return lambda *arrays: call.function(
+        m, *([a[i] for i in range(n)] for a, n in zip(arrays, call.sizes, strict=True))
+    )
 
 
 def of_arrays(call: Call, m: Any) -> Callable[..., Any]:
-    return of_elements(call.function, m) if call.array is None else functools.partial(call.array, m)
+    return of_elements(call, m) if call.array is None else functools.partial(call.array, m)
 
 
 def entries(call: Call) -> dict[str, Build]:
@@ -234,12 +236,12 @@ def entries(call: Call) -> dict[str, Build]:
 
     def by_hand(arguments: Sequence[Any]) -> Ready:
         function = getattr(hand(call.file), call.method)
-        if call.scalars:
-            return Ready(function, tuple(peers.flat(arguments).tolist()), nested)
         value, slopes = np.zeros(1), [np.zeros(call.sizes[k]) for k in call.wrt]
         return Ready(function, (*arguments, value, *slopes), lambda _: [value, np.concatenate(slopes)])
 
     def by_hand_anew(arguments: Sequence[Any]) -> Ready:
+        if call.scalars:
+            return Ready(getattr(hand(call.file), call.method), tuple(peers.flat(arguments).tolist()), nested)
         return Ready(getattr(hand(call.file), f"{call.method}_new"), tuple(arguments), nested)
 
     def python_by_hand(arguments: Sequence[Any]) -> Ready:
@@ -266,13 +268,25 @@ def entries(call: Call) -> dict[str, Build]:
         ready = peers.jax_jit(of_arrays(call, peers.jax_functions()), call.wrt, arguments)
         return Ready(ready.function, ready.arguments, lambda r: nested(ready.read(r)))
 
+    def torch(arguments: Sequence[Any], compiled: bool = False) -> Ready:
+        import torch as library
+
+        ready = peers.torch_function(of_arrays(call, library), call.wrt, arguments, compiled=compiled)
+        return Ready(ready.function, ready.arguments, lambda r: nested(ready.read(r)))
+
+    def pytensor(arguments: Sequence[Any]) -> Ready:
+        import pytensor.tensor as library
+
+        ready = peers.pytensor_function(of_arrays(call, library), call.wrt, arguments)
+        return Ready(ready.function, ready.arguments, nested)
+
     def casadi(arguments: Sequence[Any], built: bool = False) -> Ready:
         f = peers.casadi_function(*program)
         return peers.casadi_buffer(peers.casadi_built(f) if built else f, arguments)
 
     found: dict[str, Build] = {
-        "hand C": by_hand,
-        "hand C, new arrays": by_hand_anew,
+        "hand C": by_hand_anew,
+        "hand C, out=": by_hand,
         "gradsmith C": ours("c"),
         "gradsmith C, out=": into_arrays,
         "hand Python": python_by_hand,
@@ -283,9 +297,13 @@ def entries(call: Call) -> dict[str, Build]:
         "heyoka": functools.partial(peers.heyoka_call, *program),
         "numba by hand": numba,
         "JAX": jax,
+        "torch": torch,
+        "torch.compile": functools.partial(torch, compiled=True),
+        "PyTensor": pytensor,
     }
     if call.scalars:
-        del found["gradsmith C, out="], found["hand C, new arrays"]  # numbers are not written into
+        del found["gradsmith C, out="], found["hand C, out="]  # numbers are not written into
+        del found["torch"], found["torch.compile"], found["PyTensor"]  # they have arrays only, as in the next row
     return {entry: untried if entry in call.without else build for entry, build in found.items()}
 
 
@@ -336,18 +354,20 @@ def workload(call: Call) -> Workload:
 FAMILY = Family(
     name="calls",
     title="One call from Python",
-    says="Value and gradient of one point, with the call: Python's loop, arguments in, results out. The hand-written"
-    " C takes arrays and writes into arrays given to it, or takes and returns floats (scalars); so does CasADi, by its"
-    ' buffer API. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written gradient: numba derives'
-    " none.",
+    says="Value and gradient of one point, with the call: Python's loop, arguments in, results out. `out=`: results are"
+    " written into arrays that are given with the call, as CasADi (by its buffer API) and heyoka do it; all others"
+    ' return new numbers, arrays or lists. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written'
+    " gradient: numba derives none. Beside each peer stands what does the same work here; numbers have no `out=`.",
     unit="ns a call",
     seconds=1e-9,
     workloads=[workload(call) for call in CALLS],
     pairs=[
         ("gradsmith C", "hand C"),
-        ("gradsmith C", "hand C, new arrays"),
-        ("gradsmith C, out=", "hand C"),
+        ("gradsmith C, out=", "hand C, out="),
         ("gradsmith Python", "hand Python"),
     ],
-    peers=["CasADi", "CasADi C", "SymPy", "heyoka", "numba by hand", "JAX"],
+    peers={
+        **dict.fromkeys(("CasADi", "CasADi C", "heyoka"), "gradsmith C, out="),
+        **dict.fromkeys(("SymPy", "numba by hand", "JAX", "torch", "torch.compile", "PyTensor"), "gradsmith C"),
+    },
 )

@@ -31,7 +31,9 @@ __all__ = [
     "jax_jit",
     "numba_jit",
     "one_vector",
+    "pytensor_function",
     "sympy_lambdify",
+    "torch_function",
     "torch_reference",
 ]
 
@@ -216,3 +218,45 @@ def numba_jit(function: Callable[..., Any], arguments: Sequence[Any]) -> Ready:
     import numba
 
     return Ready(numba.njit(function), tuple(arguments), lambda r: [r[0], np.concatenate([np.ravel(g) for g in r[1:]])])
+
+
+# --- peers that have arrays -------------------------------------------------------------------------------------------
+
+
+def torch_function(
+    function: Callable[..., Any],
+    wrt: Sequence[int],
+    arguments: Sequence[Any],
+    dtype: str = "float64",
+    compiled: bool = False,
+) -> Ready:
+    """Value and gradient by torch's autograd, the function as it is or compiled; `function` of torch's arrays."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(getattr(torch, dtype))
+    given = [torch.tensor(a, requires_grad=k in wrt) for k, a in enumerate(arguments)]
+    by = [given[k] for k in wrt]
+    of = torch.compile(function, dynamic=False) if compiled else function
+
+    def call() -> Any:
+        value = of(*given)
+        return value, torch.autograd.grad(value, by)
+
+    return Ready(call, (), lambda r: [r[0].detach().numpy(), *(g.numpy() for g in r[1])])
+
+
+def pytensor_function(
+    function: Callable[..., Any], wrt: Sequence[int], arguments: Sequence[Any], dtype: str = "float64"
+) -> Ready:
+    """Value and gradient by PyTensor, which trusts its arguments; `function` of PyTensor's arrays."""
+    import pytensor as library
+    import pytensor.tensor as pt
+
+    library.config.floatX = dtype
+    given = [pt.TensorType(dtype, a.shape)(f"x{k}") for k, a in enumerate(arguments)]
+    value = function(*given)
+    if value.dtype != dtype:
+        value = pt.cast(value, dtype)
+    f = library.function(given, [value, *library.grad(value, [given[k] for k in wrt])], trust_input=True)
+    return Ready(f, tuple(arguments), lambda r: r)

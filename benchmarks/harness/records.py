@@ -66,7 +66,7 @@ class Family:
     seconds: float  # of one unit
     workloads: Sequence[Workload]
     pairs: Sequence[tuple[str, str]]  # ours beside the hand-written: each pair a column of ratios
-    peers: Sequence[str]  # of which the best is a column of its own, beside the first of ours
+    peers: Mapping[str, str]  # each with which of ours does the same work: writes into given arrays, or makes new ones
 
 
 def arrays_of(answer: Sequence[Any]) -> list[np.ndarray]:

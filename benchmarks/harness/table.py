@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from .records import Family
 from .rounds import Result, ratio
 
-__all__ = ["best_peer", "tables"]
+__all__ = ["next_peer", "tables"]
 
 Results = Mapping[str, Result]
 
 
-def best_peer(family: Family, results: Results) -> str | None:
-    """The fastest of the peers that have a time."""
-    timed = [p for p in family.peers if p in results and results[p].times]
-    return min(timed, key=lambda p: results[p].seconds or 0.0, default=None)
+def next_peer(family: Family, results: Results) -> str:
+    """The peer that is fastest beside what does the same work here, and the ratio of the two."""
+    usual = family.pairs[0][0]  # where nothing is written into
+    beside = {p: ratio(results.get(ours, results.get(usual)), results.get(p)) for p, ours in family.peers.items()}
+    value, peer = max(((r, peer) for peer, r in beside.items() if r is not None), default=(None, ""))
+    return f"{times_as_long(value)} ({peer})" if peer else ""
 
 
 def shown(result: Result | None, unit: float) -> str:
@@ -51,20 +53,17 @@ def tables(family: Family, found: Mapping[str, Results]) -> list[str]:
     fullest_first = sorted(found.values(), key=len, reverse=True)
     columns = list(dict.fromkeys(entry for results in fullest_first for entry in results))
     pairs = [(a, b) for a, b in family.pairs if a in columns and b in columns]
-    ours = family.pairs[0][0]
     ratios, times = [], []
     for name, results in found.items():
-        best = best_peer(family, results)
-        beside = "" if best is None else times_as_long(ratio(results.get(ours), results[best]))
         measured = [times_as_long(ratio(results.get(a), results.get(b))) for a, b in pairs]
-        ratios.append([name, *measured, f"{beside} ({best})" if beside else ""])
+        ratios.append([name, *measured, next_peer(family, results)])
         times.append([name, *(shown(results.get(c), family.seconds) for c in columns)])
     return [
         f"## {family.title}",
         "",
         family.says,
         "",
-        *layout(["ratio", *(f"{a} / {b}" for a, b in pairs), f"{ours} / best peer"], ratios),
+        *layout(["ratio", *(f"{a} / {b}" for a, b in pairs), "gradsmith / best peer"], ratios),
         "",
         *layout([family.unit, *columns], times),
         "",
