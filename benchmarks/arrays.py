@@ -13,11 +13,11 @@ import numpy as np
 from harness import peers
 from harness.flags import march_option
 from harness.hand import hand
-from harness.records import Build, Family, Ready, Workload
+from harness.records import Build, Family, Ready, Workload, untried
 
 __all__ = ["FAMILY"]
 
-#: What is slow without telling anything is not tried: these build for longer than they are worth.
+#: In the order of the table; which of them a model is given to stands with the model.
 PEERS = ("JAX", "torch", "torch.compile", "PyTensor", "CasADi", "CasADi C")
 
 
@@ -32,6 +32,8 @@ class Model:
     file: str  # the C by hand
     method: str
     peers: Sequence[str] = ("JAX", "torch")
+    slow: Sequence[str] = ()  # those that take a minute to build: in double precision only
+    without: Sequence[str] = ()  # those that do not finish in useful time
 
 
 # --- the functions that libraries name differently --------------------------------------------------------------------
@@ -113,9 +115,28 @@ def torch_functions() -> Any:
 
 
 def pytensor_functions() -> Any:
+    import pytensor as library
     import pytensor.tensor as pt
 
+    def repeat(step: Callable[[Any], Any], times: int, state: Any) -> Any:
+        return library.scan(step, outputs_info=[state], n_steps=times, return_updates=False)[-1]
+
+    def scan(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> Any:
+        turned = lambda x, *s: list(step(s, x))
+        return [s[-1] for s in library.scan(turned, sequences=[xs], outputs_info=[*state], return_updates=False)]
+
+    def factor(below: Any, diagonal: Any, *_: Any) -> Any:
+        k, d = diagonal.type.shape  # mu.shape is an expression
+        full = pt.zeros((k, d * d), below.dtype)[:, np.array(lower(d))].set(below).reshape((k, d, d))
+        return full + diagonal[:, :, None] * pt.eye(d, dtype=below.dtype)
+
     named = {
+        "repeat": repeat,
+        "scan": scan,
+        "lower_factor": factor,
+        "zeros": lambda shape, like: pt.zeros(shape, like.dtype),
+        "concat": lambda parts: pt.concatenate(parts),
+        "log_softmax": lambda x, axis: pt.special.log_softmax(x, axis=axis),
         "relu": lambda x: pt.maximum(x, 0),
         "softmax": lambda x, axis: pt.special.softmax(x, axis=axis),
         "logsumexp": lambda x, axis=None: pt.logsumexp(x, axis=axis),
@@ -366,32 +387,34 @@ MOST = ("JAX", "torch", "torch.compile", "PyTensor")
 MODELS = [
     Model("two layers 64x784-128-10", two_layers, network_arrays, (2, 3, 4, 5), "networks", "two_layers", MOST),
     Model("logistic regression 1000x500", logistic, rows_and_labels, (0,), "linear", "logistic", (*MOST, "CasADi")),
-    Model("least squares 1000x500", least_squares, rows_and_goals, (0,), "linear", "least_squares",
-          ("JAX", "torch", "PyTensor", "CasADi")),
+    Model("least squares 1000x500", least_squares, rows_and_goals, (0,), "linear", "least_squares", (*MOST, "CasADi")),
     Model("logsumexp of A x + b, 1000", logsumexp_affine, square_map, (0, 1), "linear", "logsumexp_affine",
-          ("JAX", "torch", "PyTensor", "CasADi")),
+          (*MOST, "CasADi")),
     Model("Gaussian mixture d=10 k=25 n=1000", mixture, points_and_components(1000, 10, 25), (1, 2, 3, 4), "models",
-          "mixture"),
+          "mixture", MOST, slow=("PyTensor",)),
     Model("Gaussian mixture d=64 k=100 n=1000", mixture, points_and_components(1000, 64, 100), (1, 2, 3, 4), "models",
-          "mixture"),
+          "mixture", MOST, slow=("PyTensor",)),
     Model("heat equation, 128 cells, 50 steps", heat, lambda rng: [rng.normal(size=128), rng.normal(size=128)], (0,),
-          "models", "heat", ("JAX", "torch", "CasADi", "CasADi C")),
+          "models", "heat", (*MOST, "CasADi", "CasADi C"), slow=("PyTensor",), without=("torch.compile",)),
     Model("attention 128x64", attention, attended, (2, 3, 4, 5), "networks", "attention", MOST),
-    Model("convolution 3x3 of 28x28x8", convolution, picture, (0, 1, 2), "networks", "convolution", ("JAX", "torch")),
+    Model("convolution 3x3 of 28x28x8", convolution, picture, (0, 1, 2), "networks", "convolution",
+          ("JAX", "torch", "torch.compile")),
     Model("layer norm 128x256", layer_norm, normed, (0, 2, 3), "networks", "layer_norm", MOST),
-    Model("LSTM, 20 steps", lstm, sequence, (2, 3, 4, 5), "networks", "lstm", ("JAX", "torch")),
+    Model("LSTM, 20 steps", lstm, sequence, (2, 3, 4, 5), "networks", "lstm", MOST,
+          slow=("PyTensor",)),
 ]  # fmt: skip
 
 
 def workload(model: Model, dtype: str) -> Workload:
-    chosen = (
-        "hand C, out=",
-        "gradsmith C",
-        "gradsmith C, out=",
-        *(p for p in PEERS if p in model.peers and (dtype == "float64" or "CasADi" not in p)),
-    )
-    entries: dict[str, Build] = {entry: functools.partial(BUILDS[entry], model, dtype) for entry in chosen}
-    name = model.name + (", float32" if dtype == "float32" else "")
+    single = dtype == "float32"
+    left_out = {*model.slow, "CasADi", "CasADi C"} if single else set()
+    chosen = ("hand C, out=", "gradsmith C", "gradsmith C, out=", *(set(model.peers) - left_out))
+    entries: dict[str, Build] = {
+        entry: untried if entry in model.without else functools.partial(build, model, dtype)
+        for entry, build in BUILDS.items()
+        if entry in chosen
+    }
+    name = model.name + (", float32" if single else "")
     return Workload(name, model.draw, functools.partial(torch_reference, model), entries, dtype)
 
 

@@ -215,7 +215,7 @@ def torch_compile(batch: Batch, arguments: Sequence[Any]) -> Ready:
     torch.set_num_threads(1)
     rows = [torch.tensor(row, requires_grad=k in batch.wrt) for k, row in enumerate(arguments[0])]
     wrt = [rows[k] for k in batch.wrt]
-    function = torch.compile(lambda *given: tuple(outputs(batch, torch, given)), dynamic=False)
+    function = peers.torch_compiled(lambda *given: tuple(outputs(batch, torch, given)))
     ones = torch.ones_like(rows[0])
 
     def call() -> Any:

@@ -26,7 +26,7 @@ from harness.table import tables
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 FAMILIES = ("calls", "batches", "arrays")
-FULL = Effort(rounds=21, slice=0.01, patience=40.0)
+FULL = Effort(rounds=21, slice=0.01, patience=80.0)
 QUICK = Effort(rounds=5, slice=0.005, patience=20.0)
 
 OPENING = """\

@@ -33,6 +33,7 @@ __all__ = [
     "one_vector",
     "pytensor_function",
     "sympy_lambdify",
+    "torch_compiled",
     "torch_function",
     "torch_reference",
 ]
@@ -237,13 +238,21 @@ def torch_function(
     torch.set_default_dtype(getattr(torch, dtype))
     given = [torch.tensor(a, requires_grad=k in wrt) for k, a in enumerate(arguments)]
     by = [given[k] for k in wrt]
-    of = torch.compile(function, dynamic=False) if compiled else function
+    of = torch_compiled(function) if compiled else function
 
     def call() -> Any:
         value = of(*given)
         return value, torch.autograd.grad(value, by)
 
     return Ready(call, (), lambda r: [r[0].detach().numpy(), *(g.numpy() for g in r[1])])
+
+
+def torch_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """By torch.compile, as one graph: it would rather run what it cannot compile as it is, and forget to say so."""
+    import torch
+
+    torch.compiler.reset()  # it compiles a function (and all partial functions are one to it) at most eight times
+    return torch.compile(function, dynamic=False, fullgraph=True)
 
 
 def pytensor_function(
