@@ -1,5 +1,6 @@
 """Generated C: no warning from any compiler, in C99 and in C++; no undefined behaviour; and it tests itself."""
 
+import functools
 import re
 import shutil
 import subprocess
@@ -70,6 +71,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@functools.cache
 def emitted(name: str) -> gs.CompiledFunction:
     return gs.compile(PROGRAMS[name], target="c", name=name, **OPTIONS.get(name, {}))
 
@@ -81,11 +83,15 @@ def build(command: list[str], folder: Path, name: str, *options: str) -> subproc
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_no_compiler_warns(name: str, tmp_path: Path) -> None:
+    """Only gcc has warnings that its optimiser finds; what else there is comes before any code is made."""
     emitted(name).save(tmp_path)
     for compiler, command in COMPILERS.items():
         if shutil.which(compiler):
-            for options in (["-O2"], ["-O0", f"-D{name.upper()}_SELFTEST"]):
-                result = build(command, tmp_path, name, "-c", "-o", "out.o", *options)
+            for options in (
+                ["-O2", "-c", "-o", "out.o"] if compiler == "gcc" else ["-fsyntax-only"],
+                ["-fsyntax-only", f"-D{name.upper()}_SELFTEST"],
+            ):
+                result = build(command, tmp_path, name, *options)
                 assert result.returncode == 0, f"{compiler}: {result.stderr}"
 
 
@@ -97,7 +103,7 @@ def test_the_self_test_runs_clean_under_sanitizers(name: str, compiler: str, tmp
     f = emitted(name)
     f.save(tmp_path)
     linked = [f"-l{library}" for library in f.libraries]
-    sanitize = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-D{name.upper()}_SELFTEST"]
+    sanitize = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-D{name.upper()}_SELFTEST"]
     result = build(COMPILERS[compiler], tmp_path, name, *sanitize, "-o", "program", *linked, "-lm")
     if linked and "-llapack" in result.stderr:
         pytest.skip("no LAPACK to link with: install liblapack-dev")
