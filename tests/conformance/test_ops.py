@@ -366,11 +366,17 @@ def rather(name: str, order: int, operands: tuple[float, ...], i: int) -> Any:
         return special(OPS[name], order, operands, i)
     if name not in MORE_ACCURATE or not all(math.isfinite(x) and x for x in operands):
         return None  # what is special at 0 and at infinity is in DIFFERENT
+    return beside(OPS[name], order, operands, i)
+
+
+@functools.cache
+def beside(record: Op, order: int, operands: tuple[float, ...], i: int) -> Any:
+    """What mpmath comes to, or None at a pole."""
     try:
         with mp.workdps(50):
-            exact = exactly(OPS[name], *map(mp.mpf, operands))  # fails at a pole, where differences would go across
+            exact = exactly(record, *map(mp.mpf, operands))  # fails at a pole, where differences would go across
         if order:
-            exact = exact_derivative(OPS[name], order, *operands, by=i)
+            exact = exact_derivative(record, order, *operands, by=i)
     except ZeroDivisionError:
         return None
     return None if isinstance(exact, mp.mpc) else np.array(float(exact))
