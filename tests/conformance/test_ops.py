@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -274,14 +274,47 @@ def test_every_record_can_be_tested() -> None:
         assert OPS[name].mp is not None, f"op {name!r} has no mp= reference, so self-tests cannot be exact"
 
 
+GROUP = 8  # ops that share a library: starting a compiler and a linker costs as much as what they do for three
+Built = Callable[[str], tuple[list[Trial], Runners]]
+
+
+def built(
+    names: Sequence[str], trials: Callable[[str], list[Trial]], folder: Path
+) -> tuple[dict[str, list[Trial]], Runners]:
+    """The trials of some ops, in one C library for each compiler."""
+    found = {name: trials(name) for name in names}
+    return found, Runners({key: p for ts in found.values() for t in ts for key, p in t.programs.items()}, folder)
+
+
+@pytest.fixture(scope="module")
+def in_group(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The trials of an op, which are built together with those of its neighbours."""
+
+    @functools.cache
+    def group(kind: str, number: int) -> tuple[dict[str, list[Trial]], Runners]:
+        every, trials = KINDS[kind]
+        return built(every[number * GROUP :][:GROUP], trials, tmp_path_factory.mktemp(kind))
+
+    def of(name: str) -> tuple[list[Trial], Runners]:
+        kind = "elementwise" if name in ELEMENTWISE else "structural"
+        found, runners = group(kind, KINDS[kind][0].index(name) // GROUP)
+        return found[name], runners
+
+    return of
+
+
+def scalars_and_arrays(name: str) -> list[Trial]:
+    """Of both dtypes, the trial of scalars and that of an array of the same points."""
+    return [t for dtype in DTYPES for t in (alone(name, dtype), as_array(name, alone(name, dtype)))]
+
+
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_elementwise(name: str, tmp_path: Path) -> None:
+def test_elementwise(name: str, in_group: Built) -> None:
     """On scalars, all of it equals torch; on an array of the same points, each element equals the scalar."""
-    scalars = [alone(name, dtype) for dtype in DTYPES]
-    arrays = [as_array(name, trial) for trial in scalars]
-    runners = Runners({key: p for t in (*scalars, *arrays) for key, p in t.programs.items()}, tmp_path)
-    problems = [p for pair in zip(scalars, arrays, strict=True) for p in elementwise_problems(name, *pair, runners)]
-    problems += scalars[0].apart(name, runners)
+    trials, runners = in_group(name)
+    pairs = zip(trials[::2], trials[1::2], strict=True)
+    problems = [p for pair in pairs for p in elementwise_problems(name, *pair, runners)]
+    problems += trials[0].apart(name, runners)
     assert not problems, "\n".join(problems)
 
 
@@ -326,15 +359,22 @@ def elementwise_problems(name: str, scalar: Trial, array: Trial, runners: Runner
     return problems
 
 
-@pytest.mark.parametrize("name", STRUCTURAL)
-def test_structural(name: str, tmp_path: Path) -> None:
-    """Layouts, reductions, contractions and composites equal torch; sums may differ by their own rounding."""
-    tested = [
+def structural(name: str) -> list[Trial]:
+    """All cases of an op, of both dtypes."""
+    return [
         Trial.of(OPS[name], c, f"{name}_{i}_{dtype}", None, None, dtype)
         for dtype in DTYPES
         for i, c in enumerate(cases(OPS[name], dtype))
     ]
-    runners = Runners({key: p for t in tested for key, p in t.programs.items()}, tmp_path)
+
+
+KINDS = {"elementwise": (ELEMENTWISE, scalars_and_arrays), "structural": (STRUCTURAL, structural)}
+
+
+@pytest.mark.parametrize("name", STRUCTURAL)
+def test_structural(name: str, in_group: Built) -> None:
+    """Layouts, reductions, contractions and composites equal torch; sums may differ by their own rounding."""
+    tested, runners = in_group(name)
     problems: list[str] = []
     for t in tested:
         for point in t.case.points:
