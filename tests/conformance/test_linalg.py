@@ -27,6 +27,7 @@ B = GENERATOR.normal(size=(6, 2))
 STACK = GENERATOR.normal(size=(2, 1, 4, 4)) + 2.0 * np.eye(4)
 MANY = GENERATOR.normal(size=(3, 4, 2))
 la = gs.linalg
+pytestmark = pytest.mark.usefixtures("quick_builds")
 
 
 def _root(x: Any) -> Any:
