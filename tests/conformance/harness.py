@@ -247,7 +247,7 @@ class Program:
 
     @property
     def graph(self) -> Graph:
-        return self.compiled["numpy"].graph
+        return next(iter(self.compiled.values())).graph
 
 
 @functools.cache
@@ -266,15 +266,31 @@ def manifests() -> dict[str, str | Path]:
     return {"python": "python", LOOPS: python_loops()} | {t: t for t in TARGETS[1:]}
 
 
-def compiled(expression: Any, inputs: Sequence[gs.Expr], name: str, *, loops: bool = True, **options: Any) -> Program:
-    """`expression` of `inputs` for all targets that have its dtype; `loops`: for Python's loops as well."""
-    return Program(
-        {
-            t: gs.compile(expression, args=inputs, target=manifest, name=name, selftest=False, **options)
-            for t, manifest in manifests().items()
-            if (loops or t != LOOPS) and (t not in ("python", LOOPS) or options.get("dtype") != "float32")
-        }
-    )
+def compiled(
+    expression: Any,
+    inputs: Sequence[gs.Expr],
+    name: str,
+    *,
+    targets: Sequence[str] = (*TARGETS, LOOPS),
+    **options: Any,
+) -> Program:
+    """`expression` of `inputs` for those of `targets` that have its dtype.
+
+    Without arrays, Python's loops are the target python once more (test_python_loops), and are left out.
+    """
+    found: dict[str, CompiledFunction] = {}
+    for target, manifest in manifests().items():
+        if target not in targets or (target in ("python", LOOPS) and options.get("dtype") == "float32"):
+            continue
+        if target == LOOPS and "python" in found and not any(n.type.shape for n in found["python"].graph.ordered()):
+            continue
+        found[target] = gs.compile(expression, args=inputs, target=manifest, name=name, selftest=False, **options)
+    return Program(found)
+
+
+def one_of(targets: Sequence[str], k: int) -> tuple[str]:
+    """The target whose turn it is: for what is one graph for all targets, of which each then writes its share."""
+    return (targets[k % len(targets)],)
 
 
 def joint(expression: gs.Expr, inputs: Sequence[gs.Expr], name: str, **options: Any) -> Program:
@@ -296,7 +312,7 @@ class Runners:
         level: str | None = None,
     ) -> None:
         self._programs = programs
-        functions = {k: p.compiled["c"] for k, p in programs.items()}
+        functions = {k: p.compiled["c"] for k, p in programs.items() if "c" in p.compiled}
         levels = {c: level or ("-O1" if c == "gcc" else "-O0") for c in compilers}  # two ways, and one of them quick
         self._libraries = {c: Library(functions, c, folder, levels[c]) for c in compilers}
 
@@ -304,7 +320,8 @@ class Runners:
         return key in self._programs
 
     def all(self, key: str) -> list[tuple[str, Run]]:
-        """Every target with the function that runs program `key` on it."""
+        """Every target that program `key` was compiled for, with the function that runs it there."""
         program = self._programs[key]
         found = [(t, run_python(program.compiled[t])) for t in ("python", LOOPS, "numpy") if t in program.compiled]
-        return found + [(c, library[key]) for c, library in self._libraries.items()]
+        libraries = self._libraries if "c" in program.compiled else {}
+        return found + [(c, library[key]) for c, library in libraries.items()]

@@ -19,7 +19,7 @@ import pytest
 import gradsmith as gs
 
 from . import harness
-from .harness import COMPILERS, Program, Runners, compiled, distance
+from .harness import COMPILERS, TARGETS, Program, Runners, compiled, distance
 
 Shape = tuple[int, ...]
 Family = Iterator[tuple[str, Sequence[Shape], Callable[..., Any], Callable[..., Any]]]  # label, shapes, ours, NumPy's
@@ -240,8 +240,12 @@ def test_family(family: Callable[[], Family], tmp_path: Path) -> None:
     check_family(family, tmp_path)
 
 
-def check_family(family: Callable[[], Family], folder: Path) -> None:
-    """The result equals NumPy's, and the gradient of a weighted sum of its squares torch's."""
+def check_family(family: Callable[[], Family], folder: Path, turns: bool = False) -> None:
+    """The result equals NumPy's on every target, and the gradient of a weighted sum of its squares torch's.
+
+    With `turns`, each target writes a share of the gradients: for functions that are made of ops, whose gradient is one
+    graph for all targets. The ops and their gradients are tested on every target.
+    """
     problems: list[str] = []
     items: list[Item] = []
     for number, (label, shapes, ours, numpys) in enumerate(family()):
@@ -259,9 +263,10 @@ def check_family(family: Callable[[], Family], folder: Path) -> None:
         results = tuple(item.y for item in batch)
         total = functools.reduce(operator.add, [squares(y) for y in results])
         programs[f"results {number}"] = compiled(
-            results, inputs, f"results{number}", derivatives=("value",), loops=False
+            results, inputs, f"results{number}", derivatives=("value",), targets=TARGETS
         )
-        programs[f"total {number}"] = harness.joint(total, inputs, f"total{number}", loops=False)
+        by = harness.one_of(TARGETS, number) if turns else TARGETS
+        programs[f"total {number}"] = harness.joint(total, inputs, f"total{number}", targets=by)
     runners = Runners(programs, folder, COMPILERS[:1], "-O0")
     for number, batch in enumerate(batches):
         point = [x for item in batch for x in item.point]

@@ -1,7 +1,8 @@
 """The contract between targets (docs/contract.md): with `strict=True` equal to the last bit, and else within a bound.
 
 Python, NumPy and C by each compiler compute the value and gradient of every op's record, of whole programs and of
-random ones, and are compared with each other; no reference takes part. NaN equals NaN.
+random ones, and are compared with each other; no reference takes part. NaN equals NaN. (That ops are within the bound
+is asked in test_ops, where they are built anyway.)
 """
 
 from __future__ import annotations
@@ -23,14 +24,9 @@ from gradsmith.registry import OPS
 from . import harness, test_random_graphs
 from .harness import Program, Runners, contracted
 from .sample_programs import PROGRAMS, compile_program
-from .test_ops import NAMES, applied, cases
+from .test_ops import NAMES, applied, around, cases
 
-ONE = 8  # the bound for one op, in units of eps*|result|
-WIDER = {
-    "dd_tanh_over_x": 128,  # its sample lies beside a root of its slope
-    **dict.fromkeys(("svd", "svdvals", "pinv"), 64),  # LAPACK's iteration and ours
-}
-WHOLE = 16  # and for programs, in units of eps*(the largest number of the result)
+WHOLE = 16  # the bound for programs, in units of eps*(the largest number of the result)
 GROUP = 12
 Points = Sequence[Sequence[Any]]
 
@@ -73,7 +69,6 @@ def apart(a: Any, b: Any, scale: Any = 0.0) -> float:
 def of_records(names: Sequence[str], **options: Any) -> tuple[dict[str, Program], dict[str, Points]]:
     """Each op's record at its samples and edges, and at random points around them."""
     programs, points = {}, {}
-    generator = np.random.default_rng(1)
     for name in names:
         for i, case in enumerate(cases(OPS[name], "float64")):
             xs = [
@@ -83,17 +78,7 @@ def of_records(names: Sequence[str], **options: Any) -> tuple[dict[str, Program]
             y = applied(OPS[name], xs, case.params)
             key = f"{name}_{i}"
             programs[key] = harness.joint(contracted(y, harness.weights(y.shape)), xs, key, **options)
-            near = [
-                [
-                    x
-                    if x.dtype.kind == "i" or (k == 0 and name in harness.ORDERED)
-                    else x * generator.uniform(0.6, 1.4, () if name == "searchsorted" else x.shape)  # stays sorted
-                    for k, x in enumerate(point)
-                ]
-                for point in case.points[: len(OPS[name].samples)]
-                for _ in range(8)
-            ]
-            points[key] = [*case.points, *near]
+            points[key] = [*case.points, *around(name, case)]
     return programs, points
 
 
@@ -104,20 +89,6 @@ GROUPS = [NAMES[k : k + GROUP] for k in range(0, len(NAMES), GROUP)]
 @pytest.mark.parametrize("names", GROUPS, ids=lambda names: f"{names[0]}-{names[-1]}")
 def test_ops_are_equal_with_strict(names: list[str], tmp_path: Path) -> None:
     problems = unequal(together(*of_records(names, strict=True), tmp_path))
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize("names", GROUPS, ids=lambda names: f"{names[0]}-{names[-1]}")
-def test_ops_are_close(names: list[str], tmp_path: Path) -> None:
-    problems = []
-    for name, point, results in together(*of_records(names), tmp_path):
-        (_, (value, *slopes)), *others = results.items()
-        for target, (other, *other_slopes) in others:
-            array = any(np.shape(s) for s in slopes)
-            errors = [apart(value, other, max(1.0, *(np.abs(x).max(initial=0.0) for x in point)) if array else 0.0)]
-            errors += [apart(a, b, np.abs(a).max(initial=0.0)) for a, b in zip(slopes, other_slopes, strict=True)]
-            if max(errors) > max([ONE, *(v for n, v in WIDER.items() if name.startswith(n))]):
-                problems.append(f"{name} of {point}: {target} is {errors} eps from python")
     assert not problems, "\n".join(problems)
 
 

@@ -27,6 +27,7 @@ B = GENERATOR.normal(size=(6, 2))
 STACK = GENERATOR.normal(size=(2, 1, 4, 4)) + 2.0 * np.eye(4)
 MANY = GENERATOR.normal(size=(3, 4, 2))
 la = gs.linalg
+pytestmark = pytest.mark.usefixtures("quick_builds")
 
 
 def _root(x: Any) -> Any:
@@ -95,10 +96,9 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[np.ndarray,
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_equals_torch_to_second_order(name: str, dtype: str, tmp_path: Path) -> None:
-    ours, theirs, point = CASES[name]
+def to_second_order(name: str) -> tuple[list[gs.Expr], gs.Expr, gs.Expr, list[np.ndarray]]:
+    """The arguments of a case, a scalar made of its result, one made of its slopes, and the weights of each."""
+    ours, _, point = CASES[name]
     xs = [gs.symbol(f"x{i}", x.shape) for i, x in enumerate(point)]
     y = ours(*xs)
     first = harness.weights(y.shape)
@@ -108,18 +108,32 @@ def test_equals_torch_to_second_order(name: str, dtype: str, tmp_path: Path) -> 
     total = harness.contracted(slopes[0], second[0])
     for g, w in zip(slopes[1:], second[1:], strict=True):
         total = total + harness.contracted(g, w)
-    programs = {
-        "first": harness.joint(scalar, xs, "first", dtype=dtype),
-        "second": harness.joint(total, xs, "second", dtype=dtype),
-    }
+    return xs, scalar, total, [first, *second]
+
+
+@pytest.fixture(scope="module", params=["float64", "float32"])
+def runners(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Runners]:
+    """All cases in one library, by each compiler."""
+    programs = {}
+    for number, name in enumerate(CASES):
+        xs, scalar, total, _ = to_second_order(name)
+        programs[f"first {name}"] = harness.joint(scalar, xs, f"first{number}", dtype=request.param)
+        programs[f"second {name}"] = harness.joint(total, xs, f"second{number}", dtype=request.param)
+    return request.param, Runners(programs, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_torch_to_second_order(name: str, runners: tuple[str, Runners]) -> None:
+    dtype, built = runners
+    _, theirs, point = CASES[name]
+    first, *second = to_second_order(name)[-1]
     tensors = [torch.tensor(x, requires_grad=True) for x in point]
     value = (torch.tensor(first) * theirs(*tensors)).sum()
     gradients = torch.autograd.grad(value, tensors, create_graph=True)
     weighted = sum((torch.tensor(w) * g).sum() for w, g in zip(second, gradients, strict=True))
     seconds = torch.autograd.grad(weighted, tensors)
-    runners = Runners(programs, tmp_path)
     for key, wanted in (("first", [value, *gradients]), ("second", [weighted, *seconds])):
-        for target, run in runners.all(key):
+        for target, run in built.all(f"{key} {name}"):
             for got, want in zip(run("value_and_grad", point), wanted, strict=True):
                 exact = want.detach().numpy()
                 size = np.abs(exact).max(initial=1.0)

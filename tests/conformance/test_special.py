@@ -7,6 +7,7 @@ tests hold the code to it. The C support texts are compiled as they are emitted,
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import shutil
 import subprocess
@@ -124,17 +125,25 @@ def exactly(name: str, row: Row, x: Any) -> Any:
     return getattr(mp, record.mp)(*operands) if isinstance(record.mp, str) else record.mp(mp, *operands)  # type: ignore[misc]
 
 
+@functools.cache
+def wanted(name: str, x: float, slope: bool) -> Any:
+    """The exact value or slope, which all targets are compared with."""
+    row = WORST[name]
+    if not slope:
+        with mp.workdps(80):
+            return exactly(name, row, mp.mpf(x))
+    with mp.workdps(160):
+        at = mp.mpf(x)
+        h = abs(at) * mp.mpf(10) ** -40
+        return (exactly(name, row, at + h) - exactly(name, row, at - h)) / (2 * h)
+
+
 def worst(name: str, row: Row, got: Sequence[float], points: Sequence[float], eps: float, slope: bool = False) -> str:
     """The worst error beyond the limit, in words; "" where there is none."""
     limit = row.slope if slope else row.value if eps < 1e-10 else row.single
-    with mp.workdps(80 if not slope else 160):
+    with mp.workdps(80):
         for x, y in zip(points, got, strict=True):
-            at = mp.mpf(x)
-            if slope:
-                h = abs(at) * mp.mpf(10) ** -40
-                want = (exactly(name, row, at + h) - exactly(name, row, at - h)) / (2 * h)
-            else:
-                want = exactly(name, row, at)
+            want = wanted(name, x, slope)
             size = max(abs(float(want)), row.scale(x), row.slope_scale(x) if slope else 0.0)
             if size > (1e300 if eps < 1e-10 else 1e38) or size < (1e-300 if eps < 1e-10 else 1e-36):
                 continue

@@ -73,6 +73,12 @@ def built(rows: Sequence[Row], args: Sequence[Any], target: str) -> gs.CompiledF
 
 
 @functools.cache
+def of_group(group: str, target: str) -> gs.CompiledFunction:
+    """All rows of a group at named sizes."""
+    return built(GROUPS[group], [a for r in GROUPS[group] for a in r.args], target)
+
+
+@functools.cache
 def wanted(group: str, n: int) -> tuple[Any, Any, Any]:
     """Seeds, results and slopes by the compile for the very sizes."""
     rows = GROUPS[group]
@@ -120,7 +126,7 @@ def test_it_equals_the_compile_for_the_very_sizes(group: str, target: str, monke
     monkeypatch.setattr(function, "build_extension", functools.partial(function.build_extension, flags=QUICK))
     rows = GROUPS[group]
     args = [a for r in rows for a in r.args]
-    f = built(rows, args, target)
+    f = of_group(group, target)
     before = dict(f.files)
     whose = [r.name for r in rows for a in r.args if not is_places(a)]
     for n in SIZES:
@@ -147,7 +153,7 @@ def close(got: Any, want: Any, tolerance: float, what: str) -> None:
 def test_c_stays_within_its_arrays(group: str, tmp_path: Path) -> None:
     """Every array, and the workspace, has exactly the elements that it must have, under the sanitizers."""
     rows = GROUPS[group]
-    f = built(rows, [a for r in rows for a in r.args], "c")
+    f = of_group(group, "c")
     f.save(tmp_path)
     blocks = [called(f, kind, group, n) for kind in ("value", "vjp") for n in SIZES if n >= rows[0].least]
     head = '#include <stdlib.h>\n#include "f.h"\nint main(void) {\n'

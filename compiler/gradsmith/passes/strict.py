@@ -59,6 +59,7 @@ def strict(target: Target) -> Target:
     """
     cells: dict[str, Cell | None] = {}
     support: dict[str, str | tuple[str, ...]] = {}
+    python = load_target("python")
     for op in OPS.values():
         own = f"{target.name}.strict"
         if own in op.cells:
@@ -68,7 +69,7 @@ def strict(target: Target) -> Target:
         elif not _OWN.isdisjoint(_called(op.cells.get("python", ""))):
             cells[op.name] = None
         elif target.lowering == "array" and not _exact(op, target):
-            made = _in_order(op, target) if isinstance(op.structure, Reduction) else _element_by_element(op)
+            made = _in_order(op, target) if isinstance(op.structure, Reduction) else _element_by_element(op, python)
             if made is not None:
                 cells[f"{op.name}.float64"], support[f"{op.name}.float64"] = made
     return replace(target, cells={**cells, **target.cells}, support={**support, **target.support}, strict=True)
@@ -104,9 +105,8 @@ def _exact(op: Op, target: Target) -> bool:
     return not isinstance(cell, str) or ("**" not in cell and _EXACT.issuperset(_called(cell)))
 
 
-def _element_by_element(op: Op) -> tuple[Cell, tuple[str, ...]] | None:
+def _element_by_element(op: Op, python: Target) -> tuple[Cell, tuple[str, ...]] | None:
     """Python's cell, the one that never raises, for each element; and what it calls."""
-    python = load_target("python")
     cell = python.cell(op, FLOAT64, twin=True)
     if op.kind != "elementwise" or cell is None:
         return None
