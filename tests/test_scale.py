@@ -4,6 +4,10 @@
 """
 
 import os
+import sys
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +48,42 @@ def test_a_chain_computes_what_the_graph_says(target: str) -> None:
     value, slope = f.value_and_grad(0.01)
     assert value == pytest.approx(want[f.adjoint.outputs[0]], rel=1e-12)
     assert slope == pytest.approx(want[f.adjoint.outputs[1]], rel=1e-12)
+
+
+def calls_of(action: Callable[[], Any]) -> int:
+    """How many Python functions `action` calls: what it costs, on a machine of any speed and load."""
+    count = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(lambda a, x: -gs.exp(-a), id="signs"),
+        pytest.param(lambda a, x: gs.where(a > x, a * x, gs.sin(a)), id="choices"),
+        pytest.param(lambda a, x: a + gs.tanh(x * (1.5 + a)), id="sums"),
+    ],
+)
+def test_twice_the_operations_take_twice_the_work(step: Callable[[gs.Expr, gs.Expr], gs.Expr]) -> None:
+    x = gs.symbol("x")
+
+    def work(n: int) -> int:
+        e = reduce(lambda a, _: step(a, x), range(n), x)
+        return calls_of(lambda: gs.compile(e, target="c", derivatives="value_and_grad", selftest=False, roll=False))
+
+    work(10)  # what is found out once in a process
+    short, long, longest = work(75), work(150), work(300)
+    assert longest - long < 2.4 * (long - short)  # 2, and what it takes to cut a long function into parts
 
 
 def test_reading_an_array_element_by_element_is_linear() -> None:

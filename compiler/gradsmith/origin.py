@@ -15,7 +15,7 @@ import linecache
 import os
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import CodeType, FrameType
 from typing import Literal
 
@@ -42,7 +42,7 @@ class Origin:
     role: Literal["primal", "cotangent", "tangent"] = "primal"
     rule: str = ""
 
-    @property
+    @cached_property
     def derived(self) -> bool:
         """Whether a derivative rule made the node, so that the order of its arithmetic is nobody's wish."""
         return self.role != "primal"

@@ -14,7 +14,7 @@ import operator
 import reprlib
 import struct
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -62,6 +62,30 @@ class Recording:
     interned: dict[object, Expr] = field(default_factory=dict)
     rewrite: Callable[[Expr], Expr | None] | None = None
     apart: bool = True
+
+    def record(self, op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin) -> Expr:
+        """The node that is equal to this one, or else a new one, or what `rewrite` has for it."""
+        key: object
+        if not params and len(args) == 2:  # as most nodes are; their type follows
+            first, second = args[0].serial, args[1].serial
+            key = (op.name, second, first) if second < first and op.commutative else (op.name, first, second)
+        elif op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
+            key = _DOUBLE(params["value"]), type.shape, type.dtype
+        else:
+            serials = [a.serial for a in args]
+            if op.commutative:
+                serials.sort()
+            key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
+        found = self.interned.get(key)
+        if found is None:
+            found = Expr(op, args, params, type, origin)
+            if self.rewrite is not None:
+                replacement = self.rewrite(found)
+                if replacement is not None:
+                    assert replacement.type == type, f"{op.name}: {type} was rewritten to {replacement.type}"
+                    found = replacement
+            self.interned[key] = found
+        return found
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -235,7 +259,10 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
         if op.kind == "elementwise" and op.takes in _IN_COMMON:
             alike = _alike(args, state is not None)
             if alike is not None and len(alike) == op.arity:
-                return _record(op, alike, params, op.infer(*[a.type for a in alike], **params), origin)
+                type = op.infer(*[a.type for a in alike], **params)
+                if state is None:
+                    return Expr(op, alike, params, type, origin)
+                return state.record(op, alike, params, type, origin)
         # what a body has closed over is what its reader saw, whatever the body then changed in place
         operands = tuple(args) if op.kind == "region" else tuple(as_expr(a) for a in args)
         if op.arity is not None and len(operands) != op.arity:
@@ -285,29 +312,7 @@ def _alike(args: Sequence[Any], settled: bool) -> tuple[Expr, ...] | None:
 
 def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin) -> Expr:
     state = _recording.get()
-    if state is None:
-        return Expr(op, args, params, type, origin)
-    key: object
-    if not params and len(args) == 2:  # as most nodes are; their type follows
-        first, second = args[0].serial, args[1].serial
-        key = (op.name, second, first) if second < first and op.commutative else (op.name, first, second)
-    elif op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
-        key = _DOUBLE(params["value"]), type.shape, type.dtype
-    else:
-        serials = [a.serial for a in args]
-        if op.commutative:
-            serials.sort()
-        key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
-    found = state.interned.get(key)
-    if found is None:
-        found = Expr(op, args, params, type, origin)
-        if state.rewrite is not None:
-            replacement = state.rewrite(found)
-            if replacement is not None:
-                assert replacement.type == type, f"{op.name}: {type} was rewritten to {replacement.type}"
-                found = replacement
-        state.interned[key] = found
-    return found
+    return Expr(op, args, params, type, origin) if state is None else state.record(op, args, params, type, origin)
 
 
 _DOUBLE = struct.Struct("<d").pack
@@ -690,31 +695,32 @@ def to_exprs(
     graph: Graph,
     inputs: Sequence[Expr] | None = None,
     replace: Callable[[Node, Sequence[Expr]], Expr | None] | None = None,
+    at: Container[int] | None = None,
 ) -> list[Expr]:
     """The nodes of `graph` as expressions, indexed by key; inside `recording(rewrite)`, each one is offered to it.
 
     `inputs` are the expressions to use for the graph's inputs; new symbols otherwise. `replace` may give another
-    expression for a node, made of those of the nodes before it.
+    expression for a node, made of those of the nodes before it; it is asked `at` these keys, or at all.
     """
     state = _recording.get()
     exprs: list[Expr] = []
     given = dict(zip(graph.inputs, inputs, strict=True)) if inputs is not None else {}
     lookup = registry.lookup
+    make = Expr if state is None else state.record
     newest = -1
     for n in graph.ordered():
         key, name, operands, params, type, origin = n
         if origin.name is not None:
             newest = next(_serial)
         if name == "input":
-            x = given[key] if key in given else Expr(lookup(name), (), params, type, origin)
-        else:
-            if state is not None:
-                state.origin = origin if origin.name is None else origin.unnamed()
-            other = None if replace is None else replace(n, exprs)
-            if other is None:
-                other = _record(lookup(name), tuple([exprs[a] for a in operands]), params, type, origin)
-            x = other
-            if origin.name is not None and x.serial > newest:
-                x.origin = origin  # a rewritten value keeps the user's name
+            exprs.append(given[key] if key in given else Expr(lookup(name), (), params, type, origin))
+            continue
+        if state is not None:
+            state.origin = origin if origin.name is None else origin.unnamed()
+        x = None if replace is None or (at is not None and key not in at) else replace(n, exprs)
+        if x is None:
+            x = make(lookup(name), tuple([exprs[a] for a in operands]), params, type, origin)
+        if origin.name is not None and x.serial > newest:
+            x.origin = origin  # a rewritten value keeps the user's name
         exprs.append(x)
     return exprs

@@ -86,7 +86,8 @@ def pull(
     """
     active = activity(graph, wrt)
     results: dict[int, dict[int, Share]] = {}  # cotangents of the results of loops and branches
-    wilds = wild(graph, active, beyond)
+    choices = masks or any(lookup(op).choice or lookup(op).kind == "region" for op in {n.op for n in graph.ordered()})
+    wilds = wild(graph, active, beyond) if choices else set[int]()  # nothing waits where there is no choice
     conditions: dict[int, Expr] = {}
     arriving: dict[int, list[Share]] = {}
     for number, (key, seed) in enumerate(zip(graph.outputs, seeds, strict=True)):

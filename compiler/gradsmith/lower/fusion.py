@@ -167,6 +167,8 @@ def _joined(
 ) -> dict[int, tuple[int, int]]:
     """Values that can be computed where an array that is put together has them: that array, and the part's number."""
     found: dict[int, tuple[int, int]] = {}
+    if not any(isinstance(lookup(op).structure, Assembly) for op in {n.op for n in planned.nodes}):
+        return found
     readers: dict[int, list[Node]] = {}
     for n in planned.nodes:
         for a in n.args:

@@ -176,7 +176,8 @@ class Writer:
         self.named_again()  # the inputs of a body are known by now
         found = []
         for unit in self.units.order:
-            lines = [*self._written_before(unit), *self._unit(unit)]
+            lines = self._written_before(unit)
+            lines += self._unit(unit)
             if lines or not isinstance(lookup(unit.nodes[0].op).structure, Assembly):
                 found.append(Step(unit.nodes[0].origin, lines, self._named_by(unit)))
         self.result.helpers.update(self.structures.helpers)
@@ -189,6 +190,8 @@ class Writer:
         """
         lines: list[Line] = []
         joined, written = self.units.joined, self.structures.written
+        if not joined:
+            return lines
         for whole in dict.fromkeys(joined[n.key][0] for n in unit.nodes if n.key in joined):
             n = self.graph.node(whole)
             structure = lookup(n.op).structure
@@ -206,10 +209,11 @@ class Writer:
     def _named_by(self, unit: Unit) -> dict[str, DType]:
         """The scalars that a unit computes and that are variables now."""
         named: dict[str, DType] = {}
-        for m in (m for n in unit.nodes for m in self._made(n)):
-            name = self.elements.scalars.get(m.key)
-            if name is not None and name.text.isidentifier():
-                named[name.text] = m.type.dtype
+        for n in unit.nodes:
+            for m in self._made(n):
+                name = self.elements.scalars.get(m.key)
+                if name is not None and name.text.isidentifier():
+                    named[name.text] = m.type.dtype
         return named
 
     def _entry(self, inputs: Sequence[Argument]) -> list[Line]:
@@ -277,12 +281,12 @@ class Writer:
     def _repeated(self) -> set[int]:
         found: set[int] = set()
         for n in self.plan.nodes:
-            if n.bodies:
+            if n.key in self.results:
                 found.update(n.args)
-                continue
-            repeats = self.elements.printer.repeats(self.elements.cell(n))
-            if repeats and lookup(n.op).kind == "elementwise" and not n.type.shape:
-                found.update(n.args[i] for i in repeats)
+            elif lookup(n.op).kind == "elementwise" and not n.type.shape:
+                repeats = self.elements.printer.repeats(self.elements.cell(n))
+                if repeats:
+                    found.update(n.args[i] for i in repeats)
         return found
 
     # --- memory -------------------------------------------------------------------------------------------------
@@ -321,7 +325,7 @@ class Writer:
             if unit.rows is not None:
                 lifetimes.update(self._lifetimes_in_rows(unit.rows, time, last))
                 continue
-            for m in (m for n in unit.nodes if n.type.shape or n.bodies for m in self._made(n)):
+            for m in [m for n in unit.nodes if n.type.shape or n.key in self.results for m in self._made(n)]:
                 if not m.type.shape or m.key in self.elements.buffers:
                     continue
                 whole, _ = self.units.joined.get(m.key, (m.key, 0))
@@ -462,7 +466,7 @@ class Writer:
 
     def _made(self, n: Node) -> list[Node]:
         """The values that come from a unit's node: itself, or the results of a loop or branch."""
-        return self.results[n.key] if n.bodies else [n]
+        return self.results[n.key] if n.key in self.results else [n]
 
     def _fits(self, e: End) -> bool:
         """Whether a result can be computed where it belongs: a support function needs a pointer to within a buffer."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
 
 from ..dims import Extent
 from ..program import Line, PartFunction
@@ -23,6 +25,7 @@ from .statements import Body, Step, annotated, words_of
 
 __all__ = ["cuts", "in_parts", "units"]
 
+Words = tuple[str, ...]
 _DEFINED = re.compile(r"(\w+)(?:\[[^\]]*\])? = ")
 _SLACK = 4  # a cut may lie a quarter of a part before or behind its place, where fewer values cross it
 
@@ -33,7 +36,9 @@ def in_parts(
     """`body` as calls of parts, if it is longer than the target's tuning allows; `parameters` are C's, by name."""
     if "part" not in target.syntax or sum(len(s.lines) for s in body.steps) <= target.tuning.longest_body:
         return body, ()
-    cross = Crossing(body.steps, [*cuts(body.steps, target.tuning.part_lines)], parameters)
+    words_of_steps = [words_of(step.lines) for step in body.steps]
+    ends = [*cuts(body.steps, target.tuning.part_lines, words_of_steps)]
+    cross = Crossing(body.steps, words_of_steps, ends, parameters)
     places, work = _places(cross, body.work, main)
     taken = dict(parameters)
     for dtype in work:
@@ -45,10 +50,9 @@ def in_parts(
     definitions = _Definitions(body.prelude)
     found, calls = [], []
     for number, (start, stop) in enumerate(cross.parts):
-        steps, words = [], dict[str, None]()
-        for step in body.steps[start:stop]:
-            words.update(dict.fromkeys(step.words))
-            loaded = cross.loads.get(id(step), ())
+        steps, words = [], dict.fromkeys(chain.from_iterable(words_of_steps[start:stop]))
+        for i, step in enumerate(body.steps[start:stop], start):
+            loaded = cross.loads.get(i, ())
             stored = [name for name in step.made if name in places and cross.values[name].made == number]
             if not loaded and not stored:
                 steps.append((step.origin, step.lines))
@@ -89,9 +93,12 @@ def units(parts: Sequence[PartFunction], size: int) -> tuple[tuple[PartFunction,
     return tuple(tuple(group) for group in found if group)
 
 
-def cuts(steps: Sequence[Step], size: int) -> Iterator[int]:
-    """Where parts end: about every `size` lines, at the place nearby that the fewest values cross."""
-    crossing = _crossing(steps)
+def cuts(steps: Sequence[Step], size: int, words: Sequence[Words] | None = None) -> Iterator[int]:
+    """Where parts end: about every `size` lines, at the place nearby that the fewest values cross.
+
+    `words` are those of each step, if they are known.
+    """
+    crossing = _crossing(steps, [words_of(step.lines) for step in steps] if words is None else words)
     ends, length = [], 0
     for step in steps:
         length += len(step.lines)
@@ -111,12 +118,12 @@ def cuts(steps: Sequence[Step], size: int) -> Iterator[int]:
         yield start
 
 
-def _crossing(steps: Sequence[Step]) -> list[int]:
+def _crossing(steps: Sequence[Step], words: Sequence[Words]) -> list[int]:
     """How many values are computed before each step, and read there or behind it."""
     made: dict[str, int] = {}
     last: dict[str, int] = {}
     for i, step in enumerate(steps):
-        for word in step.words:
+        for word in words[i]:
             if word in made:
                 last[word] = i
         for name in step.made:
@@ -132,8 +139,7 @@ def _crossing(steps: Sequence[Step]) -> list[int]:
     return found
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A value that a later part reads: its type, the part that makes it, and the last one that reads it."""
 
     dtype: DType
@@ -144,18 +150,20 @@ class Value:
 class Crossing:
     """The parts, as ranges of steps, and what is read in a later part than it is made in."""
 
-    def __init__(self, steps: Sequence[Step], ends: Sequence[int], parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self, steps: Sequence[Step], words: Sequence[Words], ends: Sequence[int], parameters: Mapping[str, str]
+    ) -> None:
         self.parts = [*zip([0, *ends[:-1]], ends, strict=True)]
         self.values: dict[str, Value] = {}
-        self.loads: dict[int, list[str]] = {}  # by the step that reads first in a part
+        self.loads: dict[int, list[str]] = {}  # by the number of the step that reads first in a part
         made: dict[str, tuple[int, DType]] = {}
         for number, (start, stop) in enumerate(self.parts):
             loaded: set[str] = set()
-            for step in steps[start:stop]:
-                for word in step.words:
+            for i, step in enumerate(steps[start:stop], start):
+                for word in words[i]:
                     if word in made and made[word][0] < number and word not in loaded:
                         loaded.add(word)
-                        self.loads.setdefault(id(step), []).append(word)
+                        self.loads.setdefault(i, []).append(word)
                         at, dtype = made[word]
                         self.values[word] = Value(dtype, at, number)
                 for name, dtype in step.made.items():

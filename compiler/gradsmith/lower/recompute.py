@@ -33,6 +33,8 @@ def recomputed(
 
     `outputs` stay in memory until the end; `state` is replaced where it is read last.
     """
+    if not any(unit.shared for unit in units.order):
+        return frozenset()
     when = {n.key: number for number, unit in enumerate(units.order) for n in unit.nodes}
     in_rows = {n.key for unit in units.order if unit.rows is not None for n in unit.nodes}
     readers: dict[int, list[Node]] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,18 +33,12 @@ class Group:
     keys: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """Statements that belong together, and the scalars that they name for those behind them."""
 
     origin: Origin
     lines: list[Line]
-    made: Mapping[str, DType] = field(default_factory=dict)
-
-    @cached_property
-    def words(self) -> tuple[str, ...]:
-        """The words of its code, each once."""
-        return words_of(self.lines)
+    made: Mapping[str, DType] = MappingProxyType({})
 
 
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
@@ -56,7 +50,7 @@ def words_of(lines: Sequence[Line]) -> tuple[str, ...]:
     >>> words_of([Line(0, "// a comment"), Line(0, "y = exp(x) * 1e5f + x;")])
     ('y', 'exp', 'x')
     """
-    code = "\n".join([line.text for line in lines if line.text[:2] != "//"])
+    code = "\n".join([text for _, text in lines if text[:2] != "//"])
     return tuple(dict.fromkeys(_WORD.findall(code)))
 
 

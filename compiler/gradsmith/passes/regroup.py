@@ -41,6 +41,7 @@ __all__ = ["regroup"]
 _ROOTS = frozenset({"add", "sub", "mul", "div"})
 _ROUNDS = 3  # what one round merges may give the next one something to do
 _DEEPEST = 8  # sums within products within sums
+_LONGEST = 64  # operations of one product: what is longer is taken apart piece by piece
 _MODERATE = 2.0**64  # constants beyond it are left where they are, so that nothing overflows or underflows that did not
 
 
@@ -64,10 +65,16 @@ class _Term(NamedTuple):
 
     def cost(self) -> int:
         """Operations that it takes, without those of nodes that exist."""
-        inner = sum(f.of.cost() for f in self.factors if isinstance(f.of, _Sum))
-        alone = not any(f.power == 1 for f in self.factors)  # 1/c needs its 1, for which there is no operation
-        scaled = self.constant != 1.0 and not any(f.filled for f in self.factors)
-        return len(self.factors) - 1 + inner + (scaled or alone)
+        factors = self.factors
+        operations, alone, scaled = len(factors) - 1, True, self.constant != 1.0
+        for of, power, filled in factors:
+            if power == 1:
+                alone = False  # 1/c needs its 1, for which there is no operation
+            if filled:
+                scaled = False
+            if of.__class__ is _Sum:
+                operations += of.cost()  # type: ignore[union-attr]
+        return operations + (scaled or alone)
 
     def without(self, factor: _Factor) -> _Term:
         """The term after one division by `factor`."""
@@ -79,9 +86,15 @@ class _Sum(NamedTuple):
     terms: tuple[_Term, ...]
 
     def cost(self) -> int:
-        absorbed = len(self.terms) == 1 and self.terms[0].constant != 1.0  # -(c*x) -> (-c)*x
-        negation = all(t.sign < 0 for t in self.terms) and not absorbed
-        return sum(t.cost() if t.factors else 0 for t in self.terms) + len(self.terms) - 1 + negation
+        terms = self.terms
+        operations, negation = len(terms) - 1, True
+        for t in terms:
+            if t.factors:
+                operations += t.cost()
+            if t.sign > 0:
+                negation = False
+        absorbed = len(terms) == 1 and terms[0].constant != 1.0  # -(c*x) -> (-c)*x
+        return operations + (negation and not absorbed)
 
 
 def regroup(graph: Graph) -> Graph:
@@ -95,169 +108,180 @@ def regroup(graph: Graph) -> Graph:
 
 
 def _rebuilt(graph: Graph, plans: Mapping[int, _Sum]) -> Graph:
-    def planned(n: Node, exprs: Sequence[Expr]) -> Expr | None:
-        return _written(plans[n.key], exprs) if n.key in plans else None
+    def planned(n: Node, exprs: Sequence[Expr]) -> Expr:
+        plan: Expr = _written(plans[n.key], exprs)
+        return plan
 
-    return rewritten(graph, fold, apply_law, replace=planned)
+    return rewritten(graph, fold, apply_law, replace=planned, at=plans)
 
 
 class _Planner:
     """What is known of a graph while its sums are looked at, from the outputs back."""
 
     def __init__(self, graph: Graph) -> None:
-        self.nodes = {n.key: n for n in graph.ordered()}
-        self.uses = Counter(chain.from_iterable([graph.outputs, *(n.args for n in self.nodes.values())]))
+        self.nodes = nodes = {n.key: n for n in graph.ordered()}
+        self.uses = Counter(chain.from_iterable([graph.outputs, *[n.args for n in nodes.values()]]))
+        once = {key for key, count in self.uses.items() if count == 1}
+        #: what nothing else reads and nobody looks for, so that it may be taken apart
+        self.ours = {key for key in once if (origin := nodes[key].origin).name is None and origin.derived}
+        self.numbers: dict[int, float] = {}  # constants, also those that are broadcast
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
-        for n in self.nodes.values():
-            if n.op == "mul":
-                c = self._number(n.args[0])
+        self.atoms: dict[int, _Term] = {}
+        for key, n in nodes.items():
+            op = n.op
+            if op == "constant":
+                value = n.params["value"]
+                if isinstance(value, float):
+                    self.numbers[key] = value
+            elif op == "broadcast_to":
+                if n.args[0] in self.numbers:
+                    self.numbers[key] = self.numbers[n.args[0]]
+            elif op == "mul":
+                c = self.numbers.get(n.args[0])
                 if c is not None:
-                    self.multiples.setdefault((c, n.args[1]), n.key)
+                    self.multiples.setdefault((c, n.args[1]), key)
 
     def plans(self) -> dict[int, _Sum]:
         """The nodes to write anew, with what is to be written."""
         found: dict[int, _Sum] = {}
         taken: set[int] = set()  # parts of what has been looked at
+        ours, numbers = self.ours, self.numbers
         for key in sorted(self.nodes, reverse=True):
             n = self.nodes[key]
-            if key in taken or not n.origin.derived or n.op not in _ROOTS:
+            if n.op not in _ROOTS or key in taken or not n.origin.derived:
                 continue
             if n.op in ("mul", "div"):  # a product alone
-                if not any(self._ours(a) or self._number(a) is not None for a in n.args):
+                a, b = n.args
+                if not (a in ours or b in ours or a in numbers or b in numbers):
                     continue
-                term, parts = self._term(key)
+                term, parts, inside = self._term(key)
+                taken.update(inside)  # what saves there saves here
                 if parts > 1:
                     plan = _Sum((term,))
                     if plan.cost() < parts:
                         found[key] = plan
                 continue
-            summands, inside = self._summands(key)
-            taken |= inside
-            before = len(inside)
+            summands, additions = self._summands(key)
+            taken.update(additions)
+            before = len(additions)
             terms: list[_Term] = []
-            for (summand, sign), count in Counter(summands).items():
+            for (summand, sign), count in summands.items():
                 hidden = self.uses[summand] == count and self.nodes[summand].origin.name is None
-                term, parts = self._term(summand) if hidden or summand == key else (self._atom(summand), 0)
+                term, parts, _ = self._term(summand) if hidden or summand == key else (self._atom(summand), 0, ())
                 before += parts
-                terms.append(_Term(sign * term.sign, count * term.constant, term.factors))
+                if sign != 1 or count != 1:
+                    term = _Term(sign * term.sign, count * term.constant, term.factors)
+                terms.append(term)
             if before > 1 or len(terms) > 1:  # else there is nothing to save
                 plan = _grouped(tuple(terms), 0)
                 if plan.cost() < before:
                     found[key] = plan
         return found
 
-    def _summands(self, root: int) -> tuple[list[tuple[int, int]], set[int]]:
-        """The terms of a sum with their signs, and the additions and the like that join them."""
-        summands: list[tuple[int, int]] = []
-        inside: set[int] = set()
+    def _summands(self, root: int) -> tuple[dict[tuple[int, int], int], list[int]]:
+        """The terms of a sum with their signs, how often each stands there, and what joins them: additions and such."""
+        summands: dict[tuple[int, int], int] = {}
+        inside: list[int] = []
         stack = [(root, 1)]
         while stack:
-            key, sign = stack.pop()
+            key, sign = term = stack.pop()
             n = self.nodes[key]
-            if n.op in ("add", "sub", "neg") and (key == root or self._ours(key)):
-                inside.add(key)
-                signs = (sign, -sign) if n.op == "sub" else (-sign,) if n.op == "neg" else (sign, sign)
-                stack += reversed(list(zip(n.args, signs, strict=True)))
+            if n.op in ("add", "sub", "neg") and (key == root or key in self.ours):
+                inside.append(key)
+                if n.op == "neg":
+                    stack.append((n.args[0], -sign))
+                else:
+                    stack.append((n.args[1], -sign if n.op == "sub" else sign))
+                    stack.append((n.args[0], sign))
             else:
-                summands.append((key, sign))
+                summands[term] = summands.get(term, 0) + 1
         return summands, inside
 
-    def _ours(self, key: int) -> bool:
-        n = self.nodes[key]
-        return self.uses[key] == 1 and n.origin.derived and n.origin.name is None
-
-    def _term(self, root: int) -> tuple[_Term, int]:
-        """A node as a product, taken apart along its left operands, and how many operations that product takes."""
+    def _term(self, root: int) -> tuple[_Term, int, Sequence[int]]:
+        """A node as a product, taken apart along its left operands, how many operations that takes, and which nodes."""
         n = self.nodes[root]
-        if not n.origin.derived or n.op not in ("mul", "div", "neg"):
-            return self._atom(root), 0
+        if n.op not in ("mul", "div", "neg") or not n.origin.derived:
+            return self._atom(root), 0, ()
         found: list[_Factor] = []
         numbers: list[float] = []
+        inside: list[int] = []
         parts, key = 0, root
-        while key == root or self._ours(key):
-            n = self.nodes[key]
+        while key == root or (key in self.ours and parts < _LONGEST):
+            n, at = self.nodes[key], key
             if n.op == "neg":
                 numbers.append(-1.0)
-            elif self._opposite(key) is not None:
-                numbers.append(-1.0)
-                parts += 1
-                key = self._opposite(key) or 0
-                break
-            elif n.op == "mul" and self._number(n.args[0]) is not None:
-                numbers.append(self._number(n.args[0]) or 0.0)
+                key = n.args[0]
+            elif n.op == "div":
+                found.append(_Factor(n.args[1], -1))
+                key = n.args[0]
+            elif n.op == "mul" and n.args[0] in self.numbers:
+                number, x = self.numbers[n.args[0]], n.args[1]
+                opposite = self.multiples.get((-number, x), key)
+                if opposite < key:  # the node c*x where this one is (-c)*x
+                    numbers.append(-1.0)
+                    parts, key = parts + 1, opposite
+                    break
+                numbers.append(number)
+                key = x
             elif n.op == "mul" and n.args[0] != n.args[1]:
                 factors, more, operations = self._right(n.args[1])
                 found += reversed(factors)
                 numbers += more
                 parts += operations
-            elif n.op == "div":
-                found.append(_Factor(n.args[1], -1))
+                key = n.args[0]
             else:
-                below = self._reciprocal(key)
-                if below is not None:
-                    found.append(_Factor(below, -1))
-                    parts += 1
-                    key = -1
+                if n.op == "reciprocal":
+                    found.append(_Factor(n.args[0], -1))
+                    parts, key = parts + 1, -1
                 break
+            inside.append(at)
             parts += 1
-            key = n.args[1] if n.op == "mul" and self._number(n.args[0]) is not None else n.args[0]
-        head = self._number(key) if key >= 0 else 1.0
+        head = self.numbers.get(key) if key >= 0 else 1.0
         if head is None:
             found.append(self._factor(key))
         else:
             numbers.append(head)
         merged = _exact_product(numbers)
         if merged is None or not found:
-            return self._atom(root), 0
-        return _Term(-1 if merged < 0 else 1, abs(merged), tuple(reversed(found))), parts
+            return self._atom(root), 0, ()
+        found.reverse()
+        return _Term(-1 if merged < 0 else 1, abs(merged), tuple(found)), parts, inside
 
     def _right(self, key: int) -> tuple[list[_Factor], list[float], int]:
         """The right operand of a product: its factors and constants, and how many operations it takes."""
-        number = self._number(key)
-        if number is not None:
-            return [], [number], 0
-        if self._ours(key):
+        if key in self.numbers:
+            return [], [self.numbers[key]], 0
+        if key in self.ours:
             n = self.nodes[key]
             below = self._reciprocal(key)
             if below is not None:  # g*(1/c) -> g/c
                 return [_Factor(below, -1)], [], 1
-            if n.op == "square" and self._ours(n.args[0]):
+            if n.op == "square" and n.args[0] in self.ours:
                 below = self._reciprocal(n.args[0])
                 if below is not None:  # g*square(1/c) -> g/c/c
                     return [_Factor(below, -1)] * 2, [], 2
             if n.op == "mul":
                 for c, x in (n.args, n.args[::-1]):
-                    number = self._number(c)
-                    if number is not None:
-                        return [self._factor(x)], [number], 1
+                    if c in self.numbers:
+                        return [self._factor(x)], [self.numbers[c]], 1
         return [self._factor(key)], [], 0
 
     def _factor(self, key: int) -> _Factor:
-        n = self.nodes[key]
-        return _Factor(key, filled=n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape)
+        return self._atom(key).factors[0]
 
     def _atom(self, key: int) -> _Term:
-        return _Term(1, 1.0, (self._factor(key),))
-
-    def _opposite(self, key: int) -> int | None:
-        """The node c*x where this one is (-c)*x, and came later."""
-        n = self.nodes[key]
-        c = self._number(n.args[0]) if n.op == "mul" else None
-        other = None if c is None else self.multiples.get((-c, n.args[1]))
-        return other if other is not None and other < key else None
+        found = self.atoms.get(key)
+        if found is None:
+            n = self.nodes[key]
+            filled = n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape
+            found = self.atoms[key] = _Term(1, 1.0, (_Factor(key, filled=filled),))
+        return found
 
     def _reciprocal(self, key: int) -> int | None:
         n = self.nodes[key]
         if n.op == "reciprocal":
             return n.args[0]
-        return n.args[1] if n.op == "div" and self._number(n.args[0]) == 1.0 else None
-
-    def _number(self, key: int) -> float | None:
-        n = self.nodes[key]
-        while n.op == "broadcast_to":
-            n = self.nodes[n.args[0]]
-        value = n.params["value"] if n.op == "constant" else None
-        return value if isinstance(value, float) else None
+        return n.args[1] if n.op == "div" and self.numbers.get(n.args[0]) == 1.0 else None
 
 
 def _exact_product(numbers: Sequence[float]) -> float | None:
@@ -280,9 +304,12 @@ def _grouped(terms: tuple[_Term, ...], depth: int) -> _Sum:
     for i, t in enumerate(terms):
         for candidate in dict.fromkeys(_candidates(t)):
             where.setdefault(candidate, []).append(i)
+    shared = [item for item in where.items() if len(item[1]) > 1]
+    if not shared:
+        return _Sum(terms)
     rest: dict[int, _Term] = dict(enumerate(terms))
     joined: set[int] = set()
-    for candidate, places in sorted(where.items(), key=lambda item: -len(item[1])):
+    for candidate, places in sorted(shared, key=lambda item: -len(item[1])):
         members = [i for i in places if i not in joined]
         if len(members) < 2:
             continue

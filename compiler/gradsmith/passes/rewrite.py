@@ -7,7 +7,7 @@ left out; so one linear pass does what a loop to a fixed point would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from ..graph import Graph, Node
 from ..trace import Expr, recording, to_exprs, to_graph
@@ -34,13 +34,15 @@ def first_of(*rules: Rule) -> Rule:
     return rule
 
 
-def rewritten(graph: Graph, *rules: Rule, replace: Replacement | None = None) -> Graph:
+def rewritten(
+    graph: Graph, *rules: Rule, replace: Replacement | None = None, at: Container[int] | None = None
+) -> Graph:
     """`graph` rebuilt from the inputs on, with `rules` seeing every node that is made.
 
-    `replace` is for passes that have to see the whole graph first: it is asked for each node of `graph`, with the
-    expressions of all nodes before it, and gives the node's new expression or None.
+    `replace` is for passes that have to see the whole graph first: it is asked for each node of `graph`, or those `at`
+    the given keys, with the expressions of all nodes before it, and gives the node's new expression or None.
     """
     with recording(first_of(*rules) if rules else None) as state:
-        exprs = to_exprs(graph, replace=replace)
+        exprs = to_exprs(graph, replace=replace, at=at)
     pairs = [(exprs[p], exprs[c]) for p, c in graph.cotangents.items()]
     return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs, distinct=state.apart)

@@ -40,13 +40,11 @@ def share_reciprocals(graph: Graph) -> Graph:
     if not denominators:
         return graph
 
-    def replace(n: Node, exprs: Sequence[Expr]) -> Expr | None:
-        if n.key not in denominators:
-            return None
+    def replace(n: Node, exprs: Sequence[Expr]) -> Expr:
         shared = reciprocal(exprs[denominators[n.key]])
         return exprs[n.args[0]] * (broadcast_to(shared, n.type.shape) if n.type.shape != shared.shape else shared)
 
-    return rewritten(graph, fold, apply_law, replace=replace)
+    return rewritten(graph, fold, apply_law, replace=replace, at=denominators)
 
 
 def _value(graph: Graph, key: int) -> Node:
