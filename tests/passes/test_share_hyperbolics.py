@@ -1,4 +1,4 @@
-"""tanh and its slope come from one exponential in C's straight lines, and from two calls of libm everywhere else."""
+"""The slope of tanh comes from its value in the middle of C's straight lines, and by a call everywhere else."""
 
 import math
 
@@ -9,7 +9,7 @@ import pytest
 import gradsmith as gs
 
 #: On both sides of where the form changes, and where the slope is tiny.
-POINTS = (0.0, -0.0, 1e-310, -1e-9, 0.3, -0.49999, 0.5, -0.55, 1.7, -20.0, 360.0, -400.0, math.inf, -math.inf, math.nan)
+POINTS = (0.0, -0.0, 1e-310, -1e-9, 0.3, 0.86730, -0.86731, 1.7, -20.0, 360.0, -400.0, math.inf, -math.inf, math.nan)
 
 
 def tanh_of(target: str, **options: object) -> gs.CompiledFunction:
@@ -19,8 +19,7 @@ def tanh_of(target: str, **options: object) -> gs.CompiledFunction:
 
 def test_value_and_slope_are_right_to_four_units() -> None:
     f = tanh_of("c")
-    assert "expm1(" in f.source
-    assert "cosh(" not in f.source
+    assert "1.0 - " in f.source
     rng = np.random.default_rng(0)
     for x in (*POINTS, *rng.uniform(-1.0, 1.0, 300), *rng.uniform(-20.0, 20.0, 300)):
         value, slope = f.value_and_grad(x)
@@ -40,11 +39,11 @@ def test_value_and_slope_are_right_to_four_units() -> None:
 )
 def test_others_call_the_library(target: str, options: dict[str, object]) -> None:
     source = tanh_of(target, **options).source
-    assert "expm1" not in source
+    assert "1.0 - " not in source
     assert "cosh(x)" in source
 
 
 def test_loops_keep_their_vector_kernels() -> None:
     source = gs.compile(lambda x: gs.sum(gs.tanh(x)), args=((100,),), target="c", selftest=False).source
     assert "gs_vtanh" in source
-    assert "expm1(-2.0 * x" not in source
+    assert " 1.0 - t" not in source
