@@ -14,7 +14,7 @@ POINTS = (0.0, -0.0, 1e-310, -1e-9, 0.3, 0.86730, -0.86731, 1.7, -20.0, 360.0, -
 
 def tanh_of(target: str, **options: object) -> gs.CompiledFunction:
     x = gs.symbol("x")
-    return gs.compile(gs.tanh(x), target=target, derivatives="value_and_grad", selftest=False, **options)  # type: ignore
+    return gs.compile(gs.tanh(x), target=target, derivatives="value_and_grad", selftest=False, **options)  # type: ignore[arg-type]
 
 
 def test_value_and_slope_are_right_to_four_units() -> None:
