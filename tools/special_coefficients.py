@@ -268,7 +268,8 @@ def main() -> None:
     head = mp.nint(mp.log(2) * 2**16) / 2**16
     constants["LOG_2_A"] = (float(head), float(head))  # times an exponent it is exact in both widths
     constant("LOG_2_B", mp.log(2) - head)
-    constants["TO_SQUARE"] = (2.0**20, 2.0**6)  # digits behind the point that a number below 64 has for an exact square
+    # adding and subtracting it leaves 20 or 6 digits behind the point, so that the square of a number below 64 is exact
+    constants["AT_SQUARE"] = (1.5 * 2.0**32, 1.5 * 2.0**17)
     tables["EXP_REST"] = [  # (exp(t) - 1)/t where t is what those digits leave: |t| < 4e-5, and < 0.7 in float32
         tuple(rounded(1 / mp.factorial(k), single) for k in range(terms, 0, -1))
         for terms, single in ((3, False), (9, True))

@@ -48,6 +48,8 @@ class Elements:
         self.locals: dict[int, Text] = {}  # values of the loop being written
         self.shared: Set[int] = frozenset()  # values of which the loop being written reads an element more than once
         self.read: dict[str, Text] = {}  # elements that it has read, and their names
+        self.once: frozenset[int] = frozenset()  # values that have a name wherever they are computed
+        self._named: dict[tuple[int, int, Index], tuple[list[Line], Text]] = {}  # which, by lines and place
         self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
         self._cells: dict[int, str] = {}
         self._twin = twin
@@ -154,12 +156,24 @@ class Elements:
         if key in self.around:
             return self.around[key](index, lines, depth)
         n = self.graph.node(key)
+        if key in self.once:
+            return self._once(n, index, lines, depth)
         value = self.compute(n, index, flat, lines, depth)
         if n.origin.name is None or lookup(n.op).kind != "elementwise":
             return value
         name = self.names.fresh(self.wish(n))  # fused into its reader, yet the user knows it by this name
         lines += lines_of(self.assign(n, name, value.text), depth)
         return Text(name)
+
+    def _once(self, n: Node, index: Index, lines: list[Line], depth: int) -> Text:
+        """The name of an element that is computed once in these lines."""
+        at = (id(lines), n.key, index)
+        if at not in self._named:
+            value = self.compute(n, index, False, lines, depth)
+            name = Text(self.names.fresh(self.wish(n)))
+            lines += lines_of(self.assign(n, name.text, value.text), depth)
+            self._named[at] = lines, name
+        return self._named[at][1]
 
     def compute(self, n: Node, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
         """The text that computes element `index` of `n` from its operands."""

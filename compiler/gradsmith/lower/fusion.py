@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..dims import certainly_at_most
@@ -17,6 +17,7 @@ from ..graph import Graph, Node
 from ..registry import Assembly, Contraction, Kernel, Layout, Reduction, Region, lookup
 from ..tuning import Tuning
 from ..types import Shape
+from .along import Along, along
 from .blocks import blocks_first
 from .recompute import recomputed
 from .rows import Rows, rows_first
@@ -34,6 +35,7 @@ class Unit(NamedTuple):
     shape: Shape  # of the shared loop
     shared: bool  # whether the nodes share a loop over `shape`
     rows: Rows | None = None  # the inner loops of a loop over rows
+    along: Along | None = None  # the sums that are added up in the loop that writes the result of this unit
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Means:
     With a `Tuning` to go `by_rows`, a row, or `by_blocks` a block of rows, goes through all that needs no other one in
     one loop. What is `replaced` is the next value of `state`, whose memory may hold the old one. With `pointers`,
     support functions write anywhere in a buffer. `recompute` is what may be computed again instead of being stored (see
-    there), or None.
+    there), or None; so is `along`, where sums are added up while a result is written.
     """
 
     by_rows: Tuning | None = None
@@ -72,6 +74,7 @@ class Means:
     state: frozenset[int] = frozenset()
     pointers: bool = True
     recompute: int | None = None
+    along: int | None = None
 
 
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Units:
@@ -80,9 +83,30 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Un
     units = _fused(graph, planned, spelled_out, means, demands, frozenset())
     if means.recompute is None:
         return units
-    kept = {*planned.outputs, *units.joined, *compact, *contiguous, *spelled_out}
-    again = recomputed(graph, units, planned.outputs, kept, means.state, means.recompute)
-    return _fused(graph, planned, spelled_out, means, demands, again) if again else units
+    kept = {*planned.outputs, *units.joined, *compact, *contiguous}
+    again = recomputed(graph, units, planned.outputs, kept | spelled_out, means.state, means.recompute)
+    units = _fused(graph, planned, spelled_out, means, demands, again) if again else units
+    if means.along is None or means.state:
+        return units
+    found = along(graph, units, kept, means.along)
+    if not found:
+        return units
+    once = frozenset[int]().union(*(one.values for one in found))
+    changed = _fused(graph, planned, spelled_out, means, demands, again, once)
+    return _with_sums(changed, found) or units
+
+
+def _with_sums(units: Units, found: Sequence[Along]) -> Units | None:
+    """The schedule in which the sums are added up along; None if they do not stand beside the result any more."""
+    order = [*units.order]
+    for one in found:
+        at = next(i for i, unit in enumerate(order) if one.result in unit.nodes)
+        beside = [i for i in (at - 1, at + 1) if 0 <= i < len(order) and order[i].nodes == one.sums]
+        if not beside or len(order[at].nodes) > 1:
+            return None
+        first = min(at, *beside)
+        order[first : first + 2] = [Unit((*one.sums, one.result), (), False, None, one)]
+    return replace(units, order=tuple(order))
 
 
 def _fused(
@@ -92,8 +116,9 @@ def _fused(
     means: Means,
     demands: tuple[set[int], set[int]],
     again: frozenset[int],
+    once: frozenset[int] = frozenset(),
 ) -> Units:
-    """The schedule in which nothing of `again` is stored."""
+    """The schedule in which nothing of `again` is stored, nor of `once`, which has a name where it is read."""
     by_rows = means.by_rows
     compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
@@ -115,11 +140,13 @@ def _fused(
             reads[n.key] = {base: False}
             continue
         weight = (op.kind == "elementwise") + sum(virtual.get(a, 0) for a in n.args)
-        in_place = n.key in again or (
-            n.key not in joined and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops)
+        in_place = (
+            n.key in again
+            or n.key in once
+            or (n.key not in joined and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops))
         )
         if in_place:
-            virtual[n.key] = weight
+            virtual[n.key] = 0 if n.key in once else weight
             reads[n.key] = inner
         else:
             reads[n.key] = {n.key: True}

@@ -306,6 +306,7 @@ class Writer:
             state=frozenset(e.carried for e in self.ends if e.carried is not None),
             pointers="pointer" in self.target.syntax,
             recompute=tuning.recompute_operations if "independent" in self.target.syntax else None,
+            along=tuning.along_operations if by_rows and not self.target.threads else None,
         )
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
         self.reordered = "independent" in self.target.syntax and self._reorder()
@@ -641,6 +642,8 @@ class Writer:
         self.subscripts.out_of_order.clear()
         if unit.rows is not None:
             return (BlockLoop if unit.rows.block else RowLoop)(self, unit.rows).lines()
+        if unit.along is not None:
+            return self.structures.along(unit.along)
         if unit.shared:
             return self._shared_loop(unit)
         (n,) = unit.nodes

@@ -21,9 +21,9 @@ from .rows import reads_of
 if TYPE_CHECKING:
     from .fusion import Units
 
-__all__ = ["recomputed"]
+__all__ = ["CHEAP", "recomputed"]
 
-_CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "select", "compare"})  # as fast as a load
+CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "select", "compare"})  # as fast as a load
 
 
 def recomputed(
@@ -68,7 +68,7 @@ def _operations(graph: Graph, n: Node, units: Units) -> int | None:
     total, stack = 0, [n]
     while stack:
         m = stack.pop()
-        if lookup(m.op).kind != "elementwise" or not _CHEAP.issuperset(count_of(graph, m)):
+        if lookup(m.op).kind != "elementwise" or not CHEAP.issuperset(count_of(graph, m)):
             return None
         total += 1
         for a in map(graph.node, m.args):

@@ -5,7 +5,6 @@ One method a structure of the registry (see `STRUCTURES`), each from a node to t
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from ..index import Affine, Index
 from ..program import Line
 from ..registry import Assembly, Contraction, Cut, Gather, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape
+from .along import Along, Stretch, stretches
 from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
@@ -313,9 +313,9 @@ class Structures:
             exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
             placed = any(self.in_place.get(a) == (n.key, k) or (n.key, k) in self.written for k, a in enumerate(n.args))
             apart = exclusive or placed or self._target.strict or parts is None
-            stretches = None if apart else self._stretches(n, parts or ())
-            if stretches is not None:
-                return self._by_stretches(n, stretches)
+            rows = None if apart else stretches(self.graph, n)
+            if rows is not None:
+                return self._by_stretches(n, rows)
             if not (exclusive and len(places) == math.prod(shape)):
                 lines += self.cleared(n)
         order: Sequence[int] = range(len(n.args))
@@ -326,53 +326,28 @@ class Structures:
                 lines += self.part(n, structure, part, exclusive)
         return lines
 
-    def _stretches(self, n: Node, parts: Sequence[np.ndarray]) -> list[tuple[int, int, list[tuple[int, int]]]] | None:
-        """Rows of an accumulated result between the ends of its parts: first, last + 1, and what is added there.
+    def _by_stretches(
+        self, n: Node, rows: Sequence[Stretch], sums: Mapping[str, Node] = {}, start: int = 0
+    ) -> list[Line]:
+        """A loop for each stretch, in which each element is computed and stored once: no zeros to add to.
 
-        That is which parts, and where each of them begins. None if a part is not whole rows one after another, or if
-        the parts would be written too often.
+        The running values of `sums`, of which element 0 is at row `start`, are added up in the same loops.
         """
-        shape = shape_of(self.graph, n.key)
-        row = math.prod(shape[1:])
-        if not shape or row == 0:
-            return None
-        spans: list[tuple[int, int]] = []
-        written = 0
-        for a, places in zip(n.args, parts, strict=True):
-            flat = np.ravel(places)
-            if flat.size == 0:
-                continue
-            first, count = int(flat[0]) // row, flat.size // row
-            own = shape_of(self.graph, a)
-            whole_rows = own == (count, *shape[1:]) or (count == 1 and own == shape[1:])
-            if not whole_rows or not np.array_equal(flat, first * row + np.arange(flat.size)):
-                return None
-            spans.append((first, first + count))
-        if len(spans) != len(n.args):
-            return None
-        ends = sorted({0, int(shape[0]), *(end for span in spans for end in span)})
-        begin: dict[int, list[int]] = {}
-        for part, (first, _) in enumerate(spans):
-            begin.setdefault(first, []).append(part)
-        found = []
-        inside: list[int] = []
-        for low, high in itertools.pairwise(ends):
-            inside = sorted([part for part in inside if spans[part][1] > low] + begin.get(low, []))
-            found.append((low, high, [(part, spans[part][0]) for part in inside]))
-            written += len(inside)
-            if written > _REPEATED * len(spans):
-                return None
-        return found
-
-    def _by_stretches(self, n: Node, stretches: Sequence[tuple[int, int, list[tuple[int, int]]]]) -> list[Line]:
-        """A loop for each stretch, in which each element is computed and stored once: no zeros to add to."""
         elements, shape, dtype = self.elements, shape_of(self.graph, n.key), n.type.dtype
         add = elements.cell_of("add", dtype)
         lines: list[Line] = []
-        for low, high, inside in stretches:
+        for low, high, inside in rows:
+            added = {
+                name: m
+                for name, m in sums.items()
+                if start <= low and high <= start + _known(shape_of(self.graph, m.args[0])[0])
+            }
 
-            def one(nest: Nest, body: list[Line], low: int = low, inside: list[tuple[int, int]] = inside) -> None:
+            def one(nest: Nest, body: list[Line], low: int = low, inside: Any = inside, added: Any = added) -> None:
                 row, *rest = nest.index
+                for name, m in added.items():
+                    value = elements.element(m.args[0], (row + (low - start),), False, body, nest.depth)
+                    self.combine(m, lookup(m.op).structure, name, value, body, nest.depth)
                 value = elements.printer.number(0, dtype)
                 for k, (part, first) in enumerate(inside):
                     a = n.args[part]
@@ -382,9 +357,24 @@ class Structures:
                     value = there if k == 0 else elements.fill(add, [value, there], dtype, body, nest.depth)
                 elements.set(elements.place(n.key, (row + low, *rest)), value, body, nest.depth)
 
+            elements.far.clear()
             loop = self.nests.over((high - low, *shape[1:]), one)
-            lines += self.nests.rows(loop, (high - low, *shape[1:]), {}, frozenset(), {}, True)
+            operators = self.operators(added)
+            lines += self.nests.rows(loop, (high - low, *shape[1:]), {}, frozenset(), operators, not added)
         self.helpers["simd"] = None
+        return lines
+
+    def along(self, found: Along) -> list[Line]:
+        """The loops of an accumulated result, in which sums are added up."""
+        elements, lines, sums = self.elements, list[Line](), dict[str, Node]()
+        for m in found.sums:
+            name = elements.names.fresh(m.origin.name, "sum_")
+            sums |= dict.fromkeys(self.begun(m, name, 1, lines, 0), m)
+        elements.once |= found.values
+        rows = stretches(self.graph, found.result)
+        assert rows is not None
+        lines += self._by_stretches(found.result, rows, sums, found.start)
+        elements.scalars.update({m.key: Text(name) for name, m in sums.items()})
         return lines
 
     def part(self, n: Node, structure: Assembly, part: int, exclusive: bool = True) -> list[Line]:
@@ -451,8 +441,6 @@ class Structures:
         call = self.elements.printer.fill(cell, [*arrays, *(Text(whole(v)) for v in numbers)])
         return lines_of(self._syntax["call"].format(value=call.text), depth)
 
-
-_REPEATED = 3  # stretches of an accumulated result in which each part may be written, on average
 
 STRUCTURES: Mapping[type, Callable[[Structures, Node, Any], list[Line]]] = {
     Assembly: Structures.assembly,

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise, function, guarded
+from ._portable import Support, define
 from ._vector import simd
 
 __all__ = [
@@ -19,6 +20,12 @@ _UNIT = [(0.3,), (-0.7,), (0.95,), (-0.05,)]
 _EDGES = [(0.0,), (-0.0,), (1e-300,), (1e-9,), (np.inf,), (-np.inf,), (np.nan,)]
 _WIDE = [*_EDGES, (20.0,), (-40.0,), (300.0,), (-300.0,), (800.0,), (-800.0,)]
 
+define('''
+    def sech2(x):
+        """1/cosh(x)^2, the slope of tanh"""
+        e = exp(-2.0 * abs(x))
+        return 4.0 * e / ((1.0 + e) * (1.0 + e))
+''')
 
 _POLE = "-math.inf if x == {pole} else math.nan"
 
@@ -269,7 +276,7 @@ sech2: Traced = elementwise(
     slope="-2*tanh(x)*sech(x)^2",
     vjp=lambda g, y, x: (g * (-2.0 * y * tanh(x)),),
     expand=lambda x: _squared(1.0 / cosh(x)),
-    **simd("sech2"),
+    **simd("sech2", {"cells": {"c": "gs_sech2({0})"}, "support": {k: Support("sech2")[k] for k in ("c", "c.float32")}}),
     evaluate=lambda x: np.square(np.reciprocal(np.cosh(x))),
     mp=lambda mp, x: mp.sech(x) ** 2,
     sympy=lambda sp, x: 1 - sp.tanh(x) ** 2,

@@ -33,13 +33,9 @@ define('''
         return expsquare(a, -1.0, 1.0) if a < 28.0 else 0.0 if a >= 28.0 else x
 
     def gauss(x):
-        """exp(-x*x)"""
-        a = abs(x)
-        return gauss_near(a) if a < 28.0 else 0.0 if a >= 28.0 else x
-
-    def gauss_near(a):
-        """exp(-a*a) by one exp: the square of h, the first digits of a, is exact; what is left is small"""
-        h = floor(a * TO_SQUARE + 0.5) / TO_SQUARE
+        """exp(-x*x) by one exp: the square of h, the first digits of x, is exact; what is left is small"""
+        a = x if abs(x) < 28.0 else 28.0 if abs(x) >= 28.0 else x
+        h = (a + AT_SQUARE) - AT_SQUARE
         t = (h - a) * (a + h)
         whole = exp(-(h * h))
         return whole + whole * (t * poly(EXP_REST, t))
@@ -50,15 +46,11 @@ define('''
         return expsquare(a, -0.5, PDF_AT_0) if a < 39.0 else 0.0 if a >= 39.0 else x
 
     def density(x):
-        """exp(-x*x/2)/sqrt(2*pi), the density of the normal distribution"""
-        a = abs(x)
-        return bell(a, PDF_AT_0) if a < 39.0 else 0.0 if a >= 39.0 else x
-
-    def bell(a, s):
-        """s*exp(-a*a/2) by one exp, as in gauss_near"""
-        h = floor(a * TO_SQUARE + 0.5) / TO_SQUARE
+        """exp(-x*x/2)/sqrt(2*pi), the density of the normal distribution, as in gauss"""
+        a = x if abs(x) < 39.0 else 39.0 if abs(x) >= 39.0 else x
+        h = (a + AT_SQUARE) - AT_SQUARE
         t = 0.5 * (h - a) * (a + h)
-        whole = s * exp(-0.5 * (h * h))
+        whole = PDF_AT_0 * exp(-0.5 * (h * h))
         return whole + whole * (t * poly(EXP_REST, t))
 
     def erfcx_right(a):

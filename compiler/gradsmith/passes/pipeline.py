@@ -26,6 +26,7 @@ from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
 from .selected import selecting
+from .share_hyperbolics import share_hyperbolics
 from .share_products import sharing
 from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
@@ -61,7 +62,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     if any(n.type.shape for n in graph.ordered()):
         graph = hoist(rewritten(graph, *laws, *selecting(target)))  # before an outer product, say, is spelled out for C
     graph = rewritten(
-        graph,
+        share_hyperbolics(graph, target),
         *laws,
         *summing(summation),
         *by_tiles(target),
