@@ -122,11 +122,12 @@ def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
     options: dict[str, Any] = {"args": ((3,),), "target": "c", "batch": True, "threads": "openmp", "dtype": dtype}
     formula = lambda v: gs.sum(gs.exp(v) * v[::-1])
     stored, streamed = (
-        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=size)).value_and_grad_batch for size in (2**40, 1)
+        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_rows=rows)).value_and_grad_batch
+        for rows in (8, 7)
     )
     for n in (1, 15, 16, 17, 300):
         (v,) = points(n, (3,))
-        v = v.astype(dtype)
+        v = np.asfortranarray(v.astype(dtype))
         expected = stored(v)
         for start, step in itertools.product((0, 1, 5), (1, 2)):
             memory = np.full((4, 5 + step * n), 7.0, dtype)

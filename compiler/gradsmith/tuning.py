@@ -66,13 +66,18 @@ class Tuning:
     #: 5.1 to 5.6 ns a point; the seed expression 8.4 with 32 and 7.1 with 128.
     batch_points: int = 128
     #: Bytes of a block's arguments and results, for which fewer points are taken at a time: they lie on the C stack
-    #: where they are not read and written in place. For a network of 54 numbers a point, rows took 82, 78, 78 and 93 ns
-    #: with 12, 24, 48 and 96 KiB (the better of two noisy runs), and a structure of arrays 72 and 56 with 24 and 56.
-    batch_bytes: int = 57_344
-    #: Bytes of results from which on a batch function stores them past the caches: half of the last cache (32 MiB),
-    #: where arguments lie as well. The network's 40 MB took 0.56 to 0.67 of the time then (with blocks of 64 points),
-    #: bundle adjustment's 26 MB 0.68 to 0.76 of the median and 0.87 to 0.94 of the least (a busy machine).
+    #: where they are not read and written in place (the smallest usual stacks have 128 KiB). A network of 104 numbers a
+    #: point in rows takes 185, 125 and 120 ns with blocks of 64, 128 and 256 points, where lines of the next one are
+    #: asked for, and 60, 63 and 65 ns where all is in the caches.
+    batch_bytes: int = 110_592
+    #: Bytes of results from which on a batch function stores them past the caches, and asks for the lines that its next
+    #: block reads: half of the last cache (32 MiB), where arguments lie as well. The network at 100,000 points takes 240
+    #: ns without either, 190 with the first and 150 with both, bundle adjustment 82, 58 and 60, ...
     stream_bytes: int = 16_777_216
+    #: ... and numbers of a point (rows) from which on that is done: a CPU follows few rows by itself, and then stores
+    #: cost nothing beside the reads. At 1,000,000 points, without / with: 4.5 / 7.0 ns for 5 rows, 8.0 / 11.0 for 21,
+    #: 80 / 60 for 49, 260 / 190 for 104 (medians by turns on a busy machine; the least of each agree).
+    stream_rows: int = 32
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
     #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.
     batch_statements: int = 2_000

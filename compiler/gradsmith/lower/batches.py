@@ -105,7 +105,7 @@ def batch(
         lanes=lanes,
         work=tuple(work),
         threads=options.threads,
-        streams=_streams(given, target) if straight is not None else 0,
+        streams=_streams(taken, given, target) if straight is not None else 0,
     )
     return found, body
 
@@ -130,8 +130,13 @@ def _block(bytes_: int, target: Target) -> int:
     return 1 << (most.bit_length() - 1)
 
 
-def _streams(given: Sequence[Strided], target: Target) -> int:
-    """From how many points on results are stored past the caches, which cannot hold them; 0 without real numbers."""
+def _streams(taken: Sequence[Strided], given: Sequence[Strided], target: Target) -> int:
+    """From how many points on results are stored past the caches, which cannot hold them; 0 for never.
+
+    It pays where there are more rows than a CPU follows by itself: it has to be asked for those of the next block, too.
+    """
+    if sum(int(a.argument.size) for a in (*taken, *given) if a.each) < target.tuning.stream_rows:
+        return 0
     kinds = [(DTYPES[a.argument.dtype], int(a.argument.size)) for a in given if a.each]
     bytes_ = sum(dtype.bits // 8 * size for dtype, size in kinds if dtype.kind == "float")
     return max(1, target.tuning.stream_bytes // bytes_) if bytes_ else 0
