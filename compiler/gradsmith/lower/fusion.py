@@ -18,6 +18,7 @@ from ..registry import Assembly, Contraction, Kernel, Layout, Reduction, Region,
 from ..tuning import Tuning
 from ..types import Shape
 from .blocks import blocks_first
+from .early import computed_early
 from .recompute import recomputed
 from .rows import Rows, rows_first
 from .statements import Plan
@@ -77,12 +78,14 @@ class Means:
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Units:
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
     compact, contiguous = demands = _demands(graph, planned)
-    units = _fused(graph, planned, spelled_out, means, demands, frozenset())
+    units = _fused(graph, planned, spelled_out, means, demands)
     if means.recompute is None:
         return units
     kept = {*planned.outputs, *units.joined, *compact, *contiguous, *spelled_out}
     again = recomputed(graph, units, planned.outputs, kept, means.state, means.recompute)
-    return _fused(graph, planned, spelled_out, means, demands, again) if again else units
+    units = _fused(graph, planned, spelled_out, means, demands, again) if again else units
+    early = computed_early(graph, planned, units, kept)
+    return _fused(graph, planned, spelled_out, means, demands, again, early) if early else units
 
 
 def _fused(
@@ -91,9 +94,10 @@ def _fused(
     spelled_out: set[int],
     means: Means,
     demands: tuple[set[int], set[int]],
-    again: frozenset[int],
+    again: frozenset[int] = frozenset(),
+    early: frozenset[int] = frozenset(),
 ) -> Units:
-    """The schedule in which nothing of `again` is stored."""
+    """The schedule in which nothing of `again` is stored, and all of `early` is, behind what it is computed from."""
     by_rows = means.by_rows
     compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
@@ -116,7 +120,9 @@ def _fused(
             continue
         weight = (op.kind == "elementwise") + sum(virtual.get(a, 0) for a in n.args)
         in_place = n.key in again or (
-            n.key not in joined and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops)
+            n.key not in joined
+            and n.key not in early
+            and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops)
         )
         if in_place:
             virtual[n.key] = weight
@@ -127,7 +133,7 @@ def _fused(
             needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     order: list[Unit] = []
-    waiting: list[Sequence[Node] | Rows] = [tasks]
+    waiting: list[Sequence[Node] | Rows] = [_advanced(tasks, needs, early) if early else tasks]
     while waiting:
         some = waiting.pop()
         if isinstance(some, Rows):
@@ -144,6 +150,28 @@ def _fused(
     in_rows = {n.key for unit in order if unit.rows is not None for n in unit.nodes}
     joined = {key: place for key, place in joined.items() if not in_rows & {key, place[0]}}
     return Units(tuple(order), needs, aliases, frozenset(virtual), joined)
+
+
+def _advanced(tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]], early: frozenset[int]) -> list[Node]:
+    """`tasks` with those in `early` right behind the last one that they need."""
+    made = {n.key for n in tasks}
+    missing = {n.key: needs[n.key].keys() & made for n in tasks if n.key in early}
+    waits: dict[int, list[Node]] = {}
+    for n in tasks:
+        for key in missing.get(n.key, ()):
+            waits.setdefault(key, []).append(n)
+    left = {key: len(keys) for key, keys in missing.items()}
+    found: list[Node] = []
+    for n in tasks:
+        behind = [] if n.key in early else [n]
+        while behind:
+            m = behind.pop()
+            found.append(m)
+            for later in waits.get(m.key, ()):
+                left[later.key] -= 1
+                if left[later.key] == 0:
+                    behind.append(later)
+    return found
 
 
 def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:

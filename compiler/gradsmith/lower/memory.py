@@ -20,22 +20,32 @@ Lifetime = tuple[Extent, int, int]  # size, first unit, last unit
 
 
 def place_buffers(
-    lifetimes: Mapping[int, Lifetime], line: int = 1, ahead: Mapping[int, int] = _NOTHING
+    lifetimes: Mapping[int, Lifetime],
+    line: int = 1,
+    ahead: Mapping[int, int] = _NOTHING,
+    over: Mapping[int, int] = _NOTHING,
 ) -> tuple[dict[int, Extent], Extent]:
     """Offsets by key, and the size of the workspace.
 
-    Buffers in `ahead` have so many elements ahead of the one that is at a multiple of `line`, if places are known.
+    Buffers in `ahead` have so many elements ahead of the one that is at a multiple of `line`, if places are known. One
+    in `over` takes the place of that other one, which is read last where it is born.
 
     >>> place_buffers({1: (8, 0, 1), 2: (4, 1, 2), 3: (8, 2, 3)})
     ({1: 0, 2: 8, 3: 0}, 12)
     >>> place_buffers({1: (3, 0, 1), 2: (9, 1, 2)}, 8, {2: 1})
     ({1: 0, 2: 7}, 16)
+    >>> place_buffers({1: (8, 0, 1), 2: (8, 1, 2)}, over={2: 1})
+    ({1: 0, 2: 0}, 8)
     """
     offsets: dict[int, Extent] = {}
     alive: list[_Entry] = []  # offset, size, last unit
     total: Extent = 0
     for key, (size, first, last) in sorted(lifetimes.items(), key=lambda item: (item[1][1], item[0])):
         alive = [entry for entry in alive if entry[2] >= first]
+        if key in over:
+            offsets[key] = offsets[over[key]]
+            alive = [(*e[:2], last) if e[0] == offsets[key] else e for e in alive]
+            continue
         offset: Extent = 0
         lead = ahead.get(key)
         offset = _at_line(offset, line, lead)
