@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["computed_early"]
 
-_BEFORE = -1  # when arguments, constants and results of loops are there
+_BEFORE = -1  # when arguments and constants are there
 
 
 def computed_early(graph: Graph, planned: Plan, units: Units, kept: Collection[int]) -> frozenset[int]:
@@ -29,6 +29,8 @@ def computed_early(graph: Graph, planned: Plan, units: Units, kept: Collection[i
     when = {n.key: number for number, unit in enumerate(units.order) for n in unit.nodes}
     users: dict[int, list[int]] = {}
     for n in planned.nodes:
+        if lookup(n.op).kind == "part":
+            when[n.key] = when[n.args[0]]
         for a in n.args:
             users.setdefault(a, []).append(n.key)
     finding = _Finding(graph, units, when, users, {})

@@ -147,6 +147,7 @@ def _fused(
             order += _units(graph, some, needs)
         else:
             waiting += reversed(found)
+    order = _results_first(graph, planned, order, needs, means.replaced)
     in_rows = {n.key for unit in order if unit.rows is not None for n in unit.nodes}
     joined = {key: place for key, place in joined.items() if not in_rows & {key, place[0]}}
     return Units(tuple(order), needs, aliases, frozenset(virtual), joined)
@@ -320,6 +321,26 @@ def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int,
             done.append(Unit((n,), (), False))
     close()
     return done
+
+
+def _results_first(
+    graph: Graph, planned: Plan, order: list[Unit], needs: Mapping[int, Mapping[int, bool]], replaced: frozenset[int]
+) -> list[Unit]:
+    """`order` with calls whose results nothing else reads right behind what they read, which need not wait for them."""
+    place: dict[int, int] = {}
+    behind: dict[int, list[Unit]] = {}
+    for number, unit in enumerate(order):
+        n = unit.nodes[0]
+        structure = lookup(n.op).structure
+        result = unit.rows is None and n.key in planned.outputs and n.key not in replaced and planned.uses[n.key] == 1
+        if result and isinstance(structure, Kernel) and structure.replaces is None:
+            sources = (graph.node(key) for key in needs[n.key])
+            at = max((place.get(a.args[0] if lookup(a.op).kind == "part" else a.key, -1) for a in sources), default=-1)
+            behind.setdefault(at if at >= 0 else number - 1, []).append(unit)
+        else:
+            behind.setdefault(number, []).insert(0, unit)
+            place.update(dict.fromkeys((m.key for m in unit.nodes), number))
+    return [unit for number in sorted(behind) for unit in behind[number]]
 
 
 def _loop_shape(graph: Graph, n: Node) -> Shape | None:

@@ -347,6 +347,10 @@ class Writer:
                 if isinstance(structure, Kernel):
                     types = (self.graph.node(a).type for a in n.args)
                     for dtype, size in structure.memory(n.type.dtype, *types, n.params):
+                        result = self._unwritten(dtype, size, time.start, times)
+                        if result is not None and result not in self.structures.scratch.get(n.key, ()):
+                            self.structures.scratch.setdefault(n.key, []).append(result)
+                            continue
                         name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
@@ -376,6 +380,21 @@ class Writer:
             ]
             offsets, self.sizes[dtype] = plans[0] if certainly_at_most(plans[0][1], plans[-1][1]) else plans[-1]
             self.offsets.update(offsets)
+
+    def _unwritten(self, dtype: DType, size: Extent, moment: int, times: Sequence[range]) -> str | None:
+        """A result that has room for what a support function needs while it runs, and is written later."""
+        for e in self.ends if not self.target.returns else ():
+            if e.pattern != "store" or not e.shape or self.graph.node(e.key).type.dtype != dtype:
+                continue
+            begun = [
+                time.start
+                for unit, time in zip(self.units.order, times, strict=True)
+                for m in (m for n in unit.nodes for m in self._made(n))
+                if self.elements.buffers.get(m.key) == e.name
+            ]
+            if certainly_at_most(size, math.prod(e.shape)) and moment < min(begun, default=moment + 1):
+                return e.name
+        return None
 
     def _over(self, lifetimes: Mapping[int, Lifetime], times: Sequence[range]) -> dict[int, int]:
         """Arrays that take the place of one that their loop reads last, element by element."""
