@@ -374,11 +374,8 @@ class Writer:
             line = max(1, 8 * self.target.tuning.line_bytes // dtype.bits) if self._in_lines(dtype) else 1
             least = line * self.target.tuning.line_least
             ahead = {key: self._ahead(key) for key, life in placed.items() if certainly_at_most(least, life[0])}
-            plans = [
-                place_buffers(placed, line, ahead if line > 1 else {}, taken)
-                for taken in ([over, {}] if over else [{}])
-            ]
-            offsets, self.sizes[dtype] = plans[0] if certainly_at_most(plans[0][1], plans[-1][1]) else plans[-1]
+            taken = {key: old for key, old in over.items() if key in placed}
+            offsets, self.sizes[dtype] = place_buffers(placed, line, ahead if line > 1 else {}, taken)
             self.offsets.update(offsets)
 
     def _unwritten(self, dtype: DType, size: Extent, moment: int, times: Sequence[range]) -> str | None:
