@@ -156,3 +156,19 @@ def test_what_a_loop_of_no_steps_closes_over_receives_nothing(target: str) -> No
     f = gs.compile(model, args=((), ()), target=target, derivatives=("value_and_grad",), selftest=False)
     assert [float(v) for v in f.value_and_grad(0.0, 2.0)[1]] == [0.0, 1.0]
     assert [float(v) for v in f.value_and_grad(4.0, 0.0)[1]] == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("target", ["python", "numpy", "c"])
+@pytest.mark.parametrize("factor", [math.inf, 3.0])
+def test_a_scan_of_length_0_gives_nothing_to_what_it_closes_over(target: str, factor: float) -> None:
+    """Nor to rows that it has none of; 0 * inf behind a constant of the loop would be NaN."""
+
+    def model(x: Any, a: Any) -> Any:
+        w = x * a
+        last, rows = gs.scan(lambda c, v: (c * w, c * v), x, w * gs.zeros((0,)))
+        return last * x + gs.sum(rows)
+
+    f = gs.compile(model, args=((), ()), target=target, derivatives=("value_and_grad", "jvp"), selftest=False)
+    value, slopes = f.value_and_grad(3.0, factor)
+    assert (float(value), [float(v) for v in slopes]) == (9.0, [6.0, 0.0])
+    assert float(f.jvp((3.0, factor), (1.0, 1.0))[1]) == 6.0

@@ -27,6 +27,48 @@ def test_no_two_live_buffers_overlap(lifetimes: dict[int, tuple[int, int, int]])
     assert total <= sum(size for size, _, _ in lifetimes.values())
 
 
+@given(LIFETIMES, st.integers(1, 8))
+def test_what_takes_the_place_of_another_overlaps_nothing_else(
+    lifetimes: dict[int, tuple[int, int, int]], line: int
+) -> None:
+    over: dict[int, int] = {}
+    for k, (size, first, _) in lifetimes.items():
+        fits = [o for o, life in lifetimes.items() if life[0] == size and life[1] < first == life[2]]
+        fits = [o for o in fits if o not in over.values()]
+        over |= {k: fits[0]} if fits else {}
+    offsets, total = place_buffers(lifetimes, line, dict.fromkeys(lifetimes, 1), over)
+    assert total <= place_buffers(lifetimes, line, dict.fromkeys(lifetimes, 1))[1]
+    for k, (size, first, last) in lifetimes.items():
+        assert (offsets[k] + 1) % line == 0
+        for other, (size2, first2, last2) in lifetimes.items():
+            if other == k or first > last2 or first2 > last:
+                continue
+            taken = offsets[k] == offsets[other] and (over.get(k) == other or over.get(other) == k)
+            assert taken or offsets[k] + size <= offsets[other] or offsets[other] + size2 <= offsets[k] <= total - size
+
+
+def test_the_heat_equation_keeps_four_arrays_as_by_hand() -> None:
+    """State, sum of the slopes, and two stages: as in benchmarks/hand/models.c, where each has four zeros at each end."""
+
+    def loss(u: Any) -> Any:
+        def slope(u: Any) -> Any:
+            wide = gs.concat([gs.zeros(1), u, gs.zeros(1)])
+            return 0.4 * (wide[:-2] - 2.0 * u + wide[2:])
+
+        def step(_: Any, u: Any) -> Any:
+            k1 = slope(u)
+            k2 = slope(u + 0.5 * k1)
+            k3 = slope(u + 0.5 * k2)
+            k4 = slope(u + k3)
+            return u + (k1 + 2.0 * k2 + 2.0 * k3 + k4) / 6.0
+
+        return gs.sum(gs.fori_loop(0, 50, step, u) ** 2)
+
+    f = gs.compile(loss, args=((128,),), target="c", derivatives="value_and_grad", selftest=False)
+    assert f.workspace["value_and_grad"] <= 8 * 4 * (128 + 8)
+    assert f.check().ok
+
+
 def test_a_long_chain_of_arrays_needs_few_buffers() -> None:
     x, W = gs.symbol("x", (50,)), gs.symbol("W", (50, 50))
     h = x

@@ -103,6 +103,8 @@ def ready(
             loop = _LOOPS[n.op](n)
             if loop is not None:
                 operands = {k for k, a in enumerate(n.args) if a in active}
+                if loop.length == 0:  # nothing but the state passes through: 0 * inf behind a constant would be NaN
+                    operands &= {*range(loop.before + loop.consts, loop.before + loop.consts + loop.carries)}
                 waits = {k - loop.before for k, a in enumerate(n.args) if a in wilds}
                 params, type, plans[n.key] = _extended(
                     n, loop, operands, used.get(n.key, set()), pull, n.key in choosing, waits

@@ -282,8 +282,15 @@ def _place(a: Strided, k: int, lane: Affine) -> Affine:
 def _packed(
     taken: Sequence[Strided], given: Sequence[Strided], work: Sequence[Work], target: Target, main: DType
 ) -> tuple[list[Strided], list[Strided], tuple[Work, ...]]:
-    """Places in the workspace for arrays of one point that are not compact, and for sums; and the workspace."""
+    """Places in the workspace for arrays of one point that are not compact, and for sums; and the workspace.
+
+    Long ones begin where lines of the cache do, as the workspace of each thread does.
+    """
     sizes = {w.ctype: w for w in work}
+
+    def at_line(size: int, room: int, bits: int) -> int:
+        line = max(1, 8 * target.tuning.line_bytes // bits)
+        return size + (-size % line if room >= line * target.tuning.line_least else 0)
 
     def placed(a: Strided) -> Strided:
         memory = target.types.get(f"{a.argument.dtype}[]", target.types[a.argument.dtype])
@@ -291,12 +298,16 @@ def _packed(
             short = "bytes" if a.argument.dtype == "bool" else DTYPES[a.argument.dtype].short
             end = "" if a.argument.dtype == main.name else f"_{short}"
             sizes[memory] = Work(f"work{end}", f"WORK{end.upper()}", memory, 0)
-        w = sizes[memory]
-        sizes[memory] = replace(w, size=w.size + (a.room if a.each else 2 * a.room))  # of a point, and of a block
-        return replace(a, work=w.name, packed=int(w.size))
+        w, room = sizes[memory], a.room if a.each else 2 * a.room  # of a point, and of a block
+        start = at_line(int(w.size), room, max(8, DTYPES[a.argument.dtype].bits))
+        sizes[memory] = replace(w, size=start + room)
+        return replace(a, work=w.name, packed=start)
 
+    inputs = [placed(a) if a.each and a.axes else a for a in taken]
+    outputs = [placed(a) if a.axes or not a.each else a for a in given]
+    bits = {target.types[d]: DTYPES[d].bits for d in ("float32", "float64")}
     return (
-        [placed(a) if a.each and a.axes else a for a in taken],
-        [placed(a) if a.axes or not a.each else a for a in given],
-        tuple(sizes.values()),
+        inputs,
+        outputs,
+        tuple(replace(w, size=at_line(int(w.size), int(w.size), bits.get(w.ctype, 8))) for w in sizes.values()),
     )

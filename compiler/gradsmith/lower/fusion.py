@@ -19,6 +19,7 @@ from ..tuning import Tuning
 from ..types import Shape
 from .along import Along, along
 from .blocks import blocks_first
+from .early import computed_early
 from .recompute import recomputed
 from .rows import Rows, rows_first
 from .statements import Plan
@@ -80,19 +81,21 @@ class Means:
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Units:
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
     compact, contiguous = demands = _demands(graph, planned)
-    units = _fused(graph, planned, spelled_out, means, demands, frozenset())
+    units = _fused(graph, planned, spelled_out, means, demands)
     if means.recompute is None:
         return units
     kept = {*planned.outputs, *units.joined, *compact, *contiguous}
     again = recomputed(graph, units, planned.outputs, kept | spelled_out, means.state, means.recompute)
     units = _fused(graph, planned, spelled_out, means, demands, again) if again else units
+    early = computed_early(graph, planned, units, kept | spelled_out)
+    units = _fused(graph, planned, spelled_out, means, demands, again, early) if early else units
     if means.along is None or means.state:
         return units
     found = along(graph, units, kept, means.along)
     if not found:
         return units
     once = frozenset[int]().union(*(one.values for one in found))
-    changed = _fused(graph, planned, spelled_out, means, demands, again, once)
+    changed = _fused(graph, planned, spelled_out, means, demands, again, early - once, once)
     return _with_sums(changed, found) or units
 
 
@@ -115,10 +118,12 @@ def _fused(
     spelled_out: set[int],
     means: Means,
     demands: tuple[set[int], set[int]],
-    again: frozenset[int],
+    again: frozenset[int] = frozenset(),
+    early: frozenset[int] = frozenset(),
     once: frozenset[int] = frozenset(),
 ) -> Units:
-    """The schedule in which nothing of `again` is stored, nor of `once`, which has a name where it is read."""
+    """The schedule in which nothing of `again` is stored, nor of `once`, which has a name where it is read; all of
+    `early` is stored, behind what it is computed from."""
     by_rows = means.by_rows
     compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
@@ -143,7 +148,11 @@ def _fused(
         in_place = (
             n.key in again
             or n.key in once
-            or (n.key not in joined and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops))
+            or (
+                n.key not in joined
+                and n.key not in early
+                and _virtual(n, planned, weight, compact, contiguous, spelled_out, in_loops)
+            )
         )
         if in_place:
             virtual[n.key] = 0 if n.key in once else weight
@@ -154,7 +163,7 @@ def _fused(
             needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     order: list[Unit] = []
-    waiting: list[Sequence[Node] | Rows] = [tasks]
+    waiting: list[Sequence[Node] | Rows] = [_advanced(tasks, needs, early) if early else tasks]
     while waiting:
         some = waiting.pop()
         if isinstance(some, Rows):
@@ -168,9 +177,32 @@ def _fused(
             order += _units(graph, some, needs)
         else:
             waiting += reversed(found)
+    order = _results_first(graph, planned, order, needs, means.replaced)
     in_rows = {n.key for unit in order if unit.rows is not None for n in unit.nodes}
     joined = {key: place for key, place in joined.items() if not in_rows & {key, place[0]}}
     return Units(tuple(order), needs, aliases, frozenset(virtual), joined)
+
+
+def _advanced(tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]], early: frozenset[int]) -> list[Node]:
+    """`tasks` with those in `early` right behind the last one that they need."""
+    made = {n.key for n in tasks}
+    missing = {n.key: needs[n.key].keys() & made for n in tasks if n.key in early}
+    waits: dict[int, list[Node]] = {}
+    for n in tasks:
+        for key in missing.get(n.key, ()):
+            waits.setdefault(key, []).append(n)
+    left = {key: len(keys) for key, keys in missing.items()}
+    found: list[Node] = []
+    for n in tasks:
+        behind = [] if n.key in early else [n]
+        while behind:
+            m = behind.pop()
+            found.append(m)
+            for later in waits.get(m.key, ()):
+                left[later.key] -= 1
+                if left[later.key] == 0:
+                    behind.append(later)
+    return found
 
 
 def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
@@ -321,6 +353,26 @@ def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int,
             done.append(Unit((n,), (), False))
     close()
     return done
+
+
+def _results_first(
+    graph: Graph, planned: Plan, order: list[Unit], needs: Mapping[int, Mapping[int, bool]], replaced: frozenset[int]
+) -> list[Unit]:
+    """`order` with calls whose results nothing else reads right behind what they read, which need not wait for them."""
+    place: dict[int, int] = {}
+    behind: dict[int, list[Unit]] = {}
+    for number, unit in enumerate(order):
+        n = unit.nodes[0]
+        structure = lookup(n.op).structure
+        result = unit.rows is None and n.key in planned.outputs and n.key not in replaced and planned.uses[n.key] == 1
+        if result and isinstance(structure, Kernel) and structure.replaces is None:
+            sources = (graph.node(key) for key in needs[n.key])
+            at = max((place.get(a.args[0] if lookup(a.op).kind == "part" else a.key, -1) for a in sources), default=-1)
+            behind.setdefault(at if at >= 0 else number - 1, []).append(unit)
+        else:
+            behind.setdefault(number, []).insert(0, unit)
+            place.update(dict.fromkeys((m.key for m in unit.nodes), number))
+    return [unit for number in sorted(behind) for unit in behind[number]]
 
 
 def _loop_shape(graph: Graph, n: Node) -> Shape | None:

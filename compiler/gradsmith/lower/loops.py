@@ -321,6 +321,7 @@ class Writer:
         for a, (whole, _) in self.units.joined.items():
             last[whole] = max(last.get(whole, 0), last.get(a, 0))
         self._replaced_in_place()
+        begins = self._begun_in_place()
         lifetimes: dict[int, Lifetime] = {}
         for unit, time in zip(self.units.order, times, strict=True):
             if unit.rows is not None:
@@ -328,6 +329,10 @@ class Writer:
                 continue
             for m in [m for n in unit.nodes if n.type.shape or n.key in self.results for m in self._made(n)]:
                 if not m.type.shape or m.key in self.elements.buffers:
+                    continue
+                if m.key in begins:  # the memory of the state is born with its first value
+                    state = begins[m.key]
+                    lifetimes[state] = (room(m.type), time.start, last.get(state, end))
                     continue
                 whole, _ = self.units.joined.get(m.key, (m.key, 0))
                 if m.key != whole:
@@ -339,6 +344,7 @@ class Writer:
             n = self.graph.node(key)
             name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
             self.slots[key] = Slot(n.type.dtype, lifetimes[key][0], name)
+        self.elements.buffers.update({a: self.elements.buffers[state] for a, state in begins.items()})
         self._join()
         for unit, time in zip(self.units.order, times, strict=True):
             for n in unit.nodes:
@@ -346,6 +352,10 @@ class Writer:
                 if isinstance(structure, Kernel):
                     types = (self.graph.node(a).type for a in n.args)
                     for dtype, size in structure.memory(n.type.dtype, *types, n.params):
+                        result = self._unwritten(dtype, size, time.start, times)
+                        if result is not None and result not in self.structures.scratch.get(n.key, ()):
+                            self.structures.scratch.setdefault(n.key, []).append(result)
+                            continue
                         name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
@@ -363,13 +373,54 @@ class Writer:
                 name = self.elements.buffers[key] = self.names.fresh(None)
                 self.slots[key] = Slot(type.dtype, room(type), name)
                 lifetimes[key] = (room(type), end, end)
+        over = self._over(lifetimes, times)
         for dtype in sorted({slot.dtype for slot in self.slots.values()}):
             placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
             line = max(1, 8 * self.target.tuning.line_bytes // dtype.bits) if self._in_lines(dtype) else 1
             least = line * self.target.tuning.line_least
             ahead = {key: self._ahead(key) for key, life in placed.items() if certainly_at_most(least, life[0])}
-            offsets, self.sizes[dtype] = place_buffers(placed, line, ahead if line > 1 else {})
+            taken = {key: old for key, old in over.items() if key in placed}
+            offsets, self.sizes[dtype] = place_buffers(placed, line, ahead if line > 1 else {}, taken)
             self.offsets.update(offsets)
+
+    def _unwritten(self, dtype: DType, size: Extent, moment: int, times: Sequence[range]) -> str | None:
+        """A result that has room for what a support function needs while it runs, and is written later."""
+        for e in self.ends if not self.target.returns else ():
+            if e.pattern != "store" or not e.shape or self.graph.node(e.key).type.dtype != dtype:
+                continue
+            begun = [
+                time.start
+                for unit, time in zip(self.units.order, times, strict=True)
+                for m in (m for n in unit.nodes for m in self._made(n))
+                if self.elements.buffers.get(m.key) == e.name
+            ]
+            if certainly_at_most(size, math.prod(e.shape)) and moment < min(begun, default=moment + 1):
+                return e.name
+        return None
+
+    def _over(self, lifetimes: Mapping[int, Lifetime], times: Sequence[range]) -> dict[int, int]:
+        """Arrays that take the place of one that their loop reads last, element by element."""
+        found: dict[int, int] = {}
+        apart = {key for pair in self.units.joined.items() for key in (pair[0], pair[1][0])}
+        for unit, time in zip(self.units.order, times, strict=True):
+            left = [n for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart]
+            for number, n in enumerate(unit.nodes if left else ()):
+                if n not in left or lookup(n.op).kind != "elementwise":
+                    continue
+                later = {key for m in unit.nodes[number + 1 :] for key in self.units.reads[m.key]}
+                for key in self.units.reads[n.key]:
+                    m = self.graph.node(key)
+                    if (
+                        key in lifetimes
+                        and lifetimes[key][1] < time.start == lifetimes[key][2]
+                        and m.type == n.type
+                        and key not in later | apart
+                        and key not in found.values()
+                        and all(self.units.reads[other.key].get(key, True) for other in unit.nodes)
+                    ):
+                        found[n.key] = key
+                        break
+        return found
 
     def _reorder(self) -> bool:
         """Whether straight-line code was put into an order in which fewer values wait, as too many for registers do."""
@@ -525,6 +576,25 @@ class Writer:
             late = {key for x in others for key in self.stored_under(x.key)}
             if e.carried not in late and self._fits(e) and self._reads_only_before(e.carried, e.key):
                 self._lies(e.key, e)
+
+    def _begun_in_place(self) -> dict[int, int]:
+        """First values of a loop's state that are computed in the memory of the state, as nothing else reads them."""
+        found: dict[int, int] = {}
+        made = {n.key for unit in self.units.order if unit.rows is None for n in unit.nodes if not n.bodies}
+        made -= {*self.plan.outputs, *self.units.joined, *(whole for whole, _ in self.units.joined.values())}
+        for n in (n for unit in self.units.order for n in unit.nodes if "consts" in n.params):
+            first = int(n.params.get("counted", False)) + n.params["consts"]
+            carries = n.params.get("carries", len(n.args) - first)
+            for m in (m for m in self.results.get(n.key, ()) if m.type.shape and m.params["index"] < carries):
+                a = n.args[first + m.params["index"]]
+                kernel = isinstance(lookup(self.graph.node(a).op).structure, Kernel)
+                if a in made and self.plan.uses[a] == 1 and not (kernel and m.key in self.elements.bases):
+                    if m.key in self.elements.buffers:
+                        end = End(a, self.elements.buffers[m.key], m.type.shape, self.elements.bases.get(m.key))
+                        self._lies(a, end)
+                    else:
+                        found[a] = m.key
+        return found
 
     def _is_kept(self, e: End) -> bool:
         """Whether a result is old state, which is copied before all else, so that new state may take its place."""

@@ -1,12 +1,12 @@
 """Memory: places of buffers in one workspace, so that buffers not alive together share it.
 
 In: sizes with the first and last unit that needs each. Out: an offset for each and the total. First fit over the
-buffers in order of birth; the same input always gives the same plan.
+buffers in order of birth, or from the largest to the smallest; the same input always gives the same plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cmp_to_key
 
 from ..dims import Dim, Extent, certainly_at_most, extent
@@ -15,36 +15,71 @@ from ..types import Type
 __all__ = ["Lifetime", "larger", "place_buffers", "room"]
 
 _NOTHING: Mapping[int, int] = {}
-_Entry = tuple[Extent, Extent, int]
+_MOST = 256  # buffers, of which more than one order is tried
+_Entry = tuple[Extent, Extent, int, int]
 Lifetime = tuple[Extent, int, int]  # size, first unit, last unit
 
 
 def place_buffers(
-    lifetimes: Mapping[int, Lifetime], line: int = 1, ahead: Mapping[int, int] = _NOTHING
+    lifetimes: Mapping[int, Lifetime],
+    line: int = 1,
+    ahead: Mapping[int, int] = _NOTHING,
+    over: Mapping[int, int] = _NOTHING,
 ) -> tuple[dict[int, Extent], Extent]:
     """Offsets by key, and the size of the workspace.
 
-    Buffers in `ahead` have so many elements ahead of the one that is at a multiple of `line`, if places are known.
+    Buffers in `ahead` have so many elements ahead of the one that is at a multiple of `line`, if places are known. One
+    in `over` may take the place of that other one, which is read last where it is born.
 
     >>> place_buffers({1: (8, 0, 1), 2: (4, 1, 2), 3: (8, 2, 3)})
     ({1: 0, 2: 8, 3: 0}, 12)
     >>> place_buffers({1: (3, 0, 1), 2: (9, 1, 2)}, 8, {2: 1})
     ({1: 0, 2: 7}, 16)
+    >>> place_buffers({1: (8, 0, 1), 2: (8, 1, 2)}, over={2: 1})
+    ({1: 0, 2: 0}, 8)
+
+    The largest first, where that takes less:
+
+    >>> place_buffers({1: (1, 0, 1), 2: (4, 0, 2), 3: (5, 2, 3)})
+    ({1: 0, 2: 5, 3: 0}, 9)
     """
+    merged, places = dict(lifetimes), {key: key for key in lifetimes}
+    for key in sorted(over, key=lambda key: (lifetimes[key][1], key)):
+        place = places[key] = places[over[key]]
+        merged[place] = (*merged[place][:2], merged.pop(key)[2])
+    best: tuple[dict[int, Extent], Extent] | None = None
+    for some in (merged, lifetimes) if over else (lifetimes,):
+        born = sorted(some, key=lambda key: (some[key][1], key))
+        orders = [born]
+        if len(some) <= _MOST and all(isinstance(size, int) for size, _, _ in some.values()):
+            orders.append(sorted(born, key=lambda key: some[key][0], reverse=True))
+        for order in orders:
+            offsets, total = _placed(some, order, line, ahead, order is born)
+            if best is None or (total != best[1] and certainly_at_most(total, best[1])):
+                best = {key: offsets[key if key in some else places[key]] for key in lifetimes}, total
+    assert best is not None
+    return best
+
+
+def _placed(
+    lifetimes: Mapping[int, Lifetime], order: Sequence[int], line: int, ahead: Mapping[int, int], by_birth: bool
+) -> tuple[dict[int, Extent], Extent]:
+    """Each at the first place where nothing is that was placed before and is alive at the same time."""
     offsets: dict[int, Extent] = {}
-    alive: list[_Entry] = []  # offset, size, last unit
+    placed: list[_Entry] = []  # offset, size, first and last unit; by offset
     total: Extent = 0
-    for key, (size, first, last) in sorted(lifetimes.items(), key=lambda item: (item[1][1], item[0])):
-        alive = [entry for entry in alive if entry[2] >= first]
-        offset: Extent = 0
+    for key in order:
+        size, first, last = lifetimes[key]
+        beside = [entry for entry in placed if entry[3] >= first and entry[2] <= last]
         lead = ahead.get(key)
-        offset = _at_line(offset, line, lead)
-        for number, (start, length, _) in enumerate(alive):
-            if all(certainly_at_most(offset + size, other) for other, _, _ in alive[number:]):
+        offset = _at_line(0, line, lead)
+        for number, (start, length, _, _) in enumerate(beside):
+            if all(certainly_at_most(offset + size, other[0]) for other in beside[number:]):
                 break
             offset = _at_line(larger(offset, start + length), line, lead)
         offsets[key] = offset
-        alive = sorted([*alive, (offset, size, last)], key=cmp_to_key(_earlier))
+        placed = beside if by_birth else placed  # what has died stays dead
+        placed = sorted([*placed, (offset, size, first, last)], key=cmp_to_key(_earlier))
         total = larger(total, offset + size)
     return offsets, total
 
