@@ -122,8 +122,11 @@ def _fused(
     early: frozenset[int] = frozenset(),
     once: frozenset[int] = frozenset(),
 ) -> Units:
-    """The schedule in which nothing of `again` is stored, nor of `once`, which has a name where it is read; all of
-    `early` is stored, behind what it is computed from."""
+    """A schedule.
+
+    Nothing of `again` is stored, nor of `once`, which has a name where it is read; all of `early` is, behind what it is
+    computed from.
+    """
     by_rows = means.by_rows
     compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)

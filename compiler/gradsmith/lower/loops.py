@@ -518,7 +518,7 @@ class Writer:
 
     def _made(self, n: Node) -> list[Node]:
         """The values that come from a unit's node: itself, or the results of a loop or branch."""
-        return self.results[n.key] if n.key in self.results else [n]
+        return self.results.get(n.key, [n])
 
     def _fits(self, e: End) -> bool:
         """Whether a result can be computed where it belongs: a support function needs a pointer to within a buffer."""
