@@ -130,9 +130,11 @@ def unit(folder: Path, functions: Mapping[str, CompiledFunction], *, tested: boo
 def test_no_compiler_warns(language: str, in_c: Any, mixed_in_c: Any, tmp_path: Path) -> None:
     if not shutil.which(language):
         pytest.skip(f"{language} is not installed")
-    for tested, level in ((False, "-O2"), (True, "-O0")):
+    for tested in (False, True):
         path, _ = unit(tmp_path, in_c | mixed_in_c, tested=tested)
-        run(tmp_path, *LANGUAGES[language], *WARNINGS, level, "-c", path, "-o", "out.o")
+        optimised = language == "gcc" and not tested  # only gcc has warnings that its optimiser finds
+        options = ["-O2", "-c", "-o", "out.o"] if optimised else ["-fsyntax-only"]
+        run(tmp_path, *LANGUAGES[language], *WARNINGS, *options, path)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
