@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import gradsmith as gs
-from gradsmith_runtime import build_extension
+from gradsmith_runtime import BuildOptions, build_extension
 
 GLUE = r"""
 #include "f.h"
@@ -155,7 +155,7 @@ def hand(f: gs.CompiledFunction, n: int) -> Any:
     text = text.replace("@WORK@", ", work" if work else "").replace(
         "@ROOM@", f"double work[{work // 8}];" if work else ""
     )
-    return build_extension({**f.files, "hand.c": text}, "hand", optional=f._built["optional"], numpy=True)
+    return build_extension({**f.files, "hand.c": text}, "hand", BuildOptions(optional=f._built[2].optional, numpy=True))
 
 
 def rosenbrock(x: Any) -> Any:

@@ -1,10 +1,12 @@
 """Fixtures for all tests."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gradsmith_runtime import build_extension
+from gradsmith_runtime import BuildOptions, build_extension
 from gradsmith_runtime.build import OPENMP, QUICK_FLAGS
 
 
@@ -12,9 +14,8 @@ from gradsmith_runtime.build import OPENMP, QUICK_FLAGS
 def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds C modules without optimisation, in a third of the time: for tests of calls, not of numbers or of speed."""
 
-    def quick(*, optional: tuple[str, ...] = (), **built: Any) -> Any:
-        return build_extension(
-            **built | {"flags": QUICK_FLAGS, "optional": [flag for flag in optional if flag == OPENMP]}
-        )
+    def quick(sources: Mapping[str, str], name: str, options: BuildOptions, **more: Any) -> Any:
+        optional = [flag for flag in options.optional if flag == OPENMP]
+        return build_extension(sources, name, replace(options, flags=QUICK_FLAGS, optional=optional), **more)
 
     monkeypatch.setattr("gradsmith.function.build_extension", quick)

@@ -120,15 +120,15 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
         graph = pruned(graph, [*outputs])
         outputs = graph.outputs
     needed, nodes = set(outputs), list[Node]()
-    for key in reversed(graph.keys_in_order()):
-        if key in needed:
-            n = graph.node(key)
+    for n in graph.backwards():
+        if n.key in needed:
             needed.update(n.args)
             nodes.append(n)
     counts: dict[str, Any] = {}
+    ops = {name: lookup(name) for name in {n.op for n in nodes}}
+    single = {name for name, op in ops.items() if op.cost is None and op.kind == "elementwise"}
     for n in reversed(nodes):
-        op = lookup(n.op)
-        if op.cost is None and op.kind == "elementwise" and not n.type.shape:  # most nodes of what is large
+        if n.op in single and not n.type.shape:  # as are most nodes of what is large
             counts[n.op] = counts.get(n.op, 0) + 1
             continue
         for kind, number in count_of(graph, n).items():

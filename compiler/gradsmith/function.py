@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 
 from gradsmith_runtime import (
+    BuildOptions,
     Guard,
     Report,
     SlowTierWarning,
@@ -29,7 +30,6 @@ from gradsmith_runtime import (
     Tiers,
     as_torch_function,
     build_extension,
-    find_compiler,
     guarded,
     is_built,
     load_python,
@@ -688,7 +688,7 @@ class CompiledFunction(partial[Any]):
         if self._target.loader == "python":
             return load_python(self.source, self.name)
         if self._target.loader == "c":
-            return build_extension(**self._built)
+            return build_extension(*self._built)
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
@@ -707,23 +707,19 @@ class CompiledFunction(partial[Any]):
         return any(a.shape for f in self._program.functions for a in (*f.inputs, *f.outputs))
 
     @cached_property
-    def _built(self) -> dict[str, Any]:
+    def _built(self) -> tuple[dict[str, str], str, BuildOptions]:
         """What is built for C code, as `build_extension` takes it."""
         glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
         files, units = self._units()
         headers = {name: text for name, text in self.files.items() if name.endswith(".h")}
-        return {
-            "sources": {**headers, **files, f"_gs_{self.name}.c": glue},
-            "name": f"_gs_{self.name}",
-            "optional": (
-                *VECTOR_FLAGS,
-                *([f"-march={self._target.march}"] if self._target.march else []),
-                *([OPENMP] if self._program.threads else []),
-            ),
-            "libraries": self.libraries,
-            "numpy": self._has_arrays,
-            "units": units,
-        }
+        march = [f"-march={self._target.march}"] if self._target.march else []
+        options = BuildOptions(
+            optional=(*VECTOR_FLAGS, *march, *([OPENMP] if self._program.threads else [])),
+            libraries=self.libraries,
+            numpy=self._has_arrays,
+            units=units,
+        )
+        return {**headers, **files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", options
 
     @cached_property
     def _tiers(self) -> Tiers | None:
@@ -732,19 +728,20 @@ class CompiledFunction(partial[Any]):
             return None
 
         def quick() -> ModuleType | None:
-            if is_built(**self._built):
+            if is_built(*self._built):
                 return None
             compiler, flags = quick_compiler()
-            units = {file: [words[:1] for words in each] for file, each in self._built["units"].items()}  # without -O1
-            built = {**self._built, "units": units, "flags": flags, "optional": ()}
+            sources, name, options = self._built
+            units = {file: [words[:1] for words in each] for file, each in options.units.items()}  # without -O1
+            options = replace(options, flags=flags, optional=(), units=units)
             try:
-                return build_extension(**built, compiler=compiler)
+                return build_extension(sources, name, replace(options, compiler=compiler))
             except CompilerFailedError:
                 _log.debug("%s cannot build %s", compiler.shown[0], self.name)
-                return build_extension(**built, compiler=find_compiler())  # which has to do it anyway
+                return build_extension(sources, name, options)  # by the compiler that has to do it anyway
 
         def optimised(stop: Stop) -> ModuleType:
-            return build_extension(**self._built, stop=stop)
+            return build_extension(*self._built, stop=stop)
 
         return Tiers(self.name, {f.kind: f.name for f in self._program.functions}, quick, optimised)
 

@@ -181,6 +181,10 @@ class Graph(nx.DiGraph):
         """All nodes, operands before their users."""
         return iter(self._records) if self._records is not None else (self.node(key) for key in sorted(self._node))
 
+    def backwards(self) -> Iterator[Node]:
+        """All nodes, users before their operands."""
+        return reversed(self._records if self._records is not None else [*self.ordered()])
+
     def keys_in_order(self) -> Sequence[int]:
         """The keys of all nodes, operands before their users."""
         return range(len(self._records)) if self._records is not None else sorted(self._node)
@@ -236,9 +240,9 @@ class Graph(nx.DiGraph):
     def rooted(self, outputs: Sequence[int]) -> Graph:
         """The part of the graph that computes `outputs`, from all of its inputs."""
         needed = {*outputs, *self.inputs}
-        for key in reversed(self.keys_in_order()):
-            if key in needed:
-                needed.update(self.node(key).args)
+        for n in self.backwards():
+            if n.key in needed:
+                needed.update(n.args)
         new, keys = Graph(), dict[int, int]()
         for key in sorted(needed):
             n = self.node(key)

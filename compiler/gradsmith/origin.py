@@ -49,6 +49,10 @@ class Origin:
 
     def unnamed(self) -> Origin:
         """The same place without the variable's name (for the parts of a larger result)."""
+        return self if self.name is None else self._unnamed
+
+    @cached_property
+    def _unnamed(self) -> Origin:
         return self.named(None)
 
     def named(self, name: str | None) -> Origin:

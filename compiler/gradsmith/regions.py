@@ -47,9 +47,9 @@ def with_inner(graph: Graph) -> Iterator[Node]:
 def depends(body: Graph, outputs: Sequence[int]) -> set[int]:
     """Numbers of the inputs of `body` that its outputs with the numbers `outputs` depend on."""
     needed = {body.outputs[k] for k in outputs}
-    for key in reversed(body.keys_in_order()):
-        if key in needed:
-            needed.update(body.node(key).args)
+    for n in body.backwards():
+        if n.key in needed:
+            needed.update(n.args)
     return {k for k, key in enumerate(body.inputs) if key in needed}
 
 

@@ -7,7 +7,7 @@ with `build_extension`; `compare` and `assert_matches_torch` prove a function ag
 
 from __future__ import annotations
 
-from .build import DEFAULT_FLAGS, Compiler, build_extension, find_compiler, is_built, quick_compiler
+from .build import DEFAULT_FLAGS, BuildOptions, Compiler, build_extension, find_compiler, is_built, quick_compiler
 from .cache import cache_directory, cache_key, cached
 from .check import assert_matches_torch
 from .errors import (
@@ -34,6 +34,7 @@ __all__ = [
     "DEFAULT_FLAGS",
     "EDGES",
     "ArgumentError",
+    "BuildOptions",
     "CacheError",
     "Compiler",
     "CompilerFailedError",

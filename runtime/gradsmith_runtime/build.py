@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
@@ -99,37 +99,50 @@ def quick_compiler() -> tuple[Compiler, tuple[str, ...]]:
     return find_compiler(), QUICK_FLAGS
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an extension module is built.
+
+    flags: what the compiler is told.
+    optional: flags too, of which those are left out that the compiler does not take; if ``-fopenmp`` is among them, a
+        `RuntimeWarning` says that what could run in several threads runs in one.
+    libraries: what the module is linked with, in this order.
+    numpy: the headers of the installed NumPy are on the path and the macro GSMOD_NUMPY is defined, if there are such
+        headers.
+    compiler: None for the one that `find_compiler` finds.
+    units: files that are compiled once for each of their lists of options, such as ``["-DF_UNIT=2"]``, of which each
+        leaves another part of the file; as many compilers run at once as there are processors.
+
+    >>> BuildOptions(libraries=("blas",)).libraries
+    ('blas',)
+    """
+
+    flags: Sequence[str] = DEFAULT_FLAGS
+    optional: Sequence[str] = ()
+    libraries: Sequence[str] = ()
+    numpy: bool = False
+    compiler: Compiler | None = None
+    units: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+
+
+DEFAULT_OPTIONS = BuildOptions()
+
+
 def build_extension(
-    sources: Mapping[str, str],
-    name: str,
-    *,
-    flags: Sequence[str] = DEFAULT_FLAGS,
-    optional: Sequence[str] = (),
-    libraries: Sequence[str] = (),
-    numpy: bool = False,
-    compiler: Compiler | None = None,
-    units: Mapping[str, Sequence[Sequence[str]]] | None = None,
-    stop: Stop | None = None,
+    sources: Mapping[str, str], name: str, options: BuildOptions = DEFAULT_OPTIONS, *, stop: Stop | None = None
 ) -> ModuleType:
     """Compile `sources` (file name -> text, .c and .h) into the extension module `name` and import it.
 
     One of the .c files must define ``PyInit_<name>``. All files lie in one folder, so ``#include "f.h"``
     works. The module is not entered in `sys.modules`; each call gives a fresh module object with its own
-    state. It is linked with `libraries`, in that order. With `numpy`, the headers of the installed NumPy are on the
-    path and the macro GSMOD_NUMPY is defined, if there are such headers. Those of the `optional` flags that the
-    compiler does not take are left out; if ``-fopenmp`` is among them, a `RuntimeWarning` says that what could run in
-    several threads runs in one.
-
-    A file in `units` is compiled once for each of its lists of options, such as ``["-DF_UNIT=2"]``, of which
-    each leaves another part of the file; as many compilers run at once as there are processors. Another thread
-    breaks the build off by `stop`.
+    state. Another thread breaks the build off by `stop`.
 
     Errors: `ArgumentError` for a bad module or file name; `CompilerNotFoundError`; `LibraryNotFoundError`;
     `CompilerFailedError` with the compiler's own words, which says so too if it was killed, or took longer than
     $GRADSMITH_COMPILER_TIMEOUT seconds (3600); `CacheError`; ImportError if the result has no ``PyInit_<name>``.
     """
     _check_names(sources, name)
-    key, build = _planned(sources, name, flags, optional, libraries, numpy, compiler, units, stop)
+    key, build = _planned(sources, name, options, stop)
     path = cached(key, build.artefact, build.into)
     try:
         return _import(name, path)
@@ -142,51 +155,30 @@ def build_extension(
         raise CompilerFailedError(name, shown, problem) from None
 
 
-def is_built(
-    sources: Mapping[str, str],
-    name: str,
-    *,
-    flags: Sequence[str] = DEFAULT_FLAGS,
-    optional: Sequence[str] = (),
-    libraries: Sequence[str] = (),
-    numpy: bool = False,
-    compiler: Compiler | None = None,
-    units: Mapping[str, Sequence[Sequence[str]]] | None = None,
-) -> bool:
+def is_built(sources: Mapping[str, str], name: str, options: BuildOptions = DEFAULT_OPTIONS) -> bool:
     """Whether `build_extension` of the same arguments finds its result in the cache."""
-    key, build = _planned(sources, name, flags, optional, libraries, numpy, compiler, units, None)
+    key, build = _planned(sources, name, options, None)
     return is_cached(key, build.artefact)
 
 
-def _planned(
-    sources: Mapping[str, str],
-    name: str,
-    flags: Sequence[str],
-    optional: Sequence[str],
-    libraries: Sequence[str],
-    numpy: bool,
-    compiler: Compiler | None,
-    units: Mapping[str, Sequence[Sequence[str]]] | None,
-    stop: Stop | None,
-) -> tuple[str, _Build]:
+def _planned(sources: Mapping[str, str], name: str, options: BuildOptions, stop: Stop | None) -> tuple[str, _Build]:
     """What is built, and its key in the cache."""
-    compiler = find_compiler() if compiler is None else compiler
+    compiler = find_compiler() if options.compiler is None else options.compiler
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
+    flags, optional = tuple(options.flags), tuple(options.optional)
     host = cpu_identity() if any("native" in flag for flag in (*flags, *optional)) else ""  # -march=native: this CPU
     texts = [part for file in sorted(sources) for part in (file, sources[file])]
-    linked = [f"-l{library}" for library in libraries]
-    parts = [shlex.join([file, *more]) for file, each in sorted((units or {}).items()) for more in each]
+    linked = tuple(f"-l{library}" for library in options.libraries)
+    parts = [shlex.join([file, *more]) for file, each in sorted(options.units.items()) for more in each]
     includes = {sysconfig.get_path(kind): "<python include>" for kind in ("include", "platinclude")}
-    headers = _numpy_headers() if numpy else None
+    headers = _numpy_headers() if options.numpy else None
     # an extension that knows numpy's structs belongs to one version of them, wherever that is installed
-    options = [*flags, *optional, *linked, *parts, *([f"numpy {headers[1]}"] if headers else [])]
+    words = [*flags, *optional, *linked, *parts, *([f"numpy {headers[1]}"] if headers else [])]
     if headers:
         includes[headers[0]] = "<numpy include>"
         flags = (*flags, "-DGSMOD_NUMPY")
-    key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(options)), *options, *texts])
-    words = (tuple(flags), tuple(optional), tuple(linked))
-    build = _Build(sources, name, name + suffix, *words, includes, compiler, units or {}, stop)
-    return key, build
+    key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(words)), *words, *texts])
+    return key, _Build(sources, name, name + suffix, flags, optional, linked, includes, compiler, options.units, stop)
 
 
 def _numpy_headers() -> tuple[str, str] | None:

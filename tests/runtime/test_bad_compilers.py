@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gradsmith_runtime import CacheError, CompilerFailedError, build_extension
+from gradsmith_runtime import BuildOptions, CacheError, CompilerFailedError, build_extension
 
 from .test_build import sources
 
@@ -94,7 +94,7 @@ def test_one_failure_of_several_stops_the_others(fake, cache, tmp_path):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one processor runs one compiler at a time")
     with pytest.raises(CompilerFailedError, match="broken"):
-        build_extension(sources(1), "_gs_f", units=UNITS)
+        build_extension(sources(1), "_gs_f", BuildOptions(units=UNITS))
     started = tmp_path / "started"
     assert all(ended(int(line)) for line in (started.read_text().split() if started.exists() else []))
     assert remains(cache) == []
@@ -106,15 +106,15 @@ def test_units_make_one_module():
     given = sources(4)
     head = "#if F_UNIT == 0\nint part_1(void);\nint part_2(void);\n"
     given["f.c"] = head + given["f.c"].replace("ANSWER)", "ANSWER * part_1() * part_2())") + "#endif\n" + parts
-    assert build_extension(given, "_gs_f", units=UNITS).answer() == 24
+    assert build_extension(given, "_gs_f", BuildOptions(units=UNITS)).answer() == 24
 
 
 def test_openmp_that_is_missing_is_left_out(fake):
     fake('case "$*" in *-fopenmp*) echo no -lgomp; exit 1;; esac\nexec "$real" "$@"')
     with pytest.warns(RuntimeWarning, match="fakecc cannot compile with -fopenmp, so f runs in one thread"):
-        assert build_extension(sources(6), "_gs_f", optional=("-O1", "-fopenmp")).answer() == 6
+        assert build_extension(sources(6), "_gs_f", BuildOptions(optional=("-O1", "-fopenmp"))).answer() == 6
     with pytest.raises(CompilerFailedError, match="nonsense"), pytest.warns(RuntimeWarning):  # whose fault it is not
-        build_extension({"f.c": "nonsense"}, "_gs_f", optional=("-fopenmp",))
+        build_extension({"f.c": "nonsense"}, "_gs_f", BuildOptions(optional=("-fopenmp",)))
 
 
 @pytest.mark.parametrize("where", ["write_text", "mkdir"])
@@ -153,7 +153,8 @@ def test_ctrl_c_stops_the_compiler_and_leaves_nothing(fake, cache, tmp_path):
         "import signal\n"
         "from gradsmith_runtime import build_extension\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a job in the background does not have
-        f"try:\n    build_extension({sources(1)!r}, '_gs_f', units={{'f.c': [['-DA'], ['-DB']]}})\n"
+        "from gradsmith_runtime import BuildOptions\n"
+        f"try:\n    build_extension({sources(1)!r}, '_gs_f', BuildOptions(units={{'f.c': [['-DA'], ['-DB']]}}))\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:

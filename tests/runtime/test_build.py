@@ -12,6 +12,7 @@ import pytest
 import gradsmith_runtime.build as build_module
 from gradsmith_runtime import (
     ArgumentError,
+    BuildOptions,
     CompilerFailedError,
     CompilerNotFoundError,
     LibraryNotFoundError,
@@ -79,7 +80,7 @@ def test_whatever_changes_the_result_changes_the_key(change, compilations, monke
         monkeypatch.setenv("CC", "clang")
     if change == "layout":
         monkeypatch.setattr(build_module, "LAYOUT", "0")
-    build_extension(sources(2 if change == "header" else 1), "_gs_f", **options)
+    build_extension(sources(2 if change == "header" else 1), "_gs_f", BuildOptions(**options))
     assert len(compilations) == 2
 
 
@@ -121,7 +122,7 @@ def test_the_compilers_own_words_are_shown_without_paths(cache):
 
 def test_a_library_that_is_missing_is_named_with_the_remedy(cache):
     with pytest.raises(LibraryNotFoundError) as caught:
-        build_extension(sources(1), "_gs_f", libraries=("gs_no_such_library", "m"))
+        build_extension(sources(1), "_gs_f", BuildOptions(libraries=("gs_no_such_library", "m")))
     message = str(caught.value)
     assert message.startswith("_gs_f calls functions of -lgs_no_such_library, which the linker does not find.")
     assert "liblapack-dev" in message
@@ -131,7 +132,7 @@ def test_a_library_that_is_missing_is_named_with_the_remedy(cache):
     assert "libsleef-dev" in message
     assert message.endswith('compile without simd="sleef"')
     with pytest.raises(CompilerFailedError):  # another error is no missing library
-        build_extension({"f.c": "nonsense"}, "_gs_f", libraries=("m",))
+        build_extension({"f.c": "nonsense"}, "_gs_f", BuildOptions(libraries=("m",)))
 
 
 def test_a_conflict_with_pythons_headers_shows_no_path_either():

@@ -63,9 +63,9 @@ def is_scalar(choice: Choice, conditions: Mapping[int, Expr]) -> bool:
 def tame(node: Node) -> bool:
     """Whether a cotangent or tangent of 0 always passes through `node` as 0."""
     op = lookup(node.op)
-    if node.bodies:
+    if op.kind == "region":
         return all(tame(n) for body in node.bodies.values() for n in with_inner(body) if n.type.dtype.kind == "float")
-    return op.kind in ("leaf", "layout", "assembly", "part") or op.tame
+    return op.tame or op.kind in ("leaf", "layout", "assembly", "part")
 
 
 def wild(graph: Graph, active: set[int], inputs: Iterable[int] = ()) -> set[int]:

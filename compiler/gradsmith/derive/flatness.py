@@ -99,8 +99,8 @@ def _backwards(graph: Graph, ends: Collection[int], slopes: bool) -> set[int]:
     """The nodes from which one of the nodes `ends` is reached; with `slopes`, only through ops that have one."""
     found = {k for k in ends if not slopes or graph.node(k).type.dtype.kind == "float"}
     results: dict[int, set[int]] = {}
-    for key in reversed(graph.keys_in_order()):
-        n = graph.node(key)
+    for n in graph.backwards():
+        key = n.key
         if key in results:
             found.add(key)
             found.update(n.args[k] for k in _operands(n, results[key], slopes))

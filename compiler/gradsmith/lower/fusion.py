@@ -130,7 +130,8 @@ def _fused(
     by_rows = means.by_rows
     compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
-    in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args}  # read by loops
+    arrays = any(n.type.shape for n in graph.ordered())
+    in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args} if arrays else set[int]()  # read by loops
     aliases: dict[int, int] = {}
     virtual: dict[int, int] = {}  # key -> operations written in place
     reads: dict[int, dict[int, bool]] = {}
@@ -141,7 +142,7 @@ def _fused(
         if op.kind in ("leaf", "part"):
             reads[n.key] = {n.key: True}
             continue
-        inner = _merged(graph, n, reads)
+        inner = _merged(graph, n, reads, arrays)
         if op.kind == "layout" and op.structure is None and shape_of(graph, n.args[0]):
             base = aliases.get(n.args[0], n.args[0])
             aliases[n.key] = base
@@ -173,7 +174,7 @@ def _fused(
             order.append(Unit(some.nodes, some.shape, False, some))
             continue
         found = None
-        if by_rows is not None:
+        if by_rows is not None and arrays:
             found = blocks_first(graph, some, virtual, aliases, by_rows) if means.by_blocks else None
             found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements)
         if found is None:
@@ -314,11 +315,15 @@ def _virtual(
     )
 
 
-def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict[int, bool]:
+def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]], arrays: bool) -> dict[int, bool]:
     """What computing `n` reads: stored key -> whether only at the place that is being computed."""
+    merged: dict[int, bool] = {}
+    if not arrays:
+        for a in n.args:
+            merged.update(reads[a])  # a scalar has no other place
+        return merged
     op = lookup(n.op)
     in_place = op.kind in ("elementwise", "reduction")
-    merged: dict[int, bool] = {}
     for a in n.args:
         for key, same in reads[a].items():
             here = (same and in_place) or not graph.node(key).type.shape

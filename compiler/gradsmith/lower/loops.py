@@ -109,7 +109,8 @@ class Writer:
         self.nests: Nests = around.nests if around else Nests(target, names)
         self.structures = Structures(graph, self.elements, self.nests)
         self.result: Body = around.result if around else Body([])
-        self.results: dict[int, list[Node]] = {n.key: [] for n in self.plan.nodes if n.bodies}  # of loops and branches
+        regions = self.plan.nodes if graph.has_bodies else ()
+        self.results: dict[int, list[Node]] = {n.key: [] for n in regions if n.bodies}  # of loops and branches
         for m in self.plan.nodes if self.results else ():
             if lookup(m.op).kind == "part" and m.args[0] in self.results:
                 self.results[m.args[0]].append(m)
@@ -259,7 +260,7 @@ class Writer:
                     self.elements.scalars[n.key] = self.elements.printer.number(value, n.type.dtype)
             elif op.kind not in ("leaf", "part", "region"):
                 dtype = working_dtype(self.graph, n)
-                raises = may_raise(self.graph, n, self.target)
+                raises = self.target.twin != "" and may_raise(self.graph, n, self.target)
                 self.result.may_raise = self.result.may_raise or raises
                 if self.twin and not raises:  # the twin's own support is for what may raise
                     continue
@@ -360,7 +361,7 @@ class Writer:
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
                         lifetimes[-len(self.slots)] = (room_for, time.start, time.start)
-                if n.bodies:
+                if n.key in self.results:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for slot in region.slots:
                         key = region.keys[slot] = -1 - len(self.slots)
@@ -427,7 +428,7 @@ class Writer:
         units = self.units.order
         if any(e.carried is not None or e.pattern not in self.target.syntax for e in self.ends):
             return False
-        if any(len(u.nodes) != 1 or u.nodes[0].type.shape or u.nodes[0].bodies or u.shared for u in units):
+        if any(len(u.nodes) != 1 or u.nodes[0].type.shape or u.nodes[0].key in self.results or u.shared for u in units):
             return False
         inputs = len(self.graph.inputs)
         place = {key: i for i, key in enumerate((*self.graph.inputs, *(u.nodes[0].key for u in units)))}
@@ -717,7 +718,7 @@ class Writer:
         if unit.shared:
             return self._shared_loop(unit)
         (n,) = unit.nodes
-        if n.bodies:
+        if n.key in self.results:
             return self.regions[n.key].lines()
         structure = lookup(n.op).structure
         if type(structure) in STRUCTURES:

@@ -97,10 +97,10 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
             uses[key] = uses.get(key, 0) + 1
             outputs.setdefault(key, "_".join([group.argument.name, *map(str, place)]))
     nodes: list[Node] = []
-    for key in reversed(graph.keys_in_order()):
+    for n in graph.backwards():
+        key = n.key
         if key not in uses:
             continue
-        n = graph.node(key)
         nodes.append(n)
         operands[key] = _printed(graph, n) if implicit_broadcast else n.args
         for a in operands[key]:

@@ -42,25 +42,11 @@ _UNARY: dict[str, Callable[[Any], Expr]] = {
 }
 
 
-def _forward(function: Callable[[Any, Any], Expr]) -> Callable[[Expr, Any], Any]:
-    def operator(self: Expr, other: Any) -> Any:
-        return function(self, other)
-
-    return operator
-
-
 def _reflected(function: Callable[[Any, Any], Expr]) -> Callable[[Expr, Any], Any]:
     def operator(self: Expr, other: Any) -> Any:
         if function is arithmetic.add and type(other) is int and other == 0:
             return memory.fresh(self)  # the start of Python's own sum(); an int 0 has no sign that could matter
         return function(other, self)
-
-    return operator
-
-
-def _unary(function: Callable[[Any], Expr]) -> Callable[[Expr], Any]:
-    def operator(self: Expr) -> Any:
-        return function(self)
 
     return operator
 
@@ -96,15 +82,15 @@ def _delegated(name: str) -> Callable[..., Any]:
 # --- all of it bound to the class -------------------------------------------------------------------------------------
 
 for _name, _function in (_BINARY | _COMPARISONS).items():
-    setattr(Expr, f"__{_name}__", _forward(_function))
-    setattr(Masked, f"__{_name}__", _forward(elementwise(_function)))
+    setattr(Expr, f"__{_name}__", _function)
+    setattr(Masked, f"__{_name}__", elementwise(_function))
 for _name, _function in _BINARY.items():
     setattr(Expr, f"__r{_name}__", _reflected(_function))
     setattr(Expr, f"__i{_name}__", memory.in_place(_function))
     setattr(Masked, f"__r{_name}__", _reflected(elementwise(_function)))
 for _name, _single in _UNARY.items():
-    setattr(Expr, f"__{_name}__", _unary(_single))
-    setattr(Masked, f"__{_name}__", _unary(elementwise(_single)))
+    setattr(Expr, f"__{_name}__", _single)
+    setattr(Masked, f"__{_name}__", elementwise(_single))
 for _name, _method in METHODS.items():
     setattr(Expr, _name, called(_name, _method))
 for _name in ("sum", "mean", "prod", "max", "min"):

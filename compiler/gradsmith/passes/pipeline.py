@@ -81,7 +81,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
     graph = share_reciprocals(regroup(graph))
     kernels = by_kernels(target)
-    if kernels:
+    if kernels and (graph.has_bodies or any(n.type.shape for n in graph.ordered())):
         graph = in_blocks(laid_out(graph), target)
         graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels)))
     return _writable(graph, target)

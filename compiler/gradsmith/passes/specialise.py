@@ -104,7 +104,7 @@ def needed_sizes(graph: Graph) -> tuple[tuple[Dim, int, Origin], ...]:
     """What the sizes must be at least for all elements that are read to exist: size, least, and what asks for it."""
     found: dict[tuple[Dim, int], Origin] = {}
     for n in graph.ordered():
-        for body in n.bodies.values():
+        for body in n.bodies.values() if n.params else ():
             found.update({(dim, least): origin for dim, least, origin in needed_sizes(body)})
         needs = lookup(n.op).needs
         if needs is None:
