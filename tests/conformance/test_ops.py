@@ -189,6 +189,7 @@ class Trial:
     programs: dict[str, Program]
     dtype: str
     graph: Graph
+    parts: bool  # whether value and gradient have functions of their own, too
 
     @classmethod
     def of(
@@ -199,6 +200,7 @@ class Trial:
         first: np.ndarray | None,
         second: list[np.ndarray] | None,
         dtype: str,
+        parts: bool = True,
     ) -> Trial:
         kinds = ["int64" if indices(x) else "float64" for x in case.points[0]]
         xs = [gs.symbol(f"x{i}", *described) for i, described in enumerate(zip(case.shapes, kinds, strict=True))]
@@ -214,7 +216,7 @@ class Trial:
             (*harness.TARGETS, harness.LOOPS) if dtype == "float64" else ("numpy", "c"), NAMES.index(record.name)
         )
         programs = {
-            f"{name}_first": compiled(scalar, xs, f"{name}_first", dtype=dtype),
+            f"{name}_first": (compiled if parts else harness.joint)(scalar, xs, f"{name}_first", dtype=dtype),
             f"{name}_second": compiled(
                 total, xs, f"{name}_second", derivatives=("grad",), dtype=dtype,
                 targets=turn if any(case.shapes) else harness.TARGETS,
@@ -222,7 +224,7 @@ class Trial:
         }  # fmt: skip
         if y.shape or first != 1.0:
             programs[f"{name}_result"] = compiled(y, xs, f"{name}_result", derivatives=("value",), dtype=dtype)
-        return cls(case, name, first, second, programs, dtype, to_graph(xs, [y]))
+        return cls(case, name, first, second, programs, dtype, to_graph(xs, [y]), parts)
 
     def torch(self, point: Sequence[np.ndarray]) -> Reference:
         return harness.ask_torch(self.graph, point, self.first, self.second)
@@ -233,7 +235,8 @@ class Trial:
         result = dict(runners.all(f"{self.name}_result")) if f"{self.name}_result" in runners else {}
         for target, first in runners.all(f"{self.name}_first"):
             value, *slopes = first("value_and_grad", point)
-            for alone, together in zip([*first("value", point), *first("grad", point)], [value, *slopes], strict=True):
+            parts = [*first("value", point), *first("grad", point)] if self.parts else [value, *slopes]
+            for alone, together in zip(parts, [value, *slopes], strict=True):
                 assert distance(alone, together) == 0, f"{self.name}, {target}: {alone} alone, {together} together"
             seconds = second[target]("grad", point) if target in second else None
             yield target, result[target]("value", point)[0] if result else value, value, slopes, seconds
@@ -328,7 +331,7 @@ def as_array(name: str, scalar: Trial) -> Trial:
     signs = np.array([SIGNS[k % 5] for k in range(len(points))])
     flat = [np.full(len(points), float(w)) for w in scalar.second]
     case = Case(tuple(c.shape for c in columns), {}, [columns])
-    return Trial.of(OPS[name], case, f"{scalar.name}_array", signs, flat, scalar.dtype)
+    return Trial.of(OPS[name], case, f"{scalar.name}_array", signs, flat, scalar.dtype, parts=False)
 
 
 def elementwise_problems(name: str, scalar: Trial, array: Trial, runners: Runners) -> list[str]:
