@@ -719,7 +719,7 @@ def to_exprs(
             state.origin = origin if origin.name is None else origin.unnamed()
         x = None if replace is None or (at is not None and key not in at) else replace(n, exprs)
         if x is None:
-            x = make(lookup(name), tuple([exprs[a] for a in operands]), params, type, origin)
+            x = make(lookup(name), tuple(map(exprs.__getitem__, operands)), params, type, origin)
         if origin.name is not None and x.serial > newest:
             x.origin = origin  # a rewritten value keeps the user's name
         exprs.append(x)

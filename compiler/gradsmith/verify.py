@@ -20,7 +20,7 @@ def verify(graph: Graph) -> Graph:
     types_of: dict[int, Type] = {}
     for n in graph.ordered():
         try:
-            types = [types_of[a] for a in n.args]
+            types = [*map(types_of.__getitem__, n.args)]
         except KeyError:
             raise _broken(n, "an operand is missing or comes later") from None
         types_of[n.key] = n.type

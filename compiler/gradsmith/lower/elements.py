@@ -52,6 +52,7 @@ class Elements:
         self._named: dict[tuple[int, int, Index], tuple[list[Line], Text]] = {}  # which, by lines and place
         self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
         self._cells: dict[int, str] = {}
+        self._plain: dict[tuple[str, DType] | None, str] = {}  # of ops on scalars, whose cells are nothing but text
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
@@ -79,16 +80,22 @@ class Elements:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
         if n.key in self._cells:
             return self._cells[n.key]
-        twin = self._twin and may_raise(self.graph, n, self.target)
         op, dtype = lookup(n.op), working_dtype(self.graph, n)
+        plain = (n.op, dtype) if not n.type.shape and not self._twin else None  # alike wherever it stands
+        if plain in self._plain:
+            return self._plain[plain]
+        twin = self._twin and may_raise(self.graph, n, self.target)
         loop = self.target.in_loop(n.type)
         if loop and self.target.vector(op, dtype).endswith(NEAR):
             self.far.add(self.target.syntax[f"far_name.{dtype.name}"])
         cell = self.target.cell(op, dtype, twin, loop=loop)
         if callable(cell):
+            plain = None
             cell = cell([f"{{{i}}}" for i in range(len(n.args))], n.params, [self.graph.node(a).type for a in n.args])
         if not loop:  # which would not hear of `far` again
             self._cells[n.key] = cell or ""
+            if plain is not None:
+                self._plain[plain] = cell or ""
         return cell or ""
 
     def cell_of(self, name: str, dtype: DType) -> str:

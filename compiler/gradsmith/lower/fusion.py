@@ -148,7 +148,7 @@ def _fused(
             aliases[n.key] = base
             reads[n.key] = {base: False}
             continue
-        weight = (op.kind == "elementwise") + sum(virtual.get(a, 0) for a in n.args)
+        weight = (op.kind == "elementwise") + sum([virtual.get(a, 0) for a in n.args])
         in_place = (
             n.key in again
             or n.key in once

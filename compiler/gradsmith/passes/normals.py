@@ -13,7 +13,7 @@ from ..ops.special_error import ndtr, npdf
 from ..registry import lookup
 from ..target import Target
 from ..trace import Expr
-from .rewrite import Rule
+from .rewrite import About, Rule
 from .simplify import number
 
 __all__ = ["by_normals"]
@@ -26,7 +26,7 @@ def by_normals(target: Target) -> tuple[Rule, ...]:
     """The rule for loops of `target`; none where there are no kernels of these functions."""
     if not target.vector(lookup("ndtr")):
         return ()
-    return (lambda e: _normal(e) if target.in_loop(e.type) else None,)
+    return (About({"mul", "erfc", "gaussian"}, lambda e: _normal(e) if target.in_loop(e.type) else None),)
 
 
 def _normal(e: Expr) -> Expr | None:
@@ -34,8 +34,6 @@ def _normal(e: Expr) -> Expr | None:
         return None
     if e.op.name == "mul":
         return _half_of_twice(*e.args) or _half_of_twice(*e.args[::-1])
-    if e.op.name not in ("erfc", "gaussian"):
-        return None
     x, negative = _of_root_2(e.args[0])
     if x is None:
         return None

@@ -8,14 +8,25 @@ left out; so one linear pass does what a loop to a fixed point would.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple
 
 from ..graph import Graph, Node
 from ..trace import Expr, recording, to_exprs, to_graph
 
-__all__ = ["Replacement", "Rule", "first_of", "rewritten"]
+__all__ = ["About", "Replacement", "Rule", "first_of", "rewritten"]
 
 Rule = Callable[[Expr], Expr | None]
 Replacement = Callable[[Node, Sequence[Expr]], Expr | None]
+
+
+class About(NamedTuple):
+    """A rule that has something to say of these ops only, so that it need not be asked about others."""
+
+    ops: Container[str]
+    rule: Rule
+
+    def __call__(self, e: Expr) -> Expr | None:
+        return self.rule(e) if e.op.name in self.ops else None
 
 
 def first_of(*rules: Rule) -> Rule:
@@ -23,9 +34,14 @@ def first_of(*rules: Rule) -> Rule:
 
     if len(rules) == 1:
         return rules[0]
+    asked: dict[str, list[Rule]] = {}  # about each op
 
     def rule(e: Expr) -> Expr | None:
-        for each in rules:
+        name = e.op.name
+        if name not in asked:
+            about = [r for r in rules if not isinstance(r, About) or name in r.ops]
+            asked[name] = [r.rule if isinstance(r, About) else r for r in about]
+        for each in asked[name]:
             result = each(e)
             if result is not None:
                 return result

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import Graph
 from ..trace import Expr
-from .rewrite import Rule, rewritten
+from .rewrite import About, Rule, rewritten
 from .simplify import number
 
 __all__ = ["share_products", "sharing"]
@@ -34,8 +34,6 @@ def sharing() -> Rule:
     products: dict[int, list[tuple[Any, Expr]]] = {}  # s -> the constants c with the nodes c*s
 
     def rewrite(e: Expr) -> Expr | None:
-        if e.op.name != "mul":
-            return None
         if not e.origin.derived:
             for c, s in (e.args, e.args[::-1]):
                 n = _constant(c)
@@ -51,7 +49,7 @@ def sharing() -> Rule:
                             return g * shared if k == 1.0 else -(g * shared) if k == -1.0 else (k * g) * shared
         return None
 
-    return rewrite
+    return About({"mul"}, rewrite)
 
 
 def _constant(c: Expr) -> Any:
