@@ -99,6 +99,23 @@ class Work:
 
 
 @dataclass(frozen=True)
+class Place:
+    """An input or an output of a function, and its number there."""
+
+    argument: Argument
+    number: int
+    is_output: bool = False
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """An output, and an array that must not share memory with it."""
+
+    output: Place
+    other: Place
+
+
+@dataclass(frozen=True)
 class Function:
     """One emitted function. `signature` and `result` are ready to print; `work` lists the workspaces it needs.
 
@@ -124,6 +141,19 @@ class Function:
     def is_long(self) -> bool:
         """Whether it has so many inputs and outputs that C compilers take long over a statement for each."""
         return len(self.inputs) + len(self.outputs) > 48
+
+    @property
+    def neighbours(self) -> tuple[Neighbours, ...] | None:
+        """Each output with each array that shares no memory with it; None if there are too many."""
+        return None if self.is_long else neighbours(self.inputs, self.outputs)
+
+
+def neighbours(inputs: Sequence[Argument], outputs: Sequence[Argument]) -> tuple[Neighbours, ...] | None:
+    """Each output with the arrays among the inputs and with the outputs before it; None if these are more than 24."""
+    arrays = [Place(a, k) for k, a in enumerate(inputs) if not a.is_scalar]
+    written = [Place(a, k, is_output=True) for k, a in enumerate(outputs)]
+    pairs = [Neighbours(o, a) for k, o in enumerate(written) for a in (*arrays, *written[:k])]
+    return tuple(pairs) if len(pairs) <= 24 else None
 
 
 @dataclass(frozen=True)

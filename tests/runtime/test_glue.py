@@ -16,11 +16,13 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 import pytest
 
+from gradsmith.program import neighbours
 from gradsmith.tuning import Tuning
 from gradsmith_runtime import build_extension
 
@@ -83,6 +85,10 @@ class Function:
     agreements: tuple[str, ...] = ()
     shape_sizes: tuple[str, ...] = ()
     is_long: bool = False
+
+    @property
+    def neighbours(self) -> Any:
+        return None if self.is_long else neighbours(self.inputs, self.outputs)  # type: ignore[arg-type]
 
 
 HEADER = """\
