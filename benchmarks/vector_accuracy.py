@@ -44,9 +44,22 @@ ONE: dict[str, tuple[str, Any]] = {
     "erfc": ("gs_lerfc(x)", lambda x: mpmath.mpf(0) if x > 40 else mpmath.erfc(x)),  # mpmath overflows
     "sinh": ("gs_lsinh(x)", mpmath.sinh),
     "cosh": ("gs_lcosh(x)", mpmath.cosh),
+    "tan": ("gs_ltan(x)", mpmath.tan),
+    "asin": ("gs_lasin(x)", mpmath.asin),
+    "acos": ("gs_lacos(x)", mpmath.acos),
+    "atan": ("gs_latan(x)", mpmath.atan),
+    "asinh": ("gs_lasinh(x)", mpmath.asinh),
+    "acosh": ("gs_lacosh(x)", mpmath.acosh),
+    "atanh": ("gs_latanh(x)", mpmath.atanh),
+}
+#: kernels of two arguments: mpmath's, and NumPy's for the edges
+TWO = {
+    "pow": (mpmath.power, np.power),
+    "atan2": (mpmath.atan2, np.arctan2),
+    "hypot": (mpmath.hypot, np.hypot),
 }
 #: the range of the kernels that have one, in float64 and float32
-RANGE = {"sin": (2.0**20, 2.0**12), "cos": (2.0**20, 2.0**12)}
+RANGE = dict.fromkeys(("sin", "cos", "tan"), (2.0**20, 2.0**12))
 #: the bound of errors in float64, where that is not 1 ULP: beyond 15 (erfc < 1e-99), roundings of the polynomial add up
 LIMIT = {"erfc": 1.25}
 BUILDS = {"native": (*VECTOR_FLAGS, "-march=native"), "baseline": VECTOR_FLAGS}
@@ -117,10 +130,12 @@ def source() -> str:
         lines.append(f"static double reference_{name}(double x) {{ return {exact}; }}")
         lines.append(_SWEEP % {"name": name, "most": RANGE.get(name, (0.0, 3.5e38))[1]})
     for end, real in (("", "double"), ("f", "float")):
-        lines.append(
-            f"void v_pow{end}(const {real} *restrict x, const {real} *restrict y, {real} *restrict z, ptrdiff_t n) {{"
-            f"for (ptrdiff_t i = 0; i < n; ++i) {{ z[i] = gs_vpow{end}(x[i], y[i]); }} }}"
-        )
+        given = f"const {real} *restrict x, const {real} *restrict y, {real} *restrict z, ptrdiff_t n"
+        lines += [
+            f"void v_{name}{end}({given}) {{"
+            f"for (ptrdiff_t i = 0; i < n; ++i) {{ z[i] = gs_v{name}{end}(x[i], y[i]); }} }}"
+            for name in TWO
+        ]
     lines.append("int main(int count, char **words) {")
     lines.append("const uint64_t stride = (uint64_t)strtoull(words[1], 0, 10);")
     lines += [f'if (count < 3 || strstr(words[2], " {n} ")) {{ sweep_{n}(stride); }}' for n in ONE]
@@ -129,7 +144,7 @@ def source() -> str:
 
 def _support() -> Iterator[str]:
     texts: dict[str, None] = {}
-    for name in (*ONE, "pow"):
+    for name in (*ONE, *TWO):
         key = "c.simd.near" if name in RANGE else "c.simd"
         for wanted in (key, f"{key}.float32", "c.libmvec"):
             texts.update(dict.fromkeys(lookup(name).support.get(wanted, ())))
@@ -160,7 +175,7 @@ def points(name: str, count: int, seed: int = 0) -> np.ndarray:
     powers = [math.ldexp(s, e) for s, e in itertools.product((1.0, 0.75, 1.5), range(-1074, 1024, 7))]
     breaks = [0.75, 1.0, math.sqrt(0.5), math.sqrt(2.0), 6.0, 20.0, 22.0, 36.7, 37.5, 40.0, 373.0, 374.0, 708.0, 709.78]
     breaks += [709.782712893384, 710.4758, 744.4400719213812, 745.1332191019412, 746.0, 1048576.0, 5e-324, 2.2e-308]
-    breaks += [26.54, 27.2, 28.0, 37.51, 38.5, 39.0]
+    breaks += [26.54, 27.2, 28.0, 37.51, 38.5, 39.0, 0.5, math.sqrt(2.0) - 1.0, math.sqrt(2.0) + 1.0, 2.0**28, 1e30]
     breaks += [k * math.log(2.0) / 2.0 for k in range(1, 60)]
     grids = [rng.uniform(-2, 2, count), rng.uniform(-50, 50, count), rng.uniform(-750, 750, count)]
     grids += [1.0 + rng.uniform(-0.5, 0.5, count), rng.integers(0, 2**64, count, dtype=np.uint64).view(np.float64)]

@@ -32,15 +32,27 @@ SCALAR = {
     "exp2": "exp2@(x)",
     "log2": "log2@(x)",
     "log10": "log10@(x)",
+    "tan": "tan@(x)",
+    "asin": "asin@(x)",
+    "acos": "acos@(x)",
+    "atan": "atan@(x)",
+    "asinh": "asinh@(x)",
+    "acosh": "acosh@(x)",
+    "atanh": "atanh@(x)",
+    "atan2": "atan2@(x, z)",
+    "hypot": "hypot@(x, z)",
     "pow": "pow@(x, z)",
     "sqrt": "sqrt@(x)",
     "1/x": "1/x",
 }
-FAR = ("sin", "cos")
+FAR = ("sin", "cos", "tan")
+TWO = ("pow", "atan2", "hypot")
+#: op -> where its argument is, if not between 0.05 and 4.05
+DOMAIN = {"asin": "xs[i]/5", "acos": "xs[i]/5", "atanh": "xs[i]/5", "acosh": "1 + xs[i]"}
 _LOOP = """
 void %(name)s(const %(real)s *restrict xs, const %(real)s *restrict zs, %(real)s *restrict ys) {
     %(far)s
-    for (int i = 0; i < N; ++i) { const %(real)s x = xs[i], z = zs[i]; (void)z; ys[i] = %(value)s; }
+    for (int i = 0; i < N; ++i) { const %(real)s x = %(x)s, z = zs[i]; (void)z; ys[i] = %(value)s; }
     %(end)s
 }
 """
@@ -52,22 +64,24 @@ def sources() -> tuple[str, str]:
     loops, scalars, table = [], ["#include <math.h>", "#define N 2048"], []
     for number, (op, scalar) in enumerate(SCALAR.items()):
         for real, f, bits in (("double", "", 64), ("float", "f", 32)):
-            plain = scalar.replace("@", f)
+            plain, x = scalar.replace("@", f), DOMAIN.get(op, "xs[i]")
             cells = {} if op in ("sqrt", "1/x") else lookup(op).support
             key = "c.simd.near" if op in FAR else "c.simd"
             end = ".float32" if f else ""
             support.update(dict.fromkeys(cells[key + end] if cells else ()))
-            value = plain if not cells else f"gs_v{op}{f}(x{', z' * (op == 'pow')}{', &far' * (op in FAR)})"
+            value = plain if not cells else f"gs_v{op}{f}(x{', z' * (op in TWO)}{', &far' * (op in FAR)})"
             far = f"uint{bits}_t far = 0;" if op in FAR else ""
             stop = "if (far >> 31) { ys[0] = 2; }" if far else ""
-            loops.append(_LOOP % {"name": f"v{number}{f}", "real": real, "value": value, "far": far, "end": stop})
-            fields = {"name": f"s{number}{f}", "real": real, "value": plain, "far": "", "end": ""}
+            loops.append(
+                _LOOP % {"name": f"v{number}{f}", "real": real, "value": value, "far": far, "end": stop, "x": x}
+            )
+            fields = {"name": f"s{number}{f}", "real": real, "value": plain, "far": "", "end": "", "x": x}
             scalars.append(_LOOP % fields)
             loops.append(f"void s{number}{f}(const {real} *, const {real} *, {real} *);")
             glibc = lookup(op).support.get("c.libmvec" + end, ()) if cells else ()
             support.update(dict.fromkeys(glibc))
-            other = f"gs_l{op}{f}(x{', z' * (op == 'pow')})"
-            mvec = _LOOP % {"name": f"m{number}{f}", "real": real, "value": other, "far": "", "end": ""}
+            other = f"gs_l{op}{f}(x{', z' * (op in TWO)})"
+            mvec = _LOOP % {"name": f"m{number}{f}", "real": real, "value": other, "far": "", "end": "", "x": x}
             loops.append(mvec if glibc else f"#define m{number}{f} v{number}{f}")
         time = ", ".join(
             f"best[{number}][{k}] = least(best[{number}][{k}], TIME({way}{number}{f}, {end}))"

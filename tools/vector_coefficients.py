@@ -79,6 +79,7 @@ def _log_ratio(s: Any) -> Any:
 HALF_LN2 = mp.log(2) / 2 * mp.mpf("1.0001")
 S_MOST = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.0001")
 QUARTER = (mp.pi / 4) ** 2 * mp.mpf("1.001")
+EIGHTH = mp.tan(mp.pi / 8) ** 2 * mp.mpf("1.0001")
 TINY = mp.mpf(10) ** -25
 #: name -> (function, weight, low, high of float64, high of float32, bound of float64, of float32, what it is).
 FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
@@ -101,6 +102,14 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
     "COS": (
         near_zero(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda z: mp.mpf(1) / 24),
         lambda z: z * z * mp.mpf("1.4") + TINY, 0, QUARTER, QUARTER, 59, 29, "(cos(r) - 1 + z/2)/z^2 of z = r^2",
+    ),
+    "ATAN": (
+        near_zero(lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: -mp.mpf(1) / 3),
+        lambda z: z * mp.mpf("1.06") + TINY, 0, EIGHTH, EIGHTH, 59, 29, "(atan(q)/q - 1)/z of z = q^2",
+    ),
+    "ASIN": (
+        near_zero(lambda z: (mp.asin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: mp.mpf(1) / 6),
+        lambda z: z + TINY, 0, mp.mpf("0.2501"), mp.mpf("0.2501"), 59, 29, "(asin(r)/r - 1)/z of z = r^2",
     ),
     "ERF_NEAR": (
         near_zero(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, lambda z: 2 / mp.sqrt(mp.pi) - 1),
@@ -168,6 +177,7 @@ def main() -> None:
         ("ERF_LOG", mp.log(mp.erfc(0.75)), (53,), (24,)),
         ("TWO_THIRDS", mp.mpf(2) / 3, (53,), (24,)),
         ("HALF_PI", mp.pi / 2, (33, 33, 33), (11, 11, 11)),  # times one of 20 bits (13)
+        ("QUARTER_PI", mp.pi / 4, (50,), (21,)),  # times one of 3 bits
         ("LN_2", mp.log(2), (53,), (24,)),
         ("PER_LN2", 1 / mp.log(2), (53,), (24,)),
         ("PER_LN10", 1 / mp.log(10), (53,), (24,)),

@@ -142,7 +142,9 @@ def _many(
         raise DerivativeError(f'{f.name} was compiled for one point at a time: add batch=True (and target="c")')
     if threads is not None and not found.threads:
         raise ArgumentError(f'{f.name}: threads={threads!r} needs compile(threads="openmp")')
-    leaves = [*f._leaves(f._bound(args, named)), *seeds]
+    if named or len(args) != len(f._traced.parameters):
+        args = f._bound(args, named)
+    leaves = [*(args if f._leaves_only else f._leaves(args)), *seeds]
     options = {} if threads is None else {"threads": threads}
     given = None if out is None else tuple(out)
     module = f.module if f._stand_in is None else f._loaded  # which tells that there is no compiler
@@ -160,4 +162,6 @@ def _gradient_outs(f: CompiledFunction, out: Any) -> list[Any]:
     parts = [out] if f._wrt.bare else sequence_of(f.name, "out", out)
     if len(parts) != len(f._wrt.trees):
         raise ArgumentError(f"{f.name}: out for the gradient has {len(parts)} parts, not {len(f._wrt.trees)}")
+    if f._leaves_only:
+        return list(parts)
     return [leaf for tree, part in zip(f._wrt.trees, parts, strict=True) for leaf in _outs(f, tree, part)]

@@ -591,7 +591,8 @@ class CompiledFunction(partial[Any]):
                 else f"missing {', '.join(map(repr, missing))}"
             )  # fmt: skip
             raise ArgumentError(f"{self.name}() takes ({', '.join(names)}): {problem}")
-        return [{**bound, **named}[n] for n in names]
+        bound |= named
+        return [bound[n] for n in names]
 
     def _leaves(self, args: Sequence[Any]) -> list[Any]:
         named = zip(self._traced.parameters, args, strict=True)

@@ -75,8 +75,8 @@ class Tuning:
     #: 240 ns without either, 190 with the first and 150 with both, bundle adjustment 82, 58 and 60, ...
     stream_bytes: int = 16_777_216
     #: ... and numbers of a point (rows) from which on that is done: a CPU follows few rows by itself, and then stores
-    #: cost nothing beside the reads. At 1,000,000 points, without / with: 4.5 / 7.0 ns for 5 rows, 8.0 / 11.0 for 21,
-    #: 80 / 60 for 49, 260 / 190 for 104 (medians by turns on a busy machine; the least of each agree).
+    #: cost nothing beside the reads. Without / with: 4.7 / 7.4 ns for 5 rows, 9.8 / 14.0 for 21, 85 / 57 for 49, 240 /
+    #: 147 for 104 (decision 41; medians by turns on a busy machine).
     stream_rows: int = 32
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
     #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.

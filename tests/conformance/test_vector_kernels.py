@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import mpmath
 import numpy as np
 import pytest
 
@@ -31,6 +30,9 @@ LOOPS = {
     "tails": gs.sum(gs.erfc(v) + gs.ndtr(w)),
     "other bases": gs.sum(gs.log2(v) * gs.exp2(w) + gs.log10(w) * gs.sinh(v)),
     "angles": gs.sum(gs.sin(v) * gs.cos(w)),
+    "other angles": gs.sum(gs.tan(v) * gs.asin(w) + gs.acos(v) * gs.atan(w)),
+    "the plane": gs.sum(gs.atan2(v, w) * gs.hypot(v, w)),
+    "inverse hyperbolic": gs.sum(gs.asinh(v) * gs.acosh(w) * gs.atanh(v)),
     "dot": gs.sum(v * w * v) + gs.max(w),
 }
 
@@ -58,16 +60,30 @@ def test_float64_is_within_one_ulp(built: Any) -> None:
             assert x != 0.0 or np.signbit(y) == (np.signbit(x) if function(0) == 0 else y < 0), (name, x, y)
 
 
+def pairs_of(name: str, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Operands whose results are neither zero nor infinite, mostly."""
+    rng = np.random.default_rng(1)
+    xs = ACCURACY["points"]("exp", 60)[::4].astype(dtype)
+    if name == "pow":
+        xs = np.abs(xs)
+        xs = xs[(xs > 0) & (xs < 1e30) & (xs > 1e-30)]
+        reach = 700.0 if dtype == np.float64 else 85.0
+        return xs, (rng.uniform(-reach, reach, len(xs)) / np.maximum(np.abs(np.log(xs)), 1e-3)).astype(dtype)
+    ys = (xs * rng.normal(size=len(xs)) * np.exp(rng.normal(size=len(xs)) * 3.0)).astype(dtype)
+    numbers = np.isfinite(xs) & np.isfinite(ys) & (xs * ys != 0.0)  # mpmath has no -0
+    return xs[numbers], ys[numbers]
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_powers_are_within_one_ulp(built: Any, dtype: Any) -> None:
-    library, rng = ctypes.CDLL(str(built[1])), np.random.default_rng(1)
+@pytest.mark.parametrize("name", ACCURACY["TWO"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_functions_of_two_numbers_are_within_one_ulp(built: Any, name: str, dtype: Any) -> None:
+    library = ctypes.CDLL(str(built[1]))
     bits, least = (53, -1021) if dtype == np.float64 else (24, -125)
-    xs = np.abs(ACCURACY["points"]("exp", 60)[::4])
-    xs = xs[(xs > 0) & (xs < 1e30) & (xs > 1e-30)].astype(dtype)
-    reach = 700.0 if dtype == np.float64 else 85.0
-    ys = (rng.uniform(-reach, reach, len(xs)) / np.maximum(np.abs(np.log(xs)), 1e-3)).astype(dtype)
-    for x, y, z in zip(xs, ys, ACCURACY["loop"](library, "pow", xs, ys), strict=True):
-        right = ACCURACY["exact"](mpmath.power, float(x), float(y))
+    exact, reference = ACCURACY["TWO"][name]
+    xs, ys = pairs_of(name, dtype)
+    for x, y, z in zip(xs, ys, ACCURACY["loop"](library, name, xs, ys), strict=True):
+        right = ACCURACY["exact"](exact, float(x), float(y))
         assert ACCURACY["error"](float(z), right, bits, least) < 1.0, (x, y, z)
     edges = [
         0.0,
@@ -90,8 +106,8 @@ def test_powers_are_within_one_ulp(built: Any, dtype: Any) -> None:
     with np.errstate(all="ignore"):
         pairs = np.array([(a, b) for a in edges for b in edges]).astype(dtype)
         xs, ys = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-        right = np.power(xs, ys)
-    found = ACCURACY["loop"](library, "pow", xs, ys)
+        right = reference(xs, ys)
+    found = ACCURACY["loop"](library, name, xs, ys)
     np.testing.assert_allclose(found, right, rtol=1e-6 if dtype == np.float32 else 1e-15)
     numbers = ~np.isnan(right)
     np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(right[numbers]))

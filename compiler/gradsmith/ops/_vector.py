@@ -54,6 +54,20 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "TRIG_LIMIT": ("1048576.0", "4096.0f"),  # 2^20, 2^12
     "TRIG_LIMIT_BITS": ("0x4130000000000000u", "0x45800000u"),
     "SIGN_LESS_1": ("62", "30"),
+    "ATAN_HIGH": ("1.0e30", "1.0e15"),  # from where on atan is pi/2
+    # where quotients n/d have to be of other numbers, for exact products
+    "RATIO_LOW": ("2.5822498780869086e+120", "1073741824.0"),  # 2^400, 2^30
+    "RATIO_RAISE": ("3.273390607896142e+150", "1.152921504606847e+18"),  # 2^500, 2^60
+    "RATIO_HIGH": ("8.452712498170644e+270", "1.2676506002282294e+30"),  # 2^900, 2^100
+    "RATIO_REDUCE": ("7.888609052210118e-31", "9.5367431640625e-07"),  # 2^-100, 2^-20
+    "SQUARE_LOW": ("3.8725919148493183e-121", "9.313225746154785e-10"),  # 2^-400, 2^-30
+    "SQUARE_RAISE": ("5.260135901548374e+210", "1.2379400392853803e+27"),  # 2^700, 2^90
+    "SQUARE_HIGH": ("3.273390607896142e+150", "1.152921504606847e+18"),  # 2^500, 2^60
+    "SQUARE_REDUCE": ("1.90109156629516e-211", "8.470329472543003e-22"),  # 2^-700, 2^-70
+    "LONE": (
+        "268435456.0",
+        "8192.0",
+    ),  # 2^28, 2^13: beyond, sqrt(x*x + 1) is x but for less than rounding does to log(x)
 }
 _BASE = """\
 #include <stdint.h>
@@ -434,14 +448,14 @@ static GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real right = y == y ? (x == x ? result : x) : y;
     return y == 0.0 ? 1.0 : x == 1.0 ? 1.0 : right;
 }"""),
-    "trig": (("bits",), """\
-/* The sine (start 0) or cosine (start 1) of |x| <= {TRIG_LIMIT}; beyond, 0 or 1, and the top bit of *far is set. */
-static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+    "quadrant": (("bits",), """\
+/* |x| <= {TRIG_LIMIT} as k*pi/2 + r + rest; the low bits of what is returned hold k. Beyond, x is taken for 0, and the
+ * top bit of *far is set. */
+static GS_INLINE @uint gs_vquadrant@f(@real x, @real *remainder, @real *rest, @uint *far) {
     const @real near = fabs(x) <= {TRIG_LIMIT} ? x : 0.0;
     *far |= {TRIG_LIMIT_BITS} - gs_vbits@f(fabs(x));
     const @real place = GS_FMA(near, {TWO_OVER_PI}, {MAGIC});
     const @real k = place - {MAGIC};
-    const @uint quadrant = gs_vbits@f(place) + start;
     const @real a = GS_FMA(-k, {HALF_PI_A}, near); /* exact, as k*B and k*C are */
     const @real b = k * {HALF_PI_B};
     const @real h = a - b;
@@ -451,7 +465,15 @@ static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     const @real e = ((a - h) - b) + ((h - g) - c);
     const @real low = e - k * {HALF_PI_D};
     const @real r = g + low;
-    const @real rest = (g - r) + low; /* x = k*pi/2 + r + rest */
+    *remainder = r;
+    *rest = (g - r) + low;
+    return gs_vbits@f(place);
+}"""),
+    "trig": (("quadrant",), """\
+/* The sine (start 0) or cosine (start 1) of x; beyond {TRIG_LIMIT}, 0 or 1. */
+static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+    @real r, rest;
+    const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far) + start;
     const @real z = r * r;
     @poly SIN z -> s;
     @poly COS z -> t;
@@ -462,6 +484,31 @@ static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     const @real size = (quadrant & 1u) != 0u ? cosine : sine;
     return gs_vreal@f(gs_vbits@f(size) ^ ((quadrant & 2u) << {SIGN_LESS_1}));
 }"""),
+    "tan": (("quadrant", "residual"), """\
+static GS_INLINE @real gs_vtan@f(@real x, @uint *far) { /* sine over cosine, both with their rests */
+    @real r, rest;
+    const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far);
+    const @real z = r * r;
+    @poly SIN z -> s;
+    @poly COS z -> t;
+    const @real half = 0.5 * z;
+    const @real more = GS_FMA(r * z, s, rest - rest * half);
+    const @real sine = r + more;
+    const @real sine_rest = (r - sine) + more;
+    const @real one = 1.0 - half;
+    const @real less = ((1.0 - one) - half) + (GS_FMA(z * z, t, -r * rest) + 0.5 * gs_vresidual@f(z, r, r));
+    const @real cosine = one + less;
+    const @real cosine_rest = (one - cosine) + less;
+    const int odd = (quadrant & 1u) != 0u;
+    const @real n = odd ? -cosine : sine;
+    const @real nl = odd ? -cosine_rest : sine_rest;
+    const @real d = odd ? sine : cosine;
+    const @real dl = odd ? sine_rest : cosine_rest;
+    const @real inverse = 1.0 / d;
+    const @real q = n * inverse;
+    const @real y = q + (gs_vresidual@f(n, q, d) + (nl - q * dl)) * inverse;
+    return x == 0.0 ? x : y;
+}"""),
     "sin": (("trig",), """\
 static GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
     const @real y = gs_vtrig@f(x, 0u, far);
@@ -470,6 +517,164 @@ static GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
     "cos": (("trig",), """\
 static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
     return gs_vtrig@f(x, 1u, far);
+}"""),
+    "angle": (("residual",), """\
+/* atan(n/d) for 0 <= n <= d (flip: pi/2 less that; back: pi less that) */
+static GS_INLINE @real gs_vangle@f(@real n, @real d, int flip, int back) {
+    const int middle = n > 0.41421356 * d; /* tan(pi/8): there, pi/4 + atan((n - d)/(n + d)) */
+    const @real difference = n - d;
+    const @real sum = n + d;
+    const @real top = middle ? difference : n;
+    const @real bottom = middle ? sum : d;
+    const @real top_rest = middle ? n - (difference + d) : 0.0; /* d is the larger one */
+    const @real bottom_rest = middle ? n - (sum - d) : 0.0;
+    const @real inverse = 1.0 / bottom;
+    const @real q = top * inverse;
+    const @real ql = (gs_vresidual@f(top, q, bottom) + (top_rest - q * bottom_rest)) * inverse;
+    const @real z = q * q;
+    @poly ATAN z -> p;
+    const @real low = GS_FMA(q * z, p, GS_FMA(-z, ql, ql));
+    const @real turn = middle ? 1.0 : 0.0;
+    const @real aside = flip ? 2.0 - turn : turn;
+    const @real eighths = back ? 4.0 - aside : aside;
+    const @real sign = flip != back ? -1.0 : 1.0;
+    const @real big = eighths * {QUARTER_PI_A}; /* exact */
+    const @real part = sign * q;
+    const @real h = big + part;
+    const @real e = part - (h - big);
+    return h + (e + GS_FMA(sign, low, eighths * {QUARTER_PI_B}));
+}"""),
+    "atan": (("angle",), """\
+static GS_INLINE @real gs_vatan@f(@real x) {
+    const @real a = fabs(x) > {ATAN_HIGH} ? {ATAN_HIGH} : fabs(x);
+    const int flip = a > 1.0;
+    return copysign(gs_vangle@f(flip ? 1.0 : a, flip ? a : 1.0, flip, 0), x);
+}"""),
+    "atan2": (("angle",), """\
+static GS_INLINE @real gs_vatan2@f(@real y, @real x) {
+    const @real a = fabs(y);
+    const @real b = fabs(x);
+    const int flip = a > b;
+    const @real d = flip ? a : b;
+    const @real n = flip ? b : a;
+    const @real scale = d < {RATIO_LOW} ? {RATIO_RAISE} : d > {RATIO_HIGH} ? {RATIO_REDUCE} : 1.0;
+    const int infinite = d == HUGE_VAL;
+    const @real top = infinite ? (n == HUGE_VAL ? 1.0 : 0.0 * n) : scale * n; /* NaN stays */
+    const @real bottom = infinite || d == 0.0 ? 1.0 : scale * d;
+    return copysign(gs_vangle@f(top, bottom, flip, copysign(1.0, x) < 0.0), y);
+}"""),
+    "arc": (("residual",), """\
+/* asin(a) = r + low up to 1/2, beyond pi/2 less twice that, from the sine of half the angle that is lacking */
+static GS_INLINE @real gs_varc@f(@real a, @real *low) {
+    const int big = a > 0.5;
+    const @real half = 0.5 - 0.5 * a; /* exact there */
+    const @real z = big ? half : a * a;
+    const @real root = sqrt(half);
+    const @real r = big ? root : a;
+    const @real rest = gs_vresidual@f(half, root, root) / (root + root + {NORMAL});
+    @poly ASIN z -> p;
+    *low = GS_FMA(r * z, p, big ? rest : 0.0);
+    return r;
+}"""),
+    "asin": (("arc",), """\
+static GS_INLINE @real gs_vasin@f(@real x) {
+    const @real a = fabs(x);
+    @real low;
+    const @real r = gs_varc@f(a, &low);
+    const @real big = 2.0 * {QUARTER_PI_A};
+    const @real h = big - 2.0 * r;
+    const @real rest = ((big - h) - 2.0 * r) + (2.0 * {QUARTER_PI_B} - 2.0 * low);
+    return copysign(a > 0.5 ? h + rest : r + low, x);
+}"""),
+    "acos": (("arc",), """\
+static GS_INLINE @real gs_vacos@f(@real x) {
+    const @real a = fabs(x);
+    @real low;
+    const @real r = gs_varc@f(a, &low);
+    const int far = a > 0.5;
+    const @real times = far ? 2.0 : -1.0;
+    const @real sign = x < 0.0 ? -times : times;
+    const @real eighths = far ? (x < 0.0 ? 4.0 : 0.0) : 2.0;
+    const @real big = eighths * {QUARTER_PI_A};
+    const @real part = sign * r;
+    const @real h = big + part;
+    const @real e = part - (h - big);
+    return h + (e + GS_FMA(sign, low, eighths * {QUARTER_PI_B}));
+}"""),
+    "hypot": (("residual",), """\
+static GS_INLINE @real gs_vhypot@f(@real x, @real y) {
+    const @real a = fabs(x);
+    const @real b = fabs(y);
+    const @real longer = a > b ? a : b;
+    const @real scale = longer > {SQUARE_HIGH} ? {SQUARE_REDUCE} : longer < {SQUARE_LOW} ? {SQUARE_RAISE} : 1.0;
+    const @real back = longer > {SQUARE_HIGH} ? 1.0 / {SQUARE_REDUCE}
+        : longer < {SQUARE_LOW} ? 1.0 / {SQUARE_RAISE} : 1.0;
+    const @real p = scale * longer;
+    const @real q = scale * (a > b ? b : a);
+    const @real pp = p * p;
+    const @real qq = q * q;
+    const @real sum = pp + qq;
+    const @real rest = ((pp - sum) + qq) - (gs_vresidual@f(pp, p, p) + gs_vresidual@f(qq, q, q));
+    const @real h = sqrt(sum);
+    const @real root = h + (gs_vresidual@f(sum, h, h) + rest) / (h + h + {NORMAL});
+    return a == HUGE_VAL || b == HUGE_VAL ? HUGE_VAL : root * back;
+}"""),
+    "log1p_long": (("log_parts", "log_sum"), """\
+/* log(1 + u + rest) for u >= 0; lone: log(2*u) */
+static GS_INLINE @real gs_vlog1p_long@f(@real u, @real rest, int lone) {
+    const @real sum = 1.0 + u;
+    const @real part = sum - 1.0;
+    const @real c = (1.0 - (sum - part)) + (u - part); /* sum + c = 1 + u */
+    @real f;
+    @uint exponent;
+    const @real k = gs_vlog_parts@f(lone ? u : sum, &f, &exponent);
+    const @real unit = gs_vreal@f(({TWICE_BIAS}u + 1u - exponent) << {BITS}) * 0.5;
+    const @real more = lone ? 0.0 : c * unit;
+    const @real g = f + more;
+    const @real low = ((f - g) + more) + (lone ? 0.0 : rest * unit);
+    return gs_vlog_sum@f(lone ? k + 1.0 : k, g, low - low * (g - g * g));
+}"""),
+    "asinh": (("log1p_long", "residual"), """\
+static GS_INLINE @real gs_vasinh@f(@real x) { /* log(a + h) for h = sqrt(a*a + 1) */
+    const @real a = fabs(x);
+    const int lone = a > {LONE};
+    const @real b = lone ? 1.0 : a;
+    const @real square = b * b;
+    const @real sum = 1.0 + square;
+    const @real part = sum - 1.0;
+    const @real rest = ((1.0 - (sum - part)) + (square - part)) - gs_vresidual@f(square, b, b);
+    const @real h = sqrt(sum);
+    const @real less = h - 1.0;
+    const @real u = b + less;
+    const @real l = b > less ? less - (u - b) : b - (u - less);
+    const @real low = l + (gs_vresidual@f(sum, h, h) + rest) / (h + h);
+    const @real y = gs_vlog1p_long@f(lone ? a : u, low, lone);
+    return a < HUGE_VAL ? copysign(y, x) : x;
+}"""),
+    "acosh": (("log1p_long", "residual"), """\
+static GS_INLINE @real gs_vacosh@f(@real x) { /* log(1 + t + h) for t = x - 1 and h = sqrt(t*t + 2*t) */
+    const int lone = x > {LONE};
+    const @real t = lone ? 1.0 : x - 1.0;
+    const @real square = t * t;
+    const @real sum = square + 2.0 * t;
+    const @real l = square > 2.0 * t ? 2.0 * t - (sum - square) : square - (sum - 2.0 * t);
+    const @real h = sqrt(sum);
+    const @real rest = (gs_vresidual@f(sum, h, h) + (l - gs_vresidual@f(square, t, t))) / (h + h + {NORMAL});
+    const @real u = t + h;
+    const @real low = t > h ? h - (u - t) : t - (u - h);
+    const @real y = gs_vlog1p_long@f(lone ? x : u, low + rest, lone);
+    return x >= 1.0 ? (x < HUGE_VAL ? y : x) : (@real)NAN;
+}"""),
+    "atanh": (("log1p_long", "residual"), """\
+static GS_INLINE @real gs_vatanh@f(@real x) { /* log(1 + 2*a/(1 - a))/2 */
+    const @real a = fabs(x);
+    const @real d = 1.0 - a;
+    const @real dl = (1.0 - d) - a;
+    const @real inverse = 1.0 / d;
+    const @real u = 2.0 * a * inverse;
+    const @real low = (gs_vresidual@f(2.0 * a, u, d) - u * dl) * inverse;
+    const @real y = copysign(0.5 * gs_vlog1p_long@f(u, low, 0), x);
+    return a < 1.0 ? y : a == 1.0 ? copysign(HUGE_VAL, x) : (@real)NAN;
 }"""),
     "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
 static GS_INLINE @real gs_vgaussian@f(@real x) { /* with the limit of erfc, so that a compiler shares the exponential */
@@ -535,7 +740,7 @@ _SPLIT = 6  # coefficients from which on a polynomial is evaluated in two chains
 _POLY = re.compile(r"^( *)@poly (\w+) (\w+) -> (\w+);$", re.MULTILINE)
 _CONSTANT = re.compile(r"\{([A-Z][A-Z_0-9]*)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.])")
-_FLOATS = re.compile(r"\b(fabs|copysign|fma|GS_FMA|HUGE_VAL)\b")
+_FLOATS = re.compile(r"\b(fabs|copysign|fma|sqrt|GS_FMA|HUGE_VAL)\b")
 
 
 def _polynomial(coefficients: Sequence[float], t: str, p: str) -> list[str]:

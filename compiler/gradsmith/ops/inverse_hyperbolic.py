@@ -6,6 +6,7 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, elementwise, function, guarded
+from ._vector import simd
 from .arithmetic import absolute
 from .elementary import sqrt
 from .plane import hypot
@@ -26,7 +27,7 @@ asinh = elementwise(
     symbol="asinh",
     slope="1/sqrt(1 + x^2)",
     vjp=lambda g, y, x: (g / hypot(x, 1.0),),  # x*x would overflow beyond 1e154
-    cells=function("asinh", "arcsinh"),
+    **simd("asinh", {"cells": function("asinh", "arcsinh")}, libmvec=True),
     evaluate=np.arcsinh,
     mp="asinh",
     sympy="asinh",
@@ -41,7 +42,7 @@ acosh = elementwise(
     symbol="acosh",
     slope="1/sqrt((x - 1)*(x + 1))",
     vjp=lambda g, y, x: (g * _acosh_slope(x),),
-    **guarded("acosh", numpy="arccosh"),
+    **simd("acosh", guarded("acosh", numpy="arccosh"), libmvec=True),
     evaluate=np.arccosh,
     mp="acosh",
     sympy="acosh",
@@ -82,7 +83,7 @@ atanh = elementwise(
     symbol="atanh",
     slope="1/((1 - x)*(1 + x))",
     vjp=lambda g, y, x: (g * _atanh_slope(x),),
-    **guarded("atanh", domain=_ATANH_POLE, numpy="arctanh"),
+    **simd("atanh", guarded("atanh", domain=_ATANH_POLE, numpy="arctanh"), libmvec=True),
     evaluate=np.arctanh,
     mp="atanh",
     sympy="atanh",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..trace import Expr
 from ._declare import Traced, cells, elementwise
+from ._vector import simd
 from .arithmetic import absolute
 from .elementary import sqrt
 from .selection import equal, greater, logical_or, maximum, minimum, where
@@ -46,7 +47,12 @@ hypot: Traced = elementwise(
     slope="x/hypot(x, y) and y/hypot(x, y)",
     vjp=_hypot_vjp,
     expand=_hypot_expand,
-    cells=cells("math.hypot({0}, {1})", "np.hypot({0}, {1})", "hypot({0}, {1})"),
+    **simd(
+        "hypot",
+        {"cells": cells("math.hypot({0}, {1})", "np.hypot({0}, {1})", "hypot({0}, {1})")},
+        arity=2,
+        libmvec=True,
+    ),
     evaluate=np.hypot,
     mp="hypot",
     sympy=lambda sp, a, b: sp.sqrt(a**2 + b**2),
@@ -94,7 +100,12 @@ atan2 = elementwise(
     slope="x/(x^2+y^2) and -y/(x^2+y^2)",
     operands="y x",
     vjp=_atan2_vjp,
-    cells=cells("math.atan2({0}, {1})", "np.arctan2({0}, {1})", "atan2({0}, {1})"),
+    **simd(
+        "atan2",
+        {"cells": cells("math.atan2({0}, {1})", "np.arctan2({0}, {1})", "atan2({0}, {1})")},
+        arity=2,
+        libmvec=True,
+    ),
     evaluate=np.arctan2,
     mp="atan2",
     sympy="atan2",

@@ -2,7 +2,7 @@
 
 In: an expression, and a target. Out: `ndtr(x)` for `erfc(-x/sqrt(2))/2`, and `npdf(x)` for its slope: no division, a
 shorter kernel, and one exponential for both. Guarantee: equal for real numbers; what is left out are the roundings of
-x/sqrt(2), which erfc makes x*x times as large.
+x/sqrt(2), which erfc makes x*x times as large, and of constants whose product is 1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from ..trace import Expr
 from .rewrite import About, Rule
 from .simplify import number
 
-__all__ = ["by_normals"]
+__all__ = ["by_normals", "of_one_scale"]
 
 _ROOTS: tuple[float, ...] = (math.sqrt(2.0),)
 _INVERSE_ROOTS: tuple[float, ...] = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
+_NPDF_TO_GAUSSIAN = math.sqrt(2.0 * math.pi)
 
 
 def by_normals(target: Target) -> tuple[Rule, ...]:
@@ -38,8 +39,36 @@ def _normal(e: Expr) -> Expr | None:
     if x is None:
         return None
     if e.op.name == "gaussian":
-        return math.sqrt(2.0 * math.pi) * npdf(x)  # exp(-(x/sqrt(2))^2)
+        return _NPDF_TO_GAUSSIAN * npdf(x)  # exp(-(x/sqrt(2))^2)
     return 2.0 * ndtr(x if negative else -x)
+
+
+def of_one_scale(target: Target) -> tuple[Rule, ...]:
+    """The rule `(c*a)*(sqrt(2*pi)*npdf(x))/sqrt(2) -> a*npdf(x)` for c = 1/sqrt(pi), in cotangents that are regrouped.
+
+    So the slope of erf(x/sqrt(2))/2 ends, whose constants are three roundings of a product that is 1.
+    """
+    if not target.vector(lookup("npdf")):
+        return ()
+    return (lambda e: _unscaled(e) if target.in_loop(e.type) and e.origin.derived else None,)
+
+
+def _unscaled(e: Expr) -> Expr | None:
+    if e.type.dtype.kind != "float" or e.op.name not in ("mul", "div"):
+        return None
+    sides = [e.args, e.args[::-1]] if e.op.name == "mul" else [e.args]
+    for product, last in sides:
+        root = number(last) or 0.0
+        if abs(root) not in (_INVERSE_ROOTS if e.op.name == "mul" else _ROOTS) or product.op.name != "mul":
+            continue
+        for one, bell in (product.args, product.args[::-1]):
+            if bell.op.name != "mul" or number(bell.args[0]) != _NPDF_TO_GAUSSIAN or bell.args[1].op.name != "npdf":
+                continue
+            scale, rest = (number(one.args[0]), one.args[1]) if one.op.name == "mul" else (number(one), None)
+            if scale is not None and abs(abs(scale) * math.sqrt(math.pi) - 1.0) < 1e-15:
+                density = bell.args[1] if rest is None else rest * bell.args[1]
+                return density if scale * root > 0.0 else -density
+    return None
 
 
 def _half_of_twice(half: Expr, twice: Expr) -> Expr | None:

@@ -20,7 +20,7 @@ from .fold import fold
 from .hoist import hoist
 from .layouts import laid_out
 from .libraries import by_libraries
-from .normals import by_normals
+from .normals import by_normals, of_one_scale
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
@@ -80,6 +80,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     if arrays:
         graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
     graph = share_reciprocals(regroup(graph))
+    if any(n.op == "npdf" for n in graph.ordered()):
+        graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
     if kernels and (graph.has_bodies or any(n.type.shape for n in graph.ordered())):
         graph = in_blocks(laid_out(graph), target)
