@@ -21,6 +21,7 @@ from .hoist import hoist
 from .layouts import laid_out
 from .libraries import by_libraries
 from .normals import by_normals
+from .online import online
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
@@ -82,7 +83,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     kernels = by_kernels(target)
     if kernels:
         graph = in_blocks(laid_out(graph), target)
-        graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels)))
+        graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
     return _writable(graph, target)
 
 
