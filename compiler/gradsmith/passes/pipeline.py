@@ -14,6 +14,7 @@ from ..trace import Expr
 from .blocks import in_blocks
 from .contractions import by_kernels
 from .convolutions import by_tiles
+from .early_sums import early_sums
 from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
@@ -82,7 +83,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     graph = share_reciprocals(regroup(graph))
     kernels = by_kernels(target)
     if kernels:
-        graph = in_blocks(laid_out(graph), target)
+        graph = in_blocks(laid_out(early_sums(graph)), target)
         graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
     return _writable(graph, target)
 
