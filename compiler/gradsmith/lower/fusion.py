@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..dims import certainly_at_most
@@ -66,7 +66,8 @@ class Means:
     With a `Tuning` to go `by_rows`, a row, or `by_blocks` a block of rows, goes through all that needs no other one in
     one loop. What is `replaced` is the next value of `state`, whose memory may hold the old one. With `pointers`,
     support functions write anywhere in a buffer. `recompute` is what may be computed again instead of being stored (see
-    there), or None; so is `along`, where sums are added up while a result is written.
+    there), or None; so is `along`, where sums are added up while a result is written. What is `framed` is memory around
+    a state, by the state (see `frames`).
     """
 
     by_rows: Tuning | None = None
@@ -76,6 +77,7 @@ class Means:
     pointers: bool = True
     recompute: int | None = None
     along: int | None = None
+    framed: Mapping[int, int] = field(default_factory=dict)
 
 
 def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Units:
@@ -143,6 +145,10 @@ def _fused(
             reads[n.key] = {n.key: True}
             continue
         inner = _merged(graph, n, reads, arrays)
+        if n.key in means.framed:
+            aliases[n.key] = means.framed[n.key]
+            reads[n.key] = {aliases[n.key]: False}
+            continue
         if op.kind == "layout" and op.structure is None and shape_of(graph, n.args[0]):
             base = aliases.get(n.args[0], n.args[0])
             aliases[n.key] = base

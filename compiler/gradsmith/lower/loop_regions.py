@@ -16,7 +16,9 @@ from ..dims import Extent
 from ..graph import Graph, Node
 from ..index import Affine, Index, variable
 from ..program import Line
+from ..registry import Assembly, lookup
 from ..types import BOOL, INT64, Bundle, DType, Shape
+from .frames import Frame, frames
 from .memory import larger, room
 from .nests import Nest, lines_of
 from .printing import Text
@@ -50,6 +52,7 @@ class Slot:
     size: Extent
     name: str
     inner: bool = False
+    ahead: Extent = 0  # elements in front of the one that is to be at the beginning of a line of the cache
 
 
 class WrittenRegion:
@@ -59,6 +62,8 @@ class WrittenRegion:
         assert isinstance(n.type, Bundle)
         self.writer, self.node, self.parts, self.types = writer, n, parts, n.type.types
         self.slots: list[Slot] = []
+        self.grown: dict[int, Slot] = {}  # memory of the writer that is to have room for a frame
+        self.copied: list[tuple[End, Node]] = []  # what a frame has in the end, and who reads it elsewhere
         self.keys: dict[Slot, int] = {}  # what the writer calls the slots
         self.names = writer.names
         self._syntax, self._elements = writer.target.syntax, writer.elements
@@ -85,19 +90,64 @@ class WrittenRegion:
 
     # --- what kinds of regions share ----------------------------------------------------------------------------
 
-    def end(self, k: int, body: Graph, output: int, wish: str | None, carried: int | None = None) -> End:
+    def end(
+        self,
+        k: int,
+        body: Graph,
+        output: int,
+        wish: str | None,
+        carried: int | None = None,
+        frame: Frame | None = None,
+    ) -> End:
         """Where result `k` is: its variable, or its memory in the writer, or a slot if nobody reads it."""
         type, m = self.types[k], self.parts.get(k)
         key = body.outputs[output]
         wish = (m.origin.name if m is not None else None) or wish
         if not type.shape:
             return End(key, self.names.fresh(wish), (), carried=carried)
+        if frame is not None:
+            return self._framed(End(key, "", type.shape, Affine(frame.ahead), carried=carried), m, wish, body, frame)
         if m is None:
             name = self.names.fresh(wish)
             self.slots.append(Slot(type.dtype, room(type), name))
             return End(key, name, type.shape, carried=carried)
         base = self._elements.bases.get(m.key)
         return End(key, self._elements.buffers[m.key], type.shape, base, carried=carried)
+
+    def _framed(self, e: End, m: Node | None, wish: str | None, body: Graph, frame: Frame) -> End:
+        """Where a result is that lies in its frame: in memory of its reader, if that can grow, or of the loop."""
+        dtype, size = body.node(frame.whole).type.dtype, room(body.node(frame.whole).type)
+        slot = self.writer.slots.get(m.key) if m is not None else None
+        if m is not None and slot is not None and m.key not in self.writer.units.joined:
+            self.grown[m.key] = Slot(dtype, size, slot.name, ahead=frame.ahead)
+            self._elements.bases[m.key] = Affine(frame.ahead)
+            return replace(e, name=slot.name)
+        name = self.names.fresh(wish)
+        self.slots.append(Slot(dtype, size, name, ahead=frame.ahead))
+        e = replace(e, name=name)
+        if m is not None:
+            self.copied.append((e, m))
+        return e
+
+    def surroundings(self, child: Writer) -> list[Line]:
+        """The statements that write what stands around carried state."""
+        lines: list[Line] = []
+        for frame in child.frames.values():
+            n = child.graph.node(frame.whole)
+            structure = lookup(n.op).structure
+            assert isinstance(structure, Assembly)
+            for part in range(len(n.args)):
+                if part != frame.part and any(m.key == n.key for m in child.plan.nodes):
+                    lines += child.structures.part(n, structure, part)
+        return lines
+
+    def copies(self) -> list[Line]:
+        """The statements that copy results from their frames to where they are read."""
+        lines: list[Line] = []
+        for e, m in self.copied:
+            there = End(m.key, self._elements.buffers[m.key], e.shape, self._elements.bases.get(m.key))
+            lines += self.writer.moved(e, there)
+        return lines
 
     def stacked(self, k: int, body: Graph, output: int, step: str) -> End:
         """Where one step's part of the stacked result `k` is."""
@@ -186,12 +236,14 @@ class _Scan:
         self.before = int(p["counted"])
         self.step = region.names.fresh("step")
         self.results: list[Any] = []
+        states = self.body.inputs[self.consts : self.consts + self.carries]
+        framed = frames(self.body, states)
         for k in range(self.carries):
-            at = self.consts + k
-            self.results.append(region.end(k, self.body, k, _input_name(self.body, at), self.body.inputs[at]))
+            name, state = _input_name(self.body, self.consts + k), states[k]
+            self.results.append(region.end(k, self.body, k, name, state, framed.get(state)))
         for k in range(self.carries, len(region.types)):
             self.results.append(region.stacked(k, self.body, k, self.step))
-        self.child = region.writer.within(self.body, self.results)
+        self.child = region.writer.within(self.body, self.results, framed)
         self.writers = [self.child]
 
     def lines(self) -> list[Line]:
@@ -206,6 +258,8 @@ class _Scan:
             region.state(self.child, body.inputs[self.consts + k], self.results[k])
         for k in range(self.carries, len(region.types) if self.before else 0):
             lines += region.cleared(k)
+        self.child.named_again()
+        lines += region.surroundings(self.child)
         inside: list[Line] = []
         for k in range(self.consts):
             region.bind(self.child, body.inputs[k], operands[k], (), lines)
@@ -213,7 +267,7 @@ class _Scan:
             region.bind(self.child, body.inputs[k], operands[k], (variable(self.step),), inside)
         inside += self.child.lines()
         head = region._syntax["for_down" if p["reverse"] else "for"].format(name=self.step, size=size)
-        return [*lines, *region.block(head, inside)]
+        return [*lines, *region.block(head, inside), *region.copies()]
 
 
 class _While:
@@ -222,9 +276,11 @@ class _While:
         self.body, self.test, self.consts, self.bound = p["body"], p["test"], p["consts"], p["bound"]
         self.carries = len(region.node.args) - self.consts
         self.results: list[Any] = []
+        states = self.body.inputs[self.consts : self.consts + self.carries]
+        framed = frames(self.body, states)
         for k in range(self.carries):
-            at = self.consts + k
-            self.results.append(region.end(k, self.body, k, _input_name(self.body, at), self.body.inputs[at]))
+            name, state = _input_name(self.body, self.consts + k), states[k]
+            self.results.append(region.end(k, self.body, k, name, state, framed.get(state)))
         ends = [*self.results]
         self.counter = ""
         if self.bound is not None:
@@ -233,7 +289,7 @@ class _While:
             for k in range(self.carries, len(self.body.outputs)):
                 self.results.append(region.stacked(k + 1, self.body, k, self.counter))
             ends += self.results[self.carries + 1 :]
-        self.child = region.writer.within(self.body, ends)
+        self.child = region.writer.within(self.body, ends, framed)
         self.tester = region.writer.within(self.test, [_read_only(self.test)])
         self.writers = [self.tester, self.child]
 
@@ -244,6 +300,8 @@ class _While:
             lines += region.begun(self.results[k], args[self.consts + k], region.types[k].dtype)
             region.state(self.child, self.body.inputs[self.consts + k], self.results[k])
             region.state(self.tester, self.test.inputs[self.consts + k], self.results[k])
+        self.child.named_again()
+        lines += region.surroundings(self.child)
         for child, graph in ((self.child, self.body), (self.tester, self.test)):
             for k in range(self.consts):
                 region.bind(child, graph.inputs[k], args[k], (), lines)
@@ -262,10 +320,11 @@ class _While:
         if self.counter:
             inside += lines_of(region._syntax["add_to"].format(name=self.counter, value="1"))
         if not testing:
-            return [*lines, *region.block(region._syntax["while"].format(condition=condition.text), inside)]
+            head = region._syntax["while"].format(condition=condition.text)
+            return [*lines, *region.block(head, inside), *region.copies()]
         stop = region.writer.elements.printer.fill(region.writer.elements.cell_of("logical_not", BOOL), [condition])
         leave = region.block(region._syntax["if"].format(condition=stop.text), lines_of(region._syntax["break"]))
-        return [*lines, *region.block(region._syntax["forever"], [*testing, *leave, *inside])]
+        return [*lines, *region.block(region._syntax["forever"], [*testing, *leave, *inside]), *region.copies()]
 
 
 def _read_only(graph: Graph) -> End:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from ..registry import NEAR, Assembly, Kernel, Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
 from .elements import Elements
+from .frames import Frame
 from .fusion import Means, Unit, fuse, is_block, shape_of
 from .loop_regions import End, Slot, WrittenRegion
 from .memory import Lifetime, larger, place_buffers, room
@@ -98,9 +100,10 @@ class Writer:
         main: DType,
         twin: bool,
         around: Writer | None = None,
+        frames: Mapping[int, Frame] = MappingProxyType({}),
     ) -> None:
         self.graph, self.ends, self.target, self.names, self.main = graph, ends, target, names, main
-        self.tables, self.twin = tables, twin
+        self.tables, self.twin, self.frames = tables, twin, frames
         self.plan = plan(graph, [Group(_argument(e), (e.key,)) for e in ends], implicit_broadcast=False)
         read = {e.key for e in ends if e.pattern == "read"}  # which need no name
         self.plan = replace(self.plan, outputs={k: name for k, name in self.plan.outputs.items() if k not in read})
@@ -123,9 +126,9 @@ class Writer:
         self.offsets: dict[int, Extent] = {}
         self.sizes: dict[DType, Extent] = {}
 
-    def within(self, body: Graph, ends: Sequence[End]) -> Writer:
-        """The writer of a body in this function."""
-        return Writer(body, ends, self.target, self.names, self.tables, self.main, self.twin, self)
+    def within(self, body: Graph, ends: Sequence[End], frames: Mapping[int, Frame] = MappingProxyType({})) -> Writer:
+        """The writer of a body in this function; `frames` are of its state."""
+        return Writer(body, ends, self.target, self.names, self.tables, self.main, self.twin, self, frames)
 
     # --- the whole body -----------------------------------------------------------------------------------------
 
@@ -308,6 +311,7 @@ class Writer:
             pointers="pointer" in self.target.syntax,
             recompute=tuning.recompute_operations if "independent" in self.target.syntax else None,
             along=tuning.along_operations if by_rows and not self.target.threads else None,
+            framed={frame.whole: state for state, frame in self.frames.items()},
         )
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
         self.reordered = "independent" in self.target.syntax and self._reorder()
@@ -363,6 +367,9 @@ class Writer:
                         lifetimes[-len(self.slots)] = (room_for, time.start, time.start)
                 if n.key in self.results:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
+                    for grown, slot in region.grown.items():
+                        self.slots[grown] = slot
+                        lifetimes[grown] = (slot.size, *lifetimes[grown][1:])
                     for slot in region.slots:
                         key = region.keys[slot] = -1 - len(self.slots)
                         self.slots[key] = slot
@@ -467,6 +474,9 @@ class Writer:
 
     def _ahead(self, key: int) -> int:
         """How many elements of a buffer are ahead of what is written in one piece: the largest part that is in it."""
+        if key in self.slots and self.slots[key].ahead != 0:
+            ahead = self.slots[key].ahead
+            return ahead if isinstance(ahead, int) else 0
         if key < 0 or not is_block(self.graph, self.graph.node(key)):
             return 0
         most, found = 0, 0
@@ -551,6 +561,8 @@ class Writer:
                 self.elements.buffers[alias] = self.elements.buffers[base]
                 if base in self.elements.bases:
                     self.elements.bases[alias] = self.elements.bases[base]
+                if base in self.frames and self.frames[base].whole == alias:
+                    self.elements.bases[alias] = self.elements.bases[base] + self.frames[base].ahead * -1
 
     def _placed(self, slot: Slot, offset: Extent) -> list[Line]:
         """A pointer into the workspace, or a buffer of the function's own."""
@@ -673,7 +685,7 @@ class Writer:
                 if e.carried in self.copies:
                     name = self.elements.buffers[self.copies[e.carried]]
                     lines += self.nests.over(e.shape, self._copier(e.key, End(e.key, name, e.shape)))
-                    replaced += self._moved(name, e)
+                    replaced += self.moved(End(e.key, name, e.shape), e)
                 else:
                     (lines if e.carried is None else replaced).extend(self.nests.over(e.shape, self._copier(e.key, e)))
         return [*lines, *replaced]
@@ -689,12 +701,12 @@ class Writer:
     def _in_memory(self, key: int, value: Text) -> Text:
         return self.elements.stored(self.graph.node(key), value)
 
-    def _moved(self, source: str, e: End) -> list[Line]:
-        """A loop from one buffer to another."""
+    def moved(self, source: End, e: End) -> list[Line]:
+        """A loop from where a result is to another place."""
 
         def move(nest: Nest, lines: list[Line]) -> None:
-            place = f"{e.name}[{self.subscripts.text((e.base or Affine()) + nest.index[0])}]"
-            self.elements.set(place, Text(f"{source}[{self.subscripts.text(nest.index[0])}]"), lines, nest.depth)
+            to, there = (f"{x.name}[{self.subscripts.text((x.base or Affine()) + nest.index[0])}]" for x in (e, source))
+            self.elements.set(to, Text(there), lines, nest.depth)
 
         return self.nests.over((math.prod(e.shape),), move)
 

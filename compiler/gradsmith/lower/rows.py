@@ -295,7 +295,7 @@ def _sources(graph: Graph, n: Node, at: Index | None) -> list[_Read]:
 
 def _in_other_shape(shape: Shape, base: Shape, at: Index | None) -> Index | None:
     """The place `at` of an array seen in another shape; only as many axes of it as both have in common."""
-    if at is None:
+    if at is None or math.prod(shape) != math.prod(base):  # of a frame, which is larger than the state in it
         return None
     longer = [i for i, size in zip(at, shape, strict=True) if size != 1]
     if [size for size in shape if size != 1] == [size for size in base if size != 1]:

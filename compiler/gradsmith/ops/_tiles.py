@@ -93,7 +93,7 @@ _TILE = """\
 #endif
 #define GS_TILE@F (GS_TILE_VECTORS@F * GS_LANES@F)
 static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdiff_t k, const @real *a, ptrdiff_t ar,
-    ptrdiff_t ac, const @real *b, ptrdiff_t br, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
+    ptrdiff_t ac, const @real *b, ptrdiff_t br, @real *panel, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
     gs_vector@f sum[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
@@ -107,6 +107,12 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     GS_ROLLED
     for (ptrdiff_t p = 0; p < k; ++p) {
         const gs_vector@f *const row = (const gs_vector@f *)(b + p * br);
+        if (panel) {
+            GS_UNROLLED
+            for (int j = 0; j < vectors; ++j) {
+                ((gs_vector@f *)(panel + p * GS_TILE@F))[j] = row[j];
+            }
+        }
         GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
             const @real x = a[i * ar + p * ac];
@@ -161,10 +167,10 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
 
 #define GS_TILE_CASES@F(rows)                                                                             \\
     case 2 * (rows):                                                                                    \\
-        gs_tile_of@f(rows, 1, k, a, ar, ac, b, br, y, yr, columns, add);                                  \\
+        gs_tile_of@f(rows, 1, k, a, ar, ac, b, br, 0, y, yr, columns, add);                               \\
         break;                                                                                          \\
     case 2 * (rows) + 1:                                                                                \\
-        gs_tile_of@f(rows, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, y, yr, columns, add);                   \\
+        gs_tile_of@f(rows, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, 0, y, yr, columns, add);                \\
         break;
 
 static GS_NOINLINE GS_CONTRACT void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
@@ -198,6 +204,12 @@ static ptrdiff_t gs_tile_height@f(ptrdiff_t rows) {
 _PACK = """\
 #ifndef GS_PACK@F
 #define GS_PACK@F
+static GS_NOINLINE GS_CONTRACT void gs_tile_packing@f(ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
+    const @real *b, ptrdiff_t br, @real *panel, @real *y, ptrdiff_t yr, int add) {
+    /* A whole tile from B as it is, of which it makes a panel on the way: reading B takes no time of its own. */
+    gs_tile_of@f(GS_TILE_ROWS@F, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, panel, y, yr, GS_TILE@F, add);
+}
+
 static GS_NOINLINE void gs_pack_columns@f(const @real *b, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t k, ptrdiff_t n,
     @real *panel) {
     /* Panels of as many columns as a tile has, row by row; the last one is filled up with zeros. */
@@ -205,7 +217,17 @@ static GS_NOINLINE void gs_pack_columns@f(const @real *b, ptrdiff_t br, ptrdiff_
         const @real *from = b + j * bc;
         const ptrdiff_t width = n - j < GS_TILE@F ? n - j : GS_TILE@F;
         for (ptrdiff_t p = 0; p < k; ++p) {
-            if (width < GS_TILE@F) {
+            if (width < GS_TILE@F && width >= GS_LANES@F && bc == 1) { /* by vectors, the last of which overlap */
+                const gs_vector@f zero = {0};
+                for (ptrdiff_t q = 0; q < GS_TILE@F; q += GS_LANES@F) {
+                    *(gs_vector@f *)(panel + q) = zero;
+                }
+                GS_ROLLED
+                for (ptrdiff_t q = 0; q + GS_LANES@F <= width; q += GS_LANES@F) {
+                    *(gs_vector@f *)(panel + q) = *(const gs_vector@f *)(from + q);
+                }
+                *(gs_vector@f *)(panel + width - GS_LANES@F) = *(const gs_vector@f *)(from + width - GS_LANES@F);
+            } else if (width < GS_TILE@F) {
                 for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
                     panel[q] = q < width ? from[q * bc] : 0;
                 }
@@ -282,7 +304,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
     /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
        matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
        block of A, packed if `left`, in the second. With `add`, y += A B; tiles above the diagonal are left out if
-       `part` is -1, and those below it if it is 1. */
+       `part` is -1, and those below it if it is 1. Rows shorter than a tile are stored in whole vectors: what is too
+       much there lies where later rows will be. */
     const ptrdiff_t most = nc < n ? nc : n;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
@@ -294,7 +317,11 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
             const ptrdiff_t columns = n - jj < nc ? n - jj : nc;
             for (ptrdiff_t pp = 0; pp < k; pp += kc) {
                 const ptrdiff_t depth = k - pp < kc ? k - pp : kc;
-                gs_pack_columns@f(b + pp * br + jj * bc, br, bc, depth, columns, right);
+                const ptrdiff_t ours = GS_THREADS || add || pp > 0 || n >= GS_TILE@F ? 0 : (batch - s) * m * n;
+                const @real *const from = b + pp * br + jj * bc;
+                const int packs = !GS_THREADS && bc == 1 && part == 0 && gs_tile_height@f(m) == GS_TILE_ROWS@F;
+                const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
+                gs_pack_columns@f(from + later * bc, br, bc, depth, columns - later, right + later * depth);
                 GS_PARALLEL(schedule(static) if(m * columns * depth >= {tuning.thread_products}))
                 for (ptrdiff_t ii = 0; ii < m; ii += mc) {
                     const ptrdiff_t rows = m - ii < mc ? m - ii : mc;
@@ -305,18 +332,24 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                     }
                     for (ptrdiff_t j = 0; j < columns; j += GS_TILE@F) {
                         const ptrdiff_t width = columns - j < GS_TILE@F ? columns - j : GS_TILE@F;
+                        const ptrdiff_t whole = width > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
                         @real *const tile = y + ii * n + jj + j;
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
                             height = gs_tile_height@f(rows - i);
                             if (part < 0 ? jj + j > ii + i + height - 1 : part > 0 && jj + j + width - 1 < ii + i) {
                                 continue;
                             }
+                            if (ii + i == 0 && j < later) {
+                                gs_tile_packing@f(depth, left ? own : block, left ? 1 : ar, left ? height : ac,
+                                    from + j, br, right + j * depth, tile, n, add || pp > 0);
+                                continue;
+                            }
                             for (ptrdiff_t q = 0; q < height; ++q) {
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
                             gs_tile@f(height, depth, left ? own + i * depth : block + i * ar, left ? 1 : ar,
-                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n, width,
-                                add || pp > 0);
+                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n,
+                                (ii + i + height - 1) * n + whole <= ours ? whole : width, add || pp > 0);
                         }
                     }
                 }

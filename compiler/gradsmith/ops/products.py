@@ -19,6 +19,7 @@ from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Shape, Type
 from ._declare import Traced
+from ._exponentials import SCALED, SUMS
 from ._tiles import ADDED, BYTES, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
 
 __all__: list[str] = []
@@ -68,7 +69,10 @@ def _record(
         evaluate=evaluate,
         loops=True,
         structure=structure,
-        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(places))})"},
+        cells=dict.fromkeys(
+            (key for key in ("c", "c.simd") if key in support),
+            f"{call}({', '.join(f'{{{i}}}' for i in range(places))})",
+        ),
         support=support,
         doc=doc,
         **{"arity": 2, "cost": _cost, **fields},
@@ -189,5 +193,30 @@ cblas_gemv: Traced = _record(
     "Matrix, or its transpose, times vector by cblas_dgemv.", libraries=("blas",),
 )  # fmt: skip
 
+# --- weighted by exponentials, before their sum is known --------------------------------------------------------------
+
+
+def _exp_sums(a: Any, z: Any) -> Any:
+    most = np.max(z)
+    with np.errstate(all="ignore"):
+        weights = np.exp(z - (0 if np.isneginf(most) else most))
+    return np.concatenate([weights @ a, [most, 1]])
+
+
+gemv_exp_sums: Traced = _record(
+    "gemv_exp_sums", "gs_exp_sums", lambda a, z: Type((a.shape[1] + 2,), a.dtype), _exp_sums,
+    Kernel(lambda a, z, params: (*a.shape, 0), cut=lambda a, z, params: Cut((0, 1), adds=True)), SUMS, 6,
+    "exp(z - max(z)) A, then max(z) and 1: a sum of rows.",
+    cost=lambda y, a, z: {"mul": a.size, "add": a.size, "exp": z.size},
+)  # fmt: skip
+gemv_exp_scaled: Traced = _record(
+    "gemv_exp_scaled", "gs_exp_scaled", lambda a, w, z, sums: Type(a.shape[1:], a.dtype),
+    lambda a, w, z, sums: w @ a, Kernel(lambda a, w, z, sums, params: a.shape), SCALED, 7,
+    "w A for w = f exp(z) with a number f, from gemv_exp_sums.",
+    arity=4, cost=lambda y, a, w, z, sums: {"mul": y.size},
+)  # fmt: skip
+
 #: All of them: each stands for `matmul`.
-PRODUCTS: tuple[Traced, ...] = (gemm_direct, gemm, gemm_add, cblas_gemm, gemv_rows, gemv_columns, cblas_gemv)
+PRODUCTS: tuple[Traced, ...] = (
+    gemm_direct, gemm, gemm_add, cblas_gemm, gemv_rows, gemv_columns, cblas_gemv, gemv_exp_sums, gemv_exp_scaled,
+)  # fmt: skip

@@ -14,6 +14,7 @@ from ..trace import Expr
 from .blocks import in_blocks
 from .contractions import by_kernels
 from .convolutions import by_tiles
+from .early_sums import early_sums
 from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
@@ -21,6 +22,7 @@ from .hoist import hoist
 from .layouts import laid_out
 from .libraries import by_libraries
 from .normals import by_normals, of_one_scale
+from .online import online
 from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
@@ -84,8 +86,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
     if kernels and (graph.has_bodies or any(n.type.shape for n in graph.ordered())):
-        graph = in_blocks(laid_out(graph), target)
-        graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels)))
+        graph = in_blocks(laid_out(early_sums(graph)), target)
+        graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
     return _writable(graph, target)
 
 

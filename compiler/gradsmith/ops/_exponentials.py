@@ -1,0 +1,106 @@
+"""C texts of `exp(z - max z) A` in one pass over blocks of rows, and of what makes the wanted product of it.
+
+In: nothing. Out: `SUMS` and `SCALED`, each a table of texts by target and width as in `_tiles`, with our vector kernel
+of exp where loops have it. The sums so far belong to the largest `z` so far, and are scaled when a larger one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ._tiles import COLUMNS, widths
+from ._vector import simd
+
+__all__ = ["SCALED", "SUMS"]
+
+_SUMS = """\
+#ifndef GS_EXP_SUMS@F
+#define GS_EXP_SUMS@F
+static void gs_exp_sums@f(const @real *a, const @real *z, @real *y, ptrdiff_t k, ptrdiff_t n, int add) {
+    /* y[j] is the sum of exp(z[p] - most) a[p*n + j] over all k rows, where most = y[n] is the largest z. With `add`,
+       so are those before, if there were some (y[n + 1]): their sums are scaled if z has become larger. */
+    for (ptrdiff_t j = 0; j < (add ? 0 : n + 2); ++j) {
+        y[j] = 0;
+    }
+    for (ptrdiff_t p = 0; p < k; p += 16) {
+        const ptrdiff_t rows = k - p < 16 ? k - p : 16;
+        @real weights[16], most = z[p];
+        for (ptrdiff_t i = 1; i < rows; ++i) {
+            most = z[p + i] > most ? z[p + i] : most;
+        }
+        if (!(y[n + 1] > 0)) {
+            y[n] = most;
+            y[n + 1] = 1;
+        } else if (most > y[n]) {
+            const @real scale = exp@f(y[n] - most);
+            for (ptrdiff_t j = 0; j < n; ++j) {
+                y[j] *= scale;
+            }
+            y[n] = most;
+        }
+        const @real shift = y[n] < -GS_LARGEST@F ? 0 : y[n];
+        for (ptrdiff_t i = 0; i < rows; ++i) {
+            weights[i] = @exp@f(z[p + i] - shift);
+        }
+        gs_columns@f(a + p * n, weights, y, 1, rows, n, 0, 0, 1);
+    }
+}
+#endif
+"""
+
+_SCALED = """\
+#ifndef GS_EXP_SCALED@F
+#define GS_EXP_SCALED@F
+static void gs_exp_scaled@f(const @real *a, const @real *w, const @real *z, const @real *sums, @real *y, ptrdiff_t k,
+    ptrdiff_t n) {
+    /* y = w A for weights w[p] = f exp(z[p]), from the sums of exp(z[p] - most) a[p*n + j], most = sums[n]: where z is
+       largest, the weight is what they are scaled by. What is not finite then is computed from A again. */
+    ptrdiff_t at = 0;
+    while (at < k - 1 && !(z[at] >= sums[n])) {
+        ++at;
+    }
+    const @real scale = k > 0 ? w[at] : 0;
+    int finite = k > 0 && z[at] <= sums[n];
+    for (ptrdiff_t j = 0; j < n; ++j) {
+        y[j] = scale * sums[j];
+        finite &= y[j] - y[j] == 0;
+    }
+    if (!finite) {
+        gs_columns@f(a, w, y, 1, k, n, 0, 0, 0);
+    }
+}
+#endif
+"""
+
+_LARGEST = """\
+#ifndef GS_LARGEST@F
+#define GS_LARGEST@F @largest
+#endif
+"""
+
+
+class _ByExp(Mapping[str, tuple[str, ...]]):
+    """Texts that call `exp`: the C library's, or in loops our kernel, whose text is written when it is asked for."""
+
+    _kernel: Mapping[str, tuple[str, ...]] = simd("exp")["support"]
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = {"c": texts, "c.simd": texts}
+
+    def __getitem__(self, key: str) -> tuple[str, ...]:
+        width, vector = "c.float32" if key.endswith(".float32") else "c", key.startswith("c.simd")
+        own = (t.replace("@exp", "gs_vexp" if vector else "exp") for t in self._texts["c.simd" if vector else "c"])
+        own = (
+            t.replace("@largest", "3.4028234663852886e38f" if width != "c" else "1.7976931348623157e308") for t in own
+        )
+        return (*(self._kernel[key] if vector else ()), *COLUMNS[width], *widths(*own)[width])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("c", "c.float32", "c.simd", "c.simd.float32"))
+
+    def __len__(self) -> int:
+        return 4
+
+
+SUMS = _ByExp(_LARGEST, _SUMS)
+SCALED = {key: (*COLUMNS[key], *widths(_SCALED)[key]) for key in ("c", "c.float32")}
