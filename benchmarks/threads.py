@@ -5,8 +5,8 @@
     python benchmarks/threads.py --only gemm --rounds 11
 
 Each entry is a process of its own, bound to as many processors as it has threads, and all take turns. Times are by the
-clock (threads share CPU time, not work), so other work on the machine is in them: the fewer, the better. A time is the
-least of all rounds, a gain the median of the quotients within the rounds. What differs from torch's numbers is an error.
+clock (threads share CPU time, not work), so other work on the machine is in them. A time is the least of all rounds, a
+gain the median of the quotients within the rounds. Entries whose numbers differ are an error.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def measured(name: str, rounds: int) -> list[str]:
     running, times, want = {}, {}, None
     for one in chosen:
         process = started(one[0], name, one[1])
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             continue  # not installed
