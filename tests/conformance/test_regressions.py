@@ -14,7 +14,7 @@ import pytest
 import gradsmith as gs
 from gradsmith.derive.adjoint import gradient
 from gradsmith.exact import digits
-from gradsmith.trace import as_expr
+from gradsmith.trace import as_expr, registry_function
 
 from . import harness
 from .harness import COMPILERS, TARGETS, Library
@@ -354,3 +354,19 @@ def test_a_kernel_in_a_loop_reads_and_writes_parts_of_arrays(target: str) -> Non
     assert float(last) == -2.0
     assert np.asarray(order).tolist() == [[1, 2, 0], [1, 2, 0]]
     assert np.asarray(rows).tolist() == [[1.0, 2.0, 3.0], [-8.0, 0.5, 1.0]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_literal_in_a_function_of_ours_is_a_number_of_numpys(dtype: str) -> None:
+    """Python's numbers raise where they are divided by 0, and made float64 of float32; found by the random programs."""
+    log = gs.compile(lambda x: gs.xlogy(x, 2.0), args=((),), target="numpy", dtype=dtype, derivatives="value")
+    assert log(np.dtype(dtype).type(3.0)).dtype == dtype
+    gamma = gs.compile(
+        lambda x, b: gs.sum(gs.polygamma(1, gs.stack([b**0.0, x]))) - gs.polygamma(1, b**0.0 + x),
+        args=((), ()), target="numpy", dtype=dtype, derivatives="value",
+    )  # fmt: skip
+    assert np.isfinite(gamma(8024.9, 0.02))
+    difference = registry_function("polygamma_difference")
+    f = gs.compile(lambda x: difference(1.0, 1.0, x), args=((),), target="numpy", dtype=dtype, derivatives="value")
+    assert f(np.dtype(dtype).type(8024.9)).dtype == dtype
+    assert abs(float(f(8024.9)) + 1.6448094) < 1e-6  # trigamma(8025.9) - trigamma(1)

@@ -217,14 +217,23 @@ def _untyped(graph: Graph, n: Node, operands: Sequence[int]) -> list[int]:
     """The operands that must be written with their dtype, because no other operand brings that of the result.
 
     If all are literals, one is enough for NumPy, and not Python, to compute. `np.where(c, 1.0, 0.0)` is float64, and
-    float32 if its literals are.
+    float32 if its literals are. In a function of ours a literal may meet others: Python's would raise where they are
+    divided by 0, and tell nothing of the dtype. Its first operand may be an order, which is no such number.
     """
+    if operands and not all(scalar_constant(graph, a) is not None for a in operands) and _is_ours(n):
+        return [i for i, a in enumerate(operands) if i > 0 and scalar_constant(graph, a) is not None]
     if operands and all(scalar_constant(graph, a) is not None for a in operands):
         return [0]
     if n.type.dtype in (FLOAT64, INT64, BOOL):
         return []
     own = [i for i, a in enumerate(operands) if graph.node(a).type.dtype == n.type.dtype]
     return own if all(scalar_constant(graph, operands[i]) is not None for i in own) else []
+
+
+def _is_ours(n: Node) -> bool:
+    """Whether NumPy computes `n` by a support function."""
+    op = lookup(n.op)
+    return op.kind == "elementwise" and str(op.cells.get("numpy", "")).startswith("_")
 
 
 def typed(text: Text, dtype: DType, target: Target) -> Text:
