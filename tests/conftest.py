@@ -12,7 +12,7 @@ from gradsmith_runtime.build import OPENMP, QUICK_FLAGS
 
 @pytest.fixture
 def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Builds C modules without optimisation, in a third of the time: for tests of calls, not of numbers or of speed."""
+    """Builds C modules without optimisation, in a third of the time: for tests that ask nothing of the optimiser."""
 
     def quick(sources: Mapping[str, str], name: str, options: BuildOptions, **more: Any) -> Any:
         optional = [flag for flag in options.optional if flag == OPENMP]

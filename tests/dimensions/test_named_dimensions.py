@@ -18,6 +18,7 @@ from ..conformance.harness import COMPILERS, torch_value_and_grad
 from .programs import PROGRAMS, leaves, second_order
 
 SIZES = (1, 2, 7, 64)
+pytestmark = pytest.mark.usefixtures("quick_builds")
 TARGETS = ("numpy", "python", "c")
 STRICT_C = [
     "-std=c99",
