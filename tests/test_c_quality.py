@@ -54,7 +54,10 @@ PROGRAMS = {
     "sums": gs.sum(gs.tanh(W @ v) * x),
     "one_by_one": gs.sum(gs.scan(lambda c, _: (gs.sin(c), c), W @ v, None, length=3)[0]),
     "parts": gs.where(x > y, gs.sum(gs.exp(W @ W.T)) * gs.sin(x), y) * gs.sum(v * table) + gs.tanh(x) * gs.cos(y * z),
-    "products": gs.sum((M[:20] @ M.T) ** 2) + gs.sum((M @ M[0]) ** 2) + gs.sum((M[0] @ M) ** 2),
+    "products": gs.sum((M[:20] @ M.T) ** 2)
+    + gs.sum((M @ M[0]) ** 2)
+    + gs.sum((M[0] @ M) ** 2)
+    + gs.logsumexp(M @ M[1]),
     "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
@@ -66,6 +69,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "kinds": {"derivatives": ALL},
     "lapack": {"lapack": True},
     "many": {"args": [x, v, W], "derivatives": ALL, "batch": True},
+    "products": {"tuning": gs.Tuning(block_least=1)},  # also sums of rows before their weights
     "sums": {"args": [x, v, W], "batch": ("x", "v"), "reduce": "sum", "threads": "openmp"},
     "one_by_one": {"args": [v, W], "batch": "v", "reduce": "sum", "threads": "openmp"},
     "parts": {"tuning": gs.Tuning(longest_body=1, part_lines=3, unit_lines=30)},
