@@ -37,6 +37,7 @@ LAWS = {
     "two factors": (lambda: g * h * a + g * h * b, None),
     "a factor alone": (lambda: g + a * g + b * g, lambda: g * (1.0 + a + b)),
     "a constant that scales exactly": (lambda: 2.0 * a + 2.0 * b, lambda: 2.0 * (a + b)),
+    "a factor that stands twice": (lambda: g * gs.square(a) + (g * a) * (2.0 * a), None),
     "equal terms": (lambda: a + a + a, lambda: 3.0 * a),
     "constants of a product": (lambda: (0.5 * a) * (3.0 * b), lambda: (1.5 * a) * b),
     "a reciprocal": (lambda: g * (1.0 / c), lambda: g / c),

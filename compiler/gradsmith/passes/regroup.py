@@ -73,7 +73,7 @@ class _Term(NamedTuple):
             if filled:
                 scaled = False
             if of.__class__ is _Sum:
-                operations += of.cost()  # type: ignore[union-attr]
+                operations += of.cost()
         return operations + (scaled or alone)
 
     def without(self, factor: _Factor) -> _Term:
@@ -126,7 +126,6 @@ class _Planner:
         self.ours = {key for key in once if (origin := nodes[key].origin).name is None and origin.derived}
         self.numbers: dict[int, float] = {}  # constants, also those that are broadcast
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
-        self.atoms: dict[int, _Term] = {}
         for key, n in nodes.items():
             op = n.op
             if op == "constant":
@@ -267,15 +266,11 @@ class _Planner:
         return [self._factor(key)], [], 0
 
     def _factor(self, key: int) -> _Factor:
-        return self._atom(key).factors[0]
+        n = self.nodes[key]
+        return _Factor(key, 1, n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape)
 
     def _atom(self, key: int) -> _Term:
-        found = self.atoms.get(key)
-        if found is None:
-            n = self.nodes[key]
-            filled = n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape
-            found = self.atoms[key] = _Term(1, 1.0, (_Factor(key, filled=filled),))
-        return found
+        return _Term(1, 1.0, (self._factor(key),))
 
     def _reciprocal(self, key: int) -> int | None:
         n = self.nodes[key]
@@ -348,23 +343,24 @@ def _joined(terms: Sequence[_Term], candidate: _Factor | float, depth: int) -> _
 
 def _written(plan: _Sum, exprs: Sequence[Expr]) -> Any:
     """The sum as expressions, a positive term first where there is one."""
-    first = next((t for t in plan.terms if t.sign > 0), plan.terms[0])
+    at = next((i for i, t in enumerate(plan.terms) if t.sign > 0), 0)
+    first = plan.terms[at]
     total = _product(first, exprs)
-    for t in plan.terms:
-        if t is not first:
-            term = _product(t, exprs)
-            total = total + term if t.sign == first.sign else total - term
+    for t in plan.terms[:at] + plan.terms[at + 1 :]:
+        term = _product(t, exprs)
+        total = total + term if t.sign == first.sign else total - term
     return total if first.sign > 0 else -total
 
 
 def _product(t: _Term, exprs: Sequence[Expr]) -> Any:
     """The product as an expression, or as a number where it has no factors. A positive power comes first."""
-    first = next((f for f in t.factors if f.power > 0), None)
-    filled = next((f for f in t.factors if f.filled), None)
+    first = next((i for i, f in enumerate(t.factors) if f.power > 0), 0)
+    factors = (*t.factors[first : first + 1], *t.factors[:first], *t.factors[first + 1 :])
+    filled = next((i for i, f in enumerate(factors) if f.filled), None)
     product: Any = t.constant if filled is None else 1.0
-    for f in t.factors if first is None else (first, *(f for f in t.factors if f is not first)):
+    for i, f in enumerate(factors):
         x = _written(f.of, exprs) if isinstance(f.of, _Sum) else exprs[f.of]
-        if f is filled and t.constant != 1.0:
+        if i == filled and t.constant != 1.0:
             x = broadcast_to(t.constant * x.args[0], x.shape)
         if f.power < 0:
             product = product / x

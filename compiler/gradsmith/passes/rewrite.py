@@ -8,7 +8,7 @@ left out; so one linear pass does what a loop to a fixed point would.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..graph import Graph, Node
 from ..trace import Expr, recording, to_exprs, to_graph
@@ -19,7 +19,8 @@ Rule = Callable[[Expr], Expr | None]
 Replacement = Callable[[Node, Sequence[Expr]], Expr | None]
 
 
-class About(NamedTuple):
+@dataclass(frozen=True)
+class About:
     """A rule that has something to say of these ops only, so that it need not be asked about others."""
 
     ops: Container[str]
