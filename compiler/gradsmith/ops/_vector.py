@@ -463,7 +463,7 @@ static GS_INLINE @uint gs_vquadrant@f(@real x, @real *remainder, @real *rest, @u
     const @real g = h - c;
     /* exact also where b > a or c > h: all four are whole numbers of few enough bits in one unit then */
     const @real e = ((a - h) - b) + ((h - g) - c);
-    const @real low = e - k * {HALF_PI_D};
+    const @real low = GS_FMA(-k, {HALF_PI_D}, e);
     const @real r = g + low;
     *remainder = r;
     *rest = (g - r) + low;
@@ -473,16 +473,16 @@ static GS_INLINE @uint gs_vquadrant@f(@real x, @real *remainder, @real *rest, @u
 /* The sine (start 0) or cosine (start 1) of x; beyond {TRIG_LIMIT}, 0 or 1. */
 static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
     @real r, rest;
-    const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far) + start;
+    const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far);
     const @real z = r * r;
     @poly SIN z -> s;
     @poly COS z -> t;
     const @real half = 0.5 * z;
-    const @real sine = r + GS_FMA(r * z, s, rest - rest * half);
+    const @real sine = r + GS_FMA(r * z, s, GS_FMA(-rest, half, rest));
     const @real one = 1.0 - half;
     const @real cosine = one + (((1.0 - one) - half) + GS_FMA(z * z, t, -r * rest));
-    const @real size = (quadrant & 1u) != 0u ? cosine : sine;
-    return gs_vreal@f(gs_vbits@f(size) ^ ((quadrant & 2u) << {SIGN_LESS_1}));
+    const @real size = ((quadrant ^ start) & 1u) != 0u ? cosine : sine; /* one test for sin and cos */
+    return gs_vreal@f(gs_vbits@f(size) ^ (((quadrant + start) & 2u) << {SIGN_LESS_1}));
 }"""),
     "tan": (("quadrant", "residual"), """\
 static GS_INLINE @real gs_vtan@f(@real x, @uint *far) { /* sine over cosine, both with their rests */
@@ -492,7 +492,7 @@ static GS_INLINE @real gs_vtan@f(@real x, @uint *far) { /* sine over cosine, bot
     @poly SIN z -> s;
     @poly COS z -> t;
     const @real half = 0.5 * z;
-    const @real more = GS_FMA(r * z, s, rest - rest * half);
+    const @real more = GS_FMA(r * z, s, GS_FMA(-rest, half, rest));
     const @real sine = r + more;
     const @real sine_rest = (r - sine) + more;
     const @real one = 1.0 - half;
