@@ -55,6 +55,8 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
     "reshaped": _repeated(lambda s: gs.reshape(_rows(s), (12,))),
     "stacked": lambda x, y: gs.scan(lambda s, a: (_midpoint(s) * a, s), x, y)[1][2],
     "two states": lambda x, y: gs.fori_loop(0, 4, lambda _, s: (s[1] + _midpoint(s[0]), _midpoint(s[0])), (x, y))[0],
+    "begun in place": lambda x, y: _repeated(_midpoint)(gs.sin(x) * y, y),
+    "begun by a kernel": lambda x, y: _repeated(_midpoint)(gs.linalg.solve(2.0 * np.eye(12) + 0.1, x), y),
     "while": lambda x, y: gs.while_loop(lambda s: gs.sum(s**2) > 0.1, lambda s: 0.5 * _midpoint(s), x, bound=9),
 }
 

@@ -370,6 +370,8 @@ class Writer:
                     for grown, slot in region.grown.items():
                         self.slots[grown] = slot
                         lifetimes[grown] = (slot.size, *lifetimes[grown][1:])
+                        for a in (a for a, state in begins.items() if state == grown):
+                            self.elements.bases[a] = self.elements.bases[grown]
                     for slot in region.slots:
                         key = region.keys[slot] = -1 - len(self.slots)
                         self.slots[key] = slot
@@ -410,6 +412,7 @@ class Writer:
         """Arrays that take the place of one that their loop reads last, element by element."""
         found: dict[int, int] = {}
         apart = {key for pair in self.units.joined.items() for key in (pair[0], pair[1][0])}
+        apart |= {key for key, slot in self.slots.items() if slot.ahead != 0}
         for unit, time in zip(self.units.order, times, strict=True):
             left = [n for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart]
             for number, n in enumerate(unit.nodes if left else ()):
