@@ -4,8 +4,14 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 
 import gradsmith as gs
+from gradsmith.graph import Graph
+from gradsmith.lower import loops
+from gradsmith.lower.fusion import Units, fuse
+from gradsmith.registry import lookup
+from tests.conformance.fuzz import batch_of
 
 
 def stages(x: Any) -> Any:
@@ -99,3 +105,24 @@ def test_panels_lie_in_a_result_that_is_written_later() -> None:
     # by hand: two layers of 64 x 128, results of 64 x 10, and a panel of 256 x 12 with a tile
     assert f.workspace["value_and_grad"] <= 1.2 * 8 * (2 * 64 * 128 + 64 * 10 + 256 * 12 + 48)
     assert f.check().ok
+
+
+@pytest.mark.parametrize("number", [3, 3100239])
+def test_what_a_unit_reads_is_there(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random programs: units come behind those, loops among them, that make what they read."""
+    counts = []
+
+    def checked(graph: Graph, *rest: Any) -> Units:
+        units = fuse(graph, *rest)
+        when = {n.key: k for k, unit in enumerate(units.order) for n in unit.nodes}
+        for n in (n for unit in units.order for n in unit.nodes):
+            for m in map(graph.node, units.reads[n.key]):
+                maker = m.args[0] if lookup(m.op).kind == "part" else m.key
+                assert when.get(maker, -1) <= when[n.key]
+        counts.append(len(when))
+        return units
+
+    monkeypatch.setattr(loops, "fuse", checked)
+    batch = batch_of(number)
+    gs.compile(batch.result, args=batch.inputs, target="c", selftest=False, derivatives="value_and_grad")
+    assert max(counts) > 20

@@ -173,7 +173,7 @@ def _fused(
             needs[n.key] = inner
     needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     order: list[Unit] = []
-    waiting: list[Sequence[Node] | Rows] = [_advanced(tasks, needs, early) if early else tasks]
+    waiting: list[Sequence[Node] | Rows] = [_advanced(graph, tasks, needs, early) if early else tasks]
     while waiting:
         some = waiting.pop()
         if isinstance(some, Rows):
@@ -193,10 +193,12 @@ def _fused(
     return Units(tuple(order), needs, aliases, frozenset(virtual), joined)
 
 
-def _advanced(tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]], early: frozenset[int]) -> list[Node]:
+def _advanced(
+    graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]], early: frozenset[int]
+) -> list[Node]:
     """`tasks` with those in `early` right behind the last one that they need."""
     made = {n.key for n in tasks}
-    missing = {n.key: needs[n.key].keys() & made for n in tasks if n.key in early}
+    missing = {n.key: {_task(graph, key) for key in needs[n.key]} & made for n in tasks if n.key in early}
     waits: dict[int, list[Node]] = {}
     for n in tasks:
         for key in missing.get(n.key, ()):
@@ -213,6 +215,12 @@ def _advanced(tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]], ea
                 if left[later.key] == 0:
                     behind.append(later)
     return found
+
+
+def _task(graph: Graph, key: int) -> int:
+    """What makes a value: itself, or the loop or branch that it is a result of."""
+    n = graph.node(key)
+    return n.args[0] if lookup(n.op).kind == "part" else key
 
 
 def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
@@ -380,8 +388,7 @@ def _results_first(
         structure = lookup(n.op).structure
         result = unit.rows is None and n.key in planned.outputs and n.key not in replaced and planned.uses[n.key] == 1
         if result and isinstance(structure, Kernel) and structure.replaces is None:
-            sources = (graph.node(key) for key in needs[n.key])
-            at = max((place.get(a.args[0] if lookup(a.op).kind == "part" else a.key, -1) for a in sources), default=-1)
+            at = max((place.get(_task(graph, key), -1) for key in needs[n.key]), default=-1)
             behind.setdefault(at if at >= 0 else number - 1, []).append(unit)
         else:
             behind.setdefault(number, []).insert(0, unit)
