@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conformance.fuzz import batch_of
 
 import gradsmith as gs
 from gradsmith.graph import Graph
 from gradsmith.lower import loops
 from gradsmith.lower.fusion import Units, fuse
 from gradsmith.registry import lookup
-from tests.conformance.fuzz import batch_of
 
 
 def stages(x: Any) -> Any:
