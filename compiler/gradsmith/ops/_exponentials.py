@@ -78,6 +78,8 @@ _LARGEST = """\
 #endif
 """
 
+_MOST = {"c": "1.7976931348623157e308", "c.float32": "3.4028234663852886e38f"}
+
 
 class _ByExp(Mapping[str, tuple[str, ...]]):
     """Texts that call `exp`: the C library's, or in loops our kernel, whose text is written when it is asked for."""
@@ -85,14 +87,12 @@ class _ByExp(Mapping[str, tuple[str, ...]]):
     _kernel: Mapping[str, tuple[str, ...]] = simd("exp")["support"]
 
     def __init__(self, *texts: str) -> None:
-        self._texts = {"c": texts, "c.simd": texts}
+        self._texts = texts
 
     def __getitem__(self, key: str) -> tuple[str, ...]:
         width, vector = "c.float32" if key.endswith(".float32") else "c", key.startswith("c.simd")
-        own = (t.replace("@exp", "gs_vexp" if vector else "exp") for t in self._texts["c.simd" if vector else "c"])
-        own = (
-            t.replace("@largest", "3.4028234663852886e38f" if width != "c" else "1.7976931348623157e308") for t in own
-        )
+        exp, largest = "gs_vexp" if vector else "exp", _MOST[width]
+        own = [text.replace("@exp", exp).replace("@largest", largest) for text in self._texts]
         return (*(self._kernel[key] if vector else ()), *COLUMNS[width], *widths(*own)[width])
 
     def __iter__(self) -> Iterator[str]:

@@ -469,34 +469,41 @@ static GS_INLINE @uint gs_vquadrant@f(@real x, @real *remainder, @real *rest, @u
     *rest = (g - r) + low;
     return gs_vbits@f(place);
 }"""),
-    "trig": (("quadrant",), """\
-/* The sine (start 0) or cosine (start 1) of x; beyond {TRIG_LIMIT}, 0 or 1. */
-static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+    "waves": (("quadrant",), """\
+/* Of x, k*pi/2 + r + rest: sin(r + rest) = r + more, and cos(r + rest) = 1 - r*r/2 + bend; returned is what holds k. */
+static GS_INLINE @uint gs_vwaves@f(@real x, @real *remainder, @real *more, @real *bend, @uint *far) {
     @real r, rest;
     const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far);
     const @real z = r * r;
     @poly SIN z -> s;
     @poly COS z -> t;
-    const @real half = 0.5 * z;
-    const @real sine = r + GS_FMA(r * z, s, GS_FMA(-rest, half, rest));
+    *remainder = r;
+    *more = GS_FMA(r * z, s, GS_FMA(-rest, 0.5 * z, rest));
+    *bend = GS_FMA(z * z, t, -r * rest);
+    return quadrant;
+}"""),
+    "trig": (("waves",), """\
+/* The sine (start 0) or cosine (start 1) of x; beyond {TRIG_LIMIT}, 0 or 1. */
+static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
+    @real r, more, bend;
+    const @uint quadrant = gs_vwaves@f(x, &r, &more, &bend, far);
+    const @real half = 0.5 * (r * r);
+    const @real sine = r + more;
     const @real one = 1.0 - half;
-    const @real cosine = one + (((1.0 - one) - half) + GS_FMA(z * z, t, -r * rest));
+    const @real cosine = one + (((1.0 - one) - half) + bend);
     const @real size = ((quadrant ^ start) & 1u) != 0u ? cosine : sine; /* one test for sin and cos */
     return gs_vreal@f(gs_vbits@f(size) ^ (((quadrant + start) & 2u) << {SIGN_LESS_1}));
 }"""),
-    "tan": (("quadrant", "residual"), """\
+    "tan": (("waves", "residual"), """\
 static GS_INLINE @real gs_vtan@f(@real x, @uint *far) { /* sine over cosine, both with their rests */
-    @real r, rest;
-    const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far);
+    @real r, more, bend;
+    const @uint quadrant = gs_vwaves@f(x, &r, &more, &bend, far);
     const @real z = r * r;
-    @poly SIN z -> s;
-    @poly COS z -> t;
     const @real half = 0.5 * z;
-    const @real more = GS_FMA(r * z, s, GS_FMA(-rest, half, rest));
     const @real sine = r + more;
     const @real sine_rest = (r - sine) + more;
     const @real one = 1.0 - half;
-    const @real less = ((1.0 - one) - half) + (GS_FMA(z * z, t, -r * rest) + 0.5 * gs_vresidual@f(z, r, r));
+    const @real less = ((1.0 - one) - half) + (bend + 0.5 * gs_vresidual@f(z, r, r));
     const @real cosine = one + less;
     const @real cosine_rest = (one - cosine) + less;
     const int odd = (quadrant & 1u) != 0u;
