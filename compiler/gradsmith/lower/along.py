@@ -43,10 +43,14 @@ class Stretch(NamedTuple):
 
 
 class Along(NamedTuple):
-    """Sums that are added up while `result` is written: element 0 at row `start`; `values` are what both read."""
+    """Sums that are added up while `result` is written, stretch by stretch: element 0 at row `start`.
+
+    `values` are what both read.
+    """
 
     sums: tuple[Node, ...]
     result: Node
+    rows: Sequence[Stretch]
     start: int
     values: frozenset[int]
 
@@ -119,7 +123,7 @@ def _along(graph: Graph, units: Units, unit: Unit, after: Unit, kept: Container[
             cost = _cost(graph, units, n, parts, start, values)
             if cost is not None and cost <= budget and (best is None or cost < best[0]):
                 best = cost, start
-    return None if best is None else Along(sums, n, best[1], values)
+    return None if best is None else Along(sums, n, rows, best[1], values)
 
 
 def _fixed(graph: Graph, units: Units, m: Node, unit: Unit, after: Unit, kept: Container[int]) -> bool:

@@ -371,9 +371,7 @@ class Structures:
             name = elements.names.fresh(m.origin.name, "sum_")
             sums |= dict.fromkeys(self.begun(m, name, 1, lines, 0), m)
         elements.once |= found.values
-        rows = stretches(self.graph, found.result)
-        assert rows is not None
-        lines += self._by_stretches(found.result, rows, sums, found.start)
+        lines += self._by_stretches(found.result, found.rows, sums, found.start)
         elements.scalars.update({m.key: Text(name) for name, m in sums.items()})
         return lines
 
