@@ -18,4 +18,4 @@ def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
         optional = [flag for flag in options.optional if flag == OPENMP]
         return build_extension(sources, name, replace(options, flags=QUICK_FLAGS, optional=optional), **more)
 
-    monkeypatch.setattr("gradsmith.function.build_extension", quick)
+    monkeypatch.setattr("gradsmith.c_builds.build_extension", quick)

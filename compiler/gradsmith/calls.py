@@ -19,16 +19,20 @@ import numpy as np
 
 from gradsmith_runtime import Guard
 
+from .dims import Dim
 from .errors import ArgumentError, GradsmithError, ShapeMismatchError
+from .origin import Origin
+from .passes.specialise import resolved
 from .program import Argument, Function
 from .pytree import Tree
 from .tracing import Parameter
-from .types import refuse_narrow
+from .types import Shape, format_shape, refuse_narrow
 
 __all__ = [
     "KINDS_CALLED",
     "LONGEST_GUARDED",
     "Form",
+    "bound",
     "checked_argument",
     "directions",
     "flat_call",
@@ -37,6 +41,7 @@ __all__ = [
     "guard_of",
     "linked",
     "sequence_of",
+    "sizes_in_call",
     "without_out",
     "written",
 ]  # fmt: skip
@@ -325,3 +330,64 @@ def _converted(
         return guarded(*map(_plain_argument, itertools.repeat(name), leaves, emitted.inputs))
     results = flat_call(name, function, emitted, leaves, lists=True)
     return written(name, form.gives, results, out, leaves)
+
+
+def bound(name: str, names: Sequence[str], args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+    """The arguments of a call of the function `name`, in the order of its parameters `names`."""
+    found = dict(zip(names, args, strict=False))
+    twice = [n for n in named if n in found]
+    unknown = [n for n in named if n not in names]
+    missing = [n for n in names if n not in found and n not in named]
+    if len(args) > len(names) or twice or unknown or missing:
+        problem = (
+            f"got {len(args)} arguments" if len(args) > len(names)
+            else f"got {twice[0]!r} twice" if twice
+            else f"there is no argument {unknown[0]!r}" if unknown
+            else f"missing {', '.join(map(repr, missing))}"
+        )  # fmt: skip
+        raise ArgumentError(f"{name}() takes ({', '.join(names)}): {problem}")
+    found |= named
+    return [found[n] for n in names]
+
+
+def sizes_in_call(
+    name: str,
+    inputs: Sequence[Argument],
+    shapes: Sequence[Shape],
+    needed: Sequence[tuple[Dim, int, Origin]],
+    leaves: Sequence[Any],
+) -> dict[str, int]:
+    """The sizes of named dimensions in a call of the function `name`, after a look at whether all arguments agree.
+
+    `shapes` are those of `inputs`, in the user's names; `needed` are the least sizes with which all reads are within.
+    """
+    found: dict[str, int] = {}
+    whose: dict[str, str] = {}
+    later = []
+    for leaf, argument, wanted in zip(leaves, inputs, shapes, strict=True):
+        seen = np.shape(leaf)
+        fits = len(seen) == len(wanted) and all(isinstance(w, Dim) or w == s for w, s in zip(wanted, seen, strict=True))
+        if not fits:
+            raise ShapeMismatchError(
+                f"{name}(): argument {argument.name!r} has shape {seen}, expected {format_shape(wanted)}"
+            )
+        for dim, size in zip(wanted, seen, strict=True):
+            if isinstance(dim, Dim) and dim.is_name and dim.name not in found:
+                found[dim.name], whose[dim.name] = size, argument.name
+            elif isinstance(dim, Dim):
+                later.append((argument.name, dim, size))
+    for argument_name, dim, size in later:
+        (there,) = resolved((dim,), found)
+        if there != size:
+            first = whose[dim.names[0]]
+            raise ShapeMismatchError(
+                f"{name}(): argument {argument_name!r}: {dim} is {size}, but {first!r} has {dim} = {there}"
+            )
+    for dim, least, origin in needed:
+        (there,) = resolved((dim,), found)
+        if there < least:
+            place = f" (at {origin})" if origin.line else ""
+            raise ShapeMismatchError(
+                f"{name}(): {dim} is {there}, and must be {least} or more for an element that is read{place}"
+            )
+    return found

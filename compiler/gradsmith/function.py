@@ -6,7 +6,6 @@ first call. Arguments and gradients keep the pytree structure of the user's func
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 import warnings
@@ -14,34 +13,31 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial, update_wrapper
+from functools import cached_property, partial
 from pathlib import Path
-from types import MethodType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from gradsmith_runtime import (
-    BuildOptions,
     Guard,
     Report,
     SlowTierWarning,
-    Stop,
     Tiers,
     as_torch_function,
-    build_extension,
     guarded,
-    is_built,
     load_python,
     quick_compiler,
 )
-from gradsmith_runtime.build import OPENMP, VECTOR_FLAGS
 
 from . import batch_calls
+from .c_builds import Built, build, built_of, tiers_of
 from .calls import (
     KINDS_CALLED,
     LONGEST_GUARDED,
     Form,
+    bound,
     checked_argument,
     directions,
     flat_call,
@@ -50,28 +46,28 @@ from .calls import (
     guard_of,
     linked,
     sequence_of,
+    sizes_in_call,
     without_out,
     written,
 )
 from .cost import Cost
 from .derive.derivatives import KINDS
 from .derive.jacobian import Entries, Storage
-from .dims import Dim
 from .errors import (
     ArgumentError,
-    CompilerFailedError,
     CompilerNotFoundError,
     DerivativeError,
-    MissingExtraError,
     ShapeMismatchError,
     TargetError,
 )
+from .forwarding import First, Kept, redirect
 from .graph import Graph
 from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
 from .program import Function, Program
 from .pytree import Tree
-from .target import Target, render_template
+from .sparse_results import scipy_arrays
+from .target import Target
 from .tracing import Traced
 from .types import Shape, format_shape
 
@@ -79,9 +75,6 @@ if TYPE_CHECKING:
     from .verification.debug import DebugTwin
 
 __all__ = ["CompiledFunction", "Wrt", "checked_argument"]
-
-_log = logging.getLogger("gradsmith")  # stages at level DEBUG: the command line shows them as its progress line
-
 
 _OWN = (
     "_loaded",
@@ -109,70 +102,6 @@ class Wrt:
             packed.append(tree.unflatten(gradients[at : at + tree.size]))
             at += tree.size
         return packed[0] if self.bare else tuple(packed)
-
-
-class _First:
-    """Where the calls of a compiled function go before it is linked."""
-
-    __slots__ = ("_whose",)
-
-    def __init__(self, whose: weakref.ref[CompiledFunction] | None = None) -> None:
-        self._whose = whose  # weak: else no compiled function would be freed before the next garbage collection
-
-    def __call__(self, /, *args: Any, **named: Any) -> Any:
-        function = None if self._whose is None else self._whose()
-        assert function is not None, "it is called by the function itself"
-        return function._value(*args, **named)
-
-
-def _redirect(function: partial[Any], to: Callable[..., Any]) -> None:
-    """From now on, calls of `function` go to `to`."""
-    function.__setstate__((to, (), {}, function.__dict__))  # type: ignore[attr-defined]
-
-
-class _Kept(partial[Any]):
-    """`f.grad`, say, that someone took from `f` before it was linked.
-
-    The first call builds the code as any other does; from then on, calls go to what `f.grad` is by then.
-    """
-
-    _method: MethodType
-
-    def __new__(cls, whose: CompiledFunction, kind: str) -> _Kept:
-        method = MethodType(getattr(CompiledFunction, f"_{kind}"), whose)
-        made = super().__new__(cls, method)
-        update_wrapper(made, method)
-        made._method = method
-        _redirect(made, _Redirecting(weakref.ref(made), method, kind))
-        return made
-
-    def __reduce__(self) -> Any:
-        return getattr, (self._method.__self__, self._method.__name__)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Kept) and self._method == other._method
-
-    def __hash__(self) -> int:
-        return hash(self._method)
-
-
-class _Redirecting:
-    """Where the calls of a `_Kept` go at first."""
-
-    __slots__ = ("_kept", "_kind", "_method")
-
-    def __init__(self, kept: weakref.ref[_Kept], method: MethodType, kind: str) -> None:
-        self._kept, self._method, self._kind = kept, method, kind
-
-    def __call__(self, /, *args: Any, **named: Any) -> Any:
-        result = self._method(*args, **named)
-        kept, linked = self._kept(), getattr(self._method.__self__, self._kind)
-        if kept is not None and not isinstance(linked, _Kept):
-            _redirect(kept, linked)
-            whose = self._method.__self__
-            assert isinstance(whose, CompiledFunction)
-            whose._forward(kept)
-        return result
 
 
 class CompiledFunction(partial[Any]):
@@ -225,7 +154,7 @@ class CompiledFunction(partial[Any]):
     _without_compiler: Callable[[str], CompiledFunction]  # with `tier="auto"`: the same function for another target
 
     def __new__(cls, *args: Any, **named: Any) -> CompiledFunction:
-        return super().__new__(cls, _First())
+        return super().__new__(cls, First())
 
     def __init__(
         self,
@@ -261,7 +190,7 @@ class CompiledFunction(partial[Any]):
         self._shapes = _shapes(self.graph, derived)
         self._needed = needed_sizes(traced.graph)
         self._leaves_only = all(p.tree.kind is None for p in traced.parameters)
-        _redirect(self, _First(weakref.ref(self)))
+        redirect(self, First(weakref.ref(self)))
 
     # --- the text -----------------------------------------------------------------------------------------------
 
@@ -342,14 +271,14 @@ class CompiledFunction(partial[Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name in KINDS_CALLED:
-            return _Kept(self, name)
+            return Kept(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __copy__(self) -> CompiledFunction:
         """A copy of which nothing is linked yet."""
         made = CompiledFunction.__new__(CompiledFunction)
         made.__dict__.update(self.__dict__)
-        _redirect(made, _First(weakref.ref(made)))
+        redirect(made, First(weakref.ref(made)))
         return made
 
     def __reduce__(self) -> Any:
@@ -461,24 +390,7 @@ class CompiledFunction(partial[Any]):
         """Nonzeros as scipy's sparse arrays, if it was compiled so."""
         if self._storage is None:
             return blocks
-        try:
-            import scipy.sparse
-        except ImportError:
-            raise MissingExtraError("sparse", f"{self.name}.{kind}() with sparse={self._storage.format!r}") from None
-        make = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_array, "coo": scipy.sparse.coo_array}
-        found = []
-        for data, entries in zip(blocks, self._entries[kind], strict=True):
-            assert entries is not None
-            places = scipy.sparse.coo_array((np.asarray(data), (entries.rows, entries.columns)), shape=entries.shape)
-            if self._storage.format == "coo":
-                found.append(places)
-                continue
-            major, minor, size = entries.rows, entries.columns, entries.shape[0]
-            if self._storage.format == "csc":
-                major, minor, size = minor, major, entries.shape[1]
-            starts = np.searchsorted(major, np.arange(size + 1))
-            found.append(make[self._storage.format]((np.asarray(data), minor, starts), shape=entries.shape))
-        return found
+        return scipy_arrays(f"{self.name}.{kind}", self._storage, blocks, self._entries[kind])
 
     def _form(self, kind: str) -> Form:
         if kind not in self._forms:
@@ -515,7 +427,7 @@ class CompiledFunction(partial[Any]):
             found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind))
             setattr(self, kind, found[kind])
         if "value" in found:
-            _redirect(self, found["value"])
+            redirect(self, found["value"])
             self._forward(self)
         return found
 
@@ -578,21 +490,7 @@ class CompiledFunction(partial[Any]):
 
     def _bound(self, args: Sequence[Any], named: Mapping[str, Any], names: Sequence[str] = ()) -> list[Any]:
         """Arguments in the order of the parameters, which are called `names`, or as the user's function calls them."""
-        names = names or [p.name for p in self._traced.parameters]
-        bound = dict(zip(names, args, strict=False))
-        twice = [n for n in named if n in bound]
-        unknown = [n for n in named if n not in names]
-        missing = [n for n in names if n not in bound and n not in named]
-        if len(args) > len(names) or twice or unknown or missing:
-            problem = (
-                f"got {len(args)} arguments" if len(args) > len(names)
-                else f"got {twice[0]!r} twice" if twice
-                else f"there is no argument {unknown[0]!r}" if unknown
-                else f"missing {', '.join(map(repr, missing))}"
-            )  # fmt: skip
-            raise ArgumentError(f"{self.name}() takes ({', '.join(names)}): {problem}")
-        bound |= named
-        return [bound[n] for n in names]
+        return bound(self.name, names or [p.name for p in self._traced.parameters], args, named)
 
     def _leaves(self, args: Sequence[Any]) -> list[Any]:
         named = zip(self._traced.parameters, args, strict=True)
@@ -635,43 +533,9 @@ class CompiledFunction(partial[Any]):
         return fixed
 
     def _sizes_of(self, leaves: Sequence[Any], kind: str = "") -> dict[str, int]:
-        """The sizes of the named dimensions in a call, after a look at whether all arguments agree on them.
-
-        `leaves` are arguments, and behind them the seeds of that kind of function.
-        """
+        """The sizes of named dimensions in a call; `leaves` are arguments, and then seeds of that kind of function."""
         inputs = self._emitted[kind].inputs if kind else self.inputs
-        found: dict[str, int] = {}
-        whose: dict[str, str] = {}
-        later = []
-        for leaf, argument, wanted in zip(leaves, inputs, self._shapes[kind], strict=True):
-            seen = np.shape(leaf)
-            fits = len(seen) == len(wanted) and all(
-                isinstance(w, Dim) or w == s for w, s in zip(wanted, seen, strict=True)
-            )
-            if not fits:
-                raise ShapeMismatchError(
-                    f"{self.name}(): argument {argument.name!r} has shape {seen}, expected {format_shape(wanted)}"
-                )
-            for dim, size in zip(wanted, seen, strict=True):
-                if isinstance(dim, Dim) and dim.is_name and dim.name not in found:
-                    found[dim.name], whose[dim.name] = size, argument.name
-                elif isinstance(dim, Dim):
-                    later.append((argument.name, dim, size))
-        for name, dim, size in later:
-            (there,) = resolved((dim,), found)
-            if there != size:
-                first = whose[dim.names[0]]
-                raise ShapeMismatchError(
-                    f"{self.name}(): argument {name!r}: {dim} is {size}, but {first!r} has {dim} = {there}"
-                )
-        for dim, least, origin in self._needed:
-            (there,) = resolved((dim,), found)
-            if there < least:
-                place = f" (at {origin})" if origin.line else ""
-                raise ShapeMismatchError(
-                    f"{self.name}(): {dim} is {there}, and must be {least} or more for an element that is read{place}"
-                )
-        return found
+        return sizes_in_call(self.name, inputs, self._shapes[kind], self._needed, leaves)
 
     @property
     def module(self) -> ModuleType:
@@ -689,7 +553,7 @@ class CompiledFunction(partial[Any]):
         if self._target.loader == "python":
             return load_python(self.source, self.name)
         if self._target.loader == "c":
-            return build_extension(*self._built)
+            return build(self._built)
         raise TargetError(
             f"target {self.target!r} generates source only (its target.toml names no loader), so {self.name} cannot be "
             'called from Python: use f.source, f.files or f.save(), or target="python", "numpy" or "c"'
@@ -703,48 +567,13 @@ class CompiledFunction(partial[Any]):
         found = {f.name: guard_of(self.name, f, form) for f, form in asked.items()}
         return {name: guard for name, guard in found.items() if guard is not None}
 
-    @property
-    def _has_arrays(self) -> bool:
-        return any(a.shape for f in self._program.functions for a in (*f.inputs, *f.outputs))
-
     @cached_property
-    def _built(self) -> tuple[dict[str, str], str, BuildOptions]:
-        """What is built for C code, as `build_extension` takes it."""
-        glue = render_template(self._target, "module.c.j2", {**vars(self._program), "tuning": self._target.tuning})
-        files, units = self._units()
-        headers = {name: text for name, text in self.files.items() if name.endswith(".h")}
-        march = [f"-march={self._target.march}"] if self._target.march else []
-        options = BuildOptions(
-            optional=(*VECTOR_FLAGS, *march, *([OPENMP] if self._program.threads else [])),
-            libraries=self.libraries,
-            numpy=self._has_arrays,
-            units=units,
-        )
-        return {**headers, **files, f"_gs_{self.name}.c": glue}, f"_gs_{self.name}", options
+    def _built(self) -> Built:
+        return built_of(self._program, self._target, self.files)
 
     @cached_property
     def _tiers(self) -> Tiers | None:
-        """The quick build and the optimised one, for `tier="auto"`."""
-        if self._tier != "auto" or self._target.loader != "c":
-            return None
-
-        def quick() -> ModuleType | None:
-            if is_built(*self._built):
-                return None
-            compiler, flags = quick_compiler()
-            sources, name, options = self._built
-            units = {file: [words[:1] for words in each] for file, each in options.units.items()}  # without -O1
-            options = replace(options, flags=flags, optional=(), units=units)
-            try:
-                return build_extension(sources, name, replace(options, compiler=compiler))
-            except CompilerFailedError:
-                _log.debug("%s cannot build %s", compiler.shown[0], self.name)
-                return build_extension(sources, name, options)  # by the compiler that has to do it anyway
-
-        def optimised(stop: Stop) -> ModuleType:
-            return build_extension(*self._built, stop=stop)
-
-        return Tiers(self.name, {f.kind: f.name for f in self._program.functions}, quick, optimised)
+        return tiers_of(self._program, self._built) if self._tier == "auto" and self._target.loader == "c" else None
 
     @cached_property
     def _stand_in(self) -> CompiledFunction | None:
@@ -757,7 +586,7 @@ class CompiledFunction(partial[Any]):
         except CompilerNotFoundError as error:
             if os.environ.get("CC"):  # what the user asks for is not silently replaced
                 raise
-            made: CompiledFunction = make("numpy" if self._has_arrays else "python")
+            made: CompiledFunction = make("numpy" if self._program.has_arrays else "python")
             warnings.warn(
                 f"{self.name} runs as {made.target} code, which is slower, as there is no C compiler: {error}",
                 SlowTierWarning,
@@ -793,22 +622,6 @@ class CompiledFunction(partial[Any]):
         if self._tiers is not None:
             return self._tiers.wait(timeout)
         return bool(self._functions)
-
-    def _units(self) -> tuple[dict[str, str], dict[str, list[list[str]]]]:
-        """The C file, or what each of its units is made of if it has several, and the options to compile that with.
-
-        A compiler reads what belongs to other units as well, which would make all of them together quadratic. And
-        straight-line code that runs once has nothing of -O2 but a compiler that takes twice as long.
-        """
-        units, guard, file = self._program.units, self._program.guard, f"{self.name}.c"
-        if len(units) < 2:
-            return {file: self.files[file]}, {}
-        begin = f"#if !defined({guard}_UNIT) || {guard}_UNIT == "
-        head, *sections = self.files[file].split(begin)
-        light = [["-O1"] if all(p.is_straight for p in unit) else [] for unit in units]
-        files = {f"{self.name}_{s.partition(chr(10))[0]}.c": f"{head}{begin}{s}" for s in sections}
-        options = [[f"-D{guard}_UNIT={i}", *more] for i, more in enumerate([[], *light])]
-        return files, {f"{self.name}_{i}.c": [words] for i, words in enumerate(options)}
 
     @cached_property
     def _emitted(self) -> dict[str, Function]:
@@ -918,7 +731,7 @@ def _restored(state: dict[str, Any]) -> CompiledFunction:
     """A compiled function from a pickle."""
     made = CompiledFunction.__new__(CompiledFunction)
     made.__dict__.update(state)
-    _redirect(made, _First(weakref.ref(made)))
+    redirect(made, First(weakref.ref(made)))
     return made
 
 

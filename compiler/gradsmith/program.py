@@ -419,6 +419,11 @@ class Program:
     threads: bool = False
     contract: bool = False  # whether products and sums may become fused operations
 
+    @property
+    def has_arrays(self) -> bool:
+        """Whether any of the functions takes or gives an array."""
+        return any(a.shape for f in self.functions for a in (*f.inputs, *f.outputs))
+
     def function(self, kind: str) -> Function | None:
         """The function of a kind, if there is one."""
         return next((f for f in self.functions if f.kind == kind), None)
