@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith import function
+from gradsmith import c_builds
 from gradsmith.passes.specialise import resolved, size_names
 from gradsmith.types import normalize_shape
 
@@ -123,7 +123,7 @@ def test_too_few_elements(name: str) -> None:
 @pytest.mark.parametrize("target", ["numpy", "c"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_it_equals_the_compile_for_the_very_sizes(group: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(function, "BuildOptions", functools.partial(function.BuildOptions, flags=QUICK))
+    monkeypatch.setattr(c_builds, "BuildOptions", functools.partial(c_builds.BuildOptions, flags=QUICK))
     rows = GROUPS[group]
     args = [a for r in rows for a in r.args]
     f = of_group(group, target)
