@@ -151,6 +151,20 @@ def test_named_lengths_of_0_are_torchs_or_refused(target: str) -> None:
             f.grad(a, b)
 
 
+def test_products_of_lengths_may_not_overflow() -> None:
+    """2**32 rows of no columns take no memory, and what their products would take is more than there are addresses."""
+
+    def squares(a: Any) -> Any:
+        t = gs.tanh(a @ a.T)
+        return gs.sum(t @ t)
+
+    for formula in (squares, lambda a: gs.reshape(gs.tanh(a @ a.T), (-1,))):  # in the workspace; in the result
+        f = gs.compile(formula, args=(("n", "m"),), target="c", derivatives="value", selftest=False, name="f")
+        assert np.sum(f(np.zeros((3, 0)))) == 0.0
+        with pytest.raises(MemoryError):
+            f(np.zeros((2**32, 0)))
+
+
 def test_no_points_sum_to_0() -> None:
     f = gs.compile(lambda v, s: gs.sum(gs.exp(v)) * s, args=((3,), ()), target="c", batch=True, reduce="sum", name="f")
     value, (d_v, d_s) = f.value_and_grad_batch(np.zeros((0, 3)), np.zeros(0))
