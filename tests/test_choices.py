@@ -45,6 +45,15 @@ def test_elements_choose_for_themselves() -> None:
     assert f.grad([0.0, 4.0, -1.0]).tolist() == [1.0, 0.25, 1.0]
 
 
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_choices_for_all_elements_at_once_leave_the_shape_of_a_slope_alone(target: str) -> None:
+    x, a, b = gs.symbol("x", (1,)), *gs.symbols("a b")
+    t = gs.broadcast_to(gs.sqrt(x), (2, 1))
+    f = gs.compile(gs.where(a > 0.0, gs.sum(t), 0.0) + gs.where(b > 0.0, gs.sum(t * t), 0.0), target=target)
+    assert [f.grad([4.0], *p)[0].tolist() for p in ((1, 1), (1, -1), (-1, 1))] == [[2.5], [0.5], [2.0]]
+    assert [f.grad([0.0], *p)[0].tolist() for p in ((-1, -1), (1, -1))] == [[0.0], [math.inf]]
+
+
 def test_ops_of_finite_slope_cost_nothing_more() -> None:
     x, y = gs.symbols("x y")
     f = gs.compile(gs.where(x > 0.0, gs.tanh(x), y) * 2.0)

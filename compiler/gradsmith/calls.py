@@ -162,6 +162,7 @@ def written(name: str, gives: Tree, results: Sequence[Any], out: Any, arguments:
         wanted = np.asarray(result)
         problem = (
             "is no NumPy array" if not isinstance(place, np.ndarray)
+            else "is a masked array" if _is_masked(place)
             else f"holds {place.dtype}, and results are {wanted.dtype}" if place.dtype != wanted.dtype
             else "is read-only" if not place.flags.writeable
             else "is not C-contiguous" if not place.flags.c_contiguous
@@ -233,6 +234,10 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
             value = float(value)
         array = np.asarray(value)
         refuse_narrow(array.dtype)
+        if _is_masked(value):
+            raise TypeError(
+                "it has a mask, which would be lost: pass .filled(number), or its .data if all of it counts"
+            )
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:
         message = getattr(error, "problem", error)
         raise ArgumentError(f"{name}(): argument {argument.name!r} is no array of real numbers: {message}") from None
@@ -251,6 +256,11 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
             f"{name}(): argument {argument.name!r} has shape {array.shape}, expected {argument.shape}"
         )
     return value
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether this is one of NumPy's masked arrays; by its name, as `numpy.ma` takes long to import."""
+    return isinstance(value, np.ndarray) and any(c.__name__ == "MaskedArray" for c in type(value).__mro__)
 
 
 def _flattened(result: Any, groups: Sequence[int]) -> list[Any]:

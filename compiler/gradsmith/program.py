@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -143,9 +144,18 @@ class Function:
         return len(self.inputs) + len(self.outputs) > 48
 
     @property
+    def counts(self) -> tuple[str, ...]:
+        """The sizes of workspaces and outputs known at run time only, as C expressions that cannot overflow."""
+        sizes = [part.size for part in (*self.work, *self.outputs) if not part.is_fixed]
+        return tuple(dict.fromkeys(_NAME.sub(lambda word: f"(double){word[0]}", str(size)) for size in sizes))
+
+    @property
     def neighbours(self) -> tuple[Neighbours, ...] | None:
         """Each output with each array that shares no memory with it; None if there are too many."""
         return None if self.is_long else neighbours(self.inputs, self.outputs)
+
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def neighbours(inputs: Sequence[Argument], outputs: Sequence[Argument]) -> tuple[Neighbours, ...] | None:

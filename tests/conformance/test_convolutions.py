@@ -24,7 +24,7 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "steps of columns": ((1, 2, 9, 40), (3, 2, 3, 17), {"stride": 2}),
     "row": ((3, 4, 61), (6, 4, 5), {"dilation": 2}),
 }
-KERNELS = ("gs_convolve", "gs_correlate")
+KERNELS = ("gs_convolve", "gs_correlate", "gs_convolve_back")
 #: Registers of this machine, of the oldest of its kind, and none.
 BUILDS = {"float64": (("gcc", "-O2 -march=native"), ("clang", "-O1")), "float32": (("gcc", "-O1 -DGS_VECTOR_BYTES=0"),)}
 
@@ -44,7 +44,7 @@ def test_values_and_gradients_are_torchs(dtype: str, tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
     at = {case: [generator.normal(size=s).astype(dtype) for s in CASES[case][:2]] for case in CASES}
     for name in KERNELS:
-        assert sum(f"    {name}" in f.source for f in every.values()) > 4
+        assert sum(f"    {name}{'f' * (dtype == 'float32')}(" in f.source for f in every.values()) > 4
     for number, (compiler, options) in enumerate(BUILDS[dtype]):
         if not shutil.which(compiler):
             continue
@@ -61,3 +61,23 @@ def test_what_stays_a_loop() -> None:
     few = gs.compile(gs.sum(gs.conv2d(x, w)), target="c", derivatives="value", selftest=False)
     for f in (loss("picture", strict=True), few):
         assert not any(name in f.source for name in KERNELS)
+
+
+@pytest.mark.parametrize("target", ["c", "strict", "numpy", "python"])
+@pytest.mark.parametrize("case", ["picture", "steps of columns", "groups", "small"])
+def test_slopes_multiply_no_zeros_of_their_own(case: str, target: str) -> None:
+    """Weights of inf and NaN reach the elements that they are multiplied with; 0*inf would reach all of them."""
+    x, w, how = CASES[case] if case != "small" else ((2, 3, 4, 3), (2, 3, 2, 2), {"stride": (1, 2)})
+    if target == "python" and case != "small":
+        pytest.skip("the Python target writes out each element")
+    xs = [gs.symbol("x", x), gs.symbol("w", w)]
+    options: dict[str, Any] = {"target": "c", "strict": True} if target == "strict" else {"target": target}
+    f = gs.compile(gs.sum(gs.conv2d(*xs, **how)), args=xs, selftest=False, **options)
+    generator = np.random.default_rng(7)
+    at = [generator.normal(size=s) for s in (x, w)]
+    at[1][0, 0, 0, 0], at[1][-1, -1, -1, -1], at[1][-1, 0, 0, 1] = np.inf, -np.inf, np.nan
+    want = harness.torch_value_and_grad(f.graph, at)[1:]
+    assert np.isfinite(want[0]).any()
+    assert not np.isfinite(want[0]).all()
+    for got, right in zip(f.grad(*at), want, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-12, atol=1e-12)

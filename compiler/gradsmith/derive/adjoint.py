@@ -145,7 +145,7 @@ def pull(
                     arriving.setdefault(operand, []).append(Share(g, (*still, choice)))
     gradients = [ends[key].value if key in ends else None for key in wrt]
     waiting = {k: ends[key] for k, key in enumerate(wrt) if key in ends and ends[key].under}
-    return Pulled(gradients, cotangents, {k: mask(s.under, conditions, s.value) for k, s in waiting.items()})
+    return Pulled(gradients, cotangents, {k: mask(s.under, conditions, s.value.shape) for k, s in waiting.items()})
 
 
 def pulled(

@@ -415,7 +415,7 @@ def _separated(
     found: Mapping[int, Share], taken: set[int], conditions: Mapping[int, Expr]
 ) -> tuple[dict[int, Expr], dict[int, Expr]]:
     """Cotangents and, for results in `taken` that are under choices, masks."""
-    masks = {k: mask(s.under, conditions, s.value) for k, s in found.items() if s.under and k in taken}
+    masks = {k: mask(s.under, conditions, s.value.shape) for k, s in found.items() if s.under and k in taken}
     return {k: s.value if k in masks else chosen([s], conditions) for k, s in found.items()}, masks
 
 

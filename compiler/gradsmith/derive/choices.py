@@ -21,6 +21,7 @@ from ..ops import broadcast_to, logical_and, logical_not, logical_or, scatter, w
 from ..regions import with_inner
 from ..registry import lookup
 from ..trace import Expr
+from ..types import Shape
 
 __all__ = [
     "Choice", "Share", "any_of", "arriving_masks", "chosen", "forwards", "is_scalar", "kept", "mask", "tame", "under",
@@ -110,7 +111,8 @@ def any_of(
         or not all(_passes(node, c, conditions) for choices in rest for c in choices)
     ):
         return ()
-    masks = [mask(choices, conditions, g) for choices in dict.fromkeys(rest)]
+    at_once = all(is_scalar(c, conditions) for choices in rest for c in choices)  # then behind changes of shape, too
+    masks = [mask(choices, conditions, () if at_once else g.shape) for choices in dict.fromkeys(rest)]
     return (under(reduce(logical_or, masks), conditions),)
 
 
@@ -143,10 +145,10 @@ def arriving_masks(graph: Graph, active: set[int], outputs: Iterable[int], input
 # --- making choices ---------------------------------------------------------------------------------------------------
 
 
-def mask(choices: Sequence[Choice], conditions: Mapping[int, Expr], like: Expr) -> Expr:
-    """Where all of the choices let a cotangent of the shape of `like` count."""
+def mask(choices: Sequence[Choice], conditions: Mapping[int, Expr], shape: Shape) -> Expr:
+    """Where all of the choices let a cotangent of this shape count."""
     held = (conditions[c.condition] if c.holds else logical_not(conditions[c.condition]) for c in choices)
-    return reduce(logical_and, (c if c.shape == like.shape else broadcast_to(c, like.shape) for c in held))
+    return reduce(logical_and, (c if c.shape == shape else broadcast_to(c, shape) for c in held))
 
 
 def chosen(shares: Sequence[Share], conditions: Mapping[int, Expr]) -> Expr:

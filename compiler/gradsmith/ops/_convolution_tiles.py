@@ -1,14 +1,14 @@
 """C texts of convolutions: tiles of results in registers, vectors of results or of taps.
 
-In: nothing. Out: `ALONG` and `ACROSS`: the texts of one function each, in double and in float. Guarantee: that of
-`ops._tiles`; no copy of the windows is made.
+In: nothing. Out: `ALONG`, `ACROSS` and `BACK`: the texts of one function each, in double and in float. Guarantee:
+that of `ops._tiles`; no copy of the windows is made.
 """
 
 from __future__ import annotations
 
 from ._tiles import COMPILERS, VECTORS, widths
 
-__all__ = ["ACROSS", "ALONG"]
+__all__ = ["ACROSS", "ALONG", "BACK"]
 
 _ALONG = """\
 #ifndef GS_CONVOLVE@F
@@ -228,5 +228,40 @@ static void gs_correlate@f(const @real *x, const @real *w, @real *y, ptrdiff_t b
 #endif
 """
 
+_BACK = """\
+#ifndef GS_CONVOLVE_BACK@F
+#define GS_CONVOLVE_BACK@F
+static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, ptrdiff_t batch, ptrdiff_t groups,
+    ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t p, ptrdiff_t q,
+    ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t sm, ptrdiff_t sn) {
+    /* The same with steps of 1, where x has zeros around its elements, which are sm rows and sn columns apart. Weights
+       that are inf or NaN meet the elements alone: times such a zero they would be NaN. */
+    const ptrdiff_t top = (p - 1) * dp, left = (q - 1) * dq, taps = channels * p * q;
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < groups * out * taps; ++i) {
+        finite &= w[i] - w[i] == 0;
+    }
+    if (finite) {
+        gs_convolve@f(x, w, y, batch, groups, out, channels, h, b, m, n, p, q, 1, dp, dq);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < batch * groups * out * m * n; ++i) {
+        const ptrdiff_t row = i / n % m, column = i % n, at = i / (n * m), o = at % (groups * out);
+        const @real *const weights = w + o * taps;
+        const @real *const seen = x + at / out * channels * h * b;
+        @real total = 0;
+        for (ptrdiff_t t = 0; t < taps; ++t) {
+            const ptrdiff_t u = t / q % p * dp, v = t % q * dq, r = row + u - top, c = column + v - left;
+            if (r >= 0 && r % sm == 0 && r + top + top < h && c >= 0 && c % sn == 0 && c + left + left < b) {
+                total += seen[(t / (p * q) * h + row + u) * b + column + v] * weights[t];
+            }
+        }
+        y[i] = total;
+    }
+}
+#endif
+"""
+
 ALONG = widths(COMPILERS, VECTORS, _ALONG)
+BACK = widths(COMPILERS, VECTORS, _ALONG, _BACK)
 ACROSS = widths(COMPILERS, VECTORS, _ACROSS)

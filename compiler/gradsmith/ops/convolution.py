@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..index import Index
 from ..registry import Assembly, Layout, Op, Params
-from ..trace import Expr, as_expr, op
+from ..trace import Expr, apply, as_expr, op
 from ..types import Dim, Shape, Type, format_shape, static_shape
 from ._batch import lifted, moved
 from ._declare import Traced, free
@@ -181,30 +181,23 @@ def _convolve_expand(x: Expr, w: Expr, stride: Sizes, dilation: Sizes) -> Expr:
 
 
 def _convolve_vjp(g: Expr, y: Expr, x: Expr, w: Expr, stride: Sizes, dilation: Sizes) -> tuple[Expr, Expr]:
+    size = static_shape(x.shape[-len(stride) :])
+    to_x = _convolve_transposed(g, w, size=size, stride=stride, dilation=dilation)
+    return to_x, _to_weights(g, x, w, stride, dilation)
+
+
+def _to_weights(g: Expr, x: Expr, w: Expr, stride: Sizes, dilation: Sizes) -> Expr:
+    """How x, with batch and channels exchanged, meets the gradient at each tap."""
     rank = len(stride)
-    ones = (1,) * rank
-    size = static_shape(x.shape[-rank:])
     taps, count = static_shape(w.shape[-rank:]), static_shape(g.shape[-rank:])
-    reach = tuple(s - 1 for s in _spans(taps, dilation))
-    used = tuple((n - 1) * s + r + 1 for n, s, r in zip(count, stride, reach, strict=True))
-
-    # to x: each element adds what the windows over it say, which is a convolution with the taps in reverse
-    shape = tuple(n + r for n, r in zip(size, reach, strict=True))
-    at = tuple(zip(reach, stride, count, strict=True))
-    lead = g.shape[:-rank]
-    spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
-    reverse = getitem(w, (..., *(slice(None, None, -1),) * rank))
-    to_x = _convolve(spread, _swapped(reverse, w.ndim - rank - 2, w.ndim - rank - 1), stride=ones, dilation=dilation)
-
-    # to w: how x, with batch and channels exchanged, meets the gradient at each tap
+    used = tuple((n - 1) * s + r for n, s, r in zip(count, stride, _spans(taps, dilation), strict=True))
     seen = getitem(x, (..., *(slice(0, n) for n in used)))
     channel = x.ndim - rank - 1
     out = _swapped(g, 0, channel)
     met = _convolve(
         _swapped(seen, 0, channel), out if channel == 1 else _swapped(out, 0, 1), stride=dilation, dilation=stride
     )
-    to_w = transpose(met, (*range(1, channel + 1), 0, *range(channel + 1, met.ndim)))
-    return to_x, to_w
+    return transpose(met, (*range(1, channel + 1), 0, *range(channel + 1, met.ndim)))
 
 
 def _swapped(x: Expr, a: int, b: int) -> Expr:
@@ -252,18 +245,19 @@ def _convolve_batch(op: Op, xs: Sequence[Expr], mapped: Sequence[bool], size: An
     (x, w), (left, right), rank = xs, mapped, len(params["stride"])
     grouped = w.ndim - right > rank + 2
     if not right:  # (size, n, …) -> (size*n, …)
-        y = _convolve(reshape(x, (-1, *x.shape[2:])), w, **params)
+        y = apply(op, [reshape(x, (-1, *x.shape[2:])), w], params)
         return reshape(y, (size, x.shape[1], *y.shape[1:]))
     if not left:  # (size, o, …) -> (size*o, …), in groups (size, g, o, …) -> (g, size*o, …)
-        at = int(grouped)
+        at = int(grouped) + (op.name == "convolve_transposed")  # the axis of the result's channels: (g, o, size*c, …)
         beside = moved(w, 0, at)
-        y = _convolve(x, reshape(beside, (*beside.shape[:at], -1, *beside.shape[at + 2 :])), **params)
-        apart = reshape(y, (*y.shape[: at + 1], size, -1, *y.shape[at + 2 :]))
-        return moved(apart, at + 1, 0)
+        y = apply(op, [x, reshape(beside, (*beside.shape[:at], -1, *beside.shape[at + 2 :]))], params)
+        channel = grouped + 1
+        apart = reshape(y, (*y.shape[:channel], size, -1, *y.shape[channel + 1 :]))
+        return moved(apart, channel, 0)
     beside = moved(x, 0, 1)  # (n, size, c, …), in groups (n, size*g, c, …)
     if not grouped:
-        return moved(_convolve(beside, w, **params), 1, 0)
-    y = _convolve(reshape(beside, (x.shape[1], -1, *x.shape[3:])), reshape(w, (-1, *w.shape[2:])), **params)
+        return moved(apply(op, [beside, w], params), 1, 0)
+    y = apply(op, [reshape(beside, (x.shape[1], -1, *x.shape[3:])), reshape(w, (-1, *w.shape[2:]))], params)
     return moved(reshape(y, (x.shape[1], size, -1, *y.shape[2:])), 1, 0)
 
 
@@ -280,7 +274,7 @@ _convolve: Traced = op(
     torch=_convolve_torch,
     cost=_convolve_cost,
     symbol="conv",
-    slope="convolutions of the gradient with w reversed, and of x with the gradient",
+    slope="the gradient with w, transposed; the convolution of x with the gradient",
     samples=[
         (
             np.linspace(-1.0, 1.0, 20).reshape(2, 2, 5),
@@ -289,6 +283,98 @@ _convolve: Traced = op(
         )
     ],
     doc="Sums of products of windows and weights: `(n, c, …)` and `(o, c, …)` to `(n, o, …)`, also in groups.",
+)
+
+
+# --- its transpose --------------------------------------------------------------------------------------------------
+# Each element adds what the windows over it say. No zeros are put between or around: 0*inf would be NaN.
+
+
+def _transposed_infer(g: Type, w: Type, size: Sizes, stride: Sizes, dilation: Sizes) -> Type:
+    rank = len(stride)
+    return Type((*g.shape[: -rank - 1], w.shape[-rank - 1], *size), g.dtype)
+
+
+def _transposed_parts(g: Expr, w: Expr, size: Sizes, stride: Sizes, dilation: Sizes) -> Expr:
+    """What each place gives to each element of its window: (n, c, …places, …taps)."""
+    rank = len(stride)
+    lead = g.ndim - rank - 1  # batch, and groups if there are any; then: out, in, places, taps
+    given = expand_dims(g, (lead + 1, *range(g.ndim + 1, g.ndim + 1 + rank)))
+    return sum(given * expand_dims(w, (0, *range(lead + 2, lead + 2 + rank))), lead)
+
+
+def _transposed_expand(g: Expr, w: Expr, size: Sizes, stride: Sizes, dilation: Sizes) -> Expr:
+    rank = len(stride)
+    parts = _transposed_parts(g, w, size, stride, dilation)
+    shape = (*parts.shape[: parts.ndim - 2 * rank], *size)
+    return overlap_add(parts, shape=shape, sizes=static_shape(w.shape[-rank:]), stride=stride, dilation=dilation)
+
+
+def _transposed_vjp(
+    h: Expr, y: Expr, g: Expr, w: Expr, size: Sizes, stride: Sizes, dilation: Sizes
+) -> tuple[Expr, Expr]:
+    return _convolve(h, w, stride=stride, dilation=dilation), _to_weights(g, h, w, stride, dilation)
+
+
+def _transposed_letters(rank: int, grouped: bool) -> str:
+    group, places, taps = "g" * grouped, "ijk"[:rank], "pqr"[:rank]
+    return f"n{group}o{places},{group}oc{taps}->n{group}c{places}{taps}"
+
+
+def transposed(g: np.ndarray, w: np.ndarray, size: Sizes, stride: Sizes, dilation: Sizes) -> np.ndarray:
+    rank = len(stride)
+    parts = np.einsum(_transposed_letters(rank, g.ndim > rank + 2), g, w)
+    shape = (*parts.shape[: parts.ndim - 2 * rank], *size)
+    return _overlap_add_evaluate(parts, shape=shape, sizes=w.shape[-rank:], stride=stride, dilation=dilation)
+
+
+def _transposed_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
+    g, w = types
+    rank = len(params["stride"])
+    shape = _transposed_infer(g, w, **params).shape
+    parts = f'np.einsum("{_transposed_letters(rank, g.ndim > rank + 2)}", {args[0]}, {args[1]}, optimize=True)'
+    return f"_overlap_add({parts}, {format_shape(shape)}, {params['stride']}, {params['dilation']})"
+
+
+def _transposed_torch(torch: Any, g: Any, w: Any, size: Sizes, stride: Sizes, dilation: Sizes) -> Any:
+    rank = len(stride)
+    transpose = getattr(torch.nn.functional, f"conv_transpose{rank}d")
+    used = ((n - 1) * s + r for n, s, r in zip(g.shape[-rank:], stride, _spans(w.shape[-rank:], dilation), strict=True))
+    more = {"output_padding": tuple(n - u for n, u in zip(size, used, strict=True))}
+    if g.ndim == rank + 2:
+        return transpose(g, w, stride=stride, dilation=dilation, **more)
+    y = transpose(g.flatten(1, 2), w.flatten(0, 1), stride=stride, dilation=dilation, groups=g.shape[1], **more)
+    return y.unflatten(1, (g.shape[1], w.shape[2]))
+
+
+def _transposed_cost(y: Type, g: Type, w: Type, stride: Sizes, **_: Any) -> dict[str, int]:
+    terms = g.size * math.prod(w.shape[w.ndim - len(stride) - 1 :])
+    return {"mul": terms, "add": terms}
+
+
+_convolve_transposed: Traced = op(
+    "convolve_transposed",
+    arity=2,
+    kind="composite",
+    infer=_transposed_infer,
+    vjp=_transposed_vjp,
+    batch=_convolve_batch,
+    expand=_transposed_expand,
+    evaluate=transposed,
+    cells={"numpy": _transposed_cell},
+    support={"numpy": _NUMPY_OVERLAP_ADD},
+    torch=_transposed_torch,
+    cost=_transposed_cost,
+    symbol="conv^T",
+    slope="the convolution of the gradient with w, and of the gradient with g",
+    samples=[
+        (
+            np.linspace(-1.0, 1.0, 12).reshape(2, 3, 2),
+            np.array([[[0.3, -0.5], [0.7, 0.2]], [[-0.9, 0.4], [0.1, 0.6]], [[0.8, -0.2], [0.5, -0.7]]]),
+            {"size": (5,), "stride": (2,), "dilation": (1,)},
+        )
+    ],
+    doc="The transpose of `convolve`: `(n, o, …)` and `(o, c, …)` to `(n, c, *size)`, also in groups.",
 )
 
 

@@ -1,7 +1,8 @@
 """Convolutions by kernels: what `passes.convolutions` puts in the place of `convolve` in C code.
 
 `convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_across` adds up
-along rows of taps, which are long where a gradient stands for the weights. Neither copies the windows.
+along rows of taps, which are long where a gradient stands for the weights. `convolve_back` is the transpose, of
+elements with zeros around them. None copies the windows.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ..registry import Kernel, Params
 from ..trace import op
 from ..types import Type, static_shape
-from ._convolution_tiles import ACROSS, ALONG
+from ._convolution_tiles import ACROSS, ALONG, BACK
 from ._declare import Traced
-from .convolution import Sizes, correlated, correlated_type
+from .convolution import Sizes, correlated, correlated_type, transposed
 
 __all__: list[str] = []
 
@@ -43,24 +46,50 @@ def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     return (*_extents(x, w, params), *_plane(params["stride"]), _plane(params["dilation"])[0])
 
 
+def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
+    extents = _extents(x, w, params | {"stride": (1,) * len(params["stride"])})
+    return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]))
+
+
+def _back_type(x: Type, w: Type, stride: Sizes, dilation: Sizes) -> Type:
+    return correlated_type(x, w, (1,) * len(stride), dilation)
+
+
+def _back_evaluate(x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes) -> np.ndarray:
+    """Taps in reverse and zeros around the elements taken off again: the transpose by its own definition."""
+    rank = len(stride)
+    reach = [(n - 1) * d for n, d in zip(w.shape[-rank:], dilation, strict=True)]
+    size = tuple(n - r for n, r in zip(x.shape[-rank:], reach, strict=True))
+    places = tuple(slice(r, n, s) for r, n, s in zip(reach, size, stride, strict=True))
+    taps = np.flip(w, tuple(range(-rank, 0))).swapaxes(w.ndim - rank - 2, w.ndim - rank - 1)
+    return transposed(x[(..., *places)], taps, size, stride, dilation)
+
+
 def _cost(y: Type, x: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
     taps = math.prod(w.shape[w.ndim - len(stride) - 1 :])
     return {"mul": y.size * taps, "add": y.size * (taps - 1)}
 
 
 def _record(
-    name: str, call: str, arguments: Callable[..., tuple[int, ...]], support: Mapping[str, tuple[str, ...]], doc: str
+    name: str,
+    call: str,
+    arguments: Callable[..., tuple[int, ...]],
+    support: Mapping[str, tuple[str, ...]],
+    doc: str,
+    count: int = 13,
+    infer: Callable[..., Type] = correlated_type,
+    evaluate: Callable[..., np.ndarray] = correlated,
 ) -> Traced:
-    """The record of the C function `call`, whose parameters are the operands, the result and 13 extents."""
+    """The record of the C function `call`, whose parameters are the operands, the result and `count` extents."""
     return op(
         name,
         arity=2,
         kind="kernel",
-        infer=correlated_type,
-        evaluate=correlated,
+        infer=infer,
+        evaluate=evaluate,
         loops=True,
         structure=Kernel(arguments),
-        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(16))})"},
+        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(3 + count))})"},
         support=support,
         cost=_cost,
         doc=doc,
@@ -73,6 +102,16 @@ convolve_along: Traced = _record(
 convolve_across: Traced = _record(
     "convolve_across", "gs_correlate", _across, ACROSS, "Convolution, with neighbouring taps in one vector."
 )
+convolve_back: Traced = _record(
+    "convolve_back",
+    "gs_convolve_back",
+    _back,
+    BACK,
+    "Convolution of elements with zeros around them, which meet finite weights only.",
+    14,
+    _back_type,
+    _back_evaluate,
+)
 
-#: Both: each stands for `convolve`.
-CORRELATIONS: tuple[Traced, ...] = (convolve_along, convolve_across)
+#: All: each stands for `convolve` or its transpose.
+CORRELATIONS: tuple[Traced, ...] = (convolve_along, convolve_across, convolve_back)

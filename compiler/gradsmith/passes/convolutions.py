@@ -1,6 +1,7 @@
 """Convolutions: leave them to kernels, where vectors fit the results or the taps.
 
-In: `convolve` nodes and a target. Out: the records of `ops.correlations` that compute them without copies of windows.
+In: `convolve` nodes, their transposes, and a target. Out: the records of `ops.correlations` that compute them without
+copies of windows; the transpose is that of elements with zeros around them, with taps in reverse.
 Guarantee: the same products, added in another order; so strict code keeps its loops, and so does what has few products,
 steps along rows of both results and taps, or named sizes.
 """
@@ -10,8 +11,11 @@ from __future__ import annotations
 import math
 
 from ..dims import Dim
+from ..ops import scatter
 from ..ops._tiles import BYTES
-from ..ops.correlations import convolve_across, convolve_along
+from ..ops.correlations import convolve_across, convolve_along, convolve_back
+from ..ops.indexing import getitem
+from ..ops.layout import transpose
 from ..target import Target
 from ..trace import Expr
 from ..types import static_shape
@@ -24,20 +28,43 @@ def by_tiles(target: Target) -> tuple[Rule, ...]:
     """The rule that calls kernels; none for a target without them, and for strict code."""
     if target.strict or not target.writes(convolve_along.op):  # type: ignore[attr-defined]
         return ()
-    return (About({"convolve"}, lambda e: _called(e, target)),)
+    return (
+        About({"convolve"}, lambda e: _called(e, target) if _fits(e) else None),
+        About({"convolve_transposed"}, lambda e: _called_back(e, target) if _fits(e) else None),
+    )
+
+
+def _fits(e: Expr) -> bool:
+    """Whether there is something to do, and of known size: named sizes stay loops."""
+    sizes = [d for t in (e, *e.args) for d in t.shape]
+    return e.dtype.kind == "float" and not any(isinstance(d, Dim) or d == 0 for d in sizes)
 
 
 def _called(e: Expr, target: Target) -> Expr | None:
-    if e.dtype.kind != "float" or 0 in e.shape:
-        return None
-    if any(isinstance(d, Dim) for t in (e, *e.args) for d in t.shape):
-        return None  # named sizes stay loops
     (x, w), params, bytes = e.args, e.params, e.dtype.bits // 8
     taps = static_shape(w.shape[w.ndim - len(params["stride"]) - 1 :])
-    if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least or 0 in taps:
+    if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least:
         return None
     if params["stride"][-1] == 1 and static_shape(e.shape)[-1] * bytes >= BYTES:
         return convolve_along(x, w, **params)
     if params["dilation"][-1] == 1 and taps[-1] * bytes >= BYTES:
         return convolve_across(x, w, **params)
     return None
+
+
+def _called_back(e: Expr, target: Target) -> Expr | None:
+    (g, w), (size, stride, dilation) = e.args, (e.params[name] for name in ("size", "stride", "dilation"))
+    rank = len(stride)
+    lead, count = static_shape(g.shape[:-rank]), static_shape(g.shape[-rank:])
+    channels, taps = static_shape(w.shape[w.ndim - rank - 2 : w.ndim - rank]), static_shape(w.shape[-rank:])
+    terms = math.prod(static_shape(e.shape)) * channels[0] * math.prod(taps)
+    if terms < target.tuning.matmul_least or size[-1] * e.dtype.bits // 8 < BYTES:
+        return None
+    reach = tuple((n - 1) * d for n, d in zip(taps, dilation, strict=True))
+    shape = tuple(n + r for n, r in zip(size, reach, strict=True))
+    at = zip(reach, stride, count, strict=True)
+    spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
+    order = list(range(w.ndim))
+    order[w.ndim - rank - 2], order[w.ndim - rank - 1] = w.ndim - rank - 1, w.ndim - rank - 2
+    reverse = transpose(getitem(w, (..., *(slice(None, None, -1),) * rank)), order)
+    return convolve_back(spread, reverse, stride=stride, dilation=dilation)
