@@ -114,8 +114,9 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     assert isinstance(inner, ast.If)
     if taken:
         attempt = inner.body[0]
-        assert isinstance(attempt, ast.Try) and isinstance(attempt.orelse[0], ast.If)
+        assert isinstance(attempt, ast.Try)
         attempt.body, inner = [*taken.values()], attempt.orelse[0]
+        assert isinstance(inner, ast.If)
     inner.body = body
     function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
     function.body = whole + guarded

@@ -31,9 +31,7 @@ def share_hyperbolics(graph: Graph, target: Target) -> Graph:
     if target.strict or target.lowering == "array":
         return graph
     vectors = "independent" in target.syntax
-    values = {
-        n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not (vectors and target.in_loop(n.type))
-    }
+    values = {n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not (vectors and target.in_loop(n.type))}
     if not any(n.op == "sech2" and n.args[0] in values for n in graph.ordered()):
         return graph
 
