@@ -114,7 +114,7 @@ def _neg_product(e: Expr, a: Expr) -> Expr | None:
     if first is not None:
         return a.op_call(-first, a.args[1])
     second = number(a.args[1])
-    if second is not None and a.op.name == "div":
+    if second is not None and a.op.name == "div" and not e.origin.derived:  # there, -x/c may be subtracted
         return a.op_call(a.args[0], -second)
     return None
 
