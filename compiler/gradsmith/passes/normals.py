@@ -57,7 +57,8 @@ def _unscaled(e: Expr) -> Expr | None:
     """Of a product, the constant comes first, and each further factor on the right."""
     if e.type.dtype.kind != "float" or e.op.name != "mul":
         return None
-    scale, first, others = number(e.args[0]), e.args[1], []
+    others: list[Expr] = []
+    scale, first = number(e.args[0]), e.args[1]
     if scale is None and "npdf" in (e.args[0].op.name, e.args[1].op.name):
         e, others = (e.args[0], [e.args[1]]) if e.args[1].op.name == "npdf" else (e.args[1], [e.args[0]])
         if e.op.name == "mul":
