@@ -290,21 +290,21 @@ def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
     fits = all(a.dtype == "float64" and a.ndim < 2 and a.is_fixed for a in emitted.inputs)
     if not (flat and fits and form.names == tuple(a.name for a in emitted.inputs)):  # code may rename: `in_` for `in`
         return None
-    tests = []
+    tests: dict[str, str] = {}
     for a in emitted.inputs:
         ends = (
             f" or _gs_type({a.name}[0]) is not _gs_float or _gs_type({a.name}[-1]) is not _gs_float" if a.size else ""
         )
-        tests.append(
+        tests[a.name] = (
             f"_gs_type({a.name}) is not _gs_float" if a.is_scalar
             else f"_gs_type({a.name}) is not _gs_list or _gs_len({a.name}) != {a.size}{ends}"
         )  # fmt: skip
-    out = "out" if "out" not in [a.name for a in emitted.inputs] else ""
-    tests += [f"{out} is not None"] if out else []
-    if not tests:
-        return None
+    out = "out" if "out" not in tests else ""
+    if out:
+        tests[out] = f"{out} is not None"
     other = partial(_converted, name, emitted, form)
-    return Guard(" or ".join(tests), _MISSING, out, other, result or "", emitted.groups)
+    lists = [a.name for a in emitted.inputs if not a.is_scalar]
+    return Guard(tests, _MISSING, out, other, lists, result or "", emitted.groups)
 
 
 def _expression(tree: Tree, number: Iterator[int]) -> str | None:

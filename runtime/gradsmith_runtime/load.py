@@ -24,19 +24,23 @@ from typing import Any
 class Guard:
     """What a function does before its first statement, when it is called by users and not by other code.
 
-    If `test`, an expression in which builtins are called `_gs_type`, `_gs_float`, `_gs_list` and `_gs_len`, is true of
-    its arguments, it returns `other(function, guarded, *arguments)`, where `function` has no guard and `guarded` has.
-    Arguments that are left out are `missing`. `last` names one more argument behind the others, None by default ("" for
-    none).
+    If one of the `tests`, expressions by the name of their argument in which builtins are called `_gs_type`,
+    `_gs_float`, `_gs_list` and `_gs_len`, is true, it returns `other(function, guarded, *arguments)`, where `function`
+    has no guard and `guarded` has. Arguments that are left out are `missing`. `last` names one more argument behind the
+    others, None by default ("" for none).
+
+    `lists` are the arguments that are lists of floats. Where the function's first statements take one apart, that is
+    done once: its length and its ends are looked at there, and its test is not used.
 
     `result`, an expression of `_gs_0`, `_gs_1` …, is returned in place of the results, which are called so there.
     `groups` tells how they come: so many in each part of a tuple (1: not in a tuple of their own). "" changes nothing.
     """
 
-    test: str
+    tests: Mapping[str, str]
     missing: object
     last: str
     other: Callable[..., Any]
+    lists: Sequence[str] = ()
     result: str = ""
     groups: Sequence[int] = ()
 
@@ -65,7 +69,7 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
 
     >>> module = load_python("def f(x):\\n    return x + x\\n", "f")
     >>> other = lambda function, guarded, x: guarded(float(x))
-    >>> f = guarded(module, {"f": Guard("_gs_type(x) is not _gs_float", None, "", other)})["f"]
+    >>> f = guarded(module, {"f": Guard({"x": "_gs_type(x) is not _gs_float"}, None, "", other)})["f"]
     >>> module.f(3), f(3), f(3.0)
     (6, 6.0, 6.0)
     """
@@ -87,16 +91,55 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
 
 
 def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
-    """The function with its guard as first statement, at the line of the function."""
+    """The function behind its guard, which is at the line of the function."""
     given = [a.arg for a in function.args.args] + [guard.last] * bool(guard.last)
-    test = ast.parse(f"if {guard.test}:\n    return _{function.name}_given({', '.join(given)})").body[0]
-    for node in ast.walk(test):
-        ast.copy_location(node, function)
-    function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
     if guard.result:
         function = _Packed(guard).visit(function)
-    function.body.insert(bool(ast.get_docstring(function, clean=False)), test)
+    doc = bool(ast.get_docstring(function, clean=False))
+    whole, body = function.body[:doc], function.body[doc:]
+    taken = _taken_apart(body, guard.lists)
+    tests = {name: text for name, text in guard.tests.items() if name not in taken}
+    ends = [f"_gs_type({end}) is not _gs_float" for unpacked in taken.values() for end in _ends(unpacked)]
+    text = f"if not ({' or '.join([*tests.values(), *(f'_gs_type({name}) is not _gs_list' for name in taken)])}):\n"
+    if taken:  # of another length: ValueError
+        text += "    try:\n        pass\n    except ValueError:\n        pass\n    else:\n"
+        text += f"        if not ({' or '.join(ends) or False}):\n            pass\n"
+    else:
+        text += "    pass\n"
+    guarded = ast.parse(f"{text}return _{function.name}_given({', '.join(given)})").body
+    for statement in guarded:
+        for node in ast.walk(statement):
+            ast.copy_location(node, function)
+    inner = guarded[0]
+    assert isinstance(inner, ast.If)
+    if taken:
+        attempt = inner.body[0]
+        assert isinstance(attempt, ast.Try)
+        attempt.body, inner = [*taken.values()], attempt.orelse[0]
+        assert isinstance(inner, ast.If)
+    inner.body = body
+    function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
+    function.body = whole + guarded
     return function
+
+
+def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.Assign]:
+    """The first statements, `[x_0, x_1] = x` for one of `lists` each, by these; they are gone from `body`."""
+    block = body[0].body if body and isinstance(body[0], ast.Try) else body
+    taken: dict[str, ast.Assign] = {}
+    while len(block) > 1 and isinstance(first := block[0], ast.Assign) and isinstance(first.targets[0], ast.List):
+        if not (isinstance(first.value, ast.Name) and first.value.id in lists):
+            break
+        taken[first.value.id] = first
+        del block[0]
+    return taken
+
+
+def _ends(unpacked: ast.Assign) -> list[str]:
+    """The names of the first and the last element that is read."""
+    assert isinstance(unpacked.targets[0], ast.List)
+    names = [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"]
+    return [*dict.fromkeys(names[:1] + names[-1:])]
 
 
 class _Packed(ast.NodeTransformer):

@@ -85,9 +85,10 @@ def compare(
     `atol`: after cancellation to nearly 0, ULPs mean nothing. Pass ``atol=0`` for a strict contract.
 
     The reference is floating point as well, and can be the one that is wrong. An `arbiter` is asked for the exact
-    number where finite ones differ; where the candidate agrees with it, the difference is a note. So is a difference
-    within the `slack`: no algorithm does better than the rounding of its inputs allows. A reference that cannot tell
-    some numbers returns a masked array (`numpy.ma`), and they are left out. `against` is its name in the report.
+    number where finite ones differ; where the candidate agrees with it, or is nearer to it by half, the difference is a
+    note. So is a difference within the `slack`: no algorithm does better than the rounding of its inputs allows. A
+    reference that cannot tell some numbers returns a masked array (`numpy.ma`), and they are left out. `against` is its
+    name in the report.
 
     Errors: `ArgumentError` if a function returns another number of outputs, or a point has another number
     of inputs.
@@ -221,6 +222,8 @@ def _judged(
         reason = ""
         if exact is not None and error <= tolerance.atol + tolerance.rtol * abs(exact):
             reason = f"the reference is off: exactly, it is {exact!r}"
+        elif exact is not None and 2.0 * error < abs(float(want[at]) - exact):  # both are, by rounding
+            reason = f"the reference is further off: exactly, it is {exact!r}"
         elif slack_at is not None and error <= slack_at(at):
             reason = "as near as the rounding of the inputs allows"
         if reason:

@@ -44,6 +44,10 @@ LAWS = {
     "a reciprocal first": (lambda: (1.0 / c) * g, lambda: g / c),
     "a reciprocal squared": (lambda: g * gs.square(1.0 / c), lambda: g / c / c),
     "quotients": (lambda: a / c + b / c, lambda: (a + b) / c),
+    "constants of which the product is rounded": (lambda: (0.1 * a) * (0.7 * b), lambda: (0.07 * a) * b),
+    "constants above and below": (lambda: 0.3 * a * b / 1.7, lambda: (0.3 / 1.7) * a * b),
+    "multiples of one value": (lambda: 0.2 * a + b + 0.3 * a, lambda: 0.5 * a + b),
+    "the slope of the logarithm of a quotient": (lambda: g / (a / b) / b, lambda: g / a),
 }
 
 
@@ -66,7 +70,8 @@ def operations(graph: Graph) -> int:
 
 KEPT = {
     "terms that cancel": lambda: a - a + a * b + a * c,
-    "constants that do not multiply exactly": lambda: (0.1 * a) * (0.7 * b),
+    "multiples that cancel": lambda: 0.3 * a - 0.2 * a,
+    "a quotient by a constant": lambda: a / 3.0 * b,
     "a small constant, of which the sum could overflow": lambda: 0.5 * a + 0.5 * b,
     "an extreme constant": lambda: (1e-200 * a) * (0.5 * b),
     "nothing to gain": lambda: a + a * b,

@@ -1,4 +1,4 @@
-"""The slope of tanh comes from its value in the middle of C's straight lines, and by a call everywhere else."""
+"""The slope of tanh comes from its value in the middle of straight lines, and by a call everywhere else."""
 
 import math
 
@@ -9,7 +9,7 @@ import pytest
 import gradsmith as gs
 
 #: On both sides of where the form changes, and where the slope is tiny.
-POINTS = (0.0, -0.0, 1e-310, -1e-9, 0.3, 0.86730, -0.86731, 1.7, -20.0, 360.0, -400.0, math.inf, -math.inf, math.nan)
+POINTS = (0.0, -0.0, 1e-310, -1e-9, 0.3, 0.88137, -0.88138, 1.7, -20.0, 360.0, -400.0, math.inf, -math.inf, math.nan)
 
 
 def tanh_of(target: str, **options: object) -> gs.CompiledFunction:
@@ -17,8 +17,9 @@ def tanh_of(target: str, **options: object) -> gs.CompiledFunction:
     return gs.compile(gs.tanh(x), target=target, derivatives="value_and_grad", selftest=False, **options)  # type: ignore[arg-type]
 
 
-def test_value_and_slope_are_right_to_four_units() -> None:
-    f = tanh_of("c")
+@pytest.mark.parametrize("target", ["python", "c"])
+def test_value_and_slope_are_right_to_four_units(target: str) -> None:
+    f = tanh_of(target)
     assert "1.0 - " in f.source
     rng = np.random.default_rng(0)
     for x in (*POINTS, *rng.uniform(-1.0, 1.0, 300), *rng.uniform(-20.0, 20.0, 300)):
@@ -34,8 +35,8 @@ def test_value_and_slope_are_right_to_four_units() -> None:
 
 @pytest.mark.parametrize(
     ("target", "options"),
-    [("python", {}), ("c", {"strict": True})],
-    ids=["interpreted", "strict"],
+    [("numpy", {}), ("c", {"strict": True})],
+    ids=["arrays", "strict"],
 )
 def test_others_call_the_library(target: str, options: dict[str, object]) -> None:
     source = tanh_of(target, **options).source

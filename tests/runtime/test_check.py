@@ -238,6 +238,8 @@ def test_the_arbiter_decides_between_the_two():
     assert one(1.0, 1.1, arbiter=lambda leaves, output, at: 1.0).ok
     assert not one(1.0, 1.1, arbiter=lambda leaves, output, at: 1.1).ok
     assert not one(1.0, 1.1, arbiter=lambda leaves, output, at: None).ok
+    assert one(1.0, 1.1, arbiter=lambda leaves, output, at: 1.03).ok  # both are off, the reference by more than twice
+    assert not one(1.0, 1.1, arbiter=lambda leaves, output, at: 1.04).ok
 
 
 def test_of_many_wrong_elements_some_are_judged_and_all_must_pass():

@@ -136,6 +136,7 @@ class Writer:
         owners = cotangent_owners(graph)
         statements: list[Statement] = []
         pieces: dict[int, Piece] = {}
+        split: set[int] = set()  # conditions on which something costly is computed: their choices are made there, too
         for n in planned.nodes:
             if n.key in texts:
                 continue
@@ -166,7 +167,8 @@ class Writer:
             parts = [pieces[a] if a in pieces else Piece(texts[a]) for a in planned.operands[n.key]]
             reads = frozenset().union(*[p.reads for p in parts])
             costly = raises or _calls(cells[n.key]) or any(p.costly for p in parts)
-            if _inline(n, planned, text, spelled_out):
+            chosen = bool(op.choice) and n.args[0] in split
+            if not chosen and _inline(n, planned, text, spelled_out):
                 texts[n.key] = text
                 pieces[n.key] = Piece(text, reads, costly)
             else:
@@ -178,6 +180,8 @@ class Writer:
                 if op.choice and when:
                     sides = tuple((_assigned(target, name, p.text), p.reads) for p in parts[1:])
                     s = s._replace(condition=n.args[0], sides=sides)
+                if costly:
+                    split.update(condition for condition, _ in s.path)
                 statements.append(s)
         return statements, pieces
 

@@ -33,6 +33,11 @@ define('''
         return expsquare(a, -1.0, 1.0) if a < 28.0 else 0.0 if a >= 28.0 else x
 
     def gauss(x):
+        """exp(-x*x): a small square is off by little; a large one counts"""
+        s = x * x
+        return exp(-s) if s < 2.0 else gauss_far(x)
+
+    def gauss_far(x):
         """exp(-x*x) by one exp: the square of h, the first digits of x, is exact; what is left is small"""
         a = x if abs(x) < 28.0 else 28.0 if abs(x) >= 28.0 else x
         h = (a + AT_SQUARE) - AT_SQUARE
@@ -47,6 +52,11 @@ define('''
 
     def density(x):
         """exp(-x*x/2)/sqrt(2*pi), the density of the normal distribution, as in gauss"""
+        s = 0.5 * (x * x)
+        return PDF_AT_0 * exp(-s) if s < 2.0 else density_far(x)
+
+    def density_far(x):
+        """exp(-x*x/2)/sqrt(2*pi), as in gauss_far"""
         a = x if abs(x) < 39.0 else 39.0 if abs(x) >= 39.0 else x
         h = (a + AT_SQUARE) - AT_SQUARE
         t = 0.5 * (h - a) * (a + h)

@@ -44,9 +44,9 @@ def _normal(e: Expr) -> Expr | None:
 
 
 def of_one_scale(target: Target) -> tuple[Rule, ...]:
-    """The rule `(c*a)*(sqrt(2*pi)*npdf(x))/sqrt(2) -> a*npdf(x)` for c = 1/sqrt(pi), in cotangents that are regrouped.
+    """The rule `c*(a*npdf(x)) -> a*npdf(x)` for c = 1 but for rounding, in cotangents that are regrouped.
 
-    So the slope of erf(x/sqrt(2))/2 ends, whose constants are three roundings of a product that is 1.
+    So the slope of erf(x/sqrt(2))/2 ends, of whose constants 1/sqrt(pi), sqrt(2*pi) and 1/sqrt(2) the product is 1.
     """
     if not target.vector(lookup("npdf")):
         return ()
@@ -54,21 +54,19 @@ def of_one_scale(target: Target) -> tuple[Rule, ...]:
 
 
 def _unscaled(e: Expr) -> Expr | None:
-    if e.type.dtype.kind != "float" or e.op.name not in ("mul", "div"):
+    """Of a product, the constant comes first, and each further factor on the right."""
+    if e.type.dtype.kind != "float" or e.op.name != "mul":
         return None
-    sides = [e.args, e.args[::-1]] if e.op.name == "mul" else [e.args]
-    for product, last in sides:
-        root = number(last) or 0.0
-        if abs(root) not in (_INVERSE_ROOTS if e.op.name == "mul" else _ROOTS) or product.op.name != "mul":
-            continue
-        for one, bell in (product.args, product.args[::-1]):
-            if bell.op.name != "mul" or number(bell.args[0]) != _NPDF_TO_GAUSSIAN or bell.args[1].op.name != "npdf":
-                continue
-            scale, rest = (number(one.args[0]), one.args[1]) if one.op.name == "mul" else (number(one), None)
-            if scale is not None and abs(abs(scale) * math.sqrt(math.pi) - 1.0) < 1e-15:
-                density = bell.args[1] if rest is None else rest * bell.args[1]
-                return density if scale * root > 0.0 else -density
-    return None
+    others: list[Expr] = []
+    scale, first = number(e.args[0]), e.args[1]
+    if scale is None and "npdf" in (e.args[0].op.name, e.args[1].op.name):
+        e, others = (e.args[0], [e.args[1]]) if e.args[1].op.name == "npdf" else (e.args[1], [e.args[0]])
+        if e.op.name == "mul":
+            scale, first = number(e.args[0]), e.args[1]
+    if scale is None or abs(abs(scale) - 1.0) > 1e-15 or "npdf" not in (first.op.name, *(o.op.name for o in others)):
+        return None
+    product = first * others[0] if others else first
+    return product if scale > 0.0 else -product
 
 
 def _half_of_twice(half: Expr, twice: Expr) -> Expr | None:

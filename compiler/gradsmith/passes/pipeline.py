@@ -35,6 +35,7 @@ from .simplify import apply_law
 from .strict import written_by_all
 from .summation import Summation, summing
 from .wanted import only_wanted
+from .zeros import without_zeros
 
 __all__ = ["prepare"]
 
@@ -74,13 +75,15 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         sharing(),
     )
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
+    if not any(n.type.shape for n in graph.ordered()):  # the same for all targets
+        graph = without_zeros(graph)
     if target.strict:
         graph = share_reciprocals(regroup(graph))
         return _writable(
             scalarise(graph, most=target.tuning.straight_elements, in_order=True) if arrays else graph, target
         )
     if arrays:
-        graph = rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing())
+        graph = without_zeros(rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing()))
     graph = share_reciprocals(regroup(graph))
     if any(n.op == "npdf" for n in graph.ordered()):
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))

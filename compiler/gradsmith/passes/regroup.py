@@ -3,10 +3,12 @@
     a*g + b*g          ->  (a + b)*g
     2*p + 2*q          ->  2*(p + q)
     x + x + x          ->  3*x
-    (0.5*a)*(c*b)      ->  a*((0.5*c)*b)
+    0.2*x + 0.3*x      ->  0.5*x
+    (c*a)*b/d          ->  (c/d)*a*b       where c and d are numbers
     ((-c)*x)*y         ->  -((c*x)*y)      where c*x is computed anyway
     g*(1/c)            ->  g/c
     g*square(1/c)      ->  g/c/c
+    g/(a/b)/b          ->  g/a
 
 In: a graph. Out: a graph that takes fewer operations, or the same one.
 
@@ -14,10 +16,11 @@ In which order the chain rule multiplies, and adds what arrives at a value, is o
 the user wrote keeps its grouping, and so does a cotangent that has a name, which the reader of the code looks for. A
 part is taken apart only where nothing else reads it, and only if the operations then are fewer.
 
-Why results change by rounding only: the error of `(a + b)*g` has the bound of the error of `a*g + b*g`, constants are
-multiplied only where the product is exact, and a quotient is rounded once where a product with a reciprocal is rounded
-twice. NaN and infinities stay, but for sums within a factor 2 of the largest number; equal terms of opposite sign are
-left alone, so what cancels does so at run time; and where a sum cancels to zero, that zero may have another sign.
+Why results change by rounding only: the error of `(a + b)*g` has the bound of the error of `a*g + b*g`, the product of
+two constants is rounded once, as the first product with them was, and a quotient is rounded once where a product with a
+reciprocal is rounded twice. NaN and infinities stay, but for sums within a factor 2 of the largest number, and for the
+slope of `log(a/b)`, which is that of `log(a)` also where the quotient is none; equal terms of opposite sign are left
+alone, so what cancels does so at run time; and where a sum cancels to zero, that zero may have another sign.
 """
 
 from __future__ import annotations
@@ -203,6 +206,7 @@ class _Planner:
             return self._atom(root), 0, ()
         found: list[_Factor] = []
         numbers: list[float] = []
+        below: list[int] = []  # constants that the term is divided by
         inside: list[int] = []
         parts, key = 0, root
         while key == root or (key in self.ours and parts < _LONGEST):
@@ -211,7 +215,10 @@ class _Planner:
                 numbers.append(-1.0)
                 key = n.args[0]
             elif n.op == "div":
-                found.append(_Factor(n.args[1], -1))
+                if n.args[1] in self.numbers:
+                    below.append(n.args[1])
+                else:
+                    found.append(_Factor(n.args[1], -1))
                 key = n.args[0]
             elif n.op == "mul" and n.args[0] in self.numbers:
                 number, x = self.numbers[n.args[0]], n.args[1]
@@ -240,11 +247,26 @@ class _Planner:
             found.append(self._factor(key))
         else:
             numbers.append(head)
-        merged = _exact_product(numbers)
+        merged = _product_of(numbers, [self.numbers[k] for k in below])
+        if merged is None and len(below) == 1:  # x/3 stays
+            found.append(_Factor(below[0], -1))
+            merged = _product_of(numbers, ())
         if merged is None or not found:
             return self._atom(root), 0, ()
+        found = self._without_quotients(found)
         found.reverse()
         return _Term(-1 if merged < 0 else 1, abs(merged), tuple(found)), parts, inside
+
+    def _without_quotients(self, factors: list[_Factor]) -> list[_Factor]:
+        """Factors in which 1/(a/b) and 1/b, if both are there, are 1/a."""
+        below = {f.of for f in factors if f.power < 0}
+        for f in factors:
+            n = self.nodes[f.of] if f.power < 0 and isinstance(f.of, int) else None
+            if n is not None and n.op == "div" and n.args[1] in below and n.args[1] != f.of:
+                rest = [g for g in factors if g is not f]
+                rest[rest.index(_Factor(n.args[1], -1))] = _Factor(n.args[0], -1)
+                return self._without_quotients(rest)
+        return factors
 
     def _right(self, key: int) -> tuple[list[_Factor], list[float], int]:
         """The right operand of a product: its factors and constants, and how many operations it takes."""
@@ -279,16 +301,19 @@ class _Planner:
         return n.args[1] if n.op == "div" and self.numbers.get(n.args[0]) == 1.0 else None
 
 
-def _exact_product(numbers: Sequence[float]) -> float | None:
-    """The product of constants where it is exact, so that it does not matter when they are multiplied; else None."""
-    if not numbers:
+def _product_of(numbers: Sequence[float], below: Sequence[float]) -> float | None:
+    """The product of constants over that of others, rounded once; None where this rounds more often than it did."""
+    if not numbers and not below:
         return 1.0
-    if not all(1 / _MODERATE < abs(n) < _MODERATE for n in numbers):
+    if not all(1 / _MODERATE < abs(n) < _MODERATE for n in (*numbers, *below)):
         return None
-    if len(numbers) == 1:
+    if len(numbers) == 1 and not below:
         return numbers[0]
-    product = float(math.prod(numbers))
-    return product if Fraction(product) == math.prod(map(Fraction, numbers)) else None
+    exact = math.prod(map(Fraction, numbers)) / math.prod(map(Fraction, below))
+    product = float(exact)
+    rounded = sum(abs(n) != 1.0 for n in (*numbers, *below)) > 1
+    fits = 1 / _MODERATE < abs(product) < _MODERATE and (rounded or Fraction(product) == exact)
+    return product if fits else None
 
 
 def _grouped(terms: tuple[_Term, ...], depth: int) -> _Sum:
@@ -331,8 +356,14 @@ def _joined(terms: Sequence[_Term], candidate: _Factor | float, depth: int) -> _
         inner = _grouped(tuple(t._replace(sign=t.sign * sign, constant=1.0) for t in terms), depth + 1)
         return _Term(sign, candidate, (_Factor(inner),))
     cofactors = tuple(t.without(candidate)._replace(sign=t.sign * sign) for t in terms)
-    if sum(not t.factors for t in cofactors) > 1:
-        return None  # x*(1 - 1 + y) would hide what x - x is for an infinite x
+    bare = [t for t in cofactors if not t.factors]
+    if len(bare) > 1:
+        if len({t.sign for t in bare}) > 1:
+            return None  # x*(1 - 1 + y) would hide what x - x is for an infinite x
+        total = bare[0]._replace(constant=float(sum(Fraction(t.constant) for t in bare)))
+        if len(bare) == len(cofactors):
+            return total._replace(sign=sign * total.sign, factors=(candidate,))
+        cofactors = (*(t for t in cofactors if t.factors), total)
     inner = _grouped(cofactors, depth + 1)
     outer = (candidate, _Factor(inner)) if candidate.power > 0 else (_Factor(inner), candidate)
     return _Term(sign, 1.0, outer)

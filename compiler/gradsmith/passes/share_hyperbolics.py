@@ -1,12 +1,13 @@
 """Share hyperbolics: the slope of tanh from its value, where that loses nothing.
 
-    sech2(x)  ->  |y| < 0.7 ? 1 - y*y : sech2(x)      where y = tanh(x) is computed anyway
+    sech2(x)  ->  y*y < 1/2 ? 1 - y*y : sech2(x)      where y = tanh(x) is computed anyway
 
 In: a graph before expansions, and a target. Out: a graph in which a value that has both its tanh and the slope has the
-latter without a call in the middle of the range, where a second call would take as long as the first. Why 0.7: the
+latter without a call in the middle of the range, where a second call would take as long as the first. Why 1/2: the
 slope is above 1/2 there, so that twice the error of y, in units of the last place, is what is added to its own; beyond,
-1 - y*y loses digit after digit. Loops are left alone, as they have vector kernels of both; so is code that is
-interpreted, where looking takes as long as the call, and what has to be equal on all targets (`strict`).
+1 - y*y loses digit after digit. The square is what is looked at, as it is wanted anyway: in Python, `abs` takes as long
+as `cosh`. Loops in C are left alone, as they have vector kernels of both; so are NumPy's arrays, of which both sides
+would be computed, and what has to be equal on all targets (`strict`).
 """
 
 from __future__ import annotations
@@ -22,21 +23,22 @@ from .rewrite import rewritten
 
 __all__ = ["share_hyperbolics"]
 
-_NEAR = 0.7
+_NEAR = 0.5
 
 
 def share_hyperbolics(graph: Graph, target: Target) -> Graph:
-    """`graph` with `sech2(x)` by `tanh(x)` where both are computed, outside of loops."""
-    if target.strict or "independent" not in target.syntax:
+    """`graph` with `sech2(x)` by `tanh(x)` where both are computed, but not in vectors."""
+    if target.strict or target.lowering == "array":
         return graph
-    values = {n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not target.in_loop(n.type)}
+    vectors = "independent" in target.syntax
+    values = {n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not (vectors and target.in_loop(n.type))}
     if not any(n.op == "sech2" and n.args[0] in values for n in graph.ordered()):
         return graph
 
     def replace(n: Node, exprs: Sequence[Expr]) -> Expr | None:
         if n.op != "sech2" or n.args[0] not in values or n.key < values[n.args[0]]:
             return None
-        y = exprs[values[n.args[0]]]
-        return where(abs(y) < _NEAR, 1.0 - y * y, sech2(exprs[n.args[0]]))
+        square = exprs[values[n.args[0]]] ** 2
+        return where(square < _NEAR, 1.0 - square, sech2(exprs[n.args[0]]))
 
     return rewritten(graph, replace=replace)

@@ -113,6 +113,9 @@ def _neg_product(e: Expr, a: Expr) -> Expr | None:
     first = number(a.args[0])
     if first is not None:
         return a.op_call(-first, a.args[1])
+    second = number(a.args[1])
+    if second is not None and a.op.name == "div" and not e.origin.derived:  # there, -x/c may be subtracted
+        return a.op_call(a.args[0], -second)
     return None
 
 
@@ -178,7 +181,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     ),
     "neg": (
         lambda e, a: _negated(a),  # -(-x) -> x
-        _neg_product,  # -(c*x) -> (-c)*x, -(c/x) -> (-c)/x
+        _neg_product,  # -(c*x) -> (-c)*x, -(c/x) -> (-c)/x, -(x/c) -> x/(-c)
     ),
     "div": (
         lambda e, a, b: a if _is(b, 1.0) else -a if _is(b, -1.0) else None,  # x/1 -> x

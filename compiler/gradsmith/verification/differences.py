@@ -97,8 +97,8 @@ def mixed_all(graph: Graph, leaves: Sequence[Any], directions: Sequence[Sequence
     order = len(directions)
     with mp.workdps(DIGITS):
         try:
-            mp.mp.dps = digits(graph, leaves) + 20 * (order - 1)
-            h = mp.mpf(10) ** (-20 if order == 1 else -18)
+            mp.mp.dps = digits(graph, leaves) + (10 if order == 1 else 20 * (order - 1))
+            h = mp.mpf(10) ** (-30 if order == 1 else -18)  # far below the scale on which a function of 1e-8 bends
             at = [np.asarray(v, dtype=object) + mp.mpf(0) for v in leaves]
             pairs = zip(*(_one_sided(graph, at, directions, step) for step in (h, -h / 3)), strict=True)
             return np.array([_settled(mp, *pair) for pair in pairs], dtype=np.float64)
