@@ -86,7 +86,7 @@ def pull(
     """
     active = activity(graph, wrt)
     results: dict[int, dict[int, Share]] = {}  # cotangents of the results of loops and branches
-    choices = masks or any(lookup(op).choice or lookup(op).kind == "region" for op in {n.op for n in graph.ordered()})
+    choices = masks or any(lookup(op).choice or lookup(op).kind == "region" for op in {n.op for n in graph.sorts})
     wilds = wild(graph, active, beyond) if choices else set[int]()  # nothing waits where there is no choice
     conditions: dict[int, Expr] = {}
     arriving: dict[int, list[Share]] = {}

@@ -120,6 +120,9 @@ class Writer:
         self.stored: set[int] = set()  # scalar ends already written
         written = [e for e in ends if e.carried is None and e.pattern in target.syntax]
         self.first_ends = {e.key: e for e in reversed(written)}
+        self.ends_of: dict[int, list[End]] = {}
+        for e in ends:
+            self.ends_of.setdefault(e.key, []).append(e)
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
         self.row_buffers: set[int] = set()  # values of which memory holds one row
@@ -179,7 +182,11 @@ class Writer:
         """The statements of each unit."""
         self.named_again()  # the inputs of a body are known by now
         found = []
+        plain = all(not n.type.shape and lookup(n.op).kind in ("leaf", "elementwise") for n in self.graph.sorts)
         for unit in self.units.order:
+            if plain:
+                found.append(self._statement(unit.nodes[0]))
+                continue
             lines = self._written_before(unit)
             lines += self._unit(unit)
             if lines or not isinstance(lookup(unit.nodes[0].op).structure, Assembly):
@@ -253,7 +260,11 @@ class Writer:
 
     def _constants(self) -> None:
         needed: set[object] = set()
+        alike: set[object] = set()
         for n in self.plan.nodes:
+            sort = n.op, id(n.type)
+            if sort in alike:
+                continue
             op = lookup(n.op)
             if n.op == "constant":
                 value = n.params["value"]
@@ -262,6 +273,8 @@ class Writer:
                 else:
                     self.elements.scalars[n.key] = self.elements.printer.number(value, n.type.dtype)
             elif op.kind not in ("leaf", "part", "region"):
+                if n.type.dtype.kind == "float" and not self.target.twin:
+                    alike.add(sort)
                 dtype = working_dtype(self.graph, n)
                 raises = self.target.twin != "" and may_raise(self.graph, n, self.target)
                 self.result.may_raise = self.result.may_raise or raises
@@ -284,11 +297,12 @@ class Writer:
 
     def _repeated(self) -> set[int]:
         found: set[int] = set()
+        cell, template = self.elements.cell, self.elements.printer.template
         for n in self.plan.nodes:
             if n.key in self.results:
                 found.update(n.args)
             elif lookup(n.op).kind == "elementwise" and not n.type.shape:
-                repeats = self.elements.printer.repeats(self.elements.cell(n))
+                repeats = template(cell(n)).repeats
                 if repeats:
                     found.update(n.args[i] for i in repeats)
         return found
@@ -316,6 +330,9 @@ class Writer:
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
         self.reordered = "independent" in self.target.syntax and self._reorder()
         self.structures.in_place = self.units.joined
+        self.copies: dict[int, int] = {}
+        if not self.results and not any(n.type.shape for n in self.graph.sorts):
+            return  # scalars need no memory
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
             if e.shape and e.carried is None and made_here and self._fits(e):
@@ -584,7 +601,6 @@ class Writer:
 
     def _replaced_in_place(self) -> None:
         """New state that may be written over the old: all that reads the old one has done so, or does at that place."""
-        self.copies: dict[int, int] = {}
         for e in self.ends:
             if e.carried is None or not e.shape or e.key in self.elements.buffers or e.key not in self.units.reads:
                 continue
@@ -738,25 +754,32 @@ class Writer:
         structure = lookup(n.op).structure
         if type(structure) in STRUCTURES:
             return STRUCTURES[type(structure)](self.structures, n, structure)
-        lines: list[Line] = []
-        value = self.elements.compute(n, (), False, lines, 0)
+        return self._statement(n).lines
+
+    def _statement(self, n: Node) -> Step:
+        """The statement that computes a scalar, whose words are right if all that it reads are scalars."""
+        elements, scalars, lines = self.elements, self.elements.scalars, list[Line]()
+        words = [scalars[key].text for key in self.units.reads[n.key] if key in scalars]
+        value = elements.compute(n, (), False, lines, 0)
         end = self.first_ends.get(n.key)
         if end is not None and self._is_result(n):
-            self.stored.add(n.key)
-            value = value if end.pattern == "set" and end.base is None else self.elements.stored(n, value)
-            return lines + lines_of(self.target.syntax[end.pattern].format(name=self._place(end), value=value.text))
-        name = self.names.fresh(self.elements.wish(n))
-        lines += lines_of(self.elements.assign(n, name, value.text))
-        self.elements.scalars[n.key] = Text(name)
+            lines += self._stored_at_once(n, value, [end])
+            return Step(n.origin, lines, {}, (*words, end.name))
+        name = self.names.fresh(elements.wish(n))
+        lines += lines_of(elements.assign(n, name, value.text))
+        value = scalars[n.key] = Text(name)
+        words.append(name)
         if self.reordered and end is not None:
-            lines += self._stored_at_once(n, Text(name))
-        return lines
+            ends = self.ends_of[n.key]
+            lines += self._stored_at_once(n, value, ends)
+            words += [e.name for e in ends]
+        return Step(n.origin, lines, {name: n.type.dtype}, tuple(words))
 
-    def _stored_at_once(self, n: Node, value: Text) -> list[Line]:
-        """The statements that store a value wherever it is a result, lest it waits for the end of the function."""
+    def _stored_at_once(self, n: Node, value: Text, ends: Sequence[End]) -> list[Line]:
+        """The statements that store a value where it is a result, lest it waits for the end of the function."""
         self.stored.add(n.key)
         found: list[Line] = []
-        for e in (e for e in self.ends if e.key == n.key):
+        for e in ends:
             stored = value if e.pattern == "set" and e.base is None else self.elements.stored(n, value)
             found += lines_of(self.target.syntax[e.pattern].format(name=self._place(e), value=stored.text))
         return found

@@ -21,7 +21,7 @@ __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
-    ops = [lookup(name) for name in {n.op for n in graph.ordered()}]
+    ops = [lookup(name) for name in {n.op for n in graph.sorts}]
     if not any(op.expand is not None and wanted(op) for op in ops) and _tidy(graph):
         return graph
     return rewritten(graph, expansion(wanted))

@@ -29,6 +29,8 @@ def share_hyperbolics(graph: Graph, target: Target) -> Graph:
     """`graph` with `sech2(x)` by `tanh(x)` where both are computed, outside of loops."""
     if target.strict or "independent" not in target.syntax:
         return graph
+    if not {"tanh", "sech2"} <= {n.op for n in graph.sorts}:
+        return graph
     values = {n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not target.in_loop(n.type)}
     if not any(n.op == "sech2" and n.args[0] in values for n in graph.ordered()):
         return graph
