@@ -259,7 +259,7 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
         if op.kind == "elementwise" and op.takes in _IN_COMMON:
             alike = _alike(args, state is not None)
             if alike is not None and len(alike) == op.arity:
-                type = op.infer(*[a.type for a in alike], **params)
+                type = op.infer(*(alike[-1].type,) * len(alike), **params)
                 if state is None:
                     return Expr(op, alike, params, type, origin)
                 return state.record(op, alike, params, type, origin)
@@ -569,7 +569,11 @@ def to_graph(
             raise SpecError(
                 f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
             )
-        args = tuple([keys[a.serial] for a in x.args])
+        operands = x.args
+        if len(operands) == 2:  # as most have
+            args: tuple[int, ...] = (keys[operands[0].serial], keys[operands[1].serial])
+        else:
+            args = tuple([keys[a.serial] for a in operands])
         if distinct:
             key = keys[serial] = len(rows)
             rows.append((key, name, args, x.params, x.type, x.origin))
