@@ -224,6 +224,11 @@ class Graph(nx.DiGraph):
         found: dict[object, Node] = self.known("sorts", _sorts)
         return found.values()
 
+    @property
+    def is_records(self) -> bool:
+        """Whether nobody has asked for networkx's dictionaries, so that records are the truth."""
+        return self._records is not None
+
     def edges_agree(self, n: Node) -> bool:
         """Whether the edges to `n` are those from its operands."""
         return self._records is not None or set(self._pred[n.key]) == set(n.args)

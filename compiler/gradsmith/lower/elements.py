@@ -102,6 +102,10 @@ class Elements:
                 self._plain[plain] = cell or ""
         return cell or ""
 
+    def is_alike(self, n: Node) -> bool:
+        """Whether all scalars of the op and the type of `n` have its cell."""
+        return n.type.dtype.kind == "float" and (n.op, n.type.dtype) in self._plain
+
     def cell_of(self, name: str, dtype: DType) -> str:
         """How the target combines two elements by the op `name`."""
         cell = self.target.cell(lookup(name), dtype)

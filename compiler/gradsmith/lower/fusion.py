@@ -144,12 +144,21 @@ def _fused(
         if op.kind in ("leaf", "part"):
             reads[n.key] = {n.key: True}
             continue
-        if arrays:
-            inner = _merged(graph, n, reads)
-        else:
-            inner = {}
+        inner = _merged(graph, n, reads) if arrays else {}
+        if not arrays:
+            weight = 1
             for a in n.args:  # a scalar has no other place
                 inner.update(reads[a])
+                weight += virtual.get(a, 0)
+            if op.kind == "elementwise":
+                if _in_place(n, planned, weight, spelled_out):
+                    virtual[n.key] = weight
+                    reads[n.key] = inner
+                else:
+                    reads[n.key] = {n.key: True}
+                    tasks.append(n)
+                    needs[n.key] = inner
+                continue
         if n.key in means.framed:
             aliases[n.key] = means.framed[n.key]
             reads[n.key] = {aliases[n.key]: False}
@@ -328,11 +337,18 @@ def _virtual(
         if n.type.dtype.kind == "bool":
             return True  # conditions are cheap to repeat, and the workspace holds numbers
         return planned.uses[n.key] == 1 and n.key not in compact and weight <= _HEAVIEST
+    return n.key not in in_loops and _in_place(n, planned, weight, spelled_out)
+
+
+def _in_place(n: Node, planned: Plan, weight: int, spelled_out: set[int]) -> bool:
+    """Whether a scalar is written where it is read."""
+    key = n.key
     return (
-        planned.uses[n.key] == 1
+        planned.uses[key] == 1
         and n.origin.name is None
         and weight <= _HEAVIEST
-        and not (n.key in in_loops or n.key in spelled_out)
+        and key not in spelled_out
+        and key not in planned.outputs
     )
 
 

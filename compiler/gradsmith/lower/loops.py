@@ -298,11 +298,17 @@ class Writer:
     def _repeated(self) -> set[int]:
         found: set[int] = set()
         cell, template = self.elements.cell, self.elements.printer.template
+        seldom: set[object] = set()  # what prints no operand twice
         for n in self.plan.nodes:
+            sort = n.op, id(n.type)
+            if sort in seldom:
+                continue
             if n.key in self.results:
                 found.update(n.args)
             elif lookup(n.op).kind == "elementwise" and not n.type.shape:
                 repeats = template(cell(n)).repeats
+                if not repeats and self.elements.is_alike(n):
+                    seldom.add(sort)
                 if repeats:
                     found.update(n.args[i] for i in repeats)
         return found
@@ -462,8 +468,11 @@ class Writer:
         reads: list[tuple[int, ...]] = [()] * inputs
         reads += [tuple(place[a] for a in self.units.reads[u.nodes[0].key] if a in place) for u in units]
         makes = [True] * inputs + [not self._is_result(u.nodes[0]) for u in units]
-        before, order = most_waiting(range(len(reads)), reads, makes), with_few_waiting(reads, makes)
-        if before <= self.target.tuning.registers or most_waiting(order, reads, makes) >= before:
+        before = most_waiting(range(len(reads)), reads, makes)
+        if before <= self.target.tuning.registers:
+            return False
+        order = with_few_waiting(reads, makes)
+        if most_waiting(order, reads, makes) >= before:
             return False
         self.units = replace(self.units, order=tuple(units[i - inputs] for i in order if i >= inputs))
         return True
