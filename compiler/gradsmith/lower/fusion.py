@@ -369,28 +369,31 @@ def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int,
         return [Unit((n,), (), False) for n in tasks]
     done: list[Unit] = []
     open_nodes: list[Node] = []
+    inside: dict[int, Node] = {}  # the same by key
     open_shape: Shape = ()
 
     def close() -> None:
         if open_nodes:
             done.append(Unit(tuple(open_nodes), open_shape, True))
             open_nodes.clear()
+            inside.clear()
 
     for n in tasks:
         shape = _loop_shape(graph, n)
         if shape is None and not open_nodes:
             done.append(Unit((n,), (), False))
             continue
-        inside = {m.key: m for m in open_nodes}
         used = [key for key in needs[n.key] if key in inside]
         at_place = all(needs[n.key][key] and inside[key].type.shape == shape for key in used)
         if shape is not None and open_nodes and shape == open_shape and at_place:
             open_nodes.append(n)
+            inside[n.key] = n
             continue
         if used or (shape is not None and open_nodes):
             close()
         if shape is not None:
             open_nodes.append(n)
+            inside[n.key] = n
             open_shape = shape
         else:
             done.append(Unit((n,), (), False))

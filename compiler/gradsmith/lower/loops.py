@@ -434,25 +434,31 @@ class Writer:
     def _over(self, lifetimes: Mapping[int, Lifetime], times: Sequence[range]) -> dict[int, int]:
         """Arrays that take the place of one that their loop reads last, element by element."""
         found: dict[int, int] = {}
+        taken: set[int] = set()
         apart = {key for pair in self.units.joined.items() for key in (pair[0], pair[1][0])}
         apart |= {key for key, slot in self.slots.items() if slot.ahead != 0}
         for unit, time in zip(self.units.order, times, strict=True):
-            left = [n for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart]
-            for number, n in enumerate(unit.nodes if left else ()):
-                if n not in left or lookup(n.op).kind != "elementwise":
+            left = {n.key for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart}
+            if not left:
+                continue
+            last = {key: number for number, m in enumerate(unit.nodes) for key in self.units.reads[m.key]}
+            elsewhere = {k for m in unit.nodes for k, here in self.units.reads[m.key].items() if not here}
+            for number, n in enumerate(unit.nodes):
+                if n.key not in left or lookup(n.op).kind != "elementwise":
                     continue
-                later = {key for m in unit.nodes[number + 1 :] for key in self.units.reads[m.key]}
                 for key in self.units.reads[n.key]:
                     m = self.graph.node(key)
                     if (
                         key in lifetimes
                         and lifetimes[key][1] < time.start == lifetimes[key][2]
                         and m.type == n.type
-                        and key not in later | apart
-                        and key not in found.values()
-                        and all(self.units.reads[other.key].get(key, True) for other in unit.nodes)
+                        and last[key] == number
+                        and key not in apart
+                        and key not in taken
+                        and key not in elsewhere
                     ):
                         found[n.key] = key
+                        taken.add(key)
                         break
         return found
 
@@ -805,6 +811,8 @@ class Writer:
             name = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
             totals[n.key] = self.structures.begun(n, name, len(strands), before, 0)
 
+        read_here = {key for n in unit.nodes for key in self.units.reads[n.key]}
+
         def inside(nest: Nest, lines: list[Line]) -> None:
             for strand, start in enumerate(strands):
                 place = Nest(shifted(nest.index, start), flat, nest.depth)
@@ -814,7 +822,7 @@ class Writer:
                         name = totals[n.key][strand]
                         self.structures.combine(n, lookup(n.op).structure, name, value, lines, nest.depth)
                     else:
-                        self._shared_element(n, unit, place, lines)
+                        self._shared_element(n, n.key in read_here, place, lines)
 
         named = {name: n for n in reductions for name in totals[n.key]}
         sums = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
@@ -852,10 +860,9 @@ class Writer:
             stored = stored or n.key in self.elements.buffers
         return again
 
-    def _shared_element(self, n: Node, unit: Unit, nest: Nest, lines: list[Line]) -> None:
+    def _shared_element(self, n: Node, read_here: bool, nest: Nest, lines: list[Line]) -> None:
         value = self.elements.compute(n, nest.index, nest.flat, lines, nest.depth)
         buffer = self.elements.buffers.get(n.key)
-        read_here = any(n.key in self.units.reads[m.key] for m in unit.nodes)
         if read_here or buffer is None:
             name = self.names.fresh(None if buffer is not None else self.elements.wish(n))
             lines += lines_of(self.elements.assign(n, name, value.text), nest.depth)
