@@ -412,9 +412,9 @@ def _floating(dtype: Any) -> DType:
 
 
 def _supported(graph: Graph, target: Target) -> None:
-    used = {n.type.dtype for n in graph.ordered() if not n.bodies}
+    used = {n.type.dtype for n in graph.sorts if not n.bodies}
     missing = sorted(dtype.name for dtype in used if not target.supports(dtype))
-    for n in graph.ordered():
+    for n in graph.ordered() if graph.has_bodies else ():
         for body in n.bodies.values():
             _supported(body, target)
     if missing:
@@ -530,7 +530,7 @@ def _flat(primal: Graph, by: Wrt, traced: Traced, named: bool, asked: bool) -> t
 
 def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summation) -> Graph:
     """`graph` in the ops of the target, as straight-line code where that is short."""
-    short = unrolled(graph, target, fast_math, summation) if any(n.type.shape for n in graph.ordered()) else None
+    short = unrolled(graph, target, fast_math, summation) if any(n.type.shape for n in graph.sorts) else None
     return prepare(graph, target, fast_math, summation) if short is None else short
 
 

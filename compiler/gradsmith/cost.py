@@ -6,6 +6,7 @@ computed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -124,10 +125,13 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
         if n.key in needed:
             needed.update(n.args)
             nodes.append(n)
-    counts: dict[str, Any] = {}
-    ops = {name: lookup(name) for name in {n.op for n in nodes}}
+    nodes.reverse()
+    ops = {n.op: lookup(n.op) for n in graph.sorts}
     single = {name for name, op in ops.items() if op.cost is None and op.kind == "elementwise"}
-    for n in reversed(nodes):
+    if all(not n.type.shape and (n.op in single or ops[n.op].kind == "leaf") for n in graph.sorts):
+        return {name: number for name, number in Counter([n.op for n in nodes]).items() if name in single}
+    counts: dict[str, Any] = {}
+    for n in nodes:
         if n.op in single and not n.type.shape:  # as are most nodes of what is large
             counts[n.op] = counts.get(n.op, 0) + 1
             continue

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -218,6 +218,17 @@ class Graph(nx.DiGraph):
             self._known[what] = find(self)
         return self._known[what]
 
+    @property
+    def sorts(self) -> Collection[Node]:
+        """One node for each op with each type: all that steps look at who ask what there is in a graph."""
+        found: dict[object, Node] = self.known("sorts", _sorts)
+        return found.values()
+
+    @property
+    def is_records(self) -> bool:
+        """Whether nobody has asked for networkx's dictionaries, so that records are the truth."""
+        return self._records is not None
+
     def edges_agree(self, n: Node) -> bool:
         """Whether the edges to `n` are those from its operands."""
         return self._records is not None or set(self._pred[n.key]) == set(n.args)
@@ -339,6 +350,10 @@ _FREEZE_LIKE: Sequence[tuple[Any, Callable[[Any], object]]] = (
     (Graph, lambda value: ("graph", value.digest())),
     (slice, lambda value: ("slice", freeze_key((value.start, value.stop, value.step)))),
 )
+
+
+def _sorts(graph: Graph) -> dict[object, Node]:
+    return {(n.op, id(n.type)): n for n in graph.ordered()}  # types that are equal are mostly one
 
 
 def _digest(graph: Graph) -> str:

@@ -14,10 +14,11 @@ import itertools
 import linecache
 import os
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import CodeType, FrameType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = ["NOWHERE", "Origin", "caller_origin", "described", "statement_text"]
 
@@ -90,12 +91,17 @@ def caller_origin() -> Origin:
         frame = None if side == _ENTRY else frame.f_back
     if frame is None:
         return NOWHERE
-    path, line, name = frame.f_code.co_filename, frame.f_lineno, None
+    path, line, name = frame.f_code.co_filename, _line(frame), None
     while is_result and frame is not None and _side(frame.f_code.co_filename) == _USERS:
         name = _destination(frame.f_code, frame.f_lasti)
         if name != _RETURNED:
             break
         name, frame = None, frame.f_back
+    return _at(path, line, name)
+
+
+@lru_cache(maxsize=65536)
+def _at(path: str, line: int, name: str | None) -> Origin:
     return _shared(os.path.basename(path), line, name, path)
 
 
@@ -106,45 +112,63 @@ def _side(path: str) -> int:
     return _ENTRY if path.startswith(_COMMAND_LINE) else _OURS
 
 
-def _destination(code: CodeType, offset: int) -> str | None:
-    """The variable that takes the result of the instruction at `offset`, `_RETURNED`, or None."""
+class _Code(NamedTuple):
+    """What is known of a code object.
+
+    Where each line begins, and which (None: that it has none), and by offset where results go, as `_destinations` says.
+    Asking Python for the line of a frame takes longer the longer its function is.
+    """
+
+    code: CodeType
+    starts: list[int]
+    lines: list[int | None]
+    destinations: dict[int, str]
+
+
+def _code(code: CodeType) -> _Code:
     # by identity: a code object is hashed by all that it holds, which takes longer than all else here
-    known = _DESTINATIONS.get(id(code))
-    if known is None or known[0] is not code:
-        if len(_DESTINATIONS) >= _MOST_CODES:
-            _DESTINATIONS.clear()
-        known = _DESTINATIONS[id(code)] = code, {}
-    if offset not in known[1]:
-        known[1][offset] = _stored_in(code, offset)
-    return known[1][offset]
+    known = _CODES.get(id(code))
+    if known is None or known.code is not code:
+        if len(_CODES) >= _MOST_CODES:
+            _CODES.clear()
+        lines = [*code.co_lines()]
+        known = _CODES[id(code)] = _Code(code, [r[0] for r in lines], [r[2] for r in lines], _destinations(code))
+    return known
 
 
 _MOST_CODES = 4096
-_DESTINATIONS: dict[int, tuple[CodeType, dict[int, str | None]]] = {}
+_CODES: dict[int, _Code] = {}
 
 
-def _stored_in(code: CodeType, offset: int) -> str | None:
-    following = _following(code).get(offset)
-    if following is None:
-        return None
-    opname, argument = following
+def _line(frame: FrameType) -> int:
+    """The line that a frame is at."""
+    known = _code(frame.f_code)
+    return known.lines[bisect_right(known.starts, frame.f_lasti) - 1] or frame.f_lineno
+
+
+def _destination(code: CodeType, offset: int) -> str | None:
+    """The variable that takes the result of the instruction at `offset`, `_RETURNED`, or None."""
+    return _code(code).destinations.get(offset)
+
+
+def _destinations(code: CodeType) -> dict[int, str]:
+    """Offset of an instruction whose result is stored or returned, or of an inline cache behind it -> where to."""
+    found: dict[int, str] = {}
+    for instruction, following in itertools.pairwise(dis.get_instructions(code)):
+        name = _stored_in(following.opname, following.argval)
+        if name is not None:
+            found.update(dict.fromkeys(range(instruction.offset, following.offset, 2), name))
+    return found
+
+
+def _stored_in(opname: str, argument: object) -> str | None:
+    """The variable that an instruction stores in, `_RETURNED` where it returns, or None."""
     if opname == "RETURN_VALUE":
         return _RETURNED
     if opname.startswith("STORE_") and opname not in ("STORE_SUBSCR", "STORE_SLICE", "STORE_ATTR"):
         name = argument[0] if isinstance(argument, tuple) else str(argument)  # STORE_FAST_LOAD_FAST has two names
         return name if name.isidentifier() else None  # pytest keeps parts of an assertion in `@py_assert1`
     return None
-
-
-@lru_cache(maxsize=4096)
-def _following(code: CodeType) -> dict[int, tuple[str, object]]:
-    """Offset of an instruction, or of an inline cache behind it -> name and argument of the next instruction."""
-    instructions = list(dis.get_instructions(code))
-    return {
-        offset: (b.opname, b.argval)
-        for a, b in itertools.pairwise(instructions)
-        for offset in range(a.offset, b.offset, 2)
-    }
 
 
 def statement_text(origin: Origin, width: int = 88) -> str:

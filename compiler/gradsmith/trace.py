@@ -259,7 +259,7 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
         if op.kind == "elementwise" and op.takes in _IN_COMMON:
             alike = _alike(args, state is not None)
             if alike is not None and len(alike) == op.arity:
-                type = op.infer(*[a.type for a in alike], **params)
+                type = op.infer(*(alike[-1].type,) * len(alike), **params)
                 if state is None:
                     return Expr(op, alike, params, type, origin)
                 return state.record(op, alike, params, type, origin)
@@ -558,23 +558,24 @@ def to_graph(
     """
     outputs = [as_expr(x) for x in outputs]
     needed = _reachable(outputs)
+    given = {x.serial: x for x in inputs}
     graph, rows = Graph(), list[tuple[Any, ...]]()
     keys: dict[int, int] = {}
-    for x in (*inputs, *map(needed.__getitem__, sorted(needed))):
-        serial, op = x.serial, x.op
-        if serial in keys:
-            continue
-        name = op.name
-        if name == "input" and len(keys) >= len(inputs):
-            raise SpecError(
-                f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
-            )
-        args = tuple([keys[a.serial] for a in x.args])
-        if distinct:
-            key = keys[serial] = len(rows)
-            rows.append((key, name, args, x.params, x.type, x.origin))
+    for x in (*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]):
+        op, operands = x.op, x.args
+        if len(operands) == 2:  # as most have
+            args: tuple[int, ...] = (keys[operands[0].serial], keys[operands[1].serial])
         else:
-            keys[serial] = graph.add(name, args, x.params, x.type, x.origin, commutative=op.commutative)
+            args = tuple([keys[a.serial] for a in operands])
+            if op.name == "input" and x.serial not in given:
+                raise SpecError(
+                    f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
+                )
+        if distinct:
+            key = keys[x.serial] = len(rows)
+            rows.append((key, op.name, args, x.params, x.type, x.origin))
+        else:
+            keys[x.serial] = graph.add(op.name, args, x.params, x.type, x.origin, commutative=op.commutative)
     if distinct:
         graph = Graph.of(rows)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)

@@ -86,7 +86,7 @@ def pull(
     """
     active = activity(graph, wrt)
     results: dict[int, dict[int, Share]] = {}  # cotangents of the results of loops and branches
-    choices = masks or any(lookup(op).choice or lookup(op).kind == "region" for op in {n.op for n in graph.ordered()})
+    choices = masks or any(lookup(op).choice or lookup(op).kind == "region" for op in {n.op for n in graph.sorts})
     wilds = wild(graph, active, beyond) if choices else set[int]()  # nothing waits where there is no choice
     conditions: dict[int, Expr] = {}
     arriving: dict[int, list[Share]] = {}
@@ -98,8 +98,11 @@ def pull(
     ends: dict[int, Share] = {}
     steep: set[int] = set()  # whose cotangent may be infinite
     places: dict[object, tuple[Origin, Origin]] = {}
-    for key in sorted(active, reverse=True):
-        node = graph.node(key)
+    calm = {n.op for n in graph.sorts if not n.bodies and tame(n)}
+    for node in graph.backwards():
+        key = node.key
+        if key not in active:
+            continue
         if key in results:
             state.origin = _origin(node).unnamed()
             back = reverse(node, plans.get(key), results.pop(key), values, active, pull, wilds, conditions)
@@ -109,7 +112,8 @@ def pull(
             steep.update(node.args)
         if key not in arriving:
             continue
-        place = (id(node.origin), node.op, node.params["name"] if node.op == "input" else "")
+        name = node.op
+        place = (id(node.origin), name, node.params["name"] if name == "input" else "")
         if place not in places:
             places[place] = _origin(node), _origin(node).unnamed()
         own, state.origin = places[place]
@@ -123,21 +127,25 @@ def pull(
             cotangents[key] = g
         if waits and key in wilds:
             still += any_of(node, found, still, conditions, g)
-        ends[key] = Share(g, still)
+        ends[key] = _SHARE(Share, (g, still))
         if g.origin.role == "cotangent" and g.origin.name is None:
             g.origin = g.origin if own.name is None else g.origin.named(own.name)
-        op = lookup(node.op)
+        op = lookup(name)
         if op.kind == "part":
             results.setdefault(node.args[0], {})[node.params["index"]] = ends[key]
             continue
         flat = op.flat
         if flat is not None and key in steep:
             g = where(flat(values[key], *(values[a] for a in node.args), **node.params), 0.0, g)
-        if key in steep or not tame(node):
+        if key in steep or not (name in calm or tame(node)):
             steep.update(node.args)
         for operand, share in zip(node.args, _shares(node, g, values), strict=True):
             if share is not None and operand in active:
-                arriving.setdefault(operand, []).append(Share(share, still))
+                more = _SHARE(Share, (share, still))
+                if operand in arriving:
+                    arriving[operand].append(more)
+                else:
+                    arriving[operand] = [more]
         if op.choice:
             for operand, holds in zip(node.args[1:], (True, False), strict=True):
                 if operand in active:
@@ -218,11 +226,15 @@ def _shares(node: Node, g: Expr, values: Sequence[Expr]) -> tuple[Expr | None, .
         return (None,) * len(node.args)
     if op.vjp is None:
         raise DerivativeError(f"op {op.name!r} has no derivative rule: give its record vjp= or expand=")
-    shares = op.vjp(g, values[node.key], *(values[a] for a in node.args), **node.params)
-    for number, (operand, share) in enumerate(zip(node.args, shares, strict=True)):
-        if share is not None and share.type != values[operand].type:
+    operands = [values[a] for a in node.args]
+    shares = op.vjp(g, values[node.key], *operands, **node.params)
+    for number, (x, share) in enumerate(zip(operands, shares, strict=True)):
+        if share is not None and share.type is not x.type and share.type != x.type:
             raise DerivativeError(
                 f"the derivative rule of {op.name!r} gives operand {number} a cotangent of type {share.type}, "
-                f"but the operand is {values[operand].type}"
+                f"but the operand is {x.type}"
             )
     return shares
+
+
+_SHARE = tuple.__new__  # of a named tuple, without the call of a function in Python

@@ -325,9 +325,9 @@ def _in_storage(share: Part, numbers: Mapping[int, int]) -> Part:
 def activity(graph: Graph, wrt: Sequence[int] | set[int]) -> set[int]:
     """The nodes that depend on an input of `wrt`: only they need cotangents."""
     active = set(wrt)
-    for n in graph.ordered():
-        if not active.isdisjoint(n.args) and n.type.dtype.kind in ("float", "bundle"):
-            active.add(n.key)
+    for key, _, args, _, type, _ in graph.ordered():
+        if not active.isdisjoint(args) and type.dtype.kind in ("float", "bundle"):
+            active.add(key)
     return active
 
 

@@ -26,6 +26,8 @@ _BEFORE = -1  # when arguments and constants are there
 
 def computed_early(graph: Graph, planned: Plan, units: Units, kept: Collection[int]) -> frozenset[int]:
     """The values to store early; those in `kept` are read in ways that element-wise values cannot be."""
+    if not any(n.type.shape for n in graph.sorts):
+        return frozenset()
     when = {n.key: number for number, unit in enumerate(units.order) for n in unit.nodes}
     users: dict[int, list[int]] = {}
     for n in planned.nodes:

@@ -6,7 +6,7 @@ that give a name to what must have one go to the lines of the loop being written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 
 from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
@@ -38,6 +38,7 @@ class Elements:
     ) -> None:
         self.graph, self.target, self.names, self.subscripts = graph, target, names, subscripts
         self.printer = Printer(target)
+        self._template = self.printer.template
         self.scalars: dict[int, Text] = {}
         self.buffers: dict[int, str] = {}
         self.bases: dict[int, Affine] = {}  # where in its buffer a value begins, if not at the beginning
@@ -78,12 +79,15 @@ class Elements:
 
     def cell(self, n: Node) -> str:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
+        type, plain = n.type, None
+        if not type.shape and not self._twin:  # alike wherever it stands
+            dtype = type.dtype if type.dtype.kind == "float" else working_dtype(self.graph, n)
+            plain = n.op, dtype
+            if plain in self._plain:
+                return self._plain[plain]
         if n.key in self._cells:
             return self._cells[n.key]
         op, dtype = lookup(n.op), working_dtype(self.graph, n)
-        plain = (n.op, dtype) if not n.type.shape and not self._twin else None  # alike wherever it stands
-        if plain in self._plain:
-            return self._plain[plain]
         twin = self._twin and may_raise(self.graph, n, self.target)
         loop = self.target.in_loop(n.type)
         if loop and self.target.vector(op, dtype).endswith(NEAR):
@@ -97,6 +101,10 @@ class Elements:
             if plain is not None:
                 self._plain[plain] = cell or ""
         return cell or ""
+
+    def is_alike(self, n: Node) -> bool:
+        """Whether all scalars of the op and the type of `n` have its cell."""
+        return n.type.dtype.kind == "float" and (n.op, n.type.dtype) in self._plain
 
     def cell_of(self, name: str, dtype: DType) -> str:
         """How the target combines two elements by the op `name`."""
@@ -185,6 +193,15 @@ class Elements:
     def compute(self, n: Node, index: Index, flat: bool, lines: list[Line], depth: int) -> Text:
         """The text that computes element `index` of `n` from its operands."""
         op = lookup(n.op)
+        if op.kind == "elementwise":
+            known, inner = self.scalars, self.locals
+            operands = [
+                known[a] if a in known and a not in inner else self.element(a, index, flat, lines, depth) for a in n.args
+            ]
+            template = self._template(self.cell(n))
+            if template.repeats:
+                self._name(template.repeats, operands, working_dtype(self.graph, n), lines, depth)
+            return template.filled(operands)
         if isinstance(op.structure, Counter):
             cell = self.target.syntax["counter"].format(type=self.type(n))
             return self.fill(cell, [Text(self.subscripts.text(index[0]))], n.type.dtype, lines, depth)
@@ -222,14 +239,19 @@ class Elements:
 
     def fill(self, cell: str, operands: list[Text], dtype: DType, lines: list[Line], depth: int) -> Text:
         """The operands, all of `dtype`, in their places; what a cell prints twice gets a name first."""
-        for i in self.printer.repeats(cell):
+        template = self._template(cell)
+        self._name(template.repeats, operands, dtype, lines, depth)
+        return template.filled(operands)
+
+    def _name(self, numbers: Iterable[int], operands: list[Text], dtype: DType, lines: list[Line], depth: int) -> None:
+        """Give names to the operands with these numbers that have none."""
+        for i in numbers:
             if not operands[i].text.replace(".", "").isidentifier() and not _is_number(operands[i].text):
                 local = self.names.fresh(None)
                 type = self.target.types[dtype.name]
                 text = self.target.syntax["assign"].format(type=type, name=local, value=operands[i].text)
                 lines += lines_of(text, depth)
                 operands[i] = Text(local)
-        return self.printer.fill(cell, operands)
 
 
 def _is_number(text: str) -> bool:

@@ -132,7 +132,7 @@ def _fused(
     by_rows = means.by_rows
     compact, contiguous = demands
     joined = _joined(graph, planned, contiguous, means.replaced, means.pointers)
-    arrays = any(n.type.shape for n in graph.ordered())
+    arrays = any(n.type.shape for n in graph.sorts)
     in_loops = {a for n in graph.ordered() if n.type.shape for a in n.args} if arrays else set[int]()  # read by loops
     aliases: dict[int, int] = {}
     virtual: dict[int, int] = {}  # key -> operations written in place
@@ -144,7 +144,21 @@ def _fused(
         if op.kind in ("leaf", "part"):
             reads[n.key] = {n.key: True}
             continue
-        inner = _merged(graph, n, reads, arrays)
+        inner = _merged(graph, n, reads) if arrays else {}
+        if not arrays:
+            weight = 1
+            for a in n.args:  # a scalar has no other place
+                inner.update(reads[a])
+                weight += virtual.get(a, 0)
+            if op.kind == "elementwise":
+                if _in_place(n, planned, weight, spelled_out):
+                    virtual[n.key] = weight
+                    reads[n.key] = inner
+                else:
+                    reads[n.key] = {n.key: True}
+                    tasks.append(n)
+                    needs[n.key] = inner
+                continue
         if n.key in means.framed:
             aliases[n.key] = means.framed[n.key]
             reads[n.key] = {aliases[n.key]: False}
@@ -171,7 +185,8 @@ def _fused(
             reads[n.key] = {n.key: True}
             tasks.append(n)
             needs[n.key] = inner
-    needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
+    if any(lookup(n.op).kind == "part" for n in graph.sorts):
+        needs.update({n.key: {} for n in planned.nodes if lookup(n.op).kind == "part"})
     order: list[Unit] = []
     waiting: list[Sequence[Node] | Rows] = [_advanced(graph, tasks, needs, early) if early else tasks]
     while waiting:
@@ -184,7 +199,7 @@ def _fused(
             found = blocks_first(graph, some, virtual, aliases, by_rows) if means.by_blocks else None
             found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements)
         if found is None:
-            order += _units(graph, some, needs)
+            order += _units(graph, some, needs, arrays)
         else:
             waiting += reversed(found)
     order = _results_first(graph, planned, order, needs, means.replaced)
@@ -227,10 +242,11 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
     """Values read many times (cheap to read wanted) and values that must be one block of memory."""
     compact: set[int] = set()
     contiguous: set[int] = set()
+    undemanding = {n.op for n in graph.sorts if lookup(n.op).kind in ("leaf", "elementwise")}
     for n in reversed(planned.nodes):
-        op = lookup(n.op)
-        if op.kind == "elementwise":
+        if n.op in undemanding:
             continue
+        op = lookup(n.op)
         contiguous.update(_blocks(n))
         if isinstance(op.structure, Contraction | Region) or (
             isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n))
@@ -244,7 +260,7 @@ def _joined(
 ) -> dict[int, tuple[int, int]]:
     """Values that can be computed where an array that is put together has them: that array, and the part's number."""
     found: dict[int, tuple[int, int]] = {}
-    if not any(isinstance(lookup(op).structure, Assembly) for op in {n.op for n in planned.nodes}):
+    if not any(isinstance(lookup(n.op).structure, Assembly) for n in graph.sorts):
         return found
     readers: dict[int, list[Node]] = {}
     for n in planned.nodes:
@@ -321,21 +337,24 @@ def _virtual(
         if n.type.dtype.kind == "bool":
             return True  # conditions are cheap to repeat, and the workspace holds numbers
         return planned.uses[n.key] == 1 and n.key not in compact and weight <= _HEAVIEST
+    return n.key not in in_loops and _in_place(n, planned, weight, spelled_out)
+
+
+def _in_place(n: Node, planned: Plan, weight: int, spelled_out: set[int]) -> bool:
+    """Whether a scalar is written where it is read."""
+    key = n.key
     return (
-        planned.uses[n.key] == 1
+        planned.uses[key] == 1
         and n.origin.name is None
         and weight <= _HEAVIEST
-        and not (n.key in in_loops or n.key in spelled_out)
+        and key not in spelled_out
+        and key not in planned.outputs
     )
 
 
-def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]], arrays: bool) -> dict[int, bool]:
+def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict[int, bool]:
     """What computing `n` reads: stored key -> whether only at the place that is being computed."""
     merged: dict[int, bool] = {}
-    if not arrays:
-        for a in n.args:
-            merged.update(reads[a])  # a scalar has no other place
-        return merged
     op = lookup(n.op)
     in_place = op.kind in ("elementwise", "reduction")
     for a in n.args:
@@ -345,31 +364,36 @@ def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]], arrays:
     return merged
 
 
-def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]]) -> list[Unit]:
+def _units(graph: Graph, tasks: Sequence[Node], needs: Mapping[int, Mapping[int, bool]], arrays: bool) -> list[Unit]:
+    if not arrays:  # scalars share no loops
+        return [Unit((n,), (), False) for n in tasks]
     done: list[Unit] = []
     open_nodes: list[Node] = []
+    inside: dict[int, Node] = {}  # the same by key
     open_shape: Shape = ()
 
     def close() -> None:
         if open_nodes:
             done.append(Unit(tuple(open_nodes), open_shape, True))
             open_nodes.clear()
+            inside.clear()
 
     for n in tasks:
         shape = _loop_shape(graph, n)
         if shape is None and not open_nodes:
             done.append(Unit((n,), (), False))
             continue
-        inside = {m.key: m for m in open_nodes}
         used = [key for key in needs[n.key] if key in inside]
         at_place = all(needs[n.key][key] and inside[key].type.shape == shape for key in used)
         if shape is not None and open_nodes and shape == open_shape and at_place:
             open_nodes.append(n)
+            inside[n.key] = n
             continue
         if used or (shape is not None and open_nodes):
             close()
         if shape is not None:
             open_nodes.append(n)
+            inside[n.key] = n
             open_shape = shape
         else:
             done.append(Unit((n,), (), False))
@@ -381,6 +405,8 @@ def _results_first(
     graph: Graph, planned: Plan, order: list[Unit], needs: Mapping[int, Mapping[int, bool]], replaced: frozenset[int]
 ) -> list[Unit]:
     """`order` with calls whose results nothing else reads right behind what they read, which need not wait for them."""
+    if not any(isinstance(lookup(n.op).structure, Kernel) for n in graph.sorts):
+        return order
     place: dict[int, int] = {}
     behind: dict[int, list[Unit]] = {}
     for number, unit in enumerate(order):

@@ -120,6 +120,9 @@ class Writer:
         self.stored: set[int] = set()  # scalar ends already written
         written = [e for e in ends if e.carried is None and e.pattern in target.syntax]
         self.first_ends = {e.key: e for e in reversed(written)}
+        self.ends_of: dict[int, list[End]] = {}
+        for e in ends:
+            self.ends_of.setdefault(e.key, []).append(e)
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
         self.row_buffers: set[int] = set()  # values of which memory holds one row
@@ -179,7 +182,11 @@ class Writer:
         """The statements of each unit."""
         self.named_again()  # the inputs of a body are known by now
         found = []
+        plain = all(not n.type.shape and lookup(n.op).kind in ("leaf", "elementwise") for n in self.graph.sorts)
         for unit in self.units.order:
+            if plain:
+                found.append(self._statement(unit.nodes[0]))
+                continue
             lines = self._written_before(unit)
             lines += self._unit(unit)
             if lines or not isinstance(lookup(unit.nodes[0].op).structure, Assembly):
@@ -253,7 +260,11 @@ class Writer:
 
     def _constants(self) -> None:
         needed: set[object] = set()
+        alike: set[object] = set()
         for n in self.plan.nodes:
+            sort = n.op, id(n.type)
+            if sort in alike:
+                continue
             op = lookup(n.op)
             if n.op == "constant":
                 value = n.params["value"]
@@ -262,6 +273,8 @@ class Writer:
                 else:
                     self.elements.scalars[n.key] = self.elements.printer.number(value, n.type.dtype)
             elif op.kind not in ("leaf", "part", "region"):
+                if n.type.dtype.kind == "float" and not self.target.twin:
+                    alike.add(sort)
                 dtype = working_dtype(self.graph, n)
                 raises = self.target.twin != "" and may_raise(self.graph, n, self.target)
                 self.result.may_raise = self.result.may_raise or raises
@@ -284,11 +297,18 @@ class Writer:
 
     def _repeated(self) -> set[int]:
         found: set[int] = set()
+        cell, template = self.elements.cell, self.elements.printer.template
+        seldom: set[object] = set()  # what prints no operand twice
         for n in self.plan.nodes:
+            sort = n.op, id(n.type)
+            if sort in seldom:
+                continue
             if n.key in self.results:
                 found.update(n.args)
             elif lookup(n.op).kind == "elementwise" and not n.type.shape:
-                repeats = self.elements.printer.repeats(self.elements.cell(n))
+                repeats = template(cell(n)).repeats
+                if not repeats and self.elements.is_alike(n):
+                    seldom.add(sort)
                 if repeats:
                     found.update(n.args[i] for i in repeats)
         return found
@@ -316,6 +336,9 @@ class Writer:
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
         self.reordered = "independent" in self.target.syntax and self._reorder()
         self.structures.in_place = self.units.joined
+        self.copies: dict[int, int] = {}
+        if not self.results and not any(n.type.shape for n in self.graph.sorts):
+            return  # scalars need no memory
         for e in self.ends:
             made_here = e.key in self.units.reads and e.key not in self.elements.buffers
             if e.shape and e.carried is None and made_here and self._fits(e):
@@ -411,25 +434,31 @@ class Writer:
     def _over(self, lifetimes: Mapping[int, Lifetime], times: Sequence[range]) -> dict[int, int]:
         """Arrays that take the place of one that their loop reads last, element by element."""
         found: dict[int, int] = {}
+        taken: set[int] = set()
         apart = {key for pair in self.units.joined.items() for key in (pair[0], pair[1][0])}
         apart |= {key for key, slot in self.slots.items() if slot.ahead != 0}
         for unit, time in zip(self.units.order, times, strict=True):
-            left = [n for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart]
-            for number, n in enumerate(unit.nodes if left else ()):
-                if n not in left or lookup(n.op).kind != "elementwise":
+            left = {n.key for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart}
+            if not left:
+                continue
+            last = {key: number for number, m in enumerate(unit.nodes) for key in self.units.reads[m.key]}
+            elsewhere = {k for m in unit.nodes for k, here in self.units.reads[m.key].items() if not here}
+            for number, n in enumerate(unit.nodes):
+                if n.key not in left or lookup(n.op).kind != "elementwise":
                     continue
-                later = {key for m in unit.nodes[number + 1 :] for key in self.units.reads[m.key]}
                 for key in self.units.reads[n.key]:
                     m = self.graph.node(key)
                     if (
                         key in lifetimes
                         and lifetimes[key][1] < time.start == lifetimes[key][2]
                         and m.type == n.type
-                        and key not in later | apart
-                        and key not in found.values()
-                        and all(self.units.reads[other.key].get(key, True) for other in unit.nodes)
+                        and last[key] == number
+                        and key not in apart
+                        and key not in taken
+                        and key not in elsewhere
                     ):
                         found[n.key] = key
+                        taken.add(key)
                         break
         return found
 
@@ -445,8 +474,11 @@ class Writer:
         reads: list[tuple[int, ...]] = [()] * inputs
         reads += [tuple(place[a] for a in self.units.reads[u.nodes[0].key] if a in place) for u in units]
         makes = [True] * inputs + [not self._is_result(u.nodes[0]) for u in units]
-        before, order = most_waiting(range(len(reads)), reads, makes), with_few_waiting(reads, makes)
-        if before <= self.target.tuning.registers or most_waiting(order, reads, makes) >= before:
+        before = most_waiting(range(len(reads)), reads, makes)
+        if before <= self.target.tuning.registers:
+            return False
+        order = with_few_waiting(reads, makes)
+        if most_waiting(order, reads, makes) >= before:
             return False
         self.units = replace(self.units, order=tuple(units[i - inputs] for i in order if i >= inputs))
         return True
@@ -584,7 +616,6 @@ class Writer:
 
     def _replaced_in_place(self) -> None:
         """New state that may be written over the old: all that reads the old one has done so, or does at that place."""
-        self.copies: dict[int, int] = {}
         for e in self.ends:
             if e.carried is None or not e.shape or e.key in self.elements.buffers or e.key not in self.units.reads:
                 continue
@@ -738,25 +769,32 @@ class Writer:
         structure = lookup(n.op).structure
         if type(structure) in STRUCTURES:
             return STRUCTURES[type(structure)](self.structures, n, structure)
-        lines: list[Line] = []
-        value = self.elements.compute(n, (), False, lines, 0)
+        return self._statement(n).lines
+
+    def _statement(self, n: Node) -> Step:
+        """The statement that computes a scalar, whose words are right if all that it reads are scalars."""
+        elements, scalars, lines = self.elements, self.elements.scalars, list[Line]()
+        words = [scalars[key].text for key in self.units.reads[n.key] if key in scalars]
+        value = elements.compute(n, (), False, lines, 0)
         end = self.first_ends.get(n.key)
         if end is not None and self._is_result(n):
-            self.stored.add(n.key)
-            value = value if end.pattern == "set" and end.base is None else self.elements.stored(n, value)
-            return lines + lines_of(self.target.syntax[end.pattern].format(name=self._place(end), value=value.text))
-        name = self.names.fresh(self.elements.wish(n))
-        lines += lines_of(self.elements.assign(n, name, value.text))
-        self.elements.scalars[n.key] = Text(name)
+            lines += self._stored_at_once(n, value, [end])
+            return Step(n.origin, lines, {}, (*words, end.name))
+        name = self.names.fresh(elements.wish(n))
+        lines += lines_of(elements.assign(n, name, value.text))
+        value = scalars[n.key] = Text(name)
+        words.append(name)
         if self.reordered and end is not None:
-            lines += self._stored_at_once(n, Text(name))
-        return lines
+            ends = self.ends_of[n.key]
+            lines += self._stored_at_once(n, value, ends)
+            words += [e.name for e in ends]
+        return Step(n.origin, lines, {name: n.type.dtype}, tuple(words))
 
-    def _stored_at_once(self, n: Node, value: Text) -> list[Line]:
-        """The statements that store a value wherever it is a result, lest it waits for the end of the function."""
+    def _stored_at_once(self, n: Node, value: Text, ends: Sequence[End]) -> list[Line]:
+        """The statements that store a value where it is a result, lest it waits for the end of the function."""
         self.stored.add(n.key)
         found: list[Line] = []
-        for e in (e for e in self.ends if e.key == n.key):
+        for e in ends:
             stored = value if e.pattern == "set" and e.base is None else self.elements.stored(n, value)
             found += lines_of(self.target.syntax[e.pattern].format(name=self._place(e), value=stored.text))
         return found
@@ -773,6 +811,8 @@ class Writer:
             name = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
             totals[n.key] = self.structures.begun(n, name, len(strands), before, 0)
 
+        read_here = {key for n in unit.nodes for key in self.units.reads[n.key]}
+
         def inside(nest: Nest, lines: list[Line]) -> None:
             for strand, start in enumerate(strands):
                 place = Nest(shifted(nest.index, start), flat, nest.depth)
@@ -782,7 +822,7 @@ class Writer:
                         name = totals[n.key][strand]
                         self.structures.combine(n, lookup(n.op).structure, name, value, lines, nest.depth)
                     else:
-                        self._shared_element(n, unit, place, lines)
+                        self._shared_element(n, n.key in read_here, place, lines)
 
         named = {name: n for n in reductions for name in totals[n.key]}
         sums = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
@@ -820,10 +860,9 @@ class Writer:
             stored = stored or n.key in self.elements.buffers
         return again
 
-    def _shared_element(self, n: Node, unit: Unit, nest: Nest, lines: list[Line]) -> None:
+    def _shared_element(self, n: Node, read_here: bool, nest: Nest, lines: list[Line]) -> None:
         value = self.elements.compute(n, nest.index, nest.flat, lines, nest.depth)
         buffer = self.elements.buffers.get(n.key)
-        read_here = any(n.key in self.units.reads[m.key] for m in unit.nodes)
         if read_here or buffer is None:
             name = self.names.fresh(None if buffer is not None else self.elements.wish(n))
             lines += lines_of(self.elements.assign(n, name, value.text), nest.depth)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from .._version import __version__
 from ..derive.derivatives import GROUPS, KINDS, Kind
 from ..dims import Extent, certainly_at_most
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..program import (
     Argument,
     Batch,
@@ -32,7 +32,7 @@ from ..program import (
     Table,
     Work,
 )
-from ..regions import all_graphs, has_regions, pruned, with_inner
+from ..regions import all_graphs, has_regions, pruned
 from ..registry import Op, lookup
 from ..target import Target
 from ..types import FLOAT32, FLOAT64, DType, Type, format_shape
@@ -242,7 +242,9 @@ def _in_link_order(needs: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 def _includes(parts: Sequence[Part], functions: Sequence[Function], sizes: Sizes, strided: bool) -> tuple[str, ...]:
     """The headers that the words of a C header come from."""
-    integers = any(n.type.dtype.kind == "int" for part in parts for n in with_inner(part.graph))
+    integers = any(
+        n.type.dtype.kind == "int" for part in parts for each in all_graphs(part.graph) for n in each.sorts
+    )
     integers = integers or any(w.ctype.endswith("_t") for f in functions for w in f.work)
     lengths = strided or bool(sizes.given) or any(part.patterns for part in parts)
     return ("stdint.h",) * integers + ("stddef.h",) * lengths
@@ -311,7 +313,7 @@ _DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
 
 def _helper_names(graph: Graph, target: Target) -> set[str]:
     """The names that the support texts of the graph's ops define at the top of the file."""
-    ops = dict.fromkeys((n.op, working_dtype(each, n)) for each in all_graphs(graph) for n in each.ordered())
+    ops = dict.fromkeys((n.op, working_dtype(each, n)) for each in all_graphs(graph) for n in _that_differ(each))
     texts = [t for op, dtype in ops for twin in (False, True) for t in target.support_texts(lookup(op), dtype, twin)]
     texts += [
         t
@@ -323,9 +325,15 @@ def _helper_names(graph: Graph, target: Target) -> set[str]:
     return {a or b for text in texts for a, b in _DEFINED.findall(text)}
 
 
+def _that_differ(graph: Graph) -> Iterable[Node]:
+    """Nodes of all ops with all dtypes that they work in, which those of real numbers tell by their type."""
+    sorts = graph.sorts
+    return sorts if all(n.type.dtype.kind == "float" for n in sorts) else graph.ordered()
+
+
 def _main_dtype(graphs: Sequence[Graph]) -> DType:
     """The floating-point type of a file: float64 where there is any."""
-    found = [n.type.dtype for graph in graphs for n in with_inner(graph)]
+    found = {n.type.dtype for graph in graphs for each in all_graphs(graph) for n in each.sorts}
     return FLOAT32 if FLOAT32 in found and FLOAT64 not in found else FLOAT64
 
 

@@ -6,6 +6,9 @@ buffers in order of birth, or from the largest to the smallest; the same input a
 
 from __future__ import annotations
 
+import heapq
+import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cmp_to_key
 
@@ -53,8 +56,12 @@ def place_buffers(
         orders = [born]
         if len(some) <= _MOST and all(isinstance(size, int) for size, _, _ in some.values()):
             orders.append(sorted(born, key=lambda key: some[key][0], reverse=True))
+        plain = all(isinstance(size, int) and size > 0 and first <= last for size, first, last in some.values())
         for order in orders:
-            offsets, total = _placed(some, order, line, ahead, order is born)
+            if order is born and plain:
+                offsets, total = _placed_by_birth(some, order, line, ahead)
+            else:
+                offsets, total = _placed(some, order, line, ahead, order is born)
             if best is None or (total != best[1] and certainly_at_most(total, best[1])):
                 best = {key: offsets[key if key in some else places[key]] for key in lifetimes}, total
     assert best is not None
@@ -81,6 +88,44 @@ def _placed(
         placed = beside if by_birth else placed  # what has died stays dead
         placed = sorted([*placed, (offset, size, first, last)], key=cmp_to_key(_earlier))
         total = larger(total, offset + size)
+    return offsets, total
+
+
+def _placed_by_birth(
+    lifetimes: Mapping[int, Lifetime], order: Sequence[int], line: int, ahead: Mapping[int, int]
+) -> tuple[dict[int, Extent], Extent]:
+    """What `_placed` gives for known sizes in order of birth, by a look at the free places, which are few."""
+    offsets: dict[int, Extent] = {}
+    starts, ends = [0], [math.inf]  # of the free places
+    alive: list[tuple[int, int, int]] = []  # last unit, offset, end
+    total = 0
+    for key in order:
+        size, first, last = lifetimes[key]
+        while alive and alive[0][0] < first:
+            _, low, high = heapq.heappop(alive)
+            at = bisect_left(starts, low)  # of the free place behind it
+            joined = at > 0 and ends[at - 1] == low
+            if at < len(starts) and starts[at] == high:
+                starts[at] = low
+                if joined:
+                    ends[at - 1] = ends[at]
+                    del starts[at], ends[at]
+            elif joined:
+                ends[at - 1] = high
+            else:
+                starts.insert(at, low)
+                ends.insert(at, high)
+        lead = ahead.get(key)
+        for at, (start, end) in enumerate(zip(starts, ends, strict=True)):  # noqa: B007 - the last one has no end
+            offset = _at_line(start, line, lead)
+            if offset + size <= end:
+                break
+        left = [(low, high) for low, high in ((start, offset), (offset + size, end)) if low < high]
+        starts[at : at + 1] = [low for low, _ in left]
+        ends[at : at + 1] = [high for _, high in left]
+        offsets[key] = offset
+        heapq.heappush(alive, (last, offset, offset + size))
+        total = max(total, offset + size)
     return offsets, total
 
 

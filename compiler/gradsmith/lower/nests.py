@@ -124,8 +124,11 @@ class Nests:
         return [Line(depth, self._syntax["simd_declared" if declared else "simd"].format(clauses=text))]
 
 
+_LINE = tuple.__new__  # of a named tuple, without the call of a function in Python
+
+
 def lines_of(text: str, depth: int = 0) -> list[Line]:
     """A statement at this depth, in as many lines as it needs."""
     if len(text) + 4 + 4 * depth <= WIDTH:
-        return [Line(depth, text)]
+        return [_LINE(Line, (depth, text))]
     return [Line(depth, part) for part in wrapped(text, WIDTH, 4 + 4 * depth)]

@@ -45,16 +45,18 @@ def with_few_waiting(reads: Sequence[Sequence[int]], makes: Sequence[bool]) -> l
                 continue
             done[i] = True
             order.append(i)
-            changed = list(readers[i]) if unread[i] else []
+            changed = readers[i]
             for reader in changed:
                 missing[reader] -= 1
             for a in reads[i]:
-                unread[a] -= 1
-                which[a] -= i
-                if unread[a] == 1:
-                    frees[which[a]] += 1
-                    changed.append(which[a])
-            ready += [r for r in changed if not done[r] and missing[r] == 0 and frees[r] >= makes[r]]
+                unread[a] = left = unread[a] - 1
+                which[a] = last = which[a] - i
+                if left == 1:
+                    frees[last] += 1
+                    changed = [*changed, last]
+            for r in changed:
+                if not (missing[r] or done[r]) and frees[r] >= makes[r]:
+                    ready.append(r)
 
     ends = [i for i, r in enumerate(readers) if not r]
     for end in ends:

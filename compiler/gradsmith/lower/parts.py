@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -36,7 +37,7 @@ def in_parts(
     """`body` as calls of parts, if it is longer than the target's tuning allows; `parameters` are C's, by name."""
     if "part" not in target.syntax or sum(len(s.lines) for s in body.steps) <= target.tuning.longest_body:
         return body, ()
-    words_of_steps = [words_of(step.lines) for step in body.steps]
+    words_of_steps = [words_of(step.lines) if step.words is None else step.words for step in body.steps]
     ends = [*cuts(body.steps, target.tuning.part_lines, words_of_steps)]
     cross = Crossing(body.steps, words_of_steps, ends, parameters)
     places, work = _places(cross, body.work, main)
@@ -106,14 +107,11 @@ def cuts(steps: Sequence[Step], size: int, words: Sequence[Words] | None = None)
     start = 0
     while start < len(steps):
         before = ends[start - 1] if start else 0
-        near = [
-            stop
-            for stop in range(start + 1, min(len(steps), start + 2 * size) + 1)
-            if (stop == start + 1 or ends[stop - 1] <= before + size + size // _SLACK)
-        ]
-        if ends[-1] - before <= size + size // _SLACK:
-            near = [len(steps)]
-        late = [stop for stop in near if ends[stop - 1] >= before + size - size // _SLACK] or near[-1:]
+        most, least = before + size + size // _SLACK, before + size - size // _SLACK
+        end = min(max(bisect_right(ends, most), start + 1), start + 2 * size)
+        late = range(min(max(bisect_left(ends, least) + 1, start + 1), end), end + 1)
+        if ends[-1] <= most:
+            late = range(len(steps), len(steps) + 1)
         start = min(late, key=lambda stop: (crossing[stop], -stop))
         yield start
 
@@ -160,12 +158,15 @@ class Crossing:
         for number, (start, stop) in enumerate(self.parts):
             loaded: set[str] = set()
             for i, step in enumerate(steps[start:stop], start):
-                for word in words[i]:
-                    if word in made and made[word][0] < number and word not in loaded:
-                        loaded.add(word)
-                        self.loads.setdefault(i, []).append(word)
-                        at, dtype = made[word]
-                        self.values[word] = Value(dtype, at, number)
+                found = [word for word in words[i] if word in made and word not in loaded and made[word][0] < number]
+                if len(found) > 1 and step.words is not None:
+                    found = [word for word in words_of(step.lines) if word in found]
+                if found:
+                    loaded.update(found)
+                    self.loads[i] = found
+                for word in found:
+                    at, dtype = made[word]
+                    self.values[word] = Value(dtype, at, number)
                 for name, dtype in step.made.items():
                     if name not in parameters:
                         made.setdefault(name, (number, dtype))

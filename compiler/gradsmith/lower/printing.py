@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 from ..target import Target
 from ..types import FLOAT32, DType
 
-__all__ = ["ATOM", "WIDTH", "Printer", "Text", "wrapped"]
+__all__ = ["ATOM", "WIDTH", "Printer", "Template", "Text", "wrapped"]
 
 ATOM = 1000
 WIDTH = 100  # columns of generated code
@@ -44,16 +43,14 @@ class Printer:
         self._narrow = target.float32.get("literal", "{value}")
         self._minus = levels.get("u-", ATOM)
 
+    @property
+    def template(self) -> Callable[[str], Template]:
+        """What a cell is, taken apart."""
+        return self._parse
+
     def fill(self, cell: str, operands: Sequence[Text]) -> Text:
         """`cell` with `operands` in the places of `{0}`, `{1}`, …"""
-        template = self._parse(cell)
-        parts = [template.start]
-        for number, need, after in template.places:
-            text, level = operands[number]
-            bare = level >= need or (template.chains and level == template.level)
-            parts.append(text if bare else f"({text})")
-            parts.append(after)
-        return Text("".join(parts), template.level)
+        return self._parse(cell).filled(operands)
 
     def repeats(self, cell: str) -> frozenset[int]:
         """Which operands a cell prints more than once (they must be names, not expressions)."""
@@ -76,8 +73,9 @@ class Printer:
         return Text(repr(float(value)), level)
 
 
-@dataclass(frozen=True)
-class _Template:
+class Template(NamedTuple):
+    """A cell, taken apart: how tightly it binds, and what stands before, between and behind its operands."""
+
     level: int
     start: str
     #: the operand at each placeholder, the least level at which it needs no parentheses, and the text behind it
@@ -85,15 +83,29 @@ class _Template:
     repeats: frozenset[int]
     chains: bool  # whether an operand of the same operator needs no parentheses on either side
 
+    def filled(self, operands: Sequence[Text]) -> Text:
+        """The cell with `operands` in their places."""
+        own, text, places, _, chains = self
+        for number, need, after in places:
+            operand, level = operands[number]
+            if level >= need or (chains and level == own):
+                text += operand + after
+            else:
+                text += f"({operand}){after}"
+        return _TEXT(Text, (text, own))
+
+
+_TEXT = tuple.__new__  # of a named tuple, without the call of a function in Python
+
 
 @lru_cache(maxsize=32)
-def _reader(precedence: tuple[tuple[str, ...], ...]) -> tuple[Mapping[str, int], Callable[[str], _Template]]:
+def _reader(precedence: tuple[tuple[str, ...], ...]) -> tuple[Mapping[str, int], Callable[[str], Template]]:
     """The levels of a precedence table, and how to read cells by it: each cell once in a process."""
     levels = {symbol: i + 1 for i, level in enumerate(precedence) for symbol in level}
     return levels, lru_cache(maxsize=4096)(lambda cell: _parse(cell, levels))
 
 
-def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
+def _parse(cell: str, levels: Mapping[str, int]) -> Template:
     tokens = [m[0] for m in _TOKEN.finditer(cell)]
     depth, level, needs = 0, ATOM, []
     for i, token in enumerate(tokens):
@@ -111,7 +123,7 @@ def _parse(cell: str, levels: Mapping[str, int]) -> _Template:
     start, *behind = re.split(r"\{\d+\}", cell)
     places = tuple(zip(numbers, needs, behind, strict=True))
     repeats = frozenset(n for n in numbers if numbers.count(n) > 1)
-    return _Template(level, start, places, repeats, not _BITWISE.isdisjoint(tokens))
+    return Template(level, start, places, repeats, not _BITWISE.isdisjoint(tokens))
 
 
 def _unary(tokens: Sequence[str], i: int) -> bool:

@@ -34,11 +34,15 @@ class Group:
 
 
 class Step(NamedTuple):
-    """Statements that belong together, and the scalars that they name for those behind them."""
+    """Statements that belong together, and the scalars that they name for those behind them.
+
+    `words` are those of its lines that name values, in any order, where that is known without reading the lines.
+    """
 
     origin: Origin
     lines: list[Line]
     made: Mapping[str, DType] = MappingProxyType({})
+    words: tuple[str, ...] | None = None
 
 
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")

@@ -6,7 +6,7 @@ has neither is an error that lists all of them at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from ..graph import Graph
@@ -14,14 +14,14 @@ from ..registry import Op, lookup
 from ..trace import Expr, recording, symbol, to_graph
 from ..types import Type
 from .regions import with_bodies
-from .rewrite import Rule, rewritten
+from .rewrite import About, Rule, rewritten
 
 __all__ = ["expand", "expand_underivable", "expanded", "expansion"]
 
 
 def expand(graph: Graph, wanted: Callable[[Op], bool]) -> Graph:
     """`graph` with every op that is `wanted` and has an expansion replaced by it, repeatedly."""
-    ops = [lookup(name) for name in {n.op for n in graph.ordered()}]
+    ops = [lookup(name) for name in {n.op for n in graph.sorts}]
     if not any(op.expand is not None and wanted(op) for op in ops) and _tidy(graph):
         return graph
     return rewritten(graph, expansion(wanted))
@@ -42,15 +42,20 @@ def expansion(wanted: Callable[[Op], bool], kept: Callable[[Expr], bool] = lambd
 
     def rule(e: Expr) -> Expr | None:
         op = e.op
-        if op.expand is None:
-            return None
         if op not in answers:
-            answers[op] = wanted(op)
+            answers[op] = op.expand is not None and wanted(op)
         if not answers[op] or kept(e):
             return None
-        return op.expand(*e.args, **e.params)  # type: ignore[no-any-return]
+        return op.expand(*e.args, **e.params)  # type: ignore[no-any-return, misc]
 
-    return rule
+    return About(_Expandable(), rule)
+
+
+class _Expandable(Container[str]):
+    """The names of the ops that have an expansion."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and lookup(name).expand is not None
 
 
 def expand_underivable(graph: Graph) -> Graph:

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..registry import OPS
 from ..trace import Expr, constant
 from ..types import static_shape
+from .rewrite import About
 
 __all__ = ["fold"]
 
@@ -24,7 +26,7 @@ _DIGITS = 50
 _ROUNDED = frozenset({"add", "sub", "mul", "div", "neg", "abs", "sqrt", "square", "reciprocal", "sign", "where"})
 
 
-def fold(e: Expr) -> Expr | None:
+def _fold(e: Expr) -> Expr | None:
     """The constant that `e` is, or None."""
     for a in e.args:
         name = a.op.name
@@ -37,6 +39,10 @@ def fold(e: Expr) -> Expr | None:
     with np.errstate(all="ignore"):
         value = e.op.evaluate(*(_value(a) for a in e.args), **e.params)
     return constant(_rounded(e, value), e.dtype) if np.all(np.isfinite(value)) else None
+
+
+#: The rule, which has nothing to say where no operand is a constant.
+fold = About(OPS, _fold, OPS)
 
 
 def _rounded(e: Expr, value: Any) -> Any:

@@ -53,7 +53,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     writes = written_by_all(target) if target.strict else target.writes
     # NumPy takes less time for one call than for several with fewer operations
     shares = target.strict or target.lowering != "array"
-    rules = {n.origin.rule for n in graph.ordered() if n.origin.derived}
+    origins = {id(n.origin): n.origin for n in graph.ordered()}  # which many nodes share
+    rules = {origin.rule for origin in origins.values() if origin.derived}
 
     def spelled_out(op: Op) -> bool:
         return not writes(op) or (shares and op.expands_in_rule and op.name in rules)
@@ -62,7 +63,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         return target.in_loop(e.type) and target.vector(e.op, e.dtype) != ""
 
     laws = (fold, apply_law, reassociated) if fast_math else (fold, apply_law)
-    if any(n.type.shape for n in graph.ordered()):
+    if any(n.type.shape for n in graph.sorts):
         graph = hoist(rewritten(graph, *laws, *selecting(target)))  # before an outer product, say, is spelled out for C
     graph = rewritten(
         share_hyperbolics(graph, target),
@@ -74,8 +75,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         *by_normals(target),
         sharing(),
     )
-    arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.ordered())
-    if not any(n.type.shape for n in graph.ordered()):  # the same for all targets
+    arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.sorts)
+    if not any(n.type.shape for n in graph.sorts):  # the same for all targets
         graph = without_zeros(graph)
     if target.strict:
         graph = share_reciprocals(regroup(graph))
@@ -85,17 +86,17 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     if arrays:
         graph = without_zeros(rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing()))
     graph = share_reciprocals(regroup(graph))
-    if any(n.op == "npdf" for n in graph.ordered()):
+    if any(n.op == "npdf" for n in graph.sorts):
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
-    if kernels and (graph.has_bodies or any(n.type.shape for n in graph.ordered())):
+    if kernels and (graph.has_bodies or any(n.type.shape for n in graph.sorts)):
         graph = in_blocks(laid_out(early_sums(graph)), target)
         graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
     return _writable(graph, target)
 
 
 def _writable(graph: Graph, target: Target) -> Graph:
-    used = {(n.op, target.in_loop(n.type)) for n in graph.ordered()}
+    used = {(n.op, target.in_loop(n.type)) for n in graph.sorts}
     missing = sorted({op for op, in_loop in used if not target.writes(lookup(op), loop=in_loop)})
     if missing:
         raise TargetError(

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
 from typing import Any, NamedTuple
@@ -46,6 +46,9 @@ _ROUNDS = 3  # what one round merges may give the next one something to do
 _DEEPEST = 8  # sums within products within sums
 _LONGEST = 64  # operations of one product: what is longer is taken apart piece by piece
 _MODERATE = 2.0**64  # constants beyond it are left where they are, so that nothing overflows or underflows that did not
+
+
+_NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
 
 
 class _Factor(NamedTuple):
@@ -122,6 +125,7 @@ class _Planner:
     """What is known of a graph while its sums are looked at, from the outputs back."""
 
     def __init__(self, graph: Graph) -> None:
+        self.graph = graph
         self.nodes = nodes = {n.key: n for n in graph.ordered()}
         self.uses = Counter(chain.from_iterable([graph.outputs, *[n.args for n in nodes.values()]]))
         once = {key for key, count in self.uses.items() if count == 1}
@@ -129,27 +133,24 @@ class _Planner:
         self.ours = {key for key in once if (origin := nodes[key].origin).name is None and origin.derived}
         self.numbers: dict[int, float] = {}  # constants, also those that are broadcast
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
-        for key, n in nodes.items():
-            op = n.op
+        for key, op, args, params, _, _ in nodes.values():
             if op == "constant":
-                value = n.params["value"]
+                value = params["value"]
                 if isinstance(value, float):
                     self.numbers[key] = value
             elif op == "broadcast_to":
-                if n.args[0] in self.numbers:
-                    self.numbers[key] = self.numbers[n.args[0]]
-            elif op == "mul":
-                c = self.numbers.get(n.args[0])
-                if c is not None:
-                    self.multiples.setdefault((c, n.args[1]), key)
+                if args[0] in self.numbers:
+                    self.numbers[key] = self.numbers[args[0]]
+            elif op == "mul" and args[0] in self.numbers:
+                self.multiples.setdefault((self.numbers[args[0]], args[1]), key)
 
     def plans(self) -> dict[int, _Sum]:
         """The nodes to write anew, with what is to be written."""
         found: dict[int, _Sum] = {}
         taken: set[int] = set()  # parts of what has been looked at
         ours, numbers = self.ours, self.numbers
-        for key in sorted(self.nodes, reverse=True):
-            n = self.nodes[key]
+        for n in self.graph.backwards():
+            key = n.key
             if n.op not in _ROOTS or key in taken or not n.origin.derived:
                 continue
             if n.op in ("mul", "div"):  # a product alone
@@ -255,7 +256,7 @@ class _Planner:
             return self._atom(root), 0, ()
         found = self._without_quotients(found)
         found.reverse()
-        return _Term(-1 if merged < 0 else 1, abs(merged), tuple(found)), parts, inside
+        return _NEW(_Term, (-1 if merged < 0 else 1, abs(merged), tuple(found))), parts, inside
 
     def _without_quotients(self, factors: list[_Factor]) -> list[_Factor]:
         """Factors in which 1/(a/b) and 1/b, if both are there, are 1/a."""
@@ -289,10 +290,11 @@ class _Planner:
 
     def _factor(self, key: int) -> _Factor:
         n = self.nodes[key]
-        return _Factor(key, 1, n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape)
+        filled = n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape
+        return _NEW(_Factor, (key, 1, filled))
 
     def _atom(self, key: int) -> _Term:
-        return _Term(1, 1.0, (self._factor(key),))
+        return _NEW(_Term, (1, 1.0, (self._factor(key),)))
 
     def _reciprocal(self, key: int) -> int | None:
         n = self.nodes[key]
@@ -322,8 +324,10 @@ def _grouped(terms: tuple[_Term, ...], depth: int) -> _Sum:
         return _Sum(terms)
     where: dict[_Factor | float, list[int]] = {}
     for i, t in enumerate(terms):
-        for candidate in dict.fromkeys(_candidates(t)):
-            where.setdefault(candidate, []).append(i)
+        for candidate in _candidates(t):
+            places = where.setdefault(candidate, [])
+            if not places or places[-1] != i:
+                places.append(i)
     shared = [item for item in where.items() if len(item[1]) > 1]
     if not shared:
         return _Sum(terms)
@@ -342,11 +346,11 @@ def _grouped(terms: tuple[_Term, ...], depth: int) -> _Sum:
     return _Sum(tuple(rest.values()))
 
 
-def _candidates(t: _Term) -> Iterator[_Factor | float]:
+def _candidates(t: _Term) -> Sequence[_Factor | float]:
     """What could be taken out of a term: its factors, and a constant where `constant*x` is exact."""
-    yield from t.factors
     if t.constant > 1.0 and math.frexp(t.constant)[0] == 0.5:  # below 1, the sum might overflow before it is scaled
-        yield t.constant
+        return *t.factors, t.constant
+    return t.factors
 
 
 def _joined(terms: Sequence[_Term], candidate: _Factor | float, depth: int) -> _Term | None:

@@ -21,13 +21,20 @@ Replacement = Callable[[Node, Sequence[Expr]], Expr | None]
 
 @dataclass(frozen=True)
 class About:
-    """A rule that has something to say of these ops only, so that it need not be asked about others."""
+    """A rule that has something to say of these ops only, so that it need not be asked about others.
+
+    Of scalars `beside` others it speaks only where an operand is a number, a negation, a broadcast, or stands twice.
+    """
 
     ops: Container[str]
     rule: Rule
+    beside: Container[str] = frozenset()
 
     def __call__(self, e: Expr) -> Expr | None:
         return self.rule(e) if e.op.name in self.ops else None
+
+
+_SPOKEN_OF = frozenset({"constant", "neg", "broadcast_to"})
 
 
 def first_of(*rules: Rule) -> Rule:
@@ -35,20 +42,32 @@ def first_of(*rules: Rule) -> Rule:
 
     if len(rules) == 1:
         return rules[0]
-    asked: dict[str, list[Rule]] = {}  # about each op
+    asked: dict[str, tuple[list[Rule], list[Rule]]] = {}  # about each op: in any case, and with any operands
 
     def rule(e: Expr) -> Expr | None:
-        name = e.op.name
+        name, args = e.op.name, e.args
         if name not in asked:
             about = [r for r in rules if not isinstance(r, About) or name in r.ops]
-            asked[name] = [r.rule if isinstance(r, About) else r for r in about]
-        for each in asked[name]:
+            always = [r for r in about if not isinstance(r, About) or name not in r.beside]
+            asked[name] = _bare(about), _bare(always)
+        some, always = asked[name]
+        if not e.type.shape and (len(args) != 2 or args[0] is not args[1]):
+            for a in args:
+                if a.op.name in _SPOKEN_OF:
+                    break
+            else:
+                some = always
+        for each in some:
             result = each(e)
             if result is not None:
                 return result
         return None
 
     return rule
+
+
+def _bare(rules: Sequence[Rule]) -> list[Rule]:
+    return [r.rule if isinstance(r, About) else r for r in rules]
 
 
 def rewritten(

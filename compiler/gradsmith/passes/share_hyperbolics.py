@@ -30,6 +30,8 @@ def share_hyperbolics(graph: Graph, target: Target) -> Graph:
     """`graph` with `sech2(x)` by `tanh(x)` where both are computed, but not in vectors."""
     if target.strict or target.lowering == "array":
         return graph
+    if not {"tanh", "sech2"} <= {n.op for n in graph.sorts}:
+        return graph
     vectors = "independent" in target.syntax
     values = {n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not (vectors and target.in_loop(n.type))}
     if not any(n.op == "sech2" and n.args[0] in values for n in graph.ordered()):

@@ -7,16 +7,17 @@ rounding, keeps NaN and infinities, and keeps the sign of zero (so `x*0 -> 0` an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 
 from ..graph import Graph
 from ..ops import square, where
+from ..registry import OPS
 from ..trace import Expr
 from .array_laws import ARRAY_LAWS, of_broadcasts, of_filled
 from .fold import fold
 from .powers import multiplied_out
-from .rewrite import rewritten
+from .rewrite import About, rewritten
 
 __all__ = ["LAWS", "apply_law", "number", "simplify"]
 
@@ -33,14 +34,13 @@ def simplify(graph: Graph) -> Graph:
     return rewritten(graph, fold, apply_law)
 
 
-def apply_law(e: Expr) -> Expr | None:
+def _apply_law(e: Expr) -> Expr | None:
     """What the first law that fits makes of `e`, or None."""
     name, args = e.op.name, e.args
-    if name not in _SPEAK_OF_OPERANDS or _spoken_of(args):
-        for law in LAWS.get(name, ()):
-            result = law(e, *args)
-            if result is not None:
-                return result
+    for law in LAWS.get(name, ()):
+        result = law(e, *args)
+        if result is not None:
+            return result
     if not e.type.shape and e.op.kind != "layout":
         return None
     result = of_broadcasts(e, *args)
@@ -50,15 +50,8 @@ def apply_law(e: Expr) -> Expr | None:
 #: The ops whose laws are all about a number, a negation, or one operand twice: without these, no law is looked at.
 _SPEAK_OF_OPERANDS = frozenset({"mul", "add", "sub", "div", "square", "abs", "cos", "cosh"})
 
-
-def _spoken_of(args: Sequence[Expr]) -> bool:
-    for a in args:
-        if a.op.name in _TOLD:
-            return True
-    return args[0] is args[-1]
-
-
-_TOLD = frozenset({"constant", "neg", "broadcast_to"})
+#: The laws as one rule.
+apply_law = About(OPS, _apply_law, _SPEAK_OF_OPERANDS)
 
 
 def number(e: Expr) -> float | None:

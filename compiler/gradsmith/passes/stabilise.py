@@ -134,10 +134,13 @@ def stabilise(graph: Graph) -> tuple[Graph, Rewrites]:
     )
 
 
-def _simplified(e: Expr) -> Expr | None:
+def _that_leaves_the_slope(e: Expr) -> Expr | None:
     """A law of `simplify` that leaves the slope alone: `x*sqrt(x)` has none at 0 and infinity, where `x**1.5` has."""
     exponent = number(e.args[1]) if e.op.name == "pow" else None
     return None if exponent is not None and abs(exponent) == 1.5 else apply_law(e)
+
+
+_simplified = replace(apply_law, rule=_that_leaves_the_slope)
 
 
 def _kept(graph: Graph) -> set[int]:
@@ -182,26 +185,32 @@ def _promising(graph: Graph) -> list[int]:
     """The values to which a law may apply once the graph is simplified: rebuilding it for nothing would cost much."""
     table = _table()
     candidates = _candidates(table)
+    known: dict[tuple[str, ...], bool] = {}  # whether a law may apply to an op of operands of these kinds
     kinds: dict[int, str] = {}
     numbers: dict[int, Any] = {}
     promising: list[int] = []
-    for n in graph.ordered():
-        op, args = n.op, n.args
+    for key, op, args, params, _, _ in graph.ordered():
         if op == "constant":
-            numbers[n.key] = n.params["value"]
-        elif op in _TRANSPARENT and args[0] in numbers:
-            numbers[n.key] = -numbers[args[0]] if op == "neg" else numbers[args[0]]
-        elif op == "mul" and not numbers.keys().isdisjoint(args):  # 1*x -> x
-            kinds[n.key] = kinds[args[args[0] in numbers]]
-            continue
-        elif op == "mul" and args[0] == args[1]:
-            op, args = "square", args[:1]
+            numbers[key] = params["value"]
+        elif op in _TRANSPARENT:
+            if args[0] in numbers:
+                numbers[key] = -numbers[args[0]] if op == "neg" else numbers[args[0]]
+        elif op == "mul":
+            first, second = args
+            if first in numbers or second in numbers:  # 1*x -> x
+                kinds[key] = kinds[second if first in numbers else first]
+                continue
+            if first == second:
+                op, args = "square", (first,)
         elif op == "pow" and args[1] in numbers:  # x**2 -> square(x), x**-1 -> 1/x
             op, args = _power(numbers[args[1]]), args[:1]
-        operands = [kinds[a] for a in args]
-        if op in table and candidates(op, *operands):
-            promising.append(n.key)
-        kinds[n.key] = operands[0] if op in _TRANSPARENT else op
+        if op in table:
+            sort = (op, *[kinds[a] for a in args])
+            if sort not in known:
+                known[sort] = bool(candidates(*sort))
+            if known[sort]:
+                promising.append(key)
+        kinds[key] = kinds[args[0]] if op in _TRANSPARENT else op
     return promising
 
 
