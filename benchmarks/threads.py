@@ -70,7 +70,7 @@ def gradsmith(model: Model, count: int | None, arguments: Sequence[Any]) -> Read
     kind = "value_and_grad" if model.wrt else "value"
     f = gs.compile(
         lambda *xs: model.function(gs, *xs), args=model.shapes, wrt=model.wrt or None, target="c", name="f",
-        selftest=False, derivatives=kind, batch=True if model.points else None,
+        selftest=False, derivatives=kind, batch=model.points > 0,
         threads="openmp" if count is not None else None, **march_option(),
     )  # fmt: skip
     if not model.points:
