@@ -11,7 +11,6 @@ Needs Linux or macOS, a C compiler, and torch, which gives the reference answers
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -19,13 +18,13 @@ from importlib import import_module
 from pathlib import Path
 
 from harness.flags import choose_march
-from harness.machine import facts, one_thread
+from harness.machine import cores, facts, one_thread
 from harness.records import Family
 from harness.rounds import Effort, Entries, measure
 from harness.table import tables
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-FAMILIES = ("calls", "batches", "arrays")
+FAMILIES = ("calls", "batches", "arrays", "threads")
 FULL = Effort(rounds=21, slice=0.01, patience=80.0)
 QUICK = Effort(rounds=5, slice=0.005, patience=20.0)
 
@@ -35,8 +34,8 @@ OPENING = """\
 Written by `make bench` ([benchmarks/speed.py](../benchmarks/speed.py)); do not edit. How it is measured, and why so, is
 in [decision 0023](decisions/0023-how-we-measure.md). In short: every entry answers first, and one whose value or
 gradient differs from torch's in double precision is called wrong and has no time. Then all take turns on one core with
-one thread. A time is the median over the rounds of CPU time a call; a ratio is the median of the ratios within the
-rounds, less than 1 where gradsmith is faster. "hand" is C as an expert writes it, in
+one thread (but in the last table). A time is the median over the rounds of CPU time a call; a ratio is the median of
+the ratios within the rounds, less than 1 where gradsmith is faster. "hand" is C as an expert writes it, in
 [benchmarks/hand](../benchmarks/hand), built with the same compiler and the same flags as gradsmith's C.
 """
 
@@ -47,11 +46,11 @@ def run(family: Family, wanted: re.Pattern[str], effort: Effort) -> list[str]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     chosen = [w for w in family.workloads if wanted.search(w.name)]
-    if not chosen:
+    if not chosen or max(family.threads.values(), default=1) > len(cores()):
         return []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found = {}
-    with Entries(family.name) as entries, Progress(*columns, console=Console(stderr=True)) as bar:
+    with Entries(family.name, family.threads) as entries, Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(family.name, total=len(chosen))
         for workload in chosen:
             say = lambda doing, name=workload.name: bar.update(task, description=f"{name}: {doing}")
@@ -71,7 +70,6 @@ def main() -> None:
     if unknown := set(given.families) - set(FAMILIES):
         parser.error(f"no family {', '.join(sorted(unknown))}: choose from {', '.join(FAMILIES)}")
     began = time.monotonic()
-    cores = os.cpu_count() or 1
     pinned = one_thread()
     choose_march(given.march)
     effort = QUICK if given.quick else FULL
@@ -83,7 +81,7 @@ def main() -> None:
     spent = (
         f"- {effort.rounds} rounds of {1000 * effort.slice:.0f} ms an entry; {time.monotonic() - began:.0f} s in all"
     )
-    text = "\n".join([OPENING, *(f"- {fact}" for fact in facts(cores, pinned)), spent, "", *body]).rstrip() + "\n"
+    text = "\n".join([OPENING, *(f"- {fact}" for fact in facts(pinned)), spent, "", *body]).rstrip() + "\n"
     output = given.output or (None if given.families or given.only else REPORT)
     if output is not None:
         output.write_text(text, encoding="utf-8", newline="\n")

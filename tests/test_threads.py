@@ -48,17 +48,81 @@ def programs() -> dict[str, Any]:
     }
 
 
+#: What is cut into shares: reductions of all kinds, alone and in loops that write a gradient as well, in loops over rows
+#: (one of which puts values aside), along a result, over columns; running sums, and copies.
+SHARED: dict[str, tuple[Any, Any]] = {
+    "sums": (
+        lambda x, y: gs.sum(gs.sin(x) ** 2) + gs.max(x) * gs.mean(y) + gs.dot(x, y) + gs.logsumexp(y) + gs.prod(y / y),
+        ((5003,), (5003,)),
+    ),
+    "strands": (lambda x, y: gs.dot(x, y) + gs.min(x), ((6144,), (6144,))),
+    "along": (lambda x: gs.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2), ((5003,),)),
+    "rows": (lambda A, T: -gs.sum(gs.log_softmax(A, axis=1) * T), ((300, 43), (300, 43))),
+    "columns": (lambda A: gs.sum(gs.sum(gs.sin(A), axis=0) ** 2) + gs.sum(gs.cumsum(A, axis=1) ** 3), ((71, 43),)),
+    "parts": (lambda x, y: gs.sum(gs.concatenate([x, 2 * y]) ** 3) + gs.sum(x[gs.argsort(y)] * y), ((3001,), (3001,))),
+    "whole": (lambda k: gs.sum(k), (("n",),)),
+}
+
+
+def shared(name: str, dtype: str = "float64", shapes: Any = None, **options: Any) -> Any:
+    function, known = SHARED[name]
+    options = {"threads": "openmp", "tuning": EAGER, **options}
+    return gs.compile(function, args=shapes or known, target="c", dtype=dtype, selftest=False, name="f", **options)
+
+
+def drawn(name: str, dtype: str = "float64", length: int = 5003) -> list[np.ndarray]:
+    """Arguments, of which named sizes are `length`."""
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=[length if d == "n" else d for d in s]).astype(dtype) for s in SHARED[name][1]]
+
+
+def parts_of(found: Any) -> list[np.ndarray]:
+    return [np.asarray(part) for part in ([found[0], *found[1]] if isinstance(found, tuple) else [found])]
+
+
 def test_every_number_of_threads_gives_the_same_bits() -> None:
     openmp = pytest.importorskip("ctypes").CDLL("libgomp.so.1")
-    for name, f in programs().items():
-        given = arrays("float32" if name == "packed" else "float64")
+    calls = [(f, arrays("float32" if name == "packed" else "float64")) for name, f in programs().items()]
+    for name in ("sums", "strands", "along", "rows", "columns", "parts"):
+        for dtype in ("float64", "float32") if name in ("sums", "along", "rows") else ("float64",):
+            calls.append((shared(name, dtype).value_and_grad, drawn(name, dtype)))
+    for f, given in calls:
         told = []
-        for count in (1, 2, 3, 3, 3):
+        for count in (1, 2, 3, 7, 7):
             openmp.omp_set_num_threads(count)
-            found = f(*given)
-            parts = [found] if isinstance(found, np.ndarray) else [found[0], *found[1]]
-            told.append([np.asarray(part).tobytes() for part in parts])
-        assert all(bits == told[0] for bits in told), name
+            told.append([part.tobytes() for part in parts_of(f(*given))])
+        assert all(bits == told[0] for bits in told), f
+
+
+@pytest.mark.parametrize(("name", "dtype"), [(name, "float64") for name in SHARED] + [("sums", "float32")])
+def test_sums_in_shares_are_those_of_one_thread(name: str, dtype: str) -> None:
+    f, one = shared(name, dtype), shared(name, threads=None, strict=True)
+    assert "own_1[" in f.source or name == "columns"
+    for mine, theirs in zip(
+        parts_of(f.value_and_grad(*drawn(name, dtype))), parts_of(one.value_and_grad(*drawn(name))), strict=True
+    ):
+        scale = np.max(np.abs(theirs), initial=1.0)
+        np.testing.assert_allclose(mine, theirs, atol=scale * (1e-12 if dtype == "float64" else 2e-4), rtol=0)
+
+
+@pytest.mark.parametrize("length", [0, 1, 1023, 1025, 200_001])
+def test_named_sizes_are_cut_when_they_are_known(length: int) -> None:
+    """Every number counts once, whatever the size: sums of whole numbers are exact."""
+    shapes = (("n",),)
+    f = gs.compile(lambda x: gs.sum(x), args=shapes, target="c", derivatives="value", threads="openmp", tuning=EAGER)
+    g = gs.compile(lambda x: gs.max(x), args=shapes, target="c", derivatives="value", threads="openmp", tuning=EAGER)
+    x = np.random.default_rng(1).integers(-1000, 1000, length).astype(float)
+    assert f(x) == x.sum()
+    assert not length or g(x) == x.max()  # of nothing there is none
+    if length:
+        x[length // 2] = np.nan
+        assert np.isnan([f(x), g(x)]).all()
+
+
+def test_strict_code_adds_in_one_order() -> None:
+    f, one = shared("sums", strict=True), shared("sums", strict=True, threads=None)
+    for mine, theirs in zip(parts_of(f(*drawn("sums"))), parts_of(one(*drawn("sums"))), strict=True):
+        assert mine.tobytes() == theirs.tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from gradsmith_runtime import find_compiler
 
 from .flags import FLAGS
 
-__all__ = ["LIBRARIES", "facts", "one_thread"]
+__all__ = ["LIBRARIES", "cores", "facts", "one_thread", "threads"]
 
 LIBRARIES = ("numpy", "torch", "jax", "casadi", "heyoka", "drjit", "pytensor", "numba", "sympy")
 
@@ -27,9 +29,41 @@ ONE_THREAD = {
 }
 
 
+#: Where the cores stand that were ours before the run was bound to one of them.
+CORES = "GRADSMITH_BENCH_CORES"
+
+
+def cores() -> list[int]:
+    """The cores that this run may use."""
+    known = os.environ.get(CORES)
+    if known:
+        return [int(core) for core in known.split(",")]
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let processes that are started meanwhile run `count` threads on as many cores; 1 leaves all as it is."""
+    if count == 1:
+        yield
+        return
+    kept = dict(os.environ)
+    os.environ.update(dict.fromkeys((name for name in ONE_THREAD if name.endswith("_THREADS")), str(count)))
+    os.environ.pop("XLA_FLAGS", None)
+    bound = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
+    if bound is not None:
+        os.sched_setaffinity(0, cores()[-count:])
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+        if bound is not None:
+            os.sched_setaffinity(0, bound)
+
+
 def one_thread(cpu: int | None = None) -> int | None:
     """Bind this process and those it starts to one core, the last by default, and to one thread; the core's number."""
-    os.environ.update(ONE_THREAD)
+    os.environ.update(ONE_THREAD, **{CORES: ",".join(map(str, cores()))})
     if not hasattr(os, "sched_setaffinity"):
         return None
     cpu = max(os.sched_getaffinity(0)) if cpu is None else cpu
@@ -56,11 +90,11 @@ def installed(package: str) -> str:
         return f"{package} not installed"
 
 
-def facts(cores: int, pinned: int | None) -> list[str]:
+def facts(pinned: int | None) -> list[str]:
     """Lines that say on what the times were taken."""
     compiler = find_compiler()
     return [
-        f"{cores} cores, {processor()}; one core, one thread" + ("" if pinned is None else ", pinned"),
+        f"{os.cpu_count()} cores, {processor()}; one core, one thread" + ("" if pinned is None else ", pinned"),
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         f"{compiler.version.splitlines()[0]}: `{' '.join((*compiler.shown, *FLAGS))}` for all C",
         ", ".join(map(installed, LIBRARIES)),

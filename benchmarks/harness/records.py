@@ -67,6 +67,8 @@ class Family:
     workloads: Sequence[Workload]
     pairs: Sequence[tuple[str, str]]  # ours beside the hand-written: each pair a column of ratios
     peers: Mapping[str, str]  # each with which of ours does the same work: writes into given arrays, or makes new ones
+    threads: Mapping[str, int] = field(default_factory=dict)  # of entries that run in several
+    by_clock: bool = False  # times are the clock's, not the processor's, which several threads spend at once
 
 
 def arrays_of(answer: Sequence[Any]) -> list[np.ndarray]:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
+from .machine import threads
 from .records import Family, Workload
 from .verdict import verdict
 from .worker import serve
@@ -35,7 +37,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Result:
-    """The CPU seconds of a call in each round, or why there are none."""
+    """The seconds of a call in each round, of CPU time or by the clock as its family says, or why there are none."""
 
     times: tuple[float, ...] = ()
     why: str = ""
@@ -53,10 +55,10 @@ def ratio(ours: Result | None, theirs: Result | None) -> float | None:
 
 
 class Entries:
-    """The processes of one family, started when first asked, replaced when they died."""
+    """The processes of one family, started when first asked, replaced when they died; `several` have threads."""
 
-    def __init__(self, family: str) -> None:
-        self.family = family
+    def __init__(self, family: str, several: Mapping[str, int] = MappingProxyType({})) -> None:
+        self.family, self.several = family, several
         self.context = multiprocessing.get_context("spawn")
         self.running: dict[str, Any] = {}
 
@@ -78,7 +80,8 @@ class Entries:
         if entry not in self.running:
             here, there = self.context.Pipe()
             process = self.context.Process(target=serve, args=(there, self.family, entry), daemon=True)
-            process.start()
+            with threads(self.several.get(entry, 1)):
+                process.start()
             there.close()
             self.running[entry] = process, here
         pipe = self.running[entry][1]

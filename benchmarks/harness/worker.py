@@ -7,6 +7,7 @@ some must be ended because they do not finish. They take turns: nothing here run
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ import warnings
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .records import Ready, Untried, Workload, arrays_of
+from .records import Ready, Untried, arrays_of
 
 __all__ = ["first_words", "seconds_of", "serve"]
 
@@ -36,7 +37,7 @@ def first_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}".rstrip(": ")[:60]
 
 
-def timer(ready: Ready) -> timeit.Timer:
+def timer(ready: Ready, by_clock: bool = False) -> timeit.Timer:
     """A loop of calls written out with its arguments: no unpacking, no look-up of globals."""
     names = [f"a{k}" for k in range(len(ready.arguments))]
     setup = "f = given.function" + "".join(f"\n{name} = given.arguments[{k}]" for k, name in enumerate(names))
@@ -44,13 +45,13 @@ def timer(ready: Ready) -> timeit.Timer:
     return timeit.Timer(
         f"f({', '.join([*names, *(f'{name}={name}' for name in ready.keywords)])})",
         setup,
-        time.process_time,
+        time.perf_counter if by_clock else time.process_time,
         {"given": ready},
     )
 
 
 def seconds_of(loop: timeit.Timer, number: int) -> float:
-    """CPU seconds of one call: the mean of `number` calls, after a tenth as many that warm the caches up."""
+    """Seconds of one call: the mean of `number` calls, after a tenth as many that warm the caches up."""
     loop.timeit(1 + number // 10)
     return loop.timeit(number) / number
 
@@ -67,7 +68,7 @@ def serve(pipe: Connection, family: str, entry: str) -> None:
     """Answer requests (word, workload, number) until there are none.
 
     "reference": the independent answer. "build": this entry's answer. "calibrate": calls that fill so many seconds.
-    "time": CPU seconds a call. An answer is (True, what was asked for) or (False, the error's first words).
+    "time": seconds a call. An answer is (True, what was asked for) or (False, the error's first words).
     """
     silent = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -92,7 +93,8 @@ def perform(held: dict[str, Any], family: str, entry: str, word: str, name: str,
         return calibrated(held["loop"], number)
     if word == "time":
         return seconds_of(held["loop"], int(number))
-    workload = find(family, name)
+    of = importlib.import_module(family).FAMILY  # families are modules beside this package
+    workload = next(w for w in of.workloads if w.name == name)
     if word == "reference":
         return arrays_of(workload.reference(*workload.given()))
     held.clear()
@@ -102,12 +104,5 @@ def perform(held: dict[str, Any], family: str, entry: str, word: str, name: str,
     answer = ready.answer()
     gc.collect()
     gc.freeze()
-    held["loop"] = timer(ready)
+    held["loop"] = timer(ready, of.by_clock)
     return answer
-
-
-def find(family: str, name: str) -> Workload:
-    """The workload of this name: families are modules beside this package."""
-    import importlib
-
-    return next(w for w in importlib.import_module(family).FAMILY.workloads if w.name == name)

@@ -157,6 +157,8 @@ class Tuning:
     #: Elements of a loop from which on threads share it: exp of so many takes 57 us, 2 x + y 11. The machine was too
     #: busy to measure threads, here and below; to start and end them costs some 5 us.
     thread_elements: int = 32_768
+    #: Shares into which a loop is cut that adds something up, whatever the number of threads.
+    thread_shares: int = 64
     #: Products of numbers from which on threads share a product of matrices: 25 us and less.
     thread_products: int = 262_144
     #: Rows of a result that one thread takes at a time.

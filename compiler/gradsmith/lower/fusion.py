@@ -63,15 +63,15 @@ def shape_of(graph: Graph, key: int) -> Shape:
 class Means:
     """What a target and a place allow a schedule.
 
-    With a `Tuning` to go `by_rows`, a row, or `by_blocks` a block of rows, goes through all that needs no other one in
-    one loop. What is `replaced` is the next value of `state`, whose memory may hold the old one. With `pointers`,
-    support functions write anywhere in a buffer. `recompute` is what may be computed again instead of being stored (see
-    there), or None; so is `along`, where sums are added up while a result is written. What is `framed` is memory around
-    a state, by the state (see `frames`).
+    With a `Tuning` to go `by_rows`, a row, or a block of rows, goes through all that needs no other one in one loop; of
+    `threads`, each takes rows. What is `replaced` is the next value of `state`, whose memory may hold the old one. With
+    `pointers`, support functions write anywhere in a buffer. `recompute` is what may be computed again instead of being
+    stored (see there), or None; so is `along`, where sums are added up while a result is written. What is `framed` is
+    memory around a state, by the state (see `frames`).
     """
 
     by_rows: Tuning | None = None
-    by_blocks: bool = True
+    threads: bool = False
     replaced: frozenset[int] = frozenset()
     state: frozenset[int] = frozenset()
     pointers: bool = True
@@ -196,8 +196,9 @@ def _fused(
             continue
         found = None
         if by_rows is not None and arrays:
-            found = blocks_first(graph, some, virtual, aliases, by_rows) if means.by_blocks else None
-            found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements)
+            found = None if means.threads else blocks_first(graph, some, virtual, aliases, by_rows)
+            threads = by_rows.thread_elements if means.threads else None
+            found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements, threads)
         if found is None:
             order += _units(graph, some, needs, arrays)
         else:

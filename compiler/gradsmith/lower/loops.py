@@ -325,12 +325,12 @@ class Writer:
         tuning = self.target.tuning
         means = Means(
             by_rows=tuning if by_rows else None,
-            by_blocks=not self.target.threads,
+            threads=self.target.threads,
             replaced=frozenset(e.key for e in self.ends if e.carried is not None),
             state=frozenset(e.carried for e in self.ends if e.carried is not None),
             pointers="pointer" in self.target.syntax,
             recompute=tuning.recompute_operations if "independent" in self.target.syntax else None,
-            along=tuning.along_operations if by_rows and not self.target.threads else None,
+            along=tuning.along_operations if by_rows else None,
             framed={frame.whole: state for state, frame in self.frames.items()},
         )
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
@@ -549,6 +549,7 @@ class Writer:
     def _lifetimes_in_rows(self, rows: Rows, time: range, last: Mapping[int, int]) -> dict[int, Lifetime]:
         """Lifetimes of what a loop over rows makes; what only the same row reads has memory for one row, or none."""
         lifetimes: dict[int, Lifetime] = {}
+        shared = self.structures.shared_rows(rows)  # in which case each share has a row
         for moment, inner in zip(time, rows.inner, strict=True):
             for n in inner.nodes:
                 if not n.type.shape or n.key in self.elements.buffers:
@@ -558,7 +559,7 @@ class Writer:
                 if role == "column" or read > time[-1]:
                     lifetimes[n.key] = (room(n.type), time.start, max(read, time[-1]))
                 elif read > moment and (rows.block or not is_per_row(n.type.shape, rows.shape)):
-                    lifetimes[n.key] = (rows.room(n), moment, read)
+                    lifetimes[n.key] = (rows.room(n) * (1 if shared is None else shared.count), moment, read)
                     self.row_buffers.add(n.key)
         return lifetimes
 
@@ -721,7 +722,7 @@ class Writer:
                     lines += self.nests.over(e.shape, self._copier(e.key, End(e.key, name, e.shape)))
                     replaced += self.moved(End(e.key, name, e.shape), e)
                 else:
-                    (lines if e.carried is None else replaced).extend(self.nests.over(e.shape, self._copier(e.key, e)))
+                    (lines if e.carried is None else replaced).extend(self._copied(e))
         return [*lines, *replaced]
 
     def _put_aside(self, e: End, value: Text, lines: list[Line]) -> Text:
@@ -743,6 +744,12 @@ class Writer:
             self.elements.set(to, Text(there), lines, nest.depth)
 
         return self.nests.over((math.prod(e.shape),), move)
+
+    def _copied(self, e: End) -> list[Line]:
+        """The loop that copies a value to its end."""
+        self.elements.far.clear()
+        nest = self.nests.over(e.shape, self._copier(e.key, e))
+        return nest if e.carried is not None else self.structures.shared_by_threads(nest, e.shape, math.prod(e.shape))
 
     def _copier(self, key: int, e: End) -> Write:
         return lambda nest, lines: self.copy(key, e, nest, lines)
@@ -807,9 +814,14 @@ class Writer:
         shape = (math.prod(unit.shape),) if flat else unit.shape
         reductions = [n for n in unit.nodes if isinstance(lookup(n.op).structure, Reduction)]
         strands = self.structures.strands(reductions, shape) if len(reductions) == len(unit.nodes) else range(1)
+        shape = parted(shape, len(strands))
+        shared = self.structures.shared(reductions, shape, len(strands)) if reductions else None
+        depth = 0 if shared is None else 1
+        named: dict[int, str] = {}
         for n in reductions:
-            name = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
-            totals[n.key] = self.structures.begun(n, name, len(strands), before, 0)
+            name = named[n.key] = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
+            own = name if shared is None else self.names.fresh(None, "acc_")
+            totals[n.key] = self.structures.begun(n, own, len(strands), before, depth)
 
         read_here = {key for n in unit.nodes for key in self.units.reads[n.key]}
 
@@ -824,24 +836,25 @@ class Writer:
                     else:
                         self._shared_element(n, n.key in read_here, place, lines)
 
-        named = {name: n for n in reductions for name in totals[n.key]}
-        sums = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
+        running = {name: n for n in reductions for name in totals[n.key]}
+        sums = {name: self.structures.sum_of(n) for name, n in running.items() if is_sum(lookup(n.op).structure)}
         self.elements.far.clear()
-        shape = parted(shape, len(strands))
         self.elements.shared = self._read_again(unit)
-        loops = self.nests.over(shape, inside)
+        loops = self.nests.over(shape, inside, depth, span=self.structures.span(shared))
         self.elements.shared = frozenset()
         self.elements.read.clear()
-        operators = self.structures.operators(named)
+        operators = self.structures.operators(running)
         independent = not totals and not self.target.strict
         self.structures.helpers.update({"simd": None} if independent else {})
         lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
         if not totals:
             lines = self.structures.shared_by_threads(lines, shape, math.prod(shape), simd=independent)
         for n in reductions:
-            self.structures.ended(n, totals[n.key], lines, 0)
+            self.structures.ended(n, totals[n.key], lines, depth)
+        if shared is not None:
+            lines = self.structures.in_shares(shared, lines, {named[n.key]: (n, totals[n.key][0]) for n in reductions})
         self.elements.locals.clear()
-        self.elements.scalars.update({key: Text(names[0]) for key, names in totals.items()})
+        self.elements.scalars.update({key: Text(name) for key, name in named.items()})
         return lines
 
     def _read_again(self, unit: Unit) -> set[int]:

@@ -34,19 +34,33 @@ class Nests:
     def __init__(self, target: Target, names: Names) -> None:
         self._syntax, self._strict, self._names = target.syntax, target.strict, names
         self._variables: list[str] = []
+        self._named: dict[str, str] = {}
 
-    def over(self, shape: Sequence[Extent], inside: Write, depth: int = 0, step: int = 1) -> list[Line]:
-        """A nest of loops over `shape`, `step` places at a time; axes of size 1 need none."""
+    def over(
+        self,
+        shape: Sequence[Extent],
+        inside: Write,
+        depth: int = 0,
+        step: int = 1,
+        span: tuple[int, str, str] | None = None,
+    ) -> list[Line]:
+        """A nest of loops over `shape`, `step` places at a time; axes of size 1 need none.
+
+        `span`: which axis has only a part of its places visited, and the names of the first one and of the end.
+        """
         lines: list[Line] = []
         index: list[Affine] = []
         start = depth
-        for size in shape:
+        for axis, size in enumerate(shape):
             if size == 1:
                 index.append(Affine())
                 continue
-            name = self._variable(depth)
-            pattern = self._syntax["for" if step == 1 else "for_blocks"]
-            lines.append(Line(depth, pattern.format(name=name, size=size, step=step)))
+            name = self.variable(depth)
+            if span is not None and axis == span[0]:
+                text = self._syntax["for_part"].format(name=name, start=span[1], end=span[2])
+            else:
+                text = self._syntax["for" if step == 1 else "for_blocks"].format(name=name, size=size, step=step)
+            lines.append(Line(depth, text))
             index.append(variable(name))
             depth += 1
         inside(Nest(tuple(index), False, depth), lines)
@@ -54,10 +68,17 @@ class Nests:
             lines += [Line(d, self._syntax["end"]) for d in range(depth - 1, start - 1, -1)]
         return lines
 
-    def _variable(self, depth: int) -> str:
+    def variable(self, depth: int) -> str:
+        """The variable of the loops at a depth."""
         while len(self._variables) <= depth:
             self._variables.append(self._names.fresh("ijklmnop"[len(self._variables) % 8]))
         return self._variables[depth]
+
+    def named(self, wish: str) -> str:
+        """The one name of a kind that the loops of this function share, as no two of them are inside each other."""
+        if wish not in self._named:
+            self._named[wish] = self._names.fresh(None, wish)
+        return self._named[wish]
 
     def rows(
         self,

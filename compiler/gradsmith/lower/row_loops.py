@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..dims import Dim, Extent, atom
 from ..graph import Node
-from ..index import Affine, Index, flatten
+from ..index import Affine, Index, flatten, variable
 from ..program import Line
 from ..registry import lookup
 from .fusion import shape_of
@@ -34,7 +34,8 @@ class RowLoop:
         self.writer, self.rows, self.graph = writer, rows, writer.graph
         self.elements, self.nests, self.structures = writer.elements, writer.nests, writer.structures
         self.roles: Mapping[int, str | None] = {n.key: rows.role(self.graph, n) for n in rows.nodes}
-        self.totals: dict[int, str] = {}  # of all rows
+        self.totals: dict[int, str] = {}  # of all rows, or of those of a share
+        self.shared = self.structures.shared_rows(rows)
         self.aliases: dict[int, list[int]] = {}
         for alias, base in writer.units.aliases.items():
             self.aliases.setdefault(base, []).append(alias)
@@ -42,27 +43,32 @@ class RowLoop:
     def lines(self) -> list[Line]:
         """The loop, behind what its sums start from."""
         before: list[Line] = []
+        sums: dict[str, tuple[Node, str]] = {}
         for n in self.rows.nodes:
             structure = lookup(n.op).structure
             if self.roles[n.key] == "total":
-                name = self.totals[n.key] = self.elements.names.fresh(
-                    n.origin.name, "sum_" if is_sum(structure) else "acc_"
-                )
-                self.structures.begun(n, name, 1, before, 0)
+                name = self.elements.names.fresh(n.origin.name, "sum_" if is_sum(structure) else "acc_")
+                self.totals[n.key] = name if self.shared is None else self.elements.names.fresh(None, "acc_")
+                sums[name] = n, self.totals[n.key]
+                self.structures.begun(n, self.totals[n.key], 1, before, int(self.shared is not None))
             elif self.roles[n.key] == "column":
                 before += self.structures.cleared(n)
         lines = before + self._rows()
+        if self.shared is not None:
+            lines = self.structures.in_shares(self.shared, lines, sums)
         self.elements.locals.clear()
-        self.elements.scalars.update({key: Text(name) for key, name in self.totals.items()})
+        self.elements.scalars.update({n.key: Text(name) for name, (n, _) in sums.items()})
         return lines
 
     def _rows(self) -> list[Line]:
-        return self.nests.over(self.rows.shape, self._row)
+        shared = self.shared
+        return self.nests.over(self.rows.shape, self._row, int(shared is not None), span=self.structures.span(shared))
 
     def _row(self, nest: Nest, lines: list[Line]) -> None:
         for key in (n.key for n in self.rows.nodes if n.key in self.writer.row_buffers):
             size = math.prod(shape_of(self.graph, key)[len(self.rows.shape) :])
-            self.elements.bases[key] = flatten(nest.index, self.rows.shape) * size * -1
+            share = Affine() if self.shared is None else variable(self.structures.number_of_share)
+            self.elements.bases[key] = flatten(nest.index, self.rows.shape) * size * -1 + share * size
         self.writer.named_again()
         for inner in self.rows.inner:
             if inner.shape:

@@ -93,6 +93,11 @@ def role_in_rows(graph: Graph, n: Node, rows: Shape) -> str | None:
     return "total" if axes == tuple(range(len(shape))) else None
 
 
+def _role_in_shared_rows(graph: Graph, n: Node, rows: Shape) -> str | None:
+    role = role_in_rows(graph, n, rows)
+    return None if role == "column" else role
+
+
 def cut_of(graph: Graph, n: Node) -> Cut | None:
     """How the kernel `n` can be called for blocks of rows, if it is one and can."""
     structure = lookup(n.op).structure
@@ -121,10 +126,11 @@ def rows_first(
     virtual: Mapping[int, int],
     aliases: Mapping[int, int],
     least: int,
+    threads: int | None = None,
 ) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
     """The first loop over rows that saves passes over memory, with what comes before and behind it, or None.
 
-    A row has at least `least` elements.
+    A row has at least `least` elements. From so many in all on `threads` share the loop, of which none adds to columns.
     """
     tried: set[Shape] = set()
     for n in tasks:
@@ -132,9 +138,14 @@ def rows_first(
         if rows is None or rows in tried:
             continue
         tried.add(rows)
-        before, shared, behind = collected(graph, tasks, rows, role_in_rows, virtual, aliases)
+        size = math.prod(graph.node(n.args[0]).type.shape)
+        alone = threads is None or (isinstance(size, int) and size < threads)
+        role = role_in_rows if alone else _role_in_shared_rows
+        if all(role(graph, m, rows) is None for m in tasks):
+            continue
+        before, shared, behind = collected(graph, tasks, rows, role, virtual, aliases)
         if _saves(graph, shared, rows):
-            return before, Rows(rows, inner_loops(graph, shared, rows, role_in_rows, virtual, aliases)), behind
+            return before, Rows(rows, inner_loops(graph, shared, rows, role, virtual, aliases)), behind
     return None
 
 

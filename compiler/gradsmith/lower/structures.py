@@ -24,6 +24,9 @@ from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
+from .rows import Rows
+from .shares import Shares, shares, strips
+from .statements import words_of
 
 __all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
 
@@ -75,7 +78,7 @@ class Structures:
     def _summed_across(self, n: Node, source: Shape) -> list[Line]:
         """Zeros, and a loop in the order of memory that adds: its innermost steps are independent."""
         axes, keepdims = n.params["axis"], n.params["keepdims"]
-        first = min(axes)
+        first, last = min(axes), max(k for k, size in enumerate(source) if size != 1)
 
         def over(nest: Nest, lines: list[Line]) -> None:
             kept = [k for k in range(first, len(source)) if k not in axes]
@@ -95,14 +98,20 @@ class Structures:
                 text = self._syntax["add_to"].format(name=place(dict(enumerate(index))), value=value.text)
                 body += lines_of(text, inner.depth)
 
-            lines += self.nests.over(tuple(source[k] for k in kept), clear, nest.depth)
+            found = list[Line]()
+            shared = strips(self._target, source) if first == 0 and last == len(source) - 1 else None
+            span, depth = self.span(shared), nest.depth + (shared is not None)
+            mine = None if span is None else (kept.index(last), *span[1:])
+            found += self.nests.over(tuple(source[k] for k in kept), clear, depth, span=mine)
             self.elements.far.clear()
-            loops = self.nests.over(source[first:], add, nest.depth)
+            loops = self.nests.over(source[first:], add, depth, span=span)
             self.helpers.update({"simd": None})
             operators = dict.fromkeys(sorted(self.elements.far), "|")
-            lines += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
+            found += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
+            lines += found if shared is None else self.in_shares(shared, found, {})
 
-        return self.nests.over(source[:first], over)
+        nest = self.nests.over(source[:first], over)
+        return self.shared_by_threads(nest, source[:first], math.prod(source)) if first else nest
 
     def contraction(self, n: Node, structure: Contraction) -> list[Line]:
         """Each element of the result as a sum of products."""
@@ -146,7 +155,10 @@ class Structures:
         """An accumulator, the loop that fills it, and where its total goes."""
         strands = self.strands([n], shape)
         total = self.elements.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
-        names = self.begun(n, total, len(strands), lines, nest.depth)
+        shape = parted(shape, len(strands))
+        shared = self.shared([n], shape, len(strands)) if nest.depth == 0 else None
+        start, depth, found = (total, nest.depth, lines) if shared is None else (None, 1, list[Line]())
+        names = self.begun(n, start or self.elements.names.fresh(None, "acc_"), len(strands), found, depth)
 
         self.elements.far.clear()
 
@@ -156,11 +168,12 @@ class Structures:
                 self.combine(n, structure, name, value(index, body, inner.depth), body, inner.depth)
 
         sums = {name: self.sum_of(n) for name in names} if is_sum(structure) else {}
-        shape = parted(shape, len(strands))
-        loops = self.nests.over(shape, inside, nest.depth)
+        loops = self.nests.over(shape, inside, depth, span=self.span(shared))
         operators = self.operators(dict.fromkeys(names, n))
-        lines += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
-        self.ended(n, names, lines, nest.depth)
+        found += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
+        self.ended(n, names, found, depth)
+        if shared is not None:
+            lines += self.in_shares(shared, found, {total: (n, names[0])})
         if n.type.shape:
             self.elements.set(self.elements.place(n.key, nest.index), Text(total), lines, nest.depth)
         else:
@@ -186,7 +199,10 @@ class Structures:
 
             lines += self.nests.over((size,), inside, nest.depth)
 
-        return self.nests.over((*shape[:axis], *shape[axis + 1 :]), along)
+        others = (*shape[:axis], *shape[axis + 1 :])
+        self.elements.far.clear()
+        nest = self.nests.over(others, along)
+        return self.shared_by_threads(nest, others, math.prod(shape)) if others else nest
 
     def accumulator(self, n: Node, name: str, initial: float) -> str:
         """The statement that makes the running value `name` of `n`."""
@@ -210,6 +226,76 @@ class Structures:
         clauses = f"simd schedule(static, {_CHUNK}){clauses}" if alone else f"schedule(static){clauses}"
         rest = [line for line in nest if line.text != self._syntax.get("independent")] if alone else nest
         return [Line(nest[0].depth, self._syntax["parallel"].format(clauses=clauses)), *rest]
+
+    def shared(self, totals: Sequence[Node], shape: Shape, each: Extent = 1) -> Shares | None:
+        """How threads share a loop over `shape` that adds up `totals`, `each` elements at a place.
+
+        Strict code has one order, in which one thread adds.
+        """
+        if self._target.strict and any(n.type.dtype.kind == "float" for n in totals):
+            return None
+        return shares(self._target, shape, each)
+
+    def shared_rows(self, rows: Rows) -> Shares | None:
+        """How threads share a loop over rows; those that add to the same columns have one thread."""
+        roles = {n.key: rows.role(self.graph, n) for n in rows.nodes}
+        if rows.block or "column" in roles.values():
+            return None
+        totals = [n for n in rows.nodes if roles[n.key] == "total"]
+        return self.shared(totals, rows.shape, sum((math.prod(inner.shape) for inner in rows.inner), start=0))
+
+    def span(self, shared: Shares | None) -> tuple[int, str, str] | None:
+        """What a share has of a loop: the axis, and the names of its first place and of its end (see `in_shares`)."""
+        return None if shared is None else (shared.axis, self.nests.variable(0), self._end)
+
+    @property
+    def _end(self) -> str:
+        return self.nests.named("end_")
+
+    @property
+    def number_of_share(self) -> str:
+        """The variable that counts the shares of a loop."""
+        return self.nests.named("number_")
+
+    def in_shares(self, shared: Shares, inside: list[Line], totals: Mapping[str, tuple[Node, str]]) -> list[Line]:
+        """A loop over shares around the lines of each, and what combines the sums of all in one order.
+
+        `totals`: the names that sums get, each with its reduction and what a share calls its own one.
+        """
+        syntax, names, lines = self._syntax, self.elements.names, list[Line]()
+        start, step = self.nests.variable(0), str(shared.length)
+        if shared.length is None:
+            step = names.fresh(None, "share_")
+            lines += lines_of(shared.length_of(syntax["length_of_share"], step))
+        size, own = atom(shared.size), {total: names.fresh(None, "own_") for total in totals}
+        for total, (n, _) in totals.items():
+            lines += lines_of(syntax["own"].format(type=self.elements.type(n), name=own[total], count=shared.count))
+        words = {*words_of(inside)}
+        far = sorted({name for key, name in syntax.items() if key.startswith("far_name.")} & words)
+        clauses = shared.clauses + "".join(f" reduction(| : {name})" for name in far)
+        lines.append(Line(0, syntax["parallel"].format(clauses=clauses)))
+        lines.append(Line(0, syntax["for_blocks"].format(name=start, size=size, step=step)))
+        lines += lines_of(syntax["end_of_share"].format(name=self._end, start=start, size=size, step=step), 1)
+        number = self.number_of_share
+        if totals or number in words:
+            lines += lines_of(syntax["number_of_share"].format(name=number, start=start, step=step), 1)
+        lines += inside
+        for total, (_, mine) in totals.items():
+            self.elements.set(f"{own[total]}[{number}]", Text(mine), lines, 1)
+        lines.append(Line(0, syntax["end"]))
+        if not totals:
+            return lines
+        count = str(shared.count)
+        if shared.length is None:
+            count = names.fresh(None, "shares_")
+            lines += lines_of(syntax["number_of_shares"].format(name=count, size=size, step=step))
+        for total, (n, _) in totals.items():
+            lines += lines_of(self.accumulator(n, total, self._combining(n).initial))
+        lines.append(Line(0, syntax["for"].format(name=start, size=count)))
+        for total, (n, _) in totals.items():
+            self.combine(n, self._combining(n), total, Text(f"{own[total]}[{start}]"), lines, 1)
+        lines.append(Line(0, syntax["end"]))
+        return lines
 
     def strands(self, totals: Sequence[Node], shape: Shape) -> range:
         """Where the strands of a loop over `shape` start, each of which has running values of its own for `totals`.
@@ -247,8 +333,7 @@ class Structures:
 
     def begun(self, n: Node, total: str, strands: int, lines: list[Line], depth: int) -> list[str]:
         """The names of the running values of each strand, of which `total` is the first."""
-        structure = lookup(n.op).structure
-        initial = structure.initial if isinstance(structure, Reduction) else 0.0
+        initial = self._combining(n).initial
         names = [total, *(self.elements.names.fresh(None, "acc_") for _ in range(strands - 1))]
         for name in names:
             lines += lines_of(self.accumulator(n, name, initial), depth)
@@ -256,13 +341,17 @@ class Structures:
 
     def ended(self, n: Node, names: Sequence[str], lines: list[Line], depth: int) -> None:
         """The statements that combine the running values of all strands into the first, in pairs."""
-        structure = lookup(n.op).structure
-        reduction = structure if isinstance(structure, Reduction) else Reduction("add", 0.0)
+        reduction = self._combining(n)
         while len(names) > 1:
             half = (len(names) + 1) // 2
             for one, other in zip(names, names[half:], strict=False):
                 self.combine(n, reduction, one, Text(other), lines, depth)
             names = names[:half]
+
+    def _combining(self, n: Node) -> Reduction:
+        """How `n` combines elements: as its record says, or, a contraction, as a sum."""
+        structure = lookup(n.op).structure
+        return structure if isinstance(structure, Reduction) else Reduction("add", 0.0)
 
     def sum_of(self, n: Node) -> Mapping[str, str]:
         """What the statement that makes one more running sum for `n` needs besides a name."""
@@ -343,9 +432,16 @@ class Structures:
                 if start <= low and high <= start + _known(shape_of(self.graph, m.args[0])[0])
             }
 
-            def one(nest: Nest, body: list[Line], low: int = low, inside: Any = inside, added: Any = added) -> None:
+            elements.far.clear()
+            part = (high - low, *shape[1:])
+            shared = self.shared(list(added.values()), part) if added else None
+            own, found = added, list[Line]()  # the running values of a share
+            if shared is not None:
+                own = {self.begun(m, elements.names.fresh(None, "acc_"), 1, found, 1)[0]: m for m in added.values()}
+
+            def one(nest: Nest, body: list[Line], low: int = low, inside: Any = inside, own: Any = own) -> None:
                 row, *rest = nest.index
-                for name, m in added.items():
+                for name, m in own.items():
                     value = elements.element(m.args[0], (row + (low - start),), False, body, nest.depth)
                     self.combine(m, lookup(m.op).structure, name, value, body, nest.depth)
                 value = elements.printer.number(0, dtype)
@@ -357,10 +453,17 @@ class Structures:
                     value = there if k == 0 else elements.fill(add, [value, there], dtype, body, nest.depth)
                 elements.set(elements.place(n.key, (row + low, *rest)), value, body, nest.depth)
 
-            elements.far.clear()
-            loop = self.nests.over((high - low, *shape[1:]), one)
-            operators = self.operators(added)
-            lines += self.nests.rows(loop, (high - low, *shape[1:]), {}, frozenset(), operators, not added)
+            loop = self.nests.over(part, one, int(shared is not None), span=self.span(shared))
+            operators = self.operators(own)
+            found += self.nests.rows(loop, part, {}, frozenset(), operators, not own)
+            if shared is not None:
+                sums_of_part = {elements.names.fresh(None, "part_"): (m, name) for name, m in own.items()}
+                found = self.in_shares(shared, found, sums_of_part)
+                for (name, m), mine in zip(added.items(), sums_of_part, strict=True):
+                    self.combine(m, lookup(m.op).structure, name, Text(mine), found, 0)
+            elif not added:
+                found = self.shared_by_threads(found, part, math.prod(part), simd=True)
+            lines += found
         self.helpers["simd"] = None
         return lines
 
@@ -387,7 +490,11 @@ class Structures:
             else:
                 body += lines_of(self._syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
-        return self.nests.over(types[part].shape, inside)
+        elements.far.clear()
+        shape = types[part].shape
+        nest = self.nests.over(shape, inside)
+        apart = structure.apart or (structure.accumulate and exclusive)  # no two places of a part are one
+        return self.shared_by_threads(nest, shape, math.prod(shape)) if apart and shape else nest
 
     def scatter(self, n: Node, structure: Scatter) -> list[Line]:
         """Zeros, and a loop that adds each element at its run-time place."""
