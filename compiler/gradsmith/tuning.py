@@ -105,6 +105,10 @@ class Tuning:
     block_rows: int = 96
     block_columns: int = 1024
     block_depth: int = 256
+    #: Bytes of a product from which on it and the loops that read its elements go through blocks of rows together ...
+    product_least: int = 262_144
+    #: ... and bytes that such a block of it has at most.
+    product_bytes: int = 98_304
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in

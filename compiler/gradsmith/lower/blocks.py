@@ -3,7 +3,8 @@
 In: the stored values of a function in order, and how they read each other. Out: as of `rows`, with loops over blocks of
 rows. `A x` has one element a row, and so have values computed from it element by element; `d A` is a sum of rows, and
 so are, of numbers, sums over everything. Where all these need of each other only the same row, a block of rows goes
-through all of it while a cache has it: the kernels are called for a block, with loops over its rows between them.
+through all of it while a cache has it: the kernels are called for a block, with loops over its rows between them. So it
+is with a product of matrices and what is computed from it element by element: a bias, an activation, its slope.
 Guarantee: as of `rows`; blocks are added in their order.
 """
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ..graph import Graph, Node
 from ..tuning import Tuning
 from ..types import Shape
-from .rows import Rows, collected, cut_of, inner_loops, role_in_blocks
+from .rows import Rows, collected, cut_of, inner_loops, reads_of, role_in_blocks, role_in_products
 
 __all__ = ["blocks_first"]
 
@@ -27,10 +29,19 @@ def blocks_first(
     graph: Graph, tasks: Sequence[Node], virtual: Mapping[int, int], aliases: Mapping[int, int], tuning: Tuning
 ) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
     """The first loop over blocks of rows by which a matrix is read once, with what comes before and behind it."""
+    return _by_vectors(graph, tasks, virtual, aliases, tuning) or _by_matrices(graph, tasks, virtual, aliases, tuning)
+
+
+_Found = tuple[Sequence[Node], Rows, Sequence[Node]]
+
+
+def _by_vectors(
+    graph: Graph, tasks: Sequence[Node], virtual: Mapping[int, int], aliases: Mapping[int, int], tuning: Tuning
+) -> _Found | None:
     tried: set[Shape] = set()
     for n in tasks:
         cut = cut_of(graph, n)
-        if cut is None or not cut.adds:
+        if cut is None or not cut.adds or len(n.type.shape) != 1:
             continue
         rows = graph.node(n.args[0]).type.shape[:1]
         block = _block(graph, n, tuning)
@@ -41,6 +52,46 @@ def blocks_first(
         if _saves(graph, shared, aliases):
             return before, Rows(rows, inner_loops(graph, shared, rows, role_in_blocks, virtual, aliases), block), behind
     return None
+
+
+def _by_matrices(
+    graph: Graph, tasks: Sequence[Node], virtual: Mapping[int, int], aliases: Mapping[int, int], tuning: Tuning
+) -> _Found | None:
+    """A product of matrices, and loops that read its elements."""
+    tried: set[Shape] = set()
+    for n in tasks:
+        least, block = _block_of_product(graph, n, tuning), 0
+        rows = n.type.shape[:1]
+        if not least or rows in tried:
+            continue
+        tried.add(rows)
+        while least != block:
+            block = least
+            role_of = partial(role_in_products, block=block)
+            before, shared, behind = collected(graph, tasks, rows, role_of, virtual, aliases)
+            blocks = {m.key: _block_of_product(graph, m, tuning) for m in shared}
+            least = min(filter(None, (block, *blocks.values())))
+        if any(blocks.get(key) for m in shared for key, _ in reads_of(graph, m, virtual, aliases)):
+            return before, Rows(rows, inner_loops(graph, shared, rows, role_of, virtual, aliases), block, True), behind
+    return None
+
+
+def _block_of_product(graph: Graph, n: Node, tuning: Tuning) -> int:
+    """How many rows a block has if `n` is a product of matrices; 0 where it is not, and where blocks do not pay."""
+    cut = cut_of(graph, n)
+    if cut is None or cut.adds or len(n.type.shape) != 2:
+        return 0
+    (height, length), inner = n.type.shape, graph.node(n.args[0]).type.shape[1]
+    row = length * (n.type.dtype.bits // 8)
+    if not isinstance(row, int) or not isinstance(inner, int) or length < tuning.row_elements:
+        return 0
+    if isinstance(height, int) and height * row < tuning.product_least:
+        return 0
+    most = tuning.product_bytes // row // tuning.tile_rows * tuning.tile_rows
+    even = (b for b in range(most, most // 2, -1) if isinstance(height, int) and height % b == 0)
+    block = next(even, most)
+    # each block packs the right factor again, or reads it from where the first cache has it no more
+    return block if (4 if n.params["tb"] else 1) * inner <= block else 0
 
 
 def _saves(graph: Graph, shared: Sequence[Node], aliases: Mapping[int, int]) -> bool:

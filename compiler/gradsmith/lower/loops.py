@@ -387,7 +387,7 @@ class Writer:
                         name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
-                        lifetimes[-len(self.slots)] = (room_for, time.start, time.start)
+                        lifetimes[-len(self.slots)] = (room_for, time.start, time[-1])
                 if n.key in self.results:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for grown, slot in region.grown.items():

@@ -126,7 +126,7 @@ class RowLoop:
         if sums is not None:
             self.structures.combine(n, lookup(n.op).structure, sums[strand], value, body, nest.depth)
             return
-        place = self.elements.place(n.key, nest.index)
+        place = self.elements.place(n.key, self._of_row(nest.index))
         body += lines_of(self.writer.target.syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
     def _element(self, n: Node, inner: Inner, index: Index, lines: list[Line], depth: int) -> None:
@@ -143,6 +143,10 @@ class RowLoop:
     def _at(self, row: Index, place: Index) -> Index:
         """The place in a whole array of a place in a row."""
         return (*row, *place)
+
+    def _of_row(self, place: Index) -> Index:
+        """What a place of an inner loop is in a row."""
+        return place
 
     def _padded(self, n: Node, index: Index) -> Index:
         """The place in `n`, whose axes behind those of `index` have size 1."""
@@ -181,15 +185,18 @@ class BlockLoop(RowLoop):
         (start,) = nest.index
         for n in self.rows.nodes:
             if n.key in self.writer.row_buffers:
-                self.elements.bases[n.key] = start * -1
+                self.elements.bases[n.key] = start * math.prod(shape_of(self.graph, n.key)[1:]) * -1
         self.writer.named_again()
         for inner in self.rows.inner:
             (first, *_) = inner.nodes
             cut = cut_of(self.graph, first)
             if cut is None:
-                self._loop(Inner(inner.nodes, (count,)), nest, lines)
+                self._loop(Inner(inner.nodes, (count, *inner.shape)), nest, lines)
             else:
                 lines += self.structures.kernel_of_rows(first, cut, start, count, nest.depth)
 
     def _at(self, row: Index, place: Index) -> Index:
-        return (row[0] + place[0],)
+        return (row[0] + place[0], *place[1:])
+
+    def _of_row(self, place: Index) -> Index:
+        return place[1:]

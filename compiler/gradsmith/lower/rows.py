@@ -30,6 +30,7 @@ __all__ = [
     "is_per_row",
     "reads_of",
     "role_in_blocks",
+    "role_in_products",
     "rows_first",
 ]
 
@@ -49,12 +50,14 @@ class Inner:
 class Rows:
     """One loop over the leading axes `shape`, with inner loops.
 
-    With a `block`, it is over so many rows at a time: inner loops are over the rows of a block, and some are calls.
+    With a `block`, it is over so many rows at a time: inner loops are over the rows of a block, and some are calls. In
+    `wide` ones values have more than one element a row.
     """
 
     shape: Shape
     inner: tuple[Inner, ...]
     block: int = 0
+    wide: bool = False
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -62,11 +65,13 @@ class Rows:
 
     def role(self, graph: Graph, n: Node) -> str | None:
         """What `n` is to the loop."""
+        if self.wide:
+            return role_in_products(graph, n, self.shape, self.block)
         return (role_in_blocks if self.block else role_in_rows)(graph, n, self.shape)
 
     def room(self, n: Node) -> Extent:
         """The elements of what only the same row, or block of rows, reads."""
-        return self.block or math.prod(n.type.shape[len(self.shape) :])
+        return max(self.block, 1) * math.prod(n.type.shape[len(self.shape) :])
 
 
 def is_per_row(shape: Shape, rows: Shape) -> bool:
@@ -114,6 +119,30 @@ def role_in_blocks(graph: Graph, n: Node, rows: Shape) -> str | None:
     if isinstance(op.structure, Reduction):
         whole = graph.node(n.args[0]).type.shape == rows and len(n.params["axis"]) == len(rows)
         return "total" if whole and not n.params["keepdims"] else None
+    role = _role_of_call(graph, n, rows)
+    return role if len(n.type.shape) == 1 else None
+
+
+def role_in_products(graph: Graph, n: Node, rows: Shape, block: int) -> str | None:
+    """What `n` is to a loop over blocks of rows in which values may be matrices: as above, or a sum over rows.
+
+    Rows of a factor are no longer than a block is high: for each block, the other factor or the sum is read again.
+    """
+    op = lookup(n.op)
+    if op.kind in ("elementwise", "layout"):
+        return "element" if n.type.shape[:1] == rows else None
+    if not isinstance(op.structure, Reduction):
+        short = len(n.type.shape) == 1 or certainly_at_most(graph.node(n.args[0]).type.shape[-1], block)
+        return _role_of_call(graph, n, rows) if short else None
+    shape, axes = graph.node(n.args[0]).type.shape, tuple(n.params["axis"])
+    if shape[:1] != rows or n.params["keepdims"]:
+        return None
+    if axes == tuple(range(len(shape))):
+        return "total"
+    return "column" if axes == (0,) and op.structure.combine == "add" and math.prod(shape[1:]) != 1 else None
+
+
+def _role_of_call(graph: Graph, n: Node, rows: Shape) -> str | None:
     cut = cut_of(graph, n)
     if cut is None or any(graph.node(n.args[k]).type.shape[: len(rows)] != rows for k in cut.operands):
         return None

@@ -538,6 +538,7 @@ class Structures:
             arrays.append(self.elements.start(key, start * math.prod(shape[1:]) if moved else Affine()))
             if k in cut.operands:
                 types[k] = replace(types[k], shape=(count, *shape[1:]))
+        arrays += [Text(name) for name in self.scratch.get(n.key, ())]
         numbers = structure.arguments(*types, n.params)
         return self._call(n, arrays, (*numbers[:-1], 1) if cut.adds else numbers, depth)
 

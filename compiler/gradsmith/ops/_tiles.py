@@ -210,59 +210,76 @@ static GS_NOINLINE GS_CONTRACT void gs_tile_packing@f(ptrdiff_t k, const @real *
     gs_tile_of@f(GS_TILE_ROWS@F, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, panel, y, yr, GS_TILE@F, add);
 }
 
+static GS_TILE_INLINE gs_vector@f gs_strided@f(const @real *x, ptrdiff_t step) {
+    /* A vector of numbers that stand `step` apart. */
+#if GS_VECTOR_BYTES > 0
+    gs_vector@f found = {0};
+    GS_UNROLLED
+    for (int q = 0; q < GS_LANES@F; ++q) {
+        found[q] = x[q * step];
+    }
+    return found;
+#else
+    (void)step;
+    return *x;
+#endif
+}
+
 static GS_NOINLINE void gs_pack_columns@f(const @real *b, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t k, ptrdiff_t n,
     @real *panel) {
-    /* Panels of as many columns as a tile has, row by row; the last one is filled up with zeros. */
+    /* Panels of as many columns as a tile has, row by row; the last one is filled up with zeros. By vectors: where the
+       columns fill no whole ones, the last two overlap. */
+    const gs_vector@f zero = {0};
     for (ptrdiff_t j = 0; j < n; j += GS_TILE@F) {
         const @real *from = b + j * bc;
         const ptrdiff_t width = n - j < GS_TILE@F ? n - j : GS_TILE@F;
-        for (ptrdiff_t p = 0; p < k; ++p) {
-            if (width < GS_TILE@F && width >= GS_LANES@F && bc == 1) { /* by vectors, the last of which overlap */
-                const gs_vector@f zero = {0};
+        for (ptrdiff_t p = 0; p < k; ++p, panel += GS_TILE@F, from += br) {
+            if (width == GS_TILE@F) {
+                GS_UNROLLED
                 for (ptrdiff_t q = 0; q < GS_TILE@F; q += GS_LANES@F) {
+                    *(gs_vector@f *)(panel + q) =
+                        bc == 1 ? *(const gs_vector@f *)(from + q) : gs_strided@f(from + q * bc, bc);
+                }
+            } else if (width >= GS_LANES@F) {
+                GS_UNROLLED
+                for (ptrdiff_t q = 0; q < GS_TILE@F; q += GS_LANES@F) {
+                    const ptrdiff_t last = width - q < GS_LANES@F ? width - GS_LANES@F : q;
                     *(gs_vector@f *)(panel + q) = zero;
-                }
-                GS_ROLLED
-                for (ptrdiff_t q = 0; q + GS_LANES@F <= width; q += GS_LANES@F) {
-                    *(gs_vector@f *)(panel + q) = *(const gs_vector@f *)(from + q);
-                }
-                *(gs_vector@f *)(panel + width - GS_LANES@F) = *(const gs_vector@f *)(from + width - GS_LANES@F);
-            } else if (width < GS_TILE@F) {
-                for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
-                    panel[q] = q < width ? from[q * bc] : 0;
-                }
-            } else if (bc == 1) {
-                for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
-                    panel[q] = from[q];
+                    *(gs_vector@f *)(panel + last) =
+                        bc == 1 ? *(const gs_vector@f *)(from + last) : gs_strided@f(from + last * bc, bc);
                 }
             } else {
                 for (ptrdiff_t q = 0; q < GS_TILE@F; ++q) {
-                    panel[q] = from[q * bc];
+                    panel[q] = q < width ? from[q * bc] : 0;
                 }
             }
-            panel += GS_TILE@F;
-            from += br;
         }
     }
 }
 
 static GS_NOINLINE void gs_pack_rows@f(const @real *a, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t m, ptrdiff_t k,
     @real *panel) {
-    /* Panels of as many rows as a tile has, column by column. */
-    for (ptrdiff_t i = 0, height; i < m; i += height) {
-        height = gs_tile_height@f(m - i);
+    /* Panels of as many rows as a tile has, column by column; of several at a time, which share lines where columns are
+       what is stored. */
+    const ptrdiff_t most = ar == 1 ? 4 * GS_TILE_ROWS@F : GS_TILE_ROWS@F;
+    for (ptrdiff_t i = 0, rows; i < m; i += rows) {
+        rows = m - i < most + GS_TILE_ROWS@F ? m - i : most; /* the last two tiles may share theirs */
         for (ptrdiff_t p = 0; p < k; ++p) {
-            const @real *const from = a + i * ar + p * ac;
-            if (height == GS_TILE_ROWS@F) {
-                for (ptrdiff_t q = 0; q < GS_TILE_ROWS@F; ++q) {
-                    panel[q] = from[q * ar];
-                }
-            } else {
-                for (ptrdiff_t q = 0; q < height; ++q) {
-                    panel[q] = from[q * ar];
+            for (ptrdiff_t t = 0, height; t < rows; t += height) {
+                const @real *const from = a + (i + t) * ar + p * ac;
+                @real *const to = panel + (i + t) * k;
+                height = gs_tile_height@f(m - i - t);
+                if (height == GS_TILE_ROWS@F && ar == 1) {
+                    GS_UNROLLED
+                    for (ptrdiff_t q = 0; q < GS_TILE_ROWS@F; ++q) {
+                        to[p * GS_TILE_ROWS@F + q] = from[q];
+                    }
+                } else {
+                    for (ptrdiff_t q = 0; q < height; ++q) {
+                        to[p * height + q] = from[q * ar];
+                    }
                 }
             }
-            panel += height;
         }
     }
 }
@@ -276,7 +293,7 @@ static void gs_gemm_direct@f(const @real *a, const @real *b, @real *y, ptrdiff_t
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs) {
     /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], B is in rows of n, and the next matrices
        begin as and bs further on. Nothing is packed; where no whole vectors are left, columns are computed twice. */
-    const ptrdiff_t share = GS_THREADS ? {tuning.thread_rows} : m; /* of the rows, which threads share */
+    const ptrdiff_t share = GS_THREADS ? {tuning.thread_rows} : {tuning.block_rows}; /* of the rows */
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
         GS_PARALLEL(schedule(static) if(m * n * k >= {tuning.thread_products}))
         for (ptrdiff_t ii = 0; ii < m; ii += share) {
@@ -300,13 +317,14 @@ _PACKED = """\
 #define GS_GEMM@F
 static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t mc,
-    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int add, int part) {
+    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int part, int add) {
     /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
        matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
-       block of A, packed if `left`, in the second. With `add`, y += A B; tiles above the diagonal are left out if
+       block of A, packed if `left`, in the second. Where one block has all rows, one panel after the other lies in the
+       same place. With `add`, y += A B; tiles above the diagonal are left out if
        `part` is -1, and those below it if it is 1. Rows shorter than a tile are stored in whole vectors: what is too
        much there lies where later rows will be. */
-    const ptrdiff_t most = nc < n ? nc : n;
+    const ptrdiff_t most = GS_THREADS || m > mc ? nc < n ? nc : n : 1;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
     for (ptrdiff_t i = 0; i < (k > 0 || add ? 0 : batch * m * n); ++i) {
@@ -321,7 +339,9 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                 const @real *const from = b + pp * br + jj * bc;
                 const int packs = !GS_THREADS && bc == 1 && part == 0 && gs_tile_height@f(m) == GS_TILE_ROWS@F;
                 const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
-                gs_pack_columns@f(from + later * bc, br, bc, depth, columns - later, right + later * depth);
+                if (GS_THREADS) {
+                    gs_pack_columns@f(from, br, bc, depth, columns, right);
+                }
                 GS_PARALLEL(schedule(static) if(m * columns * depth >= {tuning.thread_products}))
                 for (ptrdiff_t ii = 0; ii < m; ii += mc) {
                     const ptrdiff_t rows = m - ii < mc ? m - ii : mc;
@@ -334,6 +354,10 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                         const ptrdiff_t width = columns - j < GS_TILE@F ? columns - j : GS_TILE@F;
                         const ptrdiff_t whole = width > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
                         @real *const tile = y + ii * n + jj + j;
+                        @real *const panel = most > 1 ? right + j * depth : right;
+                        if (!GS_THREADS && ii == 0 && j >= later) {
+                            gs_pack_columns@f(from + j * bc, br, bc, depth, width, panel);
+                        }
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
                             height = gs_tile_height@f(rows - i);
                             if (part < 0 ? jj + j > ii + i + height - 1 : part > 0 && jj + j + width - 1 < ii + i) {
@@ -341,14 +365,14 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             }
                             if (ii + i == 0 && j < later) {
                                 gs_tile_packing@f(depth, left ? own : block, left ? 1 : ar, left ? height : ac,
-                                    from + j, br, right + j * depth, tile, n, add || pp > 0);
+                                    from + j, br, panel, tile, n, add || pp > 0);
                                 continue;
                             }
                             for (ptrdiff_t q = 0; q < height; ++q) {
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
                             gs_tile@f(height, depth, left ? own + i * depth : block + i * ar, left ? 1 : ar,
-                                left ? height : ac, right + j * depth, GS_TILE@F, tile + i * n, n,
+                                left ? height : ac, panel, GS_TILE@F, tile + i * n, n,
                                 (ii + i + height - 1) * n + whole <= ours ? whole : width, add || pp > 0);
                         }
                     }
@@ -370,7 +394,7 @@ static void gs_gemm_add@f(const @real *a, const @real *b, const @real *c, @real 
     for (ptrdiff_t i = 0; i < (c == y ? 0 : batch * m * n); ++i) {
         y[i] = c[i];
     }
-    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, 1, part);
+    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, part, 1);
 }
 #endif
 """

@@ -107,6 +107,8 @@ def _panels(a: Type, b: Type, params: Params) -> Extent:
         for size, most in zip((m, n, k), params["blocks"], strict=True)
     )
     panel = params["panel"]  # the last one is filled up
+    if rows == m and not params.get("threads"):  # one panel after the other is packed in the same place
+        columns = 1
     aligned = BYTES // (a.dtype.bits // 8)
     if params.get("threads"):  # each block of rows has a place of its own
         rows = m
@@ -114,17 +116,28 @@ def _panels(a: Type, b: Type, params: Params) -> Extent:
     return total
 
 
+def _by_rows(a: Type, b: Type, params: Params) -> Cut | None:
+    """Rows of A and of the result, where those of A lie in memory."""
+    return Cut((0,)) if a.ndim == b.ndim == 2 and not params["ta"] else None
+
+
+def _by_rows_or_sums(a: Type, b: Type, params: Params) -> Cut | None:
+    """The same, or a sum over the rows of both factors."""
+    sums = a.ndim == b.ndim == 2 and params["ta"] and not params["tb"]
+    return Cut((0, 1), adds=True) if sums else _by_rows(a, b, params)
+
+
 def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:
     return np.matmul(_turned(a, ta), _turned(b, tb))
 
 
 gemm_direct: Traced = _record(
-    "gemm_direct", "gs_gemm_direct", _matrices, _product, Kernel(_direct), DIRECT, 11,
+    "gemm_direct", "gs_gemm_direct", _matrices, _product, Kernel(_direct, cut=_by_rows), DIRECT, 11,
     "Matrix product of matrices that the caches hold.",
 )  # fmt: skip
 gemm: Traced = _record(
     "gemm", "gs_gemm", _matrices, _product,
-    Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels),
+    Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels, cut=_by_rows_or_sums),
     PACKED, 20, "Matrix product in blocks, of which copies are made.",
 )  # fmt: skip
 
@@ -152,7 +165,8 @@ cblas_gemm: Traced = _record(
     Kernel(
         lambda a, b, params: (
             *_strided(a, b, params)[:5], _step(b, 2), int(params["ta"]), int(params["tb"]),
-        )
+        ),
+        cut=_by_rows,
     ),
     CBLAS_GEMM, 11, "Matrix product by cblas_dgemm.", libraries=("blas",),
 )  # fmt: skip

@@ -148,7 +148,9 @@ def _small(rows: Extent, columns: Extent, x: Expr, most: int) -> bool:
 
 
 def _held(a: Expr, ta: bool, m: Extent, k: Extent, target: Target) -> bool:
-    """Whether the caches hold the left factor as it is."""
+    """Whether the left factor is read as it is: the caches hold it, or its rows, some at a time, in one piece."""
+    if not ta and isinstance(k, int) and k <= target.tuning.block_depth:
+        return True
     return _small(m, k, a, target.tuning.pack_left // 4 if ta else target.tuning.pack_left)
 
 
