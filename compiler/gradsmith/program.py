@@ -146,7 +146,8 @@ class Function:
     @property
     def counts(self) -> tuple[str, ...]:
         """The sizes of workspaces and outputs known at run time only, as C expressions that cannot overflow."""
-        sizes = [part.size for part in (*self.work, *self.outputs) if not part.is_fixed]
+        parts: tuple[Work | Argument, ...] = (*self.work, *self.outputs)
+        sizes = [part.size for part in parts if not part.is_fixed]
         return tuple(dict.fromkeys(_NAME.sub(lambda word: f"(double){word[0]}", str(size)) for size in sizes))
 
     @property

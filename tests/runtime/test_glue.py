@@ -80,6 +80,7 @@ class Function:
     inputs: tuple[Leaf, ...]
     outputs: tuple[Leaf, ...]
     work: tuple[Work, ...] = ()
+    counts: tuple[str, ...] = ()
     returns_tuple: bool = True
     doc: str = "A function under test."
     agreements: tuple[str, ...] = ()

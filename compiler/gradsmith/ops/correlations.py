@@ -47,7 +47,7 @@ def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
 
 
 def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
-    extents = _extents(x, w, params | {"stride": (1,) * len(params["stride"])})
+    extents = _extents(x, w, {**params, "stride": (1,) * len(params["stride"])})
     return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]))
 
 
@@ -60,9 +60,9 @@ def _back_evaluate(x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes)
     rank = len(stride)
     reach = [(n - 1) * d for n, d in zip(w.shape[-rank:], dilation, strict=True)]
     size = tuple(n - r for n, r in zip(x.shape[-rank:], reach, strict=True))
-    places = tuple(slice(r, n, s) for r, n, s in zip(reach, size, stride, strict=True))
+    places: tuple[Any, ...] = (..., *(slice(r, n, s) for r, n, s in zip(reach, size, stride, strict=True)))
     taps = np.flip(w, tuple(range(-rank, 0))).swapaxes(w.ndim - rank - 2, w.ndim - rank - 1)
-    return transposed(x[(..., *places)], taps, size, stride, dilation)
+    return transposed(x[places], taps, size, stride, dilation)
 
 
 def _cost(y: Type, x: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
