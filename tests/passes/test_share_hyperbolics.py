@@ -48,3 +48,4 @@ def test_loops_keep_their_vector_kernels() -> None:
     source = gs.compile(lambda x: gs.sum(gs.tanh(x)), args=((100,),), target="c", selftest=False).source
     assert "gs_vtanh" in source
     assert " 1.0 - t" not in source
+    assert " 1.0 - t" not in gs.compile(lambda x: gs.sum(gs.tanh(x)), args=((5000,),), selftest=False).source
