@@ -48,3 +48,6 @@ def test_loops_keep_their_vector_kernels() -> None:
     source = gs.compile(lambda x: gs.sum(gs.tanh(x)), args=((100,),), target="c", selftest=False).source
     assert "gs_vtanh" in source
     assert " 1.0 - t" not in source
+    interpreted = gs.compile(lambda x: gs.sum(gs.tanh(x)), args=((5000,),), selftest=False).source
+    assert "1.0 / math.cosh" in interpreted
+    assert "1.0 - " not in interpreted

@@ -6,8 +6,8 @@ In: a graph before expansions, and a target. Out: a graph in which a value that 
 latter without a call in the middle of the range, where a second call would take as long as the first. Why 1/2: the
 slope is above 1/2 there, so that twice the error of y, in units of the last place, is what is added to its own; beyond,
 1 - y*y loses digit after digit. The square is what is looked at, as it is wanted anyway: in Python, `abs` takes as long
-as `cosh`. Loops in C are left alone, as they have vector kernels of both; so are NumPy's arrays, of which both sides
-would be computed, and what has to be equal on all targets (`strict`).
+as `cosh`. Loops in C are left alone, as they have vector kernels of both; so are Python's loops and NumPy's arrays, in
+which both sides would be computed, and what has to be equal on all targets (`strict`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _NEAR = 0.5
 
 def share_hyperbolics(graph: Graph, target: Target) -> Graph:
     """`graph` with `sech2(x)` by `tanh(x)` where both are computed, but not in vectors."""
-    if target.strict or target.lowering == "array":
-        return graph
     if not {"tanh", "sech2"} <= {n.op for n in graph.sorts}:
         return graph
     vectors = "independent" in target.syntax
+    if target.strict or not (vectors or target.lowering == "scalar"):
+        return graph
     values = {n.args[0]: n.key for n in graph.ordered() if n.op == "tanh" and not (vectors and target.in_loop(n.type))}
     if not any(n.op == "sech2" and n.args[0] in values for n in graph.ordered()):
         return graph
