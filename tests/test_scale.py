@@ -73,7 +73,6 @@ def calls_of(action: Callable[[], Any]) -> int:
         pytest.param(lambda a, x: gs.where(a > x, a * x, gs.sin(a)), (), id="choices"),
         pytest.param(lambda a, x: a + gs.tanh(x * (1.5 + a)), (), id="sums"),
         pytest.param(lambda a, x: gs.sin(a) * x, (1000,), id="arrays in one loop"),
-        pytest.param(lambda a, x: gs.roll(gs.sin(a), 1) * x, (1000,), id="arrays in many"),
     ],
 )
 def test_twice_the_operations_take_twice_the_work(
