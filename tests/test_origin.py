@@ -82,3 +82,17 @@ def test_code_without_a_source_file_still_traces() -> None:
     space = {"gs": gs}
     exec("x = gs.symbol('x')\nz = gs.sin(x) * 2.0\nf = gs.compile(z)", space)
     assert "<string>" in space["f"].source or "z = " in space["f"].source
+
+
+def test_every_line_of_a_long_function_is_told() -> None:
+    """Lines come from a table, as asking Python for each takes longer the longer its function is."""
+    lines = [f"    y{i} = (\n        y{i - 1} * x\n    )" if i % 2 else f"    y{i} = y{i - 1} + x" for i in range(1, 300)]
+    space: dict[str, gs.Expr] = {}
+    source = "\n".join(["def f(x):", "    y0 = x", *lines, "    return [v for k, v in locals().items() if k != 'x']"])
+    exec(compile(source, "long.py", "exec"), space)
+    made = space["f"](X)[1:]
+    assert [(e.origin.name, e.origin.line) for e in made] == [
+        (text.split()[0], number)
+        for number, text in [(n + 1 if t.endswith("(") else n, t) for n, t in enumerate(source.splitlines(), 1)]
+        if text.lstrip().startswith("y") and " = " in text and "y0 = " not in text
+    ]

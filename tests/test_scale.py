@@ -67,18 +67,21 @@ def calls_of(action: Callable[[], Any]) -> int:
 
 
 @pytest.mark.parametrize(
-    "step",
+    ("step", "shape"),
     [
-        pytest.param(lambda a, x: -gs.exp(-a), id="signs"),
-        pytest.param(lambda a, x: gs.where(a > x, a * x, gs.sin(a)), id="choices"),
-        pytest.param(lambda a, x: a + gs.tanh(x * (1.5 + a)), id="sums"),
+        pytest.param(lambda a, x: -gs.exp(-a), (), id="signs"),
+        pytest.param(lambda a, x: gs.where(a > x, a * x, gs.sin(a)), (), id="choices"),
+        pytest.param(lambda a, x: a + gs.tanh(x * (1.5 + a)), (), id="sums"),
+        pytest.param(lambda a, x: gs.sin(a) * x, (1000,), id="arrays in one loop"),
     ],
 )
-def test_twice_the_operations_take_twice_the_work(step: Callable[[gs.Expr, gs.Expr], gs.Expr]) -> None:
-    x = gs.symbol("x")
+def test_twice_the_operations_take_twice_the_work(
+    step: Callable[[gs.Expr, gs.Expr], gs.Expr], shape: tuple[int, ...]
+) -> None:
+    x = gs.symbol("x", shape)
 
     def work(n: int) -> int:
-        e = reduce(lambda a, _: step(a, x), range(n), x)
+        e = gs.sum(reduce(lambda a, _: step(a, x), range(n), x))
         return calls_of(lambda: gs.compile(e, target="c", derivatives="value_and_grad", selftest=False, roll=False))
 
     work(10)  # what is found out once in a process

@@ -154,7 +154,8 @@ def _destination(code: CodeType, offset: int) -> str | None:
 def _destinations(code: CodeType) -> dict[int, str]:
     """Offset of an instruction whose result is stored or returned, or of an inline cache behind it -> where to."""
     found: dict[int, str] = {}
-    for instruction, following in itertools.pairwise(dis.get_instructions(code)):
+    instructions = (i for i in dis.get_instructions(code) if i.opname != "EXTENDED_ARG")  # before variable 256 on
+    for instruction, following in itertools.pairwise(instructions):
         name = _stored_in(following.opname, following.argval)
         if name is not None:
             found.update(dict.fromkeys(range(instruction.offset, following.offset, 2), name))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradsmith as gs
-from gradsmith.lower.memory import place_buffers
+from gradsmith.lower.memory import _placed, _placed_by_birth, place_buffers
 
 LIFETIMES = st.lists(
     st.tuples(st.integers(1, 20), st.integers(0, 15), st.integers(0, 15)).map(lambda t: (t[0], min(t[1:]), max(t[1:]))),
@@ -25,6 +25,14 @@ def test_no_two_live_buffers_overlap(lifetimes: dict[int, tuple[int, int, int]])
             if alive_together:
                 assert offsets[k] + size <= offsets[other] or offsets[other] + size2 <= offsets[k]
     assert total <= sum(size for size, _, _ in lifetimes.values())
+
+
+@given(LIFETIMES, st.integers(1, 8), st.dictionaries(st.integers(0, 29), st.integers(0, 9)))
+def test_the_free_places_tell_what_a_look_at_all_buffers_tells(
+    lifetimes: dict[int, tuple[int, int, int]], line: int, ahead: dict[int, int]
+) -> None:
+    born = sorted(lifetimes, key=lambda key: (lifetimes[key][1], key))
+    assert _placed_by_birth(lifetimes, born, line, ahead) == _placed(lifetimes, born, line, ahead, True)
 
 
 @given(LIFETIMES, st.integers(1, 8))

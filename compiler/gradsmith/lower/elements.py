@@ -194,9 +194,9 @@ class Elements:
         """The text that computes element `index` of `n` from its operands."""
         op = lookup(n.op)
         if op.kind == "elementwise":
-            known, inner = self.scalars, self.locals
+            known, inner, element = self.scalars, self.locals, self.element
             operands = [
-                known[a] if a in known and a not in inner else self.element(a, index, flat, lines, depth) for a in n.args
+                known[a] if a in known and a not in inner else element(a, index, flat, lines, depth) for a in n.args
             ]
             template = self._template(self.cell(n))
             if template.repeats:

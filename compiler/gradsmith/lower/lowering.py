@@ -242,9 +242,7 @@ def _in_link_order(needs: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 def _includes(parts: Sequence[Part], functions: Sequence[Function], sizes: Sizes, strided: bool) -> tuple[str, ...]:
     """The headers that the words of a C header come from."""
-    integers = any(
-        n.type.dtype.kind == "int" for part in parts for each in all_graphs(part.graph) for n in each.sorts
-    )
+    integers = any(n.type.dtype.kind == "int" for part in parts for each in all_graphs(part.graph) for n in each.sorts)
     integers = integers or any(w.ctype.endswith("_t") for f in functions for w in f.work)
     lengths = strided or bool(sizes.given) or any(part.patterns for part in parts)
     return ("stdint.h",) * integers + ("stddef.h",) * lengths

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from functools import cmp_to_key
+from operator import itemgetter
 
 from ..dims import Dim, Extent, certainly_at_most, extent
 from ..types import Type
@@ -75,18 +76,24 @@ def _placed(
     offsets: dict[int, Extent] = {}
     placed: list[_Entry] = []  # offset, size, first and last unit; by offset
     total: Extent = 0
+    known = all(isinstance(size, int) for size, _, _ in lifetimes.values())
     for key in order:
         size, first, last = lifetimes[key]
         beside = [entry for entry in placed if entry[3] >= first and entry[2] <= last]
         lead = ahead.get(key)
         offset = _at_line(0, line, lead)
         for number, (start, length, _, _) in enumerate(beside):
-            if all(certainly_at_most(offset + size, other[0]) for other in beside[number:]):
+            if known and offset + size <= start:  # as are the places behind it
+                break
+            if not known and all(certainly_at_most(offset + size, other[0]) for other in beside[number:]):
                 break
             offset = _at_line(larger(offset, start + length), line, lead)
         offsets[key] = offset
         placed = beside if by_birth else placed  # what has died stays dead
-        placed = sorted([*placed, (offset, size, first, last)], key=cmp_to_key(_earlier))
+        if known:
+            insort(placed, (offset, size, first, last), key=itemgetter(0))
+        else:
+            placed = sorted([*placed, (offset, size, first, last)], key=cmp_to_key(_earlier))
         total = larger(total, offset + size)
     return offsets, total
 

@@ -54,7 +54,8 @@ def recomputed(
                 continue
             last = max(when[m.key] for m in later)
             in_memory = all(_in_memory(graph, key, n, when, readers, kept) for key in sources)
-            ends = {key: max((when[m.key] for m in readers[key] if m.key != n.key), default=-1) for key in sources}
+            others = {key: (m.key for m in reversed(readers[key]) if m.key != n.key) for key in sources}
+            ends = {key: when.get(next(keys, -1), -1) for key, keys in others.items()}  # the last one stands first
             replaced = any(key in state and ends[key] <= last for key in sources)
             shorter = [key for key in sources if not (_stays(graph, key, outputs) or ends[key] >= last)]
             places = sum(_places(graph, m, n, units) for m in later)
