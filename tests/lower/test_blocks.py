@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,100 @@ def test_a_nan_stays_in_its_row() -> None:
 @pytest.mark.parametrize("tuning", [gs.Tuning(block_least=10**6), gs.Tuning(block_least=1, block_most=4 * 16 * 8 - 1)])
 def test_where_blocks_do_not_pay(tuning: gs.Tuning) -> None:
     assert by_blocks(compiled(logistic, derivatives="value_and_grad", tuning=tuning).source) == (False, True)
+
+
+# --- a product of matrices, and the loops that read it ----------------------------------------------------------------
+
+PRODUCTS = gs.Tuning(product_least=1, product_bytes=24 * 24 * 8, row_elements=4)  # 24 rows of 24 doubles
+WIDE, INNER = 24, 3
+
+
+def layer(X: Any, W: Any, b: Any, t: Any) -> Any:
+    return {"y": gs.relu(X @ W + b)}
+
+
+def slope(X: Any, W: Any, b: Any, t: Any) -> Any:
+    """As behind an activation: the other factor is transposed."""
+    return {"y": gs.where(t > 0, X @ (2 * W).T.T, b)}
+
+
+def sums(X: Any, W: Any, b: Any, t: Any) -> Any:
+    """Rows and sums of what each block has, and what must wait for all of it."""
+    z = gs.tanh(X @ W + b)
+    back = X.T @ (z - t)
+    return {"z": z, "columns": gs.sum(z * z, axis=0), "total": gs.sum(z), "back": back, "late": z / gs.sum(back)}
+
+
+def two_products(X: Any, W: Any, b: Any, t: Any) -> Any:
+    return {"value": gs.sum((gs.sin(X @ W + b) @ W.T - X) ** 2), "t": gs.sum(t)}
+
+
+def in_numpy(program: Callable[..., Any], X: Any, W: Any, b: Any, t: Any) -> Any:
+    if program is layer:
+        return {"y": np.maximum(X @ W + b, 0)}
+    if program is slope:
+        return {"y": np.where(t > 0, X @ (2 * W), b)}
+    if program is two_products:
+        return {"value": np.sum((np.sin(X @ W + b) @ W.T - X) ** 2), "t": np.sum(t)}
+    z = np.tanh(X @ W + b)
+    back = X.T @ (z - t)
+    return {"z": z, "columns": np.sum(z * z, axis=0), "total": np.sum(z), "back": back, "late": z / np.sum(back)}
+
+
+def matrices(height: int, dtype: str = "float64") -> list[np.ndarray]:
+    rng = np.random.default_rng(2)
+    shapes = (height, INNER), (INNER, WIDE), (WIDE,), (height, WIDE)
+    return [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+
+def of_matrices(program: Callable[..., Any], height: Any, **options: Any) -> Any:
+    args = (height, INNER), (INNER, WIDE), (WIDE,), (height, WIDE)
+    return compiled(program, args, **{"wrt": "W", "derivatives": "value", "tuning": PRODUCTS, **options})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("program", [layer, slope, sums, two_products], ids=lambda p: p.__name__)
+def test_loops_that_read_a_product(program: Callable[..., Any], dtype: str) -> None:
+    named = of_matrices(program, "n", dtype=dtype)
+    assert re.search(r"gs_gemm_direct\w*\(X \+ i\*3, ", named.source)
+    digits = 1e-12 if dtype == "float64" else 2e-4
+    for height, f in ((37, of_matrices(program, 37, dtype=dtype)), (37, named), (5, named), (24, named)):
+        given = matrices(height, dtype)
+        expected = in_numpy(program, *(x.astype("float64") for x in given))
+        for one, other in zip(leaves(f(*given)), leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=digits, atol=digits * np.max(np.abs(other)))
+
+
+def test_a_product_is_never_whole() -> None:
+    """Value and gradient of two layers: of 48,000 rows, 24 are in memory."""
+    options = {"derivatives": "value_and_grad", "wrt": ("W", "b")}
+    loss = lambda X, W, b, t: gs.sum(two_products(X, W, b, t)["value"])
+    alone = replace(PRODUCTS, blocked_bytes=10**9)  # without the scan of passes/blocks.py
+    assert of_matrices(loss, 48000, **options, tuning=alone).workspace["value_and_grad"] < 100_000
+    strict = of_matrices(loss, 37, **options, strict=True)
+    for n in (37, "n"):
+        found, expected = (f.value_and_grad(*matrices(37)) for f in (of_matrices(loss, n, **options), strict))
+        for one, other in zip((found[0], *found[1]), (expected[0], *expected[1]), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_a_state_of_which_other_rows_are_read() -> None:
+    """So the new state must not be written over the old one block by block."""
+
+    def steps(X: Any, W: Any, b: Any, t: Any) -> Any:
+        return gs.fori_loop(0, 3, lambda k, s: gs.tanh((X + k) @ W + s[::-1]), t)
+
+    X, W, b, t = matrices(48)
+    f, expected = of_matrices(steps, 48), t
+    assert re.search(r"i < 48; i \+= 24", f.source)
+    for k in range(3):
+        expected = np.tanh((X + k) @ W + expected[::-1])
+    np.testing.assert_allclose(f(X, W, b, t), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{"threads": "openmp"}, {"strict": True}, {"tuning": gs.Tuning()}], ids=str)
+def test_where_products_stay_whole(options: dict[str, Any]) -> None:
+    f = of_matrices(sums, 37, **options)
+    assert not re.search(r"\(X \+ i\*3, ", f.source)
+    for one, other in zip(leaves(f(*matrices(37))), leaves(in_numpy(sums, *matrices(37))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)

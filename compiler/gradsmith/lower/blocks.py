@@ -61,9 +61,9 @@ def _by_matrices(
     tried: set[Shape] = set()
     for n in tasks:
         least, block = _block_of_product(graph, n, tuning), 0
-        rows = n.type.shape[:1]
-        if not least or rows in tried:
+        if not least or n.type.shape[:1] in tried:
             continue
+        rows = n.type.shape[:1]
         tried.add(rows)
         while least != block:
             block = least

@@ -132,8 +132,9 @@ def role_in_products(graph: Graph, n: Node, rows: Shape, block: int) -> str | No
     if op.kind in ("elementwise", "layout"):
         return "element" if n.type.shape[:1] == rows else None
     if not isinstance(op.structure, Reduction):
-        short = len(n.type.shape) == 1 or certainly_at_most(graph.node(n.args[0]).type.shape[-1], block)
-        return _role_of_call(graph, n, rows) if short else None
+        role = _role_of_call(graph, n, rows)
+        by_vector = role is None or len(n.type.shape) == 1
+        return role if by_vector or certainly_at_most(graph.node(n.args[0]).type.shape[-1], block) else None
     shape, axes = graph.node(n.args[0]).type.shape, tuple(n.params["axis"])
     if shape[:1] != rows or n.params["keepdims"]:
         return None

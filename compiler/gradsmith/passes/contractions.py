@@ -119,6 +119,8 @@ def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
     if target.blas:
         return cblas_gemm(a, b, ta=ta, tb=tb)
     _, m, n, k = sizes(a.type, b.type, ta, tb)
+    if tb and not ta and a.ndim == b.ndim == 2 and isinstance(m, int) and m <= target.tuning.rows_by_vectors:
+        return gemv_rows(b, a, ta=False)  # rows of A as a stack of vectors: B is not packed
     wide = isinstance(n, int) and n * a.dtype.bits // 8 >= BYTES
     if wide and not tb and _held(a, ta, m, k, target) and _small(k, n, b, target.tuning.pack_right):
         return gemm_direct(a, b, ta=ta, tb=tb)
