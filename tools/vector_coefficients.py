@@ -2,7 +2,8 @@
 
 Each polynomial is the minimax one (Remez's exchange) of a smooth function on an interval, with a weight that says what
 an error of the polynomial does to the kernel's result, relatively; its degree is the least that keeps this below a
-bound: a few parts in a hundred of the last place. Run from the repository's root:
+bound: a few parts in a hundred of the last place, or a few tenths for the kernels of 4 ULP. Two tails are quotients of
+polynomials instead, of the least relative error. Run from the repository's root:
 `python tools/vector_coefficients.py`; it takes about a minute.
 """
 
@@ -36,12 +37,7 @@ def remez(f: Function, weight: Function, low: Any, high: Any, degree: int) -> tu
     for _ in range(12):
         *coefficients, level = solved(f, weight, nodes, degree)
         errors = [w * (mp.polyval(coefficients[::-1], x) - v) for x, v, w in zip(grid, values, weights, strict=True)]
-        runs: list[int] = []  # of each run of errors of one sign, the place of the greatest
-        for i, e in enumerate(errors):
-            if runs and (e > 0) == (errors[runs[-1]] > 0):
-                runs[-1] = max(runs[-1], i, key=lambda j: abs(errors[j]))
-            else:
-                runs.append(i)
+        runs = extremes(errors)
         while len(runs) > count:
             del runs[0 if abs(errors[runs[0]]) < abs(errors[runs[-1]]) else -1]
         worst = max(map(abs, errors))
@@ -58,6 +54,52 @@ def fitted(f: Function, weight: Function, low: Any, high: Any, bound: int) -> li
         if worst < mp.mpf(2) ** -bound:
             return coefficients[::-1]
     raise AssertionError("no polynomial of a reasonable degree")
+
+
+def quotient(f: Function, half: Any, high: Any, degree: int) -> tuple[list[Any], list[Any], Any]:
+    """Numerator (of `degree`) and denominator (of one more) nearest to `f` on [0, high], and the relative error.
+
+    Errors are looked for where `(a - half)/(a + half)` is spread as Chebyshev's points are.
+    """
+    top = (high - half) / (high + half)
+    count = 2 * degree + 3
+    middle, reach = (top - 1) / 2, (top + 1) / 2
+    arguments = [middle - reach * mp.cos(mp.pi * k / (GRID * 2)) for k in range(GRID * 2 + 1)]
+    grid = [half * (1 + v) / (1 - v) for v in arguments]
+    values = [f(a) for a in grid]
+    places = [round(k * GRID * 2 / (count - 1)) for k in range(count)]
+    level = mp.mpf(0)
+    for _ in range(25):
+        for _ in range(6):  # the error stands beside the denominator: solved with the one before
+            rows = []
+            for i, at in enumerate(places):
+                a, wanted = grid[at], values[at] * (1 + (-1) ** i * level)
+                powers = [a**k for k in range(degree + 2)]
+                rows.append([*powers[:-1], *(-wanted * p for p in powers[1:]), -((-1) ** i) * values[at]])
+            *coefficients, level = mp.lu_solve(mp.matrix(rows), mp.matrix([values[at] for at in places]))
+        above, below = coefficients[: degree + 1], [mp.mpf(1), *coefficients[degree + 1 :]]
+        errors = [
+            mp.polyval(above[::-1], a) / mp.polyval(below[::-1], a) / v - 1 for a, v in zip(grid, values, strict=True)
+        ]
+        worst = max(map(abs, errors))
+        runs = extremes(errors)
+        while len(runs) > count:
+            del runs[0 if abs(errors[runs[0]]) < abs(errors[runs[-1]]) else -1]
+        if len(runs) < count or worst < abs(level) * 1.02:
+            break
+        places = runs
+    return above[::-1], below[::-1], worst
+
+
+def extremes(errors: list[Any]) -> list[int]:
+    """Of each run of errors of one sign, the place of the greatest."""
+    runs: list[int] = []
+    for i, e in enumerate(errors):
+        if runs and (e > 0) == (errors[runs[-1]] > 0):
+            runs[-1] = max(runs[-1], i, key=lambda j: abs(errors[j]))
+        else:
+            runs.append(i)
+    return runs
 
 
 def near_zero(f: Function, limit: Function, zero: int = 0) -> Function:
@@ -97,7 +139,7 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
     ),
     "SIN": (
         near_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: -mp.mpf(1) / 6),
-        lambda z: z + TINY, 0, QUARTER, QUARTER, 59, 29, "(sin(r)/r - 1)/z of z = r^2",
+        lambda z: z + TINY, 0, QUARTER, QUARTER, 58, 29, "(sin(r)/r - 1)/z of z = r^2",
     ),
     "COS": (
         near_zero(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda z: mp.mpf(1) / 24),
@@ -133,7 +175,29 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
         lambda v: 1 / _tail(v, 4), -1, (mp.mpf(39) - 4) / 43, (mp.mpf(15) - 4) / 19, 58, 29,
         "(1 + a)*exp(a^2/2)*ndtr(-a) - 1/2 of v = (a - 4)/(a + 4), a >= 0",
     ),
+    "EXP_FAST": (
+        near_zero(lambda r: (mp.expm1(r) - r) / r**2, lambda r: mp.mpf(1) / 2),
+        lambda r: abs(r) * mp.mpf("1.2") + TINY, -HALF_LN2, HALF_LN2, HALF_LN2, 55, 25, "(exp(r) - 1 - r)/r^2",
+    ),
+    "SIN_FAST": (
+        near_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: -mp.mpf(1) / 6),
+        lambda z: z + TINY, 0, QUARTER, QUARTER, 55, 26, "(sin(r)/r - 1)/z of z = r^2",
+    ),
+    "COS_FAST": (
+        near_zero(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda z: mp.mpf(1) / 24),
+        lambda z: z * z * mp.mpf("1.4") + TINY, 0, QUARTER, QUARTER, 55, 26, "(cos(r) - 1 + z/2)/z^2 of z = r^2",
+    ),
+    "LOG_FAST": (
+        near_zero(lambda z: (_log_ratio(mp.sqrt(z)) - 2) / z, lambda z: mp.mpf(2) / 3),
+        lambda z: z / 2 + TINY, 0, S_MOST, S_MOST, 55, 26, "(log((1 + s)/(1 - s))/s - 2)/z of z = s^2",
+    ),
+    "ERF_FAST": (
+        near_zero(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, lambda z: 2 / mp.sqrt(mp.pi) - 1),
+        lambda z: mp.mpf(1), 0, mp.mpf("0.2501"), mp.mpf("0.2501"), 55, 26, "erf(x)/x - 1 of z = x^2, |x| < 1/2",
+    ),
 }  # fmt: skip
+#: a of float64 and float32 up to where exp(-a^2) is 0 in the kernels of 4 ULP; the bounds
+TAIL_MOST, TAIL_BOUNDS = (mp.mpf("26.64"), mp.mpf("9.39")), (55, 28)
 
 
 def _mills(a: Any) -> Any:
@@ -146,6 +210,42 @@ def _tail(v: Any, c: int, unit: Any = 1) -> Any:
     a = c * (1 + v) / (1 - v)
     b = a * unit
     return (1 + a) * mp.exp(b * b / 2) * mp.erfc(b / mp.sqrt(2)) / 2
+
+
+def balanced(
+    f: Function, above: list[Any], below: list[Any], high: Any, single: bool
+) -> tuple[list[float], list[float]]:
+    """The coefficients rounded, all times one number, that for which the quotient is nearest to `f` then."""
+    grid = [high * (mp.mpf(k) / 60) ** 2 for k in range(61)]
+    values = [f(a) for a in grid]
+    best: tuple[Any, list[float], list[float]] = (mp.inf, [], [])
+    for k in range(400):
+        times = mp.mpf(2) ** (mp.mpf(k) / 400)
+        top, bottom = ([rounded(c * times, single) for c in part] for part in (above, below))
+        worst = max(abs(mp.polyval(top, a) / mp.polyval(bottom, a) / v - 1) for a, v in zip(grid, values, strict=True))
+        best = min(best, (worst, top, bottom), key=lambda found: found[0])
+    return best[1:]
+
+
+def tails() -> dict[str, tuple[list[float], list[float]]]:
+    """exp(a^2)*erfc(a) and exp(a^2/2)*ndtr(-a) as quotients: numerators (P) and denominators (Q)."""
+    found: dict[str, tuple[list[float], list[float]]] = {f"{n}_{k}": ([], []) for n in ("ERFC", "NDTR") for k in "PQ"}
+    for width, (high, bound) in enumerate(zip(TAIL_MOST, TAIL_BOUNDS, strict=True)):
+        for degree in range(2, 14):
+            above, below, worst = quotient(lambda a: mp.erfc(a) * mp.exp(a * a), mp.mpf(1), high, degree)
+            if worst < mp.mpf(2) ** -bound:
+                break
+        print("tails", "float32" if width else "float64", "degrees", degree, degree + 1)
+        for name, unit in (("ERFC", mp.mpf(1)), ("NDTR", mp.sqrt(2))):
+            part = 1 if name == "ERFC" else mp.mpf(1) / 2
+            scaled = (
+                [c * part / unit ** (degree - i) for i, c in enumerate(above)],
+                [c / unit ** (degree + 1 - i) for i, c in enumerate(below)],
+            )
+            scale = lambda a, unit=unit, part=part: part * mp.erfc(a / unit) * mp.exp((a / unit) ** 2)
+            for key, coefficients in zip("PQ", balanced(scale, *scaled, high * unit, bool(width)), strict=True):
+                found[f"{name}_{key}"][width][:] = coefficients
+    return found
 
 
 def split(value: Any, *bits: int) -> list[Any]:
@@ -168,6 +268,7 @@ def main() -> None:
     """Write the file."""
     constants: dict[str, tuple[Any, Any]] = {
         "LOG2_E": (1 / mp.log(2),) * 2,
+        "LN2": (mp.log(2),) * 2,
         "SQRT_HALF": (mp.sqrt(mp.mpf(1) / 2),) * 2,
         "PDF_AT_0": (1 / mp.sqrt(2 * mp.pi),) * 2,
         "TWO_OVER_PI": (2 / mp.pi,) * 2,
@@ -177,6 +278,7 @@ def main() -> None:
         ("ERF_LOG", mp.log(mp.erfc(0.75)), (53,), (24,)),
         ("TWO_THIRDS", mp.mpf(2) / 3, (53,), (24,)),
         ("HALF_PI", mp.pi / 2, (33, 33, 33), (11, 11, 11)),  # times one of 20 bits (13)
+        ("WIDE_HALF_PI", mp.pi / 2, (53, 33), (24, 12)),  # the second times one of 20 bits (12)
         ("QUARTER_PI", mp.pi / 4, (50,), (21,)),  # times one of 3 bits
         ("LN_2", mp.log(2), (53,), (24,)),
         ("PER_LN2", 1 / mp.log(2), (53,), (24,)),
@@ -205,6 +307,12 @@ def main() -> None:
             found = [rounded(c, single) for c in fitted(f, weight, low, top, least)]
             print(name, "float32" if single else "float64", "degree", len(found) - 1)
             lines += ["        (", *(f"            {c!r}," for c in found), "        ),"]
+        lines.append("    ),")
+    for name, both in tails().items():
+        scale = "exp(a^2)*erfc(a)" if name.startswith("ERFC") else "exp(a^2/2)*ndtr(-a)"
+        lines += [f"    # {scale}: the {'numerator' if name.endswith('P') else 'denominator'}", f'    "{name}": (']
+        for coefficients in both:
+            lines += ["        (", *(f"            {c!r}," for c in coefficients), "        ),"]
         lines.append("    ),")
     TARGET.write_text("\n".join([*lines, "}", ""]), encoding="utf-8")
 

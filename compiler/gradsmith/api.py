@@ -53,7 +53,9 @@ _TIERS = ("optimised", "auto")
 _DEFAULT = ("value", "grad", "value_and_grad")
 _log = logging.getLogger("gradsmith")
 #: the option `simd` -> which cells of op records it means
-SIMD: Mapping[str, str] = {"auto": "simd", "libmvec": "libmvec", "sleef": "sleef", "off": ""}
+SIMD: Mapping[str, str] = {
+    "auto": "simd", "accurate": "simd", "fast": "fast", "libmvec": "libmvec", "sleef": "sleef", "off": "",
+}  # fmt: skip
 _MARCH = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -105,7 +107,8 @@ def compile(
     stabilize: whether formulas that lose digits, such as `log(1 + exp(x))`, give way to stable ones; the result's
         `report` lists them.
     fast_math: whether sums and products with constants may be regrouped and, in C, a product and a sum become one fused
-        operation where the CPU has it. Both change the rounding of results: `x*x - y*y` need not be 0 where x is y.
+        operation where the CPU has it, and `simd="auto"` means "fast". All change the rounding of results: `x*x - y*y`
+        need not be 0 where x is y.
     summation: how `sum` and `mean` add: "default" as is fastest (C in as many strands as vectors have), "pairwise" in
         halves, or "compensated", as exact as if added with twice the digits and rounded once (about six operations an
         element).
@@ -125,10 +128,11 @@ def compile(
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
     roll: whether repeated structure, as a Python loop over many elements leaves it, is written as loops (and so is its
         derivative). `f.graph` shows what was traced.
-    simd: what computes exp, log, tanh, erf, power and their like inside loops of C code: "auto" our own functions,
-        which stand in the file, which compilers vectorise, and whose errors stay below 1 ULP; "libmvec" glibc's vector
-        functions, where GCC finds them (up to 4 ULP); "sleef" those of the library SLEEF (1 ULP, erfc 1.5), with which
-        the code is then linked; "off" the C library's for single numbers. See docs/simd.md.
+    simd: what computes exp, log, tanh, erf, power and their like inside loops of C code: "accurate" our own functions,
+        which stand in the file, which compilers vectorise, and whose errors stay below 1 ULP; "fast" shorter ones of up
+        to 4 ULP, whose results may be 0 instead of subnormal; "auto" the first, or with `fast_math` the second;
+        "libmvec" glibc's vector functions, where GCC finds them (up to 4 ULP); "sleef" those of the library SLEEF (1
+        ULP, erfc 1.5), with which the code is then linked; "off" the C library's for single numbers. See docs/simd.md.
     march: the CPU that a C module built here is for: "native" is this one, None whatever the compiler takes for
         granted, and else what the compiler's -march= understands. Left out where a compiler does not know it.
     batch: whether C code has a function of many points for each kind of derivative, too: `f.value_and_grad_batch(x, y)`
@@ -187,7 +191,7 @@ def compile(
             _storage(sparse, triangle),
             _tuned(tuning),
             roll,
-            SIMD[simd],
+            SIMD["fast" if simd == "auto" and fast_math else simd],
             march,
             _batch_options(batch, reduce, threads),
             threads is not None,

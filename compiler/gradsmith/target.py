@@ -36,6 +36,8 @@ _TUNED = re.compile(r"\{tuning\.(\w+)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 #: what code is linked with that calls the vector functions of somebody else
 _VECTOR_LIBRARIES: Mapping[str, tuple[str, ...]] = {"sleef": ("sleefgnuabi",)}
+#: where loops look for a cell of that kind, in this order: not all kernels are written twice
+_VECTOR_CELLS: Mapping[str, tuple[str, ...]] = {"fast": ("fast", "simd")}
 _KIND_NAMES: Mapping[type, str] = {str: "text", list: "a list", dict: "a table", int: "a number"}
 _OPTIONAL = ("types", "float32", "cells", "support", "twin", "loader", "library", "helpers", "loops", "longest")
 
@@ -95,7 +97,7 @@ class Target:
     longest: int = 0  # statements of straight-line code, beyond which loops are written
     lapack: bool = False  # whether its code may call LAPACK
     blas: str | None = None  # the library that its code calls for products of matrices
-    simd: str = ""  # which cells its loops prefer: "simd" for our vector kernels, "libmvec" for glibc's, "sleef"
+    simd: str = ""  # which cells its loops prefer: "simd" or "fast" for our vector kernels, "libmvec", "sleef"
     near: bool = True  # whether loops may call kernels for arguments near 0 alone, and run again where one is far
     strict: bool = False  # whether its code keeps to the order of operations that all targets share
     march: str | None = "native"  # what modules built here are compiled for
@@ -114,8 +116,9 @@ class Target:
         """The key of the cell that loops over `op` prefer, or none."""
         if not self.simd or dtype.kind != "float":
             return ""
-        key = f"{self.name}.{self.simd}"
-        return next((k for k in (key, f"{key}.{NEAR}") if k in op.cells and (self.near or k == key)), "")
+        kinds = (f"{self.name}.{kind}" for kind in _VECTOR_CELLS.get(self.simd, (self.simd,)))
+        keys = (key for kind in kinds for key in (kind, f"{kind}.{NEAR}"))
+        return next((k for k in keys if k in op.cells and (self.near or not k.endswith(NEAR))), "")
 
     def cell(self, op: Op, dtype: DType = FLOAT64, twin: bool = False, *, loop: bool = False) -> Cell | None:
         """How this target writes `op` on operands of `dtype`: its manifest's cell first, then the op record's.

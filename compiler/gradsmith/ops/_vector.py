@@ -18,6 +18,7 @@ from typing import Any
 
 from ..registry import NEAR
 from ._vector_coefficients import CONSTANTS, TABLES
+from ._vector_fast import PIECES as FAST
 
 __all__ = ["simd"]
 
@@ -40,6 +41,11 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "TWO_54": ("18014398509481984.0", "33554432.0f"),  # 2^54, 2^25
     "EXPONENT_54": ("54.0", "25.0f"),
     "EXP_MOST": ("746.0", "104.0f"),
+    "EXP_LEAST": ("-708.5", "-87.4f"),  # where k is the least exponent of a normal number
+    "GAUSSIAN_MOST": ("26.629", "9.383"),  # where the exponent of exp(-a*a) is one less, and so are the next ones'
+    "NDTR_MOST": ("37.659", "13.269"),
+    "TANH_MOST": ("354.55", "44.015"),
+    "SIGMOID_MOST": ("709.1", "88.03"),
     "EXP_HIGH": ("710.0", "89.0f"),
     "EXPM1_LOW": ("-40.0", "-18.0f"),
     "EXPM1_MOST": ("60.0", "30.0f"),
@@ -185,9 +191,9 @@ static GS_INLINE @real gs_vscale@f(@real y, @uint k) {
 }"""),
     "exp": (("exp_parts", "exp_sum", "scale"), """\
 static GS_INLINE @real gs_vexp@f(@real x) {
-    @real r, t, rest;
+    @real r, t;
     const @uint k = gs_vexp_parts@f(fabs(x) > {EXP_MOST} ? copysign({EXP_MOST}, x) : x, 0.0, &r, &t);
-    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+    return gs_vscale@f(1.0 + (r + t), k);
 }"""),
     "expm1": (("exp_cube", "scale", "residual"), """\
 static GS_INLINE @real gs_vexpm1@f(@real x) {
@@ -451,61 +457,66 @@ static GS_INLINE @real gs_vpow@f(@real x, @real y) {
     "quadrant": (("bits",), """\
 /* |x| <= {TRIG_LIMIT} as k*pi/2 + r + rest; the low bits of what is returned hold k. Beyond, x is taken for 0, and the
  * top bit of *far is set. */
-static GS_INLINE @uint gs_vquadrant@f(@real x, @real *remainder, @real *rest, @uint *far) {
+static GS_INLINE @uint gs_vquadrant@f(@real x, @real *r, @real *rest, @uint *far) {
     const @real near = fabs(x) <= {TRIG_LIMIT} ? x : 0.0;
     *far |= {TRIG_LIMIT_BITS} - gs_vbits@f(fabs(x));
     const @real place = GS_FMA(near, {TWO_OVER_PI}, {MAGIC});
     const @real k = place - {MAGIC};
-    const @real a = GS_FMA(-k, {HALF_PI_A}, near); /* exact, as k*B and k*C are */
+#if GS_FUSED
+    const @real a = GS_FMA(-k, {WIDE_HALF_PI_A}, near); /* exact, as it is a whole number of its operands' last unit */
+    const @real b = k * {WIDE_HALF_PI_B}; /* exact, too */
+    const @real h = a - b;
+    *r = h;
+    *rest = GS_FMA(-k, {WIDE_HALF_PI_C}, (a - h) - b);
+#else
+    const @real a = near - k * {HALF_PI_A}; /* exact, as k*B and k*C are */
     const @real b = k * {HALF_PI_B};
     const @real h = a - b;
     const @real c = k * {HALF_PI_C};
     const @real g = h - c;
     /* exact also where b > a or c > h: all four are whole numbers of few enough bits in one unit then */
-    const @real e = ((a - h) - b) + ((h - g) - c);
-    const @real low = GS_FMA(-k, {HALF_PI_D}, e);
-    const @real r = g + low;
-    *remainder = r;
-    *rest = (g - r) + low;
+    *r = g;
+    *rest = (((a - h) - b) + ((h - g) - c)) - k * {HALF_PI_D};
+#endif
     return gs_vbits@f(place);
 }"""),
     "waves": (("quadrant",), """\
-/* Of x, k*pi/2 + r + rest: sin(r + rest) = r + more, and cos(r + rest) = 1 - r*r/2 + bend; returned is what holds k. */
-static GS_INLINE @uint gs_vwaves@f(@real x, @real *remainder, @real *more, @real *bend, @uint *far) {
+/* Of x, k*pi/2 + r + rest: sin(r + rest) = r - less, and cos(r + rest) = one + bend; returned is what holds k. */
+static GS_INLINE @uint gs_vwaves@f(@real x, @real *remainder, @real *less, @real *one, @real *bend, @uint *far) {
     @real r, rest;
     const @uint quadrant = gs_vquadrant@f(x, &r, &rest, far);
     const @real z = r * r;
+    const @real half = 0.5 * z;
+    const @real whole = 1.0 - half;
     @poly SIN z -> s;
     @poly COS z -> t;
     *remainder = r;
-    *more = GS_FMA(r * z, s, GS_FMA(-rest, 0.5 * z, rest));
-    *bend = GS_FMA(z * z, t, -r * rest);
+    *less = GS_FMA(-(r * z), s, GS_FMA(rest, half, -rest)); /* +0 for r = -0, whose sine is -0 then */
+    *one = whole;
+    *bend = GS_FMA(z * z, t, GS_FMA(-r, rest, (1.0 - whole) - half));
     return quadrant;
 }"""),
     "trig": (("waves",), """\
 /* The sine (start 0) or cosine (start 1) of x; beyond {TRIG_LIMIT}, 0 or 1. */
 static GS_INLINE @real gs_vtrig@f(@real x, @uint start, @uint *far) {
-    @real r, more, bend;
-    const @uint quadrant = gs_vwaves@f(x, &r, &more, &bend, far);
-    const @real half = 0.5 * (r * r);
-    const @real sine = r + more;
-    const @real one = 1.0 - half;
-    const @real cosine = one + (((1.0 - one) - half) + bend);
-    const @real size = ((quadrant ^ start) & 1u) != 0u ? cosine : sine; /* one test for sin and cos */
+    @real r, less, one, bend;
+    const @uint quadrant = gs_vwaves@f(x, &r, &less, &one, &bend, far);
+    const @real sine = r - less;
+    const @real cosine = one + bend;
+    const @real here = start == 0u ? sine : cosine;
+    const @real next = start == 0u ? cosine : sine;
+    const @real size = (quadrant & 1u) != 0u ? next : here; /* one test for sin and cos */
     return gs_vreal@f(gs_vbits@f(size) ^ (((quadrant + start) & 2u) << {SIGN_LESS_1}));
 }"""),
     "tan": (("waves", "residual"), """\
 static GS_INLINE @real gs_vtan@f(@real x, @uint *far) { /* sine over cosine, both with their rests */
-    @real r, more, bend;
-    const @uint quadrant = gs_vwaves@f(x, &r, &more, &bend, far);
-    const @real z = r * r;
-    const @real half = 0.5 * z;
-    const @real sine = r + more;
-    const @real sine_rest = (r - sine) + more;
-    const @real one = 1.0 - half;
-    const @real less = ((1.0 - one) - half) + (bend + 0.5 * gs_vresidual@f(z, r, r));
-    const @real cosine = one + less;
-    const @real cosine_rest = (one - cosine) + less;
+    @real r, less, one, bend;
+    const @uint quadrant = gs_vwaves@f(x, &r, &less, &one, &bend, far);
+    const @real sine = r - less;
+    const @real sine_rest = (r - sine) - less;
+    const @real more = bend + 0.5 * gs_vresidual@f(r * r, r, r);
+    const @real cosine = one + more;
+    const @real cosine_rest = (one - cosine) + more;
     const int odd = (quadrant & 1u) != 0u;
     const @real n = odd ? -cosine : sine;
     const @real nl = odd ? -cosine_rest : sine_rest;
@@ -518,8 +529,7 @@ static GS_INLINE @real gs_vtan@f(@real x, @uint *far) { /* sine over cosine, bot
 }"""),
     "sin": (("trig",), """\
 static GS_INLINE @real gs_vsin@f(@real x, @uint *far) {
-    const @real y = gs_vtrig@f(x, 0u, far);
-    return x == 0.0 ? x : y;
+    return gs_vtrig@f(x, 0u, far);
 }"""),
     "cos": (("trig",), """\
 static GS_INLINE @real gs_vcos@f(@real x, @uint *far) {
@@ -743,6 +753,7 @@ static GS_INLINE @real gs_vndtr@f(@real x) {
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
 }  # fmt: skip
+_PIECES |= FAST
 _SPLIT = 6  # coefficients from which on a polynomial is evaluated in two chains
 _POLY = re.compile(r"^( *)@poly (\w+) (\w+) -> (\w+);$", re.MULTILINE)
 _CONSTANT = re.compile(r"\{([A-Z][A-Z_0-9]*)\}")
@@ -854,17 +865,21 @@ def simd(
     libmvec: bool = False,
     near: bool = False,
 ) -> dict[str, Any]:
-    """`fields` of an op record, and the cell and the support of the kernel `name` for loops in C.
+    """`fields` of an op record, and the cells and the support of the kernel `name` for loops in C, of both accuracies.
 
     `libmvec`: whether glibc has a vector function of that name, too, as SLEEF then has. `near`: whether the kernel has
     a limited range and tells of arguments beyond it.
     """
     operands = ", ".join(f"{{{i}}}" for i in range(arity))
-    key = f"c.simd.{NEAR}" if near else "c.simd"
-    cells = {key: f"gs_v{name}({operands}, &gs_far)" if near else f"gs_v{name}({operands})"}
-    if near:
-        cells[f"{key}.float32"] = f"gs_v{name}f({operands}, &gs_farf)"
-    support: Mapping[str, Any] = _Kernel(name, key)
+    cells: dict[str, str] = {}
+    support: Mapping[str, Any] = {}
+    for tier, kernel in (("simd", name), ("fast", f"{name}_fast")):
+        if kernel in _PIECES:
+            key = f"c.{tier}.{NEAR}" if near else f"c.{tier}"
+            cells[key] = f"gs_v{kernel}({operands}, &gs_far)" if near else f"gs_v{kernel}({operands})"
+            if near:
+                cells[f"{key}.float32"] = f"gs_v{kernel}f({operands}, &gs_farf)"
+            support = _Both(support, _Kernel(kernel, key))
     if libmvec:
         cells |= {f"c.{library}": f"gs_{library[0]}{name}({operands})" for library in ("libmvec", "sleef")}
         support = _Both(support, _declared(name, arity))
