@@ -189,3 +189,15 @@ def test_second_and_third_derivatives_of_all_elements(name: str, derived: dict[s
     for run in derived[name].values():
         for got, expected in zip(run("value", [XS]), [*want, *want], strict=True):
             near(got, expected)
+
+
+@pytest.mark.parametrize("target", ["python", "numpy", "c"])
+def test_nan_belongs_behind_all_numbers_of_a_sorted_vector(target: str) -> None:
+    row, values = np.array([0.0, 1.0, np.nan]), np.array([0.5, 1.0, 2.0, np.nan])
+    sides = ("left", "right")
+    f = gs.compile(
+        lambda a, y: tuple(gs.searchsorted(a, y, side=side) for side in sides), args=((3,), (4,)), target=target,
+        derivatives="value", name="f",
+    )  # fmt: skip
+    for got, side in zip(f(row, values), sides, strict=True):
+        assert np.asarray(got).tolist() == np.searchsorted(row, values, side).tolist()

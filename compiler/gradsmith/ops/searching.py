@@ -320,7 +320,7 @@ def search(row, values, y: int, batch, n, m, right):
             while low < high:
                 middle = (low + high) // 2
                 here = row[s * n + middle]
-                if here < value or (right == 1 and here == value) or value != value:
+                if here < value or (right == 1 and here == value) or (value != value and (right == 1 or here == here)):
                     low = middle + 1
                 else:
                     high = middle
@@ -375,9 +375,11 @@ def _counted(row: Expr, values: Expr, right: bool) -> Expr:
     """How many elements of `row` stand before each value."""
     wanted = expand_dims(values, values.ndim)
     row = row if row.ndim == 1 else expand_dims(row, -2)
-    below = logical_not(less(wanted, row)) if right else less(row, wanted)
-    if row.dtype.kind == values.dtype.kind == "float" and not right:
-        below = logical_or(below, not_equal(wanted, wanted))
+    one, other = (wanted, row) if right else (row, wanted)
+    first = less(one, other)
+    if row.dtype.kind == values.dtype.kind == "float":  # NaN comes last, as sort leaves it
+        first = logical_or(first, logical_and(not_equal(other, other), equal(one, one)))
+    below = logical_not(first) if right else first
     return reduction.sum(astype(below, INT64), axis=-1)
 
 
