@@ -59,6 +59,7 @@ PROGRAMS = {
     + gs.sum((M[0] @ M) ** 2)
     + gs.logsumexp(M @ M[1]),
     "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2),
+    "shared": -gs.sum(gs.log_softmax(M, axis=1) * M.T) * gs.max(gs.sin(M)) + gs.sum((M[0, 1:] - M[0, :-1] ** 2) ** 2),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 
@@ -72,6 +73,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "products": {"tuning": gs.Tuning(block_least=1)},  # also sums of rows before their weights
     "sums": {"args": [x, v, W], "batch": ("x", "v"), "reduce": "sum", "threads": "openmp"},
     "one_by_one": {"args": [v, W], "batch": "v", "reduce": "sum", "threads": "openmp"},
+    "shared": {"threads": "openmp", "tuning": gs.Tuning(thread_elements=1, thread_share=16)},
     "parts": {"tuning": gs.Tuning(longest_body=1, part_lines=3, unit_lines=30)},
     "nonzeros": {"derivatives": ALL, "sparse": "csc", "triangle": "lower"},
 }
@@ -160,7 +162,7 @@ def test_no_dependency_no_heap_no_globals(name: str) -> None:
     f = emitted(name)
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
     integers = {"<stdint.h>"} if f.libraries or "gs_vbits" in code else set()  # LAPACK's, and those of bit patterns
-    integers |= {"<omp.h>"} if "threads" in OPTIONS.get(name, {}) else set()
+    integers |= {"<omp.h>"} if {"threads", "batch"} <= {*OPTIONS.get(name, {})} else set()
     assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"', *integers}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
     code = code.replace(f"\n{name.upper()}_PART void", "\nstatic void")  # what the macro stands for

@@ -56,7 +56,9 @@ class Tuning:
     #: Operations of such a function. Not measured: to bound what C compilers take for one body.
     unroll_statements: int = 1_000
     #: Values that straight-line code may hold at a time before its statements are put into an order that holds fewer:
-    #: AVX2 has 16 registers. A batch of Rosenbrock's function (n = 10) takes 0.88 of the time then, of the arm 0.91.
+    #: AVX2 has 16 registers. Batches of 5,000 points with 4, 8, 12, 16, 24, 32 and 1,000 (never): Rosenbrock's function
+    #: (n = 10) took 8.96, 8.92, 8.86, 8.98, 8.90, 9.23 and 9.46 ns a point, the arm 36.8 to 37.2 and 38.4, bundle
+    #: adjustment 24.6 to 24.9 and 26.6, three others the same with all (the least of 200 by turns).
     registers: int = 16
     #: Equal steps in a row from which on straight-line code gives way to a loop ...
     roll_steps: int = 16
@@ -143,7 +145,9 @@ class Tuning:
     #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an
     #: array, most stores in two lines), and 19.0 us so.
     line_bytes: int = 64
-    #: Lines of an array from which on that is done; a shorter one may begin anywhere. Not measured.
+    #: Lines of an array from which on that is done; a shorter one may begin anywhere. The heat equation with 2, 8 and
+    #: 1,000 (never): 60 cells 8.8, 10.0 and 10.0 us, 100 11.3, 11.3 and 12.6, 256 28.3, 28.4 and 33.5; with 1 to 4
+    #: lines (10 to 34 cells) it makes no difference (the least of 360 by turns).
     line_least: int = 2
     #: Additions and products that take as long as storing a number: what takes no more of them, at all the places where
     #: other loops read it, is computed there again. A vector of Zen 3 is stored in a cycle, in which two are added.
@@ -154,11 +158,18 @@ class Tuning:
     along_operations: int = 4
     # The following are of code for several threads (`threads="openmp"`), by benchmarks/threads.py. In CPU time of one
     # thread, a product of 512 x 512 takes 8.4 ms with it and 9.5 without, a batch of 100,000 points 385 and 384 us.
-    #: Elements of a loop from which on threads share it: exp of so many takes 57 us, 2 x + y 11. The machine was too
-    #: busy to measure threads, here and below; to start and end them costs some 5 us.
-    thread_elements: int = 32_768
-    #: Shares into which a loop is cut that adds something up, whatever the number of threads.
+    #: Elements of a loop from which on threads share it. In 1 / 2 threads (the least of 2,400 by turns, others beside):
+    #: 2 x + y of 4,096 elements 2.0 / 1.7 us, 8,192 3.2 / 3.6, 16,384 5.8 / 4.3, 32,768 12.1 / 9.1; a dot product
+    #: 1.8 / 2.0, 3.2 / 3.1, 4.7 / 3.6, 9.5 / 6.3; exp 8.6 / 5.0, 16.1 / 8.8, 31.5 / 17.1, 65.0 / 35.3. To start threads
+    #: and wait for them costs 0.8 us where they are awake, and 8 where they sleep (`OMP_WAIT_POLICY=passive`, or after
+    #: some ms without work): then nothing here gained, exp of 65,536 neither.
+    thread_elements: int = 16_384
+    #: Shares at most into which a loop is cut that adds something up, whatever the number of threads. With 4, 16, 64
+    #: and 256 in 2 threads, a sum of a million sin(x)^2 took 1.37, 1.43, 1.34 and 1.45 ms, a dot product of 100,000
+    #: 13.2, 14.1, 13.5 and 13.4 us, a softmax of 1,000 rows of 300 359, 365, 369 and 362.
     thread_shares: int = 64
+    #: Elements of such a share at least, lest what is around it takes long. Not measured by itself.
+    thread_share: int = 1_024
     #: Products of numbers from which on threads share a product of matrices: 25 us and less.
     thread_products: int = 262_144
     #: Rows of a result that one thread takes at a time.

@@ -54,7 +54,7 @@ OPTIONS: list[dict[str, Any]] = [
 #: Tuning by which small programs are written as large ones are: blocks, rows, strands, kernels, parts.
 _LOW = {
     "unroll_elements": 1, "matmul_least": 1, "matvec_least": 1, "vector_elements": 1, "block_least": 1, "blocked_bytes": 1,
-    "strand_elements": 1, "line_least": 1, "pack_right": 1, "pack_left": 1,
+    "strand_elements": 1, "line_least": 1, "pack_right": 1, "pack_left": 1, "thread_elements": 1, "thread_share": 1,
 }  # fmt: skip
 SMALL = [
     gs.Tuning(**_LOW, row_elements=2, blocked_rows=1, block_bytes=16, recompute_operations=8),
@@ -128,7 +128,8 @@ def way_of(number: int, only: str | None) -> Way:
     dtype = "float32" if target != "python" and dice.randrange(5) == 0 else "float64"
     options, value = dice.choice(OPTIONS), dice.randrange(6) == 0
     small = {"tuning": dice.choice(SMALL)} if target == "c" and dice.randrange(2) else {}
-    return Way(target, dtype, options | small, value)
+    threads = {"threads": "openmp"} if target == "c" and dice.randrange(4) == 0 else {}
+    return Way(target, dtype, options | small | threads, value)
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------

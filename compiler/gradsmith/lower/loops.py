@@ -365,6 +365,12 @@ class Writer:
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
                         lifetimes[-len(self.slots)] = (room_for, time.start, time.start)
+                columns = self.structures.shared_columns(n) if unit.rows is None else None
+                if columns is not None:
+                    name, room_for = self.names.fresh(None), columns.count * n.type.size
+                    self.structures.scratch[n.key] = [name]
+                    self.slots[-1 - len(self.slots)] = Slot(n.type.dtype, room_for, name)
+                    lifetimes[-len(self.slots)] = (room_for, time.start, time.start)
                 if n.key in self.results:
                     region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
                     for grown, slot in region.grown.items():

@@ -16,13 +16,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..dims import Extent, atom, certainly_at_most
+from ..dims import Extent, atom
 from ..target import Target
 from ..types import Shape
 
-__all__ = ["Shares", "shares", "strips"]
+__all__ = ["Shares", "shares"]
 
-_ELEMENTS = 1024  # of a share at least: it takes longer than to begin it
 _UNIT = 16  # elements of which a share of a row has a multiple: whole vectors, and whole lines of the cache
 
 
@@ -51,32 +50,27 @@ class Shares:
         )  # fmt: skip
 
 
-def shares(target: Target, shape: Shape, each: Extent = 1) -> Shares | None:
-    """How threads share a loop over `shape` with `each` elements a place; None where one thread has it all."""
-    least, most = target.tuning.thread_elements, target.tuning.thread_shares
+def shares(target: Target, shape: Shape, each: Extent = 1, most: int | None = None) -> Shares | None:
+    """How threads share a loop over `shape` with `each` elements a place; None where one thread has it all.
+
+    There are at most `most` shares, or as many as the target's tuning says.
+    """
+    least, most = target.tuning.thread_elements, most or target.tuning.thread_shares
     axis = next((k for k, size in enumerate(shape) if size != 1), None)
     work = math.prod(shape) * each
     if not target.threads or axis is None or (isinstance(work, int) and work < least):
         return None
     size, inner = shape[axis], math.prod(shape[axis + 1 :]) * each
     known = isinstance(inner, int)
-    unit = _UNIT if known and inner < _UNIT else 1
-    shortest = -(-max(1, _ELEMENTS // max(1, inner)) // unit) * unit if known else 1
+    fewest = target.tuning.thread_share
+    unit = min(_UNIT, fewest) if known and inner < _UNIT else 1
+    shortest = -(-max(1, fewest // max(1, inner)) // unit) * unit if known else 1
     clauses = _clauses(work, least)
     if not isinstance(size, int):
         return Shares(axis, size, most, None, shortest, unit, clauses)
     length = shortest if size < most * shortest else (size // (most * unit) + 1) * unit
     count = -(-size // length)
     return Shares(axis, size, count, length, shortest, unit, clauses) if count > 1 else None
-
-
-def strips(target: Target, shape: Shape) -> Shares | None:
-    """How threads share a loop over `shape` that adds all rows up, by strips of its columns."""
-    least, length = target.tuning.thread_elements, target.tuning.thread_columns
-    axis, size, work = len(shape) - 1, shape[-1], math.prod(shape)
-    if not target.threads or (isinstance(work, int) and work < least) or certainly_at_most(size, length):
-        return None
-    return Shares(axis, size, 0, length, 1, 1, _clauses(work, least))
 
 
 def _clauses(work: Extent, least: int) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from ..cost import count_of
 from ..dims import Extent, atom, whole
 from ..graph import Graph, Node
-from ..index import Affine, Index
+from ..index import Affine, Index, variable
 from ..program import Line
 from ..registry import Assembly, Contraction, Cut, Gather, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape
@@ -25,12 +25,14 @@ from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
 from .printing import Text
 from .rows import Rows
-from .shares import Shares, shares, strips
+from .shares import Shares, shares
 from .statements import words_of
 
 __all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
 
 _LIGHT = 3  # operations, for each sum, of a loop that waits for its additions
+_COLUMNS = 16  # shares of a sum of rows at most, each of which has sums of all columns ...
+_LEAST_ROWS = 8  # ... and rows of each, so that what they take together is little beside
 _CHUNK = 1024  # elements, which are whole vectors of any kind
 _QUICK = {"add", "sub", "mul", "neg", "abs"}
 
@@ -78,7 +80,7 @@ class Structures:
     def _summed_across(self, n: Node, source: Shape) -> list[Line]:
         """Zeros, and a loop in the order of memory that adds: its innermost steps are independent."""
         axes, keepdims = n.params["axis"], n.params["keepdims"]
-        first, last = min(axes), max(k for k, size in enumerate(source) if size != 1)
+        first = min(axes)
 
         def over(nest: Nest, lines: list[Line]) -> None:
             kept = [k for k in range(first, len(source)) if k not in axes]
@@ -98,20 +100,53 @@ class Structures:
                 text = self._syntax["add_to"].format(name=place(dict(enumerate(index))), value=value.text)
                 body += lines_of(text, inner.depth)
 
-            found = list[Line]()
-            shared = strips(self._target, source) if first == 0 and last == len(source) - 1 else None
-            span, depth = self.span(shared), nest.depth + (shared is not None)
-            mine = None if span is None else (kept.index(last), *span[1:])
-            found += self.nests.over(tuple(source[k] for k in kept), clear, depth, span=mine)
+            depth = nest.depth + (shared is not None)
+            lines += self.nests.over(tuple(source[k] for k in kept), clear, depth)
             self.elements.far.clear()
-            loops = self.nests.over(source[first:], add, depth, span=span)
+            loops = self.nests.over(source[first:], add, depth, span=self.span(shared))
             self.helpers.update({"simd": None})
             operators = dict.fromkeys(sorted(self.elements.far), "|")
-            found += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
-            lines += found if shared is None else self.in_shares(shared, found, {})
+            lines += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
 
+        shared = self.shared_columns(n) if n.key in self.scratch and n.key not in self.elements.parts else None
+        if shared is not None:
+            return self._columns_in_shares(n, shared, lambda lines: over(Nest((), False, 0), lines))
         nest = self.nests.over(source[:first], over)
         return self.shared_by_threads(nest, source[:first], math.prod(source)) if first else nest
+
+    def shared_columns(self, n: Node) -> Shares | None:
+        """How threads share the rows that a reduction adds up: each share has a sum of each column in memory."""
+        structure, source = lookup(n.op).structure, shape_of(self.graph, n.args[0]) if n.args else ()
+        if not isinstance(structure, Reduction) or not self._sums_across(n, structure, source):
+            return None
+        (rows, *_) = source
+        if 0 not in n.params["axis"] or rows == 1 or (isinstance(rows, int) and rows < _LEAST_ROWS * _COLUMNS):
+            return None
+        return shares(self._target, source, most=_COLUMNS)
+
+    def _columns_in_shares(self, n: Node, shared: Shares, write: Callable[[list[Line]], None]) -> list[Line]:
+        """The sums of all rows, which `write` adds up, from those of each share."""
+        elements, (own,), size = self.elements, self.scratch[n.key], n.type.size
+        buffer, base = elements.buffers[n.key], elements.bases.get(n.key)
+        inside: list[Line] = []
+        elements.buffers[n.key], elements.bases[n.key] = own, variable(self.number_of_share) * size
+        write(inside)
+        elements.buffers[n.key] = buffer
+        del elements.bases[n.key]
+        if base is not None:
+            elements.bases[n.key] = base
+
+        def add(nest: Nest, body: list[Line]) -> None:
+            there = elements.subscripts.text(variable(self.nests.variable(0)) * size + nest.index[0])
+            text = self._syntax["add_to"].format(name=elements.at(n.key, nest.index[0]), value=f"{own}[{there}]")
+            body += lines_of(text, nest.depth)
+
+        def after(count: str) -> list[Line]:
+            loop = self.nests.rows(self.nests.over((size,), add, 1), (size,), {}, set(), {}, True)
+            head = Line(0, self._syntax["for"].format(name=self.nests.variable(0), size=count))
+            return [*self.cleared(n), head, *loop, Line(0, self._syntax["end"])]
+
+        return self.in_shares(shared, inside, {}, after)
 
     def contraction(self, n: Node, structure: Contraction) -> list[Line]:
         """Each element of the result as a sum of products."""
@@ -257,10 +292,17 @@ class Structures:
         """The variable that counts the shares of a loop."""
         return self.nests.named("number_")
 
-    def in_shares(self, shared: Shares, inside: list[Line], totals: Mapping[str, tuple[Node, str]]) -> list[Line]:
+    def in_shares(
+        self,
+        shared: Shares,
+        inside: list[Line],
+        totals: Mapping[str, tuple[Node, str]],
+        after: Callable[[str], list[Line]] | None = None,
+    ) -> list[Line]:
         """A loop over shares around the lines of each, and what combines the sums of all in one order.
 
-        `totals`: the names that sums get, each with its reduction and what a share calls its own one.
+        `totals`: the names that sums get, each with its reduction and what a share calls its own one; `after`: what
+        combines other things, given how many shares there are.
         """
         syntax, names, lines = self._syntax, self.elements.names, list[Line]()
         start, step = self.nests.variable(0), str(shared.length)
@@ -283,12 +325,14 @@ class Structures:
         for total, (_, mine) in totals.items():
             self.elements.set(f"{own[total]}[{number}]", Text(mine), lines, 1)
         lines.append(Line(0, syntax["end"]))
-        if not totals:
+        if not totals and after is None:
             return lines
         count = str(shared.count)
         if shared.length is None:
             count = names.fresh(None, "shares_")
             lines += lines_of(syntax["number_of_shares"].format(name=count, size=size, step=step))
+        if after is not None:
+            return lines + after(count)
         for total, (n, _) in totals.items():
             lines += lines_of(self.accumulator(n, total, self._combining(n).initial))
         lines.append(Line(0, syntax["for"].format(name=start, size=count)))
