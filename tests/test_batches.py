@@ -1,6 +1,7 @@
 """Functions of many points: the same numbers as the function of one, however the points lie and however many there are."""
 
 import itertools
+import platform
 import stat
 import subprocess
 from pathlib import Path
@@ -165,6 +166,19 @@ def test_every_kind_in_float32() -> None:
                f.jacobian(x[i], v[i]), f.hessian(x[i], v[i]), f.hvp((x[i], v[i]), (dx[i], dv[i]))]  # fmt: skip
         for a, b in zip(flat(many), flat(one), strict=True):
             np.testing.assert_allclose(a[i], b, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(not platform.libc_ver()[0].startswith("glibc"), reason="malloc of others")
+def test_memory_of_several_results_is_kept_between_calls() -> None:
+    import resource
+
+    a, b = gs.symbol("a"), gs.symbol("b")
+    f = gs.compile(a * b, wrt=(a, b), target="c", batch=True, name="kept", selftest=False, derivatives="value_and_grad")
+    given = np.ones(100_000), np.ones(100_000)
+    faults = [
+        (f.value_and_grad_batch(*given), resource.getrusage(resource.RUSAGE_SELF).ru_minflt)[1] for _ in range(22)
+    ]
+    assert faults[-1] - faults[1] < 20 * 100  # of 586 pages a call
 
 
 # --- sums and threads -------------------------------------------------------------------------------------------------

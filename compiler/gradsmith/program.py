@@ -222,7 +222,7 @@ class Batch:
 
     With `lanes`, a block is one loop of straight-line code; without, `function` is called for each point. `work` lists
     the workspaces, one of each for each thread. From `streams` points on, results are stored past the caches (0:
-    never).
+    never); from `least` on, there is work for `threads`.
     """
 
     name: str
@@ -237,6 +237,7 @@ class Batch:
     work: tuple[Work, ...]
     threads: bool
     streams: int = 0
+    least: int = 1
 
     @property
     def sums(self) -> tuple[Strided, ...]:

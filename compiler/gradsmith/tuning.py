@@ -156,7 +156,7 @@ class Tuning:
     #: that writes a gradient, and nothing is stored in between. With 3 and 4, the gradients of two chains of neighbours
     #: took 0.86, 0.9, 0.78 and 0.7 of the time with 16, 100, 1,000 and 10,000 numbers; with 8 it was 0.9 to 1.3.
     along_operations: int = 4
-    # The following are of code for several threads (`threads="openmp"`), by benchmarks/threads.py. In CPU time of one
+    # The following are of code for several threads (`threads="openmp"`). In CPU time of one
     # thread, a product of 512 x 512 takes 8.4 ms with it and 9.5 without, a batch of 100,000 points 385 and 384 us.
     #: Elements of a loop from which on threads share it. In 1 / 2 threads (the least of 2,400 by turns, others beside):
     #: 2 x + y of 4,096 elements 2.0 / 1.7 us, 8,192 3.2 / 3.6, 16,384 5.8 / 4.3, 32,768 12.1 / 9.1; a dot product

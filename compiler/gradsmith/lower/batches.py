@@ -106,6 +106,7 @@ def batch(
         work=tuple(work),
         threads=options.threads,
         streams=_streams(taken, given, target) if straight is not None else 0,
+        least=max(1, target.tuning.thread_elements // max(1, sum(a.argument.size for a in (*taken, *given)))),
     )
     return found, body
 
