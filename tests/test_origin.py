@@ -86,7 +86,9 @@ def test_code_without_a_source_file_still_traces() -> None:
 
 def test_every_line_of_a_long_function_is_told() -> None:
     """Lines come from a table, as asking Python for each takes longer the longer its function is."""
-    lines = [f"    y{i} = (\n        y{i - 1} * x\n    )" if i % 2 else f"    y{i} = y{i - 1} + x" for i in range(1, 300)]
+    lines = [
+        f"    y{i} = (\n        y{i - 1} * x\n    )" if i % 2 else f"    y{i} = y{i - 1} + x" for i in range(1, 300)
+    ]
     space: dict[str, gs.Expr] = {}
     source = "\n".join(["def f(x):", "    y0 = x", *lines, "    return [v for k, v in locals().items() if k != 'x']"])
     exec(compile(source, "long.py", "exec"), space)

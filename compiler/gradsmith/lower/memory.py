@@ -103,7 +103,7 @@ def _placed_by_birth(
 ) -> tuple[dict[int, Extent], Extent]:
     """What `_placed` gives for known sizes in order of birth, by a look at the free places, which are few."""
     offsets: dict[int, Extent] = {}
-    starts, ends = [0], [math.inf]  # of the free places
+    starts, ends = [0], list[float]([math.inf])  # of the free places
     alive: list[tuple[int, int, int]] = []  # last unit, offset, end
     total = 0
     for key in order:
@@ -123,8 +123,9 @@ def _placed_by_birth(
                 starts.insert(at, low)
                 ends.insert(at, high)
         lead = ahead.get(key)
+        assert isinstance(size, int)
         for at, (start, end) in enumerate(zip(starts, ends, strict=True)):  # noqa: B007 - the last one has no end
-            offset = _at_line(start, line, lead)
+            offset = start if lead is None else start + -(start + lead) % line
             if offset + size <= end:
                 break
         left = [(low, high) for low, high in ((start, offset), (offset + size, end)) if low < high]
