@@ -95,7 +95,7 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, ptrdiff_t ba
             const @real *const weights = w + g * out * taps;
             for (ptrdiff_t o = 0, rows; o < out; o += rows, y += rows * m * n) {
                 const ptrdiff_t left = out - o;
-                rows = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
+                rows = left <= most ? left : left < 2 * most - 1 ? most - 1 : most; /* as in products */
                 for (ptrdiff_t i = 0; i < m; ++i) {
                     for (ptrdiff_t j = 0, width; j < n; j += width) {
                         const int wide = n >= tile && n - j > GS_LANES@F;

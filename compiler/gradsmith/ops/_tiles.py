@@ -195,8 +195,10 @@ static GS_NOINLINE GS_CONTRACT void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const
 }
 
 static ptrdiff_t gs_tile_height@f(ptrdiff_t rows) {
-    /* How many of the rows that are left the next tile takes: the last two share theirs. */
-    return rows <= GS_TILE_ROWS@F ? rows : rows < 2 * GS_TILE_ROWS@F ? (rows + 1) / 2 : GS_TILE_ROWS@F;
+    /* How many of the rows that are left the next tile takes: the last two share theirs, but 5 and 3, not 4 and 4: sums
+       of 4 rows of 2 vectors wait for each other. */
+    const ptrdiff_t most = GS_TILE_ROWS@F;
+    return rows <= most ? rows : rows < 2 * most - 1 ? most - 1 : most;
 }
 #endif
 """
