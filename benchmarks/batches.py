@@ -319,7 +319,7 @@ FAMILY = Family(
     title="Many points at once",
     says=f"Value and gradient at {POINTS:,} points, components in rows (CasADi's C: points in rows); each point of the"
     " network has weights of its own. The time is that of the whole call by the number of points. Code by hand fuses"
-    " products and sums, as ours may with fast_math=True, and its functions err by up to 4 ULP.",
+    " products and sums, and its functions err by up to 4 ULP: so do ours with fast_math=True.",
     unit="ns a point",
     seconds=1e-9,
     workloads=[workload(batch) for batch in BATCHES],

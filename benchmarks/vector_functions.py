@@ -72,12 +72,15 @@ def sources() -> tuple[str, str]:
             value = plain if not cells else f"gs_v{op}{f}(x{', z' * (op in TWO)}{', &far' * (op in FAR)})"
             far = f"uint{bits}_t far = 0;" if op in FAR else ""
             stop = "if (far >> 31) { ys[0] = 2; }" if far else ""
-            loops.append(
-                _LOOP % {"name": f"v{number}{f}", "real": real, "value": value, "far": far, "end": stop, "x": x}
-            )
+            loop = {"name": f"v{number}{f}", "real": real, "value": value, "far": far, "end": stop, "x": x}
+            loops.append(_LOOP % loop)
             fields = {"name": f"s{number}{f}", "real": real, "value": plain, "far": "", "end": "", "x": x}
             scalars.append(_LOOP % fields)
             loops.append(f"void s{number}{f}(const {real} *, const {real} *, {real} *);")
+            quick = cells.get(key.replace("simd", "fast") + end, ())
+            support.update(dict.fromkeys(quick))
+            short = {"name": f"q{number}{f}", "value": value.replace(f"gs_v{op}{f}(", f"gs_v{op}_fast{f}(")}
+            loops.append(_LOOP % (loop | short) if quick else f"#define q{number}{f} v{number}{f}")
             glibc = lookup(op).support.get("c.libmvec" + end, ()) if cells else ()
             support.update(dict.fromkeys(glibc))
             other = f"gs_l{op}{f}(x{', z' * (op in TWO)})"
@@ -85,7 +88,7 @@ def sources() -> tuple[str, str]:
             loops.append(mvec if glibc else f"#define m{number}{f} v{number}{f}")
         time = ", ".join(
             f"best[{number}][{k}] = least(best[{number}][{k}], TIME({way}{number}{f}, {end}))"
-            for k, (f, end, way) in enumerate((f, e, w) for f, e in (("", "d"), ("f", "f")) for w in "vms")
+            for k, (f, end, way) in enumerate((f, e, w) for f, e in (("", "d"), ("f", "f")) for w in "vqms")
         )
         table.append(f"{time};")
     names = ", ".join(f'"{op}"' for op in SCALAR)
@@ -105,13 +108,13 @@ def sources() -> tuple[str, str]:
             *loops,
             "int main(void) {",
             f"    static const char *const names[] = {{ {names} }};",
-            f"    static double best[{len(SCALAR)}][6];",
+            f"    static double best[{len(SCALAR)}][8];",
             "    for (int i = 0; i < N; ++i) { xf[i] = (float)(xd[i] = 0.05 + 4.0*rand()/RAND_MAX);",
             "        zf[i] = (float)(zd[i] = 6.0*rand()/RAND_MAX - 3.0); }",
-            f"    for (int i = 0; i < {len(SCALAR)}; ++i) {{ for (int k = 0; k < 6; ++k) {{ best[i][k] = 1e9; }} }}",
+            f"    for (int i = 0; i < {len(SCALAR)}; ++i) {{ for (int k = 0; k < 8; ++k) {{ best[i][k] = 1e9; }} }}",
             "    for (int round = 0; round < 60; ++round) {", *table, "    }",
             f"    for (int i = 0; i < {len(SCALAR)}; ++i) {{ printf(\"| %s\", names[i]);",
-            '        for (int k = 0; k < 6; ++k) { printf(" | %.2f", best[i][k]); } printf(" |\\n"); }',
+            '        for (int k = 0; k < 8; ++k) { printf(" | %.2f", best[i][k]); } printf(" |\\n"); }',
             "    return 0; }", "",
         ]
     )  # fmt: skip
@@ -135,11 +138,11 @@ def main() -> None:
             if built.returncode == 0:
                 told = subprocess.run(["./b"], cwd=folder, check=True, capture_output=True, text=True).stdout
                 found.append([[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()])
-    names = ["ours", "libmvec", *(["SLEEF"] if found[1:] else []), "libm"]
+    names = ["ours", "fast", "libmvec", *(["SLEEF"] if found[1:] else []), "libm"]
     print(f"| | float64: {' | '.join(names)} | float32: {' | '.join(names)} |\n|{'---|' * (1 + 2 * len(names))}")
     for lines in zip(*found, strict=True):
         op, *first = lines[0]
-        cells = [[first[at], *(line[at + 2] for line in lines), first[at + 2]] for at in (0, 3)]
+        cells = [[first[at], first[at + 1], *(line[at + 3] for line in lines), first[at + 3]] for at in (0, 4)]
         print(f"| {op} | {' | '.join(cell for width in cells for cell in width)} |")
 
 
