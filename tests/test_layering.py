@@ -11,12 +11,13 @@ COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmi
 ORDER = [
     "_version", "origin", "errors", "dims", "types", "index", "pytree", "registry", "graph", "regions", "trace", "verify",
     "ops", "program", "tuning", "target", "cost", "passes", "evaluate", "exact", "batch", "derive", "selftest_kinds", "selftest",
-    "frontends", "tracing", "lower", "calls", "batch_calls", "function", "api", "show", "verification", "cli", "__init__", "__main__",
+    "frontends", "tracing", "lower", "calls", "batch_calls", "c_builds", "forwarding", "sparse_results", "function", "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 
 #: Imports inside functions that point the other way, each for a reason.
 LATE = {
     ("batch_calls", "function"),  # the type of what its functions are methods of
+    ("forwarding", "function"),  # the type of what calls are forwarded for
     ("graph", "show"),  # graph.to_svg() and its like are shortcuts for users
     ("function", "show"),  # f.explain(), _repr_html_()
     ("function", "verification"),  # f.check(), f.debug()

@@ -220,6 +220,21 @@ def test_no_mismatch_where_rounding_the_inputs_explains_it() -> None:
     assert report.entries[0].condition == pytest.approx(abs(huge / math.tan(huge)), rel=1e-2)
 
 
+def test_no_mismatch_where_results_turn_over_within_the_last_places() -> None:
+    """sin(exp(90)): the exponential's last digit, which libraries round differently, is many turns."""
+    f = gs.compile(gs.sin(gs.exp(x)), target="numpy")
+
+    def off(v: float) -> tuple[float, float]:
+        y = np.nextafter(np.exp(v), np.inf)
+        return np.sin(y), np.cos(y) * y
+
+    f.__dict__["_functions"] = {"value_and_grad": off}
+    points = np.linspace(80.0, 100.0, 5)
+    assert f.check(n=0, points=points, domain={"x": (0.1, 0.2)}, against="torch").ok
+    f.__dict__["_functions"] = {"value_and_grad": lambda v: (1e9, off(v)[1])}  # what no rounding explains
+    assert not f.check(n=0, points=points, domain={"x": (0.1, 0.2)}, against="torch").ok
+
+
 def test_where_torch_is_the_worse_one() -> None:
     """torch's slope of tanh is 1 - y*y, which has few digits left where y is near 1; ours is sech(x)^2."""
     report = gs.compile(gs.tanh(x)).check(n=40, domain={"x": (3, 6)}, against="torch")

@@ -189,7 +189,7 @@ static GS_INLINE @real gs_vscale@f(@real y, @uint k) {
     const @uint half = biased >> 1;
     return y * gs_vreal@f(half << {BITS}) * gs_vreal@f((biased - half) << {BITS});
 }"""),
-    "exp": (("exp_parts", "exp_sum", "scale"), """\
+    "exp": (("exp_parts", "scale"), """\
 static GS_INLINE @real gs_vexp@f(@real x) {
     @real r, t;
     const @uint k = gs_vexp_parts@f(fabs(x) > {EXP_MOST} ? copysign({EXP_MOST}, x) : x, 0.0, &r, &t);

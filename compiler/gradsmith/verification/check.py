@@ -48,6 +48,7 @@ _log = logging.getLogger("gradsmith")
 _EXPLAINED = 8  # findings whose origin is looked for
 _CAUSES = 4
 _LOOSE = 100.0  # by how much differences of differences are less exact
+_NO_DIGIT = 64.0  # where rounding leaves none, a condition is a guess: the result turns over within the last places
 _ROUNDINGS = 4.0  # how many roundings of the inputs an error may amount to, and count as theirs
 
 
@@ -331,7 +332,8 @@ def _slack(case: _Case, leaves: Sequence[Any], output: int, at: tuple[int, ...],
     if condition is None or not np.isfinite(condition):
         return 0.0
     value = evaluate(widened(case.derived), leaves)[case.key(output)]
-    return _ROUNDINGS * eps * condition * abs(float(np.asarray(value)[at]))
+    relative = _ROUNDINGS * eps * condition
+    return relative * (_NO_DIGIT if relative > 0.01 else 1.0) * abs(float(np.asarray(value)[at]))
 
 
 def _condition(subject: Subject, leaves: Sequence[Any], output: int, at: tuple[int, ...]) -> float | None:

@@ -21,6 +21,7 @@ from .references import Subject
 __all__ = ["conditions"]
 
 _STEP, _SECOND_STEP = 2.0**-36, 1e-4  # relative: small beside 1/condition, and enough for two digits
+_LEAST_STEPS = (2.0**-50, 2.0**-49, 2.0**-47)  # a few units in the last place: where the other is not small
 _BUDGET = 40_000  # node evaluations at one point
 
 
@@ -28,7 +29,8 @@ def conditions(subject: Subject, leaves: Sequence[Any]) -> list[Any] | None:
     """The condition number of every element of every output; None or NaN where that takes too long.
 
     Each input element is moved by a relative step both ways, and all outputs are looked at together, in float64. An
-    element of 0 has no relative error. Where the result is 0 and its inputs matter, the number is inf.
+    element of 0 has no relative error. Where the result is 0 and its inputs matter, the number is inf. A result that
+    turns over within the step, as sin(exp(100)) does, is looked at with the least ones.
     """
     graph = widened(subject.joint if subject.kind != "value" else subject.graph)
     point, direction = subject.split(leaves)
@@ -47,15 +49,25 @@ def conditions(subject: Subject, leaves: Sequence[Any]) -> list[Any] | None:
         )
         return [(ahead[k] - behind[k]) / 2e-5 for k in graph.outputs[len(subject.graph.outputs) :]]
 
-    with np.errstate(all="ignore"):
-        here = outputs(point)
+    def grown(step: float, here: Sequence[Any]) -> list[Any]:
         growth = [np.zeros(np.shape(v)) for v in here]
-        step = _SECOND_STEP if direction else _STEP
         moves = [(i, at, factor) for i, at in elements for factor in (1.0 + step, 1.0 - step)]
         ends = (_all_at_once if _is_scalar(graph) else _one_by_one)(outputs, point, moves)
         for ahead, behind in zip(ends, ends, strict=True):  # by twos
             growth = [g + abs(a - b) / (2.0 * step) for g, a, b in zip(growth, ahead, behind, strict=True)]
         return [np.where(g == 0.0, 0.0, g / abs(v)) for g, v in zip(growth, here, strict=True)]
+
+    with np.errstate(all="ignore"):
+        here = outputs(point)
+        if direction:
+            return grown(_SECOND_STEP, here)
+        found = grown(_STEP, here)
+        turning = [np.isfinite(c) & (c * _STEP > 2.0**-10) for c in found]
+        if not any(map(np.any, turning)):
+            return found
+        for step in _LEAST_STEPS:  # what turns over may by chance be the same at both ends
+            found = [np.where(t, np.fmax(c, n), c) for t, c, n in zip(turning, found, grown(step, here), strict=True)]
+        return found
 
 
 _Move = tuple[int, tuple[int, ...], float]  # an input, an element of it, and what it is multiplied by
