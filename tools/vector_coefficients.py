@@ -123,6 +123,7 @@ S_MOST = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.0001")
 QUARTER = (mp.pi / 4) ** 2 * mp.mpf("1.001")
 EIGHTH = mp.tan(mp.pi / 8) ** 2 * mp.mpf("1.0001")
 TINY = mp.mpf(10) ** -25
+SINE = near_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: -mp.mpf(1) / 6)
 #: name -> (function, weight, low, high of float64, high of float32, bound of float64, of float32, what it is).
 FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
     "EXP": (
@@ -138,7 +139,7 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
         lambda z: z * z / 2 + TINY, 0, S_MOST, S_MOST, 69, 38, "(LOG(z) - 2/3)/z",
     ),
     "SIN": (
-        near_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: -mp.mpf(1) / 6),
+        SINE,
         lambda z: z + TINY, 0, QUARTER, QUARTER, 58, 29, "(sin(r)/r - 1)/z of z = r^2",
     ),
     "COS": (
@@ -180,16 +181,8 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
         lambda r: abs(r) * mp.mpf("1.2") + TINY, -HALF_LN2, HALF_LN2, HALF_LN2, 55, 25, "(exp(r) - 1 - r)/r^2",
     ),
     "SIN_FAST": (
-        near_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: -mp.mpf(1) / 6),
+        SINE,
         lambda z: z + TINY, 0, QUARTER, QUARTER, 55, 26, "(sin(r)/r - 1)/z of z = r^2",
-    ),
-    "COS_FAST": (
-        near_zero(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda z: mp.mpf(1) / 24),
-        lambda z: z * z * mp.mpf("1.4") + TINY, 0, QUARTER, QUARTER, 55, 26, "(cos(r) - 1 + z/2)/z^2 of z = r^2",
-    ),
-    "LOG_FAST": (
-        near_zero(lambda z: (_log_ratio(mp.sqrt(z)) - 2) / z, lambda z: mp.mpf(2) / 3),
-        lambda z: z / 2 + TINY, 0, S_MOST, S_MOST, 55, 26, "(log((1 + s)/(1 - s))/s - 2)/z of z = s^2",
     ),
     "ERF_FAST": (
         near_zero(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, lambda z: 2 / mp.sqrt(mp.pi) - 1),

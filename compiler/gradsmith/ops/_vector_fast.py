@@ -88,7 +88,7 @@ static GS_INLINE @real gs_vsigmoid_slope_fast@f(@real x) {
 static GS_INLINE @real gs_vlog_sum_fast@f(@real k, @real f) {
     const @real s = f / (2.0 + f);
     const @real z = s * s;
-    @poly LOG_FAST z -> p;
+    @poly LOG z -> p;
     return GS_FMA(k, {LN2}, GS_FMA(s * z, p, s + s));
 }"""),
     "log_fast": (("log_parts", "log_sum_fast"), """\
@@ -134,7 +134,7 @@ static GS_INLINE @real gs_vtrig_fast@f(@real x, @uint start, @uint *far) {
     const @uint quadrant = gs_vquadrant_fast@f(x, &r, far);
     const @real z = r * r;
     @poly SIN_FAST z -> s;
-    @poly COS_FAST z -> t;
+    @poly COS z -> t;
     const @real sine = r * GS_FMA(z, s, 1.0); /* -0 stays */
     const @real cosine = GS_FMA(z, GS_FMA(z, t, -0.5), 1.0);
     const @real here = start == 0u ? sine : cosine;
@@ -180,31 +180,31 @@ static GS_INLINE @real gs_vnpdf_fast@f(@real x) {
     const @real w = gs_vfall_fast@f(0.5 * a, a, &p);
     return GS_FMA({PDF_AT_0}, p, {PDF_AT_0}) * w;
 }"""),
-    "ndtr_fast": (("fall_fast", "residual"), """\
-static GS_INLINE @real gs_vndtr_fast@f(@real x) {
-    const @real a = fabs(x) > {NDTR_MOST} ? {NDTR_MOST} : fabs(x);
-    @poly NDTR_P a -> top;
-    @poly NDTR_Q a -> bottom;
+    "fallen_fast": (("fall_fast", "residual"), """\
+/* top/bottom*exp(-a*b) */
+static GS_INLINE @real gs_vfallen_fast@f(@real top, @real bottom, @real a, @real b) {
     const @real inverse = 1.0 / bottom;
     const @real q = top * inverse;
     const @real rest = gs_vresidual@f(top, q, bottom) * inverse; /* one rounding less, of five */
     @real p;
-    const @real w = gs_vfall_fast@f(0.5 * a, a, &p);
-    const @real tail = (q + GS_FMA(q, p, rest)) * w;
+    const @real w = gs_vfall_fast@f(a, b, &p);
+    return (q + GS_FMA(q, p, rest)) * w;
+}"""),
+    "ndtr_fast": (("fallen_fast",), """\
+static GS_INLINE @real gs_vndtr_fast@f(@real x) {
+    const @real a = fabs(x) > {NDTR_MOST} ? {NDTR_MOST} : fabs(x);
+    @poly NDTR_P a -> top;
+    @poly NDTR_Q a -> bottom;
+    const @real tail = gs_vfallen_fast@f(top, bottom, 0.5 * a, a);
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
-    "tail_fast": (("fall_fast", "residual"), """\
+    "tail_fast": (("fallen_fast",), """\
 /* erfc(|x|) */
 static GS_INLINE @real gs_vtail_fast@f(@real x) {
     const @real a = fabs(x) > {GAUSSIAN_MOST} ? {GAUSSIAN_MOST} : fabs(x);
     @poly ERFC_P a -> top;
     @poly ERFC_Q a -> bottom;
-    const @real inverse = 1.0 / bottom;
-    const @real q = top * inverse;
-    const @real rest = gs_vresidual@f(top, q, bottom) * inverse; /* one rounding less, of five */
-    @real p;
-    const @real w = gs_vfall_fast@f(a, a, &p);
-    return (q + GS_FMA(q, p, rest)) * w;
+    return gs_vfallen_fast@f(top, bottom, a, a);
 }"""),
     "erfc_fast": (("tail_fast",), """\
 static GS_INLINE @real gs_verfc_fast@f(@real x) {
