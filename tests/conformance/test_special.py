@@ -88,6 +88,7 @@ GAMMA = [*right(-9, 6), *evenly(-8, 12)]
 NORMAL = [*both(-9, 1), *evenly(-37, 8)]
 WAVES = [*right(-9, 3, 60), *evenly(0, 12)]
 GROWING = [*both(-9, 1), *evenly(-60, 60)]
+# NumPy's exp and log of float32 are less exact with AVX-512 than without: gamma and betaln need 2.5 and 2.75 there.
 WORST: dict[str, Row] = {
     "gaussian": Row(1.25, 1.25, 2.5, [*both(-9, 0.7), *evenly(-9, 9)]),
     "npdf": Row(2, 1.75, 3, [*both(-9, 0.7), *evenly(-12, 12)]),
@@ -105,10 +106,10 @@ WORST: dict[str, Row] = {
     "erfc_ratio": Row(3.25, 2.75, 13, [*both(-9, 0), *evenly(-3, 9)], order=2.0),
     "lgamma": Row(2, 2, 3, GAMMA, slope_scale=below_zero),
     "digamma": Row(2, 2, 3, GAMMA, scale=below_zero),
-    "gamma": Row(2, 2, 10, [*both(-9, 0.3), *evenly(-18, 171.6, 400)]),
+    "gamma": Row(2, 2.5, 10, [*both(-9, 0.3), *evenly(-18, 171.6, 400)]),
     "polygamma": Row(2, 3, 3, [*right(-4, 6), *evenly(-8, 25)], order=2.0),
     "beta": Row(3.5, 3, 10, [*right(-9, 6), *evenly(-8, 12)], order=2.75),
-    "betaln": Row(2, 2, 3, [*right(-9, 6), *evenly(-8, 12)], order=2.75, scale=beside_one),
+    "betaln": Row(2, 2.75, 3, [*right(-9, 6), *evenly(-8, 12)], order=2.75, scale=beside_one),
     "sinc": Row(2, 2, 2, [*both(-9, 3), *evenly(-5, 5)], scale=lambda x: 1 / max(1.0, math.pi * abs(x))),
     "logit": Row(2.5, 2.5, 3, [*evenly(0.001, 0.999), *right(-30, -2, 30)]),
     "j0": Row(2.5, 2.5, 2.5, WAVES, scale=amplitude),
