@@ -34,6 +34,31 @@ def test_values_and_slopes_of_a_batch_are_those_of_the_normal_distribution(spell
     assert max(abs((v - e) / e) for v, e in zip(slopes.tolist(), density, strict=True)) < 5.0 * 2.0**-52
 
 
+@pytest.mark.parametrize("target", ["c", "python", "numpy"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_of_one_point_too_nothing_divides_and_the_slope_is_the_density(spelling, target):
+    f = gs.compile(SPELLINGS[spelling](gs.symbol("x")), target=target)
+    assert not re.search(r"1\.414|0\.56418|2\.5066|gauss\(", f.source)
+    sign = -1.0 if spelling == "right" else 1.0
+    for x in sign * np.concatenate([np.linspace(-36.0, 8.0, 60), [0.0, -0.0]]):
+        value, slope = f.value_and_grad(float(x))
+        with mpmath.workdps(40):
+            exact, density = mpmath.ncdf(sign * x), sign * mpmath.npdf(x)
+            assert abs(value / exact - 1) < (4.0 + x * x) * 2.0**-52  # x*sqrt(1/2) is rounded, as x/sqrt(2) is
+            assert abs(slope / density - 1) < 5.0 * 2.0**-52
+    for x, value, slope in [
+        (np.inf, 0.5 + 0.5 * sign, 0.0),
+        (-np.inf, 0.5 - 0.5 * sign, 0.0),
+        (np.nan, np.nan, np.nan),
+    ]:
+        np.testing.assert_array_equal(f(x), value)
+        np.testing.assert_array_equal(np.abs(f.grad(x)), slope)
+
+
+def test_strict_code_keeps_the_quotient():
+    assert "1.4142135623730951" in gs.compile(SPELLINGS["divided"](gs.symbol("x")), target="c", strict=True).source
+
+
 def test_edges_keep_their_values():
     f = gs.compile(SPELLINGS["divided"](gs.symbol("x")), target="c", batch=True)
     values, slopes = f.value_and_grad_batch(np.array([-np.inf, np.inf, np.nan]))

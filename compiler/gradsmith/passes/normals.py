@@ -1,15 +1,17 @@
-"""Normals: erfc and Gaussians of x/sqrt(2) as the normal distribution's own functions, where they are vector kernels.
+"""Normals: erfc and Gaussians of x/sqrt(2) as the normal distribution's own functions.
 
-In: an expression, and a target. Out: `ndtr(x)` for `erfc(-x/sqrt(2))/2`, and `npdf(x)` for its slope: no division, a
-shorter kernel, and one exponential for both. Guarantee: equal for real numbers; what is left out are the roundings of
-x/sqrt(2), which erfc makes x*x times as large, and of constants whose product is 1.
+In: an expression, and a target. Out: `npdf(x)` for the Gaussian of x/sqrt(2), and `ndtr(x)` for `erfc(-x/sqrt(2))/2`
+where it is a vector kernel: no division, a shorter kernel, and one exponential for both; elsewhere `erfc(x*sqrt(.5))`.
+Guarantee: equal for real numbers; what is left out are the roundings of x/sqrt(2), which erfc and the Gaussian make x*x
+times as large, and of constants whose product is 1. `x*sqrt(1/2)` is as near as `x/sqrt(2)`: both constants are off by
+the same part of themselves.
 """
 
 from __future__ import annotations
 
 import math
 
-from ..ops.special_error import ndtr, npdf
+from ..ops.special_error import erf, erfc, ndtr, npdf
 from ..registry import lookup
 from ..target import Target
 from ..trace import Expr
@@ -20,27 +22,34 @@ __all__ = ["by_normals", "of_one_scale"]
 
 _ROOTS: tuple[float, ...] = (math.sqrt(2.0),)
 _INVERSE_ROOTS: tuple[float, ...] = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
+_ROOT_HALF = math.sqrt(0.5)
 _NPDF_TO_GAUSSIAN = math.sqrt(2.0 * math.pi)
 
 
 def by_normals(target: Target) -> tuple[Rule, ...]:
-    """The rule for loops of `target`; none where there are no kernels of these functions."""
-    if not target.vector(lookup("ndtr")):
+    """The rule for `target`; none where the order of operations is kept."""
+    if target.strict:
         return ()
-    return (About({"mul", "erfc", "gaussian"}, lambda e: _normal(e) if target.in_loop(e.type) else None),)
+    kernels, density = bool(target.vector(lookup("ndtr"))), target.writes(lookup("npdf"))
+    ops = {"mul", "erf", "erfc", *(["gaussian"] if density else [])}
+    return (About(ops, lambda e: _normal(e, kernels and target.in_loop(e.type))),)
 
 
-def _normal(e: Expr) -> Expr | None:
+def _normal(e: Expr, kernel: bool) -> Expr | None:
     if e.type.dtype.kind != "float":
         return None
     if e.op.name == "mul":
-        return _half_of_twice(*e.args) or _half_of_twice(*e.args[::-1])
+        return (_half_of_twice(*e.args) or _half_of_twice(*e.args[::-1])) if kernel else None
     x, negative = _of_root_2(e.args[0])
     if x is None:
         return None
     if e.op.name == "gaussian":
         return _NPDF_TO_GAUSSIAN * npdf(x)  # exp(-(x/sqrt(2))^2)
-    return 2.0 * ndtr(x if negative else -x)
+    if e.op.name == "erfc" and kernel:
+        return 2.0 * ndtr(x if negative else -x)
+    if kernel or e.args[0].op.name == "mul":
+        return None
+    return (erf if e.op.name == "erf" else erfc)(x * (-_ROOT_HALF if negative else _ROOT_HALF))
 
 
 def of_one_scale(target: Target) -> tuple[Rule, ...]:
@@ -48,9 +57,7 @@ def of_one_scale(target: Target) -> tuple[Rule, ...]:
 
     So the slope of erf(x/sqrt(2))/2 ends, of whose constants 1/sqrt(pi), sqrt(2*pi) and 1/sqrt(2) the product is 1.
     """
-    if not target.vector(lookup("npdf")):
-        return ()
-    return (lambda e: _unscaled(e) if target.in_loop(e.type) and e.origin.derived else None,)
+    return () if target.strict else (lambda e: _unscaled(e) if e.origin.derived else None,)
 
 
 def _unscaled(e: Expr) -> Expr | None:
