@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..ops.special_error import erf, erfc, ndtr, npdf
 from ..registry import lookup
 from ..target import Target
@@ -20,9 +22,13 @@ from .simplify import number
 
 __all__ = ["by_normals", "of_one_scale"]
 
-_ROOTS: tuple[float, ...] = (math.sqrt(2.0),)
-_INVERSE_ROOTS: tuple[float, ...] = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
 _ROOT_HALF = math.sqrt(0.5)
+#: By the bits of a number: sqrt(2), and what users write for sqrt(1/2).
+_ROOTS: dict[int, tuple[float, ...]] = {64: (math.sqrt(2.0),), 32: (float(np.float32(math.sqrt(2.0))),)}
+_INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
+    64: (_ROOT_HALF, 1.0 / math.sqrt(2.0)),
+    32: (float(np.float32(_ROOT_HALF)),),
+}
 _NPDF_TO_GAUSSIAN = math.sqrt(2.0 * math.pi)
 
 
@@ -70,7 +76,8 @@ def _unscaled(e: Expr) -> Expr | None:
         e, others = (e.args[0], [e.args[1]]) if e.args[1].op.name == "npdf" else (e.args[1], [e.args[0]])
         if e.op.name == "mul":
             scale, first = number(e.args[0]), e.args[1]
-    if scale is None or abs(abs(scale) - 1.0) > 1e-15 or "npdf" not in (first.op.name, *(o.op.name for o in others)):
+    near = 1e-15 if e.type.dtype.bits == 64 else 3e-7
+    if scale is None or abs(abs(scale) - 1.0) > near or "npdf" not in (first.op.name, *(o.op.name for o in others)):
         return None
     product = first * others[0] if others else first
     return product if scale > 0.0 else -product
@@ -88,8 +95,9 @@ def _of_root_2(e: Expr) -> tuple[Expr | None, bool]:
     negative = False
     while e.op.name == "neg":
         e, negative = e.args[0], not negative
-    readings = [(e.args[0], e.args[1], _ROOTS)] if e.op.name == "div" else []
-    readings += [(x, c, _INVERSE_ROOTS) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
+    bits = e.type.dtype.bits
+    readings = [(e.args[0], e.args[1], _ROOTS[bits])] if e.op.name == "div" else []
+    readings += [(x, c, _INVERSE_ROOTS[bits]) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
     for x, c, wanted in readings:
         factor = number(c)
         if factor is not None and abs(factor) in wanted:
