@@ -67,6 +67,9 @@ def gradsmith_arrays(
 ) -> Ready:
     """Vectors in, vectors out: a function of gradsmith's arrays. The Python target takes and gives lists.
 
+    The result is (value, gradient), or (value, (gradients)) by several arguments, where code by hand gives (value,
+    gradients ...).
+
     out: whether the results are written into arrays that are given with the call.
     """
     import gradsmith as gs
@@ -75,7 +78,7 @@ def gradsmith_arrays(
     f = gs.compile(
         function,
         args=shapes,
-        wrt=tuple(wrt),
+        wrt=tuple(wrt) if len(wrt) > 1 else wrt[0],
         target=target,
         name="f",
         selftest=False,
@@ -86,14 +89,9 @@ def gradsmith_arrays(
     f.value_and_grad(*given)  # which builds it: `f.value_and_grad` is the function of the module from now on
     if not out:
         return Ready(f.value_and_grad, tuple(given), one_vector)
-    place = (np.empty(()), tuple(np.empty(sizes[k]) for k in wrt))
-    place = (place[0], place[1][0]) if len(wrt) == 1 and is_bare(f, given) else place
+    slopes = tuple(np.empty(sizes[k]) for k in wrt)
+    place = (np.empty(()), slopes if len(wrt) > 1 else slopes[0])
     return Ready(f.value_and_grad, tuple(given), one_vector, {"out": place})
-
-
-def is_bare(f: Any, given: Sequence[Any]) -> bool:
-    """Whether the gradient by one argument comes without a tuple around it."""
-    return not isinstance(f.value_and_grad(*given)[1], tuple)
 
 
 def gradsmith_scalars(

@@ -17,21 +17,55 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_values_and_slopes_of_a_batch_are_those_of_the_normal_distribution(spelling):
+def test_values_and_slopes_of_a_batch_are_those_of_the_normal_distribution(spelling, dtype):
     x = gs.symbol("x")
-    f = gs.compile(SPELLINGS[spelling](x), target="c", batch=True)
-    assert "gs_vndtr(" in f.source
-    assert "gs_verfc(" not in f.source
-    assert re.search(r"d_x_lanes\[gs_lane\] = -?gs_vnpdf\(x\);", f.source)  # constants whose product is 1 are gone
+    f = gs.compile(SPELLINGS[spelling](x), target="c", batch=True, dtype=dtype)
+    assert re.search(r"gs_vndtrf?\(", f.source)
+    assert not re.search(r"gs_verfcf?\(", f.source)
+    assert re.search(r"d_x_lanes\[gs_lane\] = -?gs_vnpdff?\(x\);", f.source)  # constants whose product is 1 are gone
     sign = -1.0 if spelling == "right" else 1.0
-    points = sign * np.concatenate([np.linspace(-30.0, 8.0, 500), [0.0, -0.0]])
+    least, unit = (-30.0, 2.0**-52) if dtype == "float64" else (-12.0, 2.0**-23)
+    points = sign * np.concatenate([np.linspace(least, 8.0, 500), [0.0, -0.0]]).astype(dtype)
     values, slopes = f.value_and_grad_batch(points)
     with mpmath.workdps(40):
         exact = [mpmath.ncdf(sign * p) for p in points.tolist()]
         density = [sign * mpmath.npdf(p) for p in points.tolist()]
-    assert max(abs(v - e) / e for v, e in zip(values.tolist(), exact, strict=True)) < 2.0 * 2.0**-52
-    assert max(abs((v - e) / e) for v, e in zip(slopes.tolist(), density, strict=True)) < 5.0 * 2.0**-52
+    assert max(abs(v - e) / e for v, e in zip(values.tolist(), exact, strict=True)) < 2.0 * unit
+    assert max(abs((v - e) / e) for v, e in zip(slopes.tolist(), density, strict=True)) < 5.0 * unit
+
+
+@pytest.mark.parametrize("target", ["c", "python", "numpy"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_of_one_point_too_nothing_divides_and_the_slope_is_the_density(spelling, target):
+    f = gs.compile(SPELLINGS[spelling](gs.symbol("x")), target=target)
+    assert not re.search(r"1\.414|0\.56418|2\.5066|gauss\(", f.source)
+    sign = -1.0 if spelling == "right" else 1.0
+    for x in sign * np.concatenate([np.linspace(-36.0, 8.0, 60), [0.0, -0.0]]):
+        value, slope = f.value_and_grad(float(x))
+        with mpmath.workdps(40):
+            exact, density = mpmath.ncdf(sign * x), sign * mpmath.npdf(x)
+            assert abs(value / exact - 1) < (4.0 + x * x) * 2.0**-52  # x*sqrt(1/2) is rounded, as x/sqrt(2) is
+            assert abs(slope / density - 1) < 5.0 * 2.0**-52
+    for x, value, slope in [
+        (np.inf, 0.5 + 0.5 * sign, 0.0),
+        (-np.inf, 0.5 - 0.5 * sign, 0.0),
+        (np.nan, np.nan, np.nan),
+    ]:
+        np.testing.assert_array_equal(f(x), value)
+        np.testing.assert_array_equal(np.abs(f.grad(x)), slope)
+
+
+def test_of_one_point_in_float32_the_slope_is_the_density():
+    f = gs.compile(SPELLINGS["divided"](gs.symbol("x")), target="c", dtype="float32")
+    assert "1.414" not in f.source
+    for x in np.linspace(-12.0, 8.0, 60).astype(np.float32).tolist():
+        assert abs(f.grad(x) / mpmath.npdf(x) - 1) < 5.0 * 2.0**-23
+
+
+def test_strict_code_keeps_the_quotient():
+    assert "1.4142135623730951" in gs.compile(SPELLINGS["divided"](gs.symbol("x")), target="c", strict=True).source
 
 
 def test_edges_keep_their_values():
@@ -43,7 +77,8 @@ def test_edges_keep_their_values():
 
 def test_other_factors_and_code_without_the_kernels_stay():
     x = gs.symbol("x")
-    assert "gs_verfc(" in gs.compile(0.5 * gs.erfc(-x / 1.4), target="c", batch=True).source
+    for c in (1.4, float(np.float32(math.sqrt(2.0)))):
+        assert "gs_verfc(" in gs.compile(0.5 * gs.erfc(-x / c), target="c", batch=True).source
     f = gs.compile(SPELLINGS["divided"](x), target="c", batch=True, simd="off")
     assert "ndtr" not in f.source
     assert "erfc(" in gs.compile(SPELLINGS["divided"](x)).source

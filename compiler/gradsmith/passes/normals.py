@@ -1,15 +1,19 @@
-"""Normals: erfc and Gaussians of x/sqrt(2) as the normal distribution's own functions, where they are vector kernels.
+"""Normals: erfc and Gaussians of x/sqrt(2) as the normal distribution's own functions.
 
-In: an expression, and a target. Out: `ndtr(x)` for `erfc(-x/sqrt(2))/2`, and `npdf(x)` for its slope: no division, a
-shorter kernel, and one exponential for both. Guarantee: equal for real numbers; what is left out are the roundings of
-x/sqrt(2), which erfc makes x*x times as large, and of constants whose product is 1.
+In: an expression, and a target. Out: `npdf(x)` for the Gaussian of x/sqrt(2), and `ndtr(x)` for `erfc(-x/sqrt(2))/2`
+where it is a vector kernel: no division, a shorter kernel, and one exponential for both; elsewhere `erfc(x*sqrt(.5))`.
+Guarantee: equal for real numbers; what is left out are the roundings of x/sqrt(2), which erfc and the Gaussian make x*x
+times as large, and of constants whose product is 1. `x*sqrt(1/2)` is as near as `x/sqrt(2)`: both constants are off by
+the same part of themselves.
 """
 
 from __future__ import annotations
 
 import math
 
-from ..ops.special_error import ndtr, npdf
+import numpy as np
+
+from ..ops.special_error import erf, erfc, ndtr, npdf
 from ..registry import lookup
 from ..target import Target
 from ..trace import Expr
@@ -18,29 +22,40 @@ from .simplify import number
 
 __all__ = ["by_normals", "of_one_scale"]
 
-_ROOTS: tuple[float, ...] = (math.sqrt(2.0),)
-_INVERSE_ROOTS: tuple[float, ...] = (math.sqrt(0.5), 1.0 / math.sqrt(2.0))
+_ROOT_HALF = math.sqrt(0.5)
+#: By the bits of a number: sqrt(2), and what users write for sqrt(1/2).
+_ROOTS: dict[int, tuple[float, ...]] = {64: (math.sqrt(2.0),), 32: (float(np.float32(math.sqrt(2.0))),)}
+_INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
+    64: (_ROOT_HALF, 1.0 / math.sqrt(2.0)),
+    32: (float(np.float32(_ROOT_HALF)),),
+}
 _NPDF_TO_GAUSSIAN = math.sqrt(2.0 * math.pi)
 
 
 def by_normals(target: Target) -> tuple[Rule, ...]:
-    """The rule for loops of `target`; none where there are no kernels of these functions."""
-    if not target.vector(lookup("ndtr")):
+    """The rule for `target`; none where the order of operations is kept."""
+    if target.strict:
         return ()
-    return (About({"mul", "erfc", "gaussian"}, lambda e: _normal(e) if target.in_loop(e.type) else None),)
+    kernels, density = bool(target.vector(lookup("ndtr"))), target.writes(lookup("npdf"))
+    ops = {"mul", "erf", "erfc", *(["gaussian"] if density else [])}
+    return (About(ops, lambda e: _normal(e, kernels and target.in_loop(e.type))),)
 
 
-def _normal(e: Expr) -> Expr | None:
+def _normal(e: Expr, kernel: bool) -> Expr | None:
     if e.type.dtype.kind != "float":
         return None
     if e.op.name == "mul":
-        return _half_of_twice(*e.args) or _half_of_twice(*e.args[::-1])
+        return (_half_of_twice(*e.args) or _half_of_twice(*e.args[::-1])) if kernel else None
     x, negative = _of_root_2(e.args[0])
     if x is None:
         return None
     if e.op.name == "gaussian":
         return _NPDF_TO_GAUSSIAN * npdf(x)  # exp(-(x/sqrt(2))^2)
-    return 2.0 * ndtr(x if negative else -x)
+    if e.op.name == "erfc" and kernel:
+        return 2.0 * ndtr(x if negative else -x)
+    if kernel or e.args[0].op.name == "mul":
+        return None
+    return (erf if e.op.name == "erf" else erfc)(x * (-_ROOT_HALF if negative else _ROOT_HALF))
 
 
 def of_one_scale(target: Target) -> tuple[Rule, ...]:
@@ -48,9 +63,7 @@ def of_one_scale(target: Target) -> tuple[Rule, ...]:
 
     So the slope of erf(x/sqrt(2))/2 ends, of whose constants 1/sqrt(pi), sqrt(2*pi) and 1/sqrt(2) the product is 1.
     """
-    if not target.vector(lookup("npdf")):
-        return ()
-    return (lambda e: _unscaled(e) if target.in_loop(e.type) and e.origin.derived else None,)
+    return () if target.strict else (lambda e: _unscaled(e) if e.origin.derived else None,)
 
 
 def _unscaled(e: Expr) -> Expr | None:
@@ -63,7 +76,8 @@ def _unscaled(e: Expr) -> Expr | None:
         e, others = (e.args[0], [e.args[1]]) if e.args[1].op.name == "npdf" else (e.args[1], [e.args[0]])
         if e.op.name == "mul":
             scale, first = number(e.args[0]), e.args[1]
-    if scale is None or abs(abs(scale) - 1.0) > 1e-15 or "npdf" not in (first.op.name, *(o.op.name for o in others)):
+    near = 1e-15 if e.type.dtype.bits == 64 else 3e-7
+    if scale is None or abs(abs(scale) - 1.0) > near or "npdf" not in (first.op.name, *(o.op.name for o in others)):
         return None
     product = first * others[0] if others else first
     return product if scale > 0.0 else -product
@@ -81,8 +95,9 @@ def _of_root_2(e: Expr) -> tuple[Expr | None, bool]:
     negative = False
     while e.op.name == "neg":
         e, negative = e.args[0], not negative
-    readings = [(e.args[0], e.args[1], _ROOTS)] if e.op.name == "div" else []
-    readings += [(x, c, _INVERSE_ROOTS) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
+    bits = e.type.dtype.bits
+    readings = [(e.args[0], e.args[1], _ROOTS[bits])] if e.op.name == "div" else []
+    readings += [(x, c, _INVERSE_ROOTS[bits]) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
     for x, c, wanted in readings:
         factor = number(c)
         if factor is not None and abs(factor) in wanted:
