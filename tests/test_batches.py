@@ -120,21 +120,22 @@ def test_any_layout_gives_the_same(which: str, layout: str, request: pytest.Fixt
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
-    """Rows that begin anywhere in a line of memory, blocks that end anywhere in it, and rows with gaps."""
+    """Rows that begin anywhere in a line of memory, blocks and runs that end anywhere in it, and rows with gaps."""
     options: dict[str, Any] = {"args": ((3,),), "target": "c", "batch": True, "threads": "openmp", "dtype": dtype}
     formula = lambda v: gs.sum(gs.exp(v) * v[::-1])
     stored, streamed = (
-        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_rows=rows)).value_and_grad_batch
+        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_rows=rows, stream_lines=6, stream_run=64))
         for rows in (8, 7)
     )
+    assert "f_value_and_grad_batch_past(" not in stored.source
+    assert "f_value_and_grad_batch_past(" in streamed.source
     for n in (1, 15, 16, 17, 300):
         (v,) = points(n, (3,))
-        v = np.asfortranarray(v.astype(dtype))
-        expected = stored(v)
-        for start, step in itertools.product((0, 1, 5), (1, 2)):
+        expected = stored.value_and_grad_batch(v.astype(dtype))
+        for start, step, order in itertools.product((0, 1, 5), (1, 2), "FC"):
             memory = np.full((4, 5 + step * n), 7.0, dtype)
             value, slope = memory[0, start : start + step * n : step], memory[1:, start : start + step * n : step].T
-            streamed(v, out=(value, slope), threads=2)
+            streamed.value_and_grad_batch(np.asarray(v, dtype, order=order), out=(value, slope), threads=2)
             assert np.array_equal(value, expected[0])
             assert np.array_equal(slope, expected[1])
             value[...] = slope[...] = 7.0
