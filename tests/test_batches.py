@@ -124,7 +124,9 @@ def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
     options: dict[str, Any] = {"args": ((3,),), "target": "c", "batch": True, "threads": "openmp", "dtype": dtype}
     formula = lambda v: gs.sum(gs.exp(v) * v[::-1])
     stored, streamed = (
-        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_rows=rows, stream_lines=6, stream_run=64))
+        gs.compile(
+            formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_rows=rows, stream_lines=6, stream_run=64)
+        )
         for rows in (8, 7)
     )
     assert "f_value_and_grad_batch_past(" not in stored.source

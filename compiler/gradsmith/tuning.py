@@ -84,9 +84,10 @@ class Tuning:
     #: 1.80 for 5, 7.4 / 8.1 for 11, 10.0 / 9.2 for 15, 5.4 / 4.3 for 21 (decision 49). 32 serves both.
     stream_rows: int = 32
     #: Lines of arguments that such a block reads, and asks for, at most: a CPU has so many requests under way, and
-    #: while it waits for a place among them, nothing is computed. Zen 5, medians by turns on a busy machine: the network
-    #: (54 lines for 8 points) with 108, 216, 432 and 864 lines a block 37, 48, 62 and 63 ns, bundle adjustment (17) with
-    #: 34, 68, 136 and 272 14.4, 12.8, 12.2 and 13.5. As code of AVX2 there: 72 with blocks of 128 points, 51 so.
+    #: while it waits for a place among them, nothing is computed. Zen 5, medians by turns on a busy machine: the
+    #: network (54 lines for 8 points) with 108, 216, 432 and 864 lines a block 37, 48, 62 and 63 ns, bundle adjustment
+    #: (17) with 34, 68, 136 and 272 14.4, 12.8, 12.2 and 13.5. As code of AVX2 there, by blocks of 128 points / so: 72
+    #: / 51, and 29 / 29.
     stream_lines: int = 128
     #: Points that such blocks go through together, as one share of a thread: rows of results begin and end anywhere in
     #: a line of memory, and only there parts of lines are stored. Not measured by itself.
