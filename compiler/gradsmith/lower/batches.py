@@ -33,7 +33,7 @@ __all__ = ["Batching", "batch", "reserve"]
 
 #: What the template calls its own variables.
 _OWN = ("n", "threads", "streams", "lane", "lanes", "count", "start", "stop", "block", "blocks", "room", "memory",
-        "to", "rows", "asked", "asks", "first", "done", "run", "runs", "k", "work")  # fmt: skip
+        "to", "rows", "asked", "asks", "first", "done", "head", "most", "run", "runs", "k", "work")  # fmt: skip
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LEAST = 8  # points in a block: lanes come in groups of so many
 #: Unsigned types of half the width of a number, by its bits.
@@ -108,7 +108,7 @@ def batch(
         threads=options.threads,
         least=max(1, target.tuning.thread_elements // max(1, sum(a.argument.size for a in (*taken, *given)))),
     )
-    return found if straight is None else _past(found, target), body
+    return found if straight is None else _past(_headed(found, target), target), body
 
 
 def _summed(kind: Kind, f: Function, options: Batching) -> list[bool]:
@@ -134,6 +134,18 @@ def _block(bytes_: int, target: Target) -> int:
 def _power(number: int) -> int:
     """The largest power of two that is not above it."""
     return 1 << (number.bit_length() - 1)
+
+
+def _headed(found: Batch, target: Target) -> Batch:
+    """The batch with a short first block, if the others then begin where lines of memory do, and nothing else changes.
+
+    Sums have one order, and a twin for far angles takes the place of a whole block: neither may depend on addresses.
+    """
+    first = found.outputs[0]
+    far = found.lanes is not None and found.lanes.far is not None
+    if found.sums or far or found.block * DTYPES[first.argument.dtype].bits < 8 * target.tuning.line_bytes:
+        return found
+    return replace(found, head=max(target.tuning.line_bytes, target.tuning.head_points))
 
 
 def _past(found: Batch, target: Target) -> Batch:
