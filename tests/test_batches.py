@@ -120,25 +120,35 @@ def test_any_layout_gives_the_same(which: str, layout: str, request: pytest.Fixt
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
-    """Rows that begin anywhere in a line of memory, blocks that end anywhere in it, and rows with gaps."""
+    """Rows that begin anywhere in a line of memory, blocks and runs that end anywhere in it, and rows with gaps."""
     options: dict[str, Any] = {"args": ((3,),), "target": "c", "batch": True, "threads": "openmp", "dtype": dtype}
     formula = lambda v: gs.sum(gs.exp(v) * v[::-1])
-    stored, streamed = (
-        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_rows=rows)).value_and_grad_batch
-        for rows in (8, 7)
+    stored, headed, streamed = (
+        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_lines=6, stream_run=64, **more))
+        for more in ({}, {"head_points": 1}, {"head_points": 1, "stream_rows": 7})
     )
-    for n in (1, 15, 16, 17, 300):
+    assert "f_value_and_grad_batch_past(" not in stored.source
+    assert "f_value_and_grad_batch_past(" in streamed.source
+    for n, f in itertools.product((1, 15, 16, 17, 300, 387), (headed, streamed)):
         (v,) = points(n, (3,))
-        v = np.asfortranarray(v.astype(dtype))
-        expected = stored(v)
-        for start, step in itertools.product((0, 1, 5), (1, 2)):
+        expected = stored.value_and_grad_batch(v.astype(dtype))
+        for start, step, order in itertools.product((0, 1, 5), (1, 2), "FC"):
             memory = np.full((4, 5 + step * n), 7.0, dtype)
             value, slope = memory[0, start : start + step * n : step], memory[1:, start : start + step * n : step].T
-            streamed(v, out=(value, slope), threads=2)
+            f.value_and_grad_batch(np.asarray(v, dtype, order=order), out=(value, slope), threads=2)
             assert np.array_equal(value, expected[0])
             assert np.array_equal(slope, expected[1])
             value[...] = slope[...] = 7.0
             assert np.all(memory == 7.0)  # nothing else was written
+
+
+def test_which_points_share_a_block_depends_on_addresses_where_nothing_else_does() -> None:
+    """The order of a sum does, and where angles may be far, by a rounding, what lies in one block with such an angle."""
+    x = gs.symbol("x")
+    cases: list[tuple[Any, dict[str, Any]]] = [(gs.exp, {}), (gs.sin, {}), (gs.exp, {"reduce": "sum"})]
+    options: dict[str, Any] = {"args": (x,), "target": "c", "batch": True, "derivatives": "value"}
+    sources = [gs.compile(f(x), **options, **more).source for f, more in cases]
+    assert ["gs_head" in source for source in sources] == [True, False, False]
 
 
 def test_arguments_without_the_axis_are_the_same_for_all_points(f: gs.CompiledFunction) -> None:

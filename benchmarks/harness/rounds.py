@@ -25,6 +25,10 @@ __all__ = ["Effort", "Entries", "Result", "measure", "ratio"]
 
 REFERENCE = "reference"
 
+#: Seconds that follow the time of an entry of several threads: OpenMP's threads wait awake for 4 to 8 ms after a call,
+#: and the next entry had half of a core meanwhile (a call of 150 us took 260).
+REST = 0.05
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -141,6 +145,7 @@ def measure(
         say(f"round {k + 1}")
         for entry in list(numbers):
             ok, seconds = entries.ask(entry, "time", workload.name, numbers[entry], 60.0 + effort.patience)
+            time.sleep(REST if entry in family.threads else 0.0)
             if ok:
                 times[entry].append(seconds)
             else:

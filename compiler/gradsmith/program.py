@@ -233,7 +233,9 @@ class Batch:
 
     With `lanes`, a block is one loop of straight-line code; without, `function` is called for each point. `work` lists
     the workspaces, one of each for each thread. From `streams` points on, results are stored past the caches (0:
-    never); from `least` on, there is work for `threads`.
+    never), all of C's type `streamed`, in blocks of `short_block` points, which ask for the arguments `ahead`; `run`
+    points of them go together. From `head` points on (0: never), a short first block ends where a line of the first
+    result does. From `least` points on, there is work for `threads`.
     """
 
     name: str
@@ -248,7 +250,28 @@ class Batch:
     work: tuple[Work, ...]
     threads: bool
     streams: int = 0
+    streamed: str = ""
+    short_block: int = 0
+    row_room: int = 0  # of a short block of one row of results: its numbers, with a line in front
+    ahead: int = 0
+    run: int = 0
+    head: int = 0
     least: int = 1
+
+    @property
+    def rows_read(self) -> int:
+        """The numbers of a point that are read; C has no array without elements."""
+        return max(1, sum(int(a.argument.size) for a in self.inputs if a.each))
+
+    @property
+    def rows_written(self) -> int:
+        """The numbers of a point that are results."""
+        return sum(int(a.argument.size) for a in self.outputs)
+
+    @property
+    def room(self) -> int:
+        """The numbers of a short block's results, with room to begin at a line of memory."""
+        return (self.rows_written + 1) * self.row_room
 
     @property
     def sums(self) -> tuple[Strided, ...]:
@@ -425,6 +448,7 @@ class Program:
     gathered: tuple[str, ...] = ()  # the element types that batch functions bring into lanes
     scattered: tuple[str, ...] = ()  # those that they bring back
     streams: bool = False  # whether a batch function may store results past the caches
+    streamed: tuple[str, ...] = ()  # the types of such results
     summed: tuple[str, ...] = ()  # and those that they add
     batch_work: tuple[Work, ...] = ()
     most_axes: int = 0  # of an argument or a result of one point

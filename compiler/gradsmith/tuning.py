@@ -2,7 +2,8 @@
 
 In: nothing. Out: `Tuning`, which `compile(tuning=...)` takes and which travels with the target to whatever writes code.
 Guarantee: no value changes a result beyond rounding, and none is read from anywhere else. The measurements were taken
-on two cores of an AMD EPYC (Zen 3, AVX2), gcc 12; the scripts that repeat them stand in `benchmarks/`.
+on two cores of an AMD EPYC (Zen 3, AVX2; where it is said, Zen 5, AVX-512), gcc 12; the scripts that repeat them stand
+in `benchmarks/`.
 """
 
 from __future__ import annotations
@@ -69,17 +70,33 @@ class Tuning:
     batch_points: int = 128
     #: Bytes of a block's arguments and results, for which fewer points are taken at a time: they lie on the C stack
     #: where they are not read and written in place (the smallest usual stacks have 128 KiB). A network of 104 numbers a
-    #: point in rows takes 185, 125 and 120 ns with blocks of 64, 128 and 256 points, where lines of the next one are
-    #: asked for, and 60, 63 and 65 ns where all is in the caches.
+    #: point in rows takes 60, 63 and 65 ns with blocks of 64, 128 and 256 points where all is in the caches, and on
+    #: Zen 5 25, 21.4, 20.2 and 19.2 with 16, 32, 64 and 128.
     batch_bytes: int = 110_592
-    #: Bytes of results from which on a batch function stores them past the caches, and asks for the lines that its next
-    #: block reads: half of the last cache (32 MiB), where arguments lie as well. The network at 100,000 points takes
-    #: 240 ns without either, 190 with the first and 150 with both, bundle adjustment 82, 58 and 60, ...
+    #: Bytes of results from which on a batch function stores them past the caches, and asks for the lines that later
+    #: blocks read: half of the last cache (32 MiB), where arguments lie as well. The network at 100,000 points takes
+    #: 240 ns without either, 190 with the first and 150 with both, bundle adjustment 82, 58 and 60; on two cores of
+    #: Zen 5 (AVX-512) 102 and 26 without and, by the blocks of `stream_lines`, 35 to 41 and 13 to 15, ...
     stream_bytes: int = 16_777_216
     #: ... and numbers of a point (rows) from which on that is done: a CPU follows few rows by itself, and then stores
     #: cost nothing beside the reads. Without / with: 4.7 / 7.4 ns for 5 rows, 9.8 / 14.0 for 21, 85 / 57 for 49, 240 /
-    #: 147 for 104 (decision 41; medians by turns on a busy machine).
+    #: 147 for 104 (decision 41; medians by turns on a busy machine). Zen 5 gains from 15 on (a million points): 1.41 /
+    #: 1.80 for 5, 7.4 / 8.1 for 11, 10.0 / 9.2 for 15, 5.4 / 4.3 for 21 (decision 49). 32 serves both.
     stream_rows: int = 32
+    #: Lines of arguments that such a block reads, and asks for, at most: a CPU has so many requests under way, and
+    #: while it waits for a place among them, nothing is computed. Zen 5, medians by turns on a busy machine: the
+    #: network (54 lines for 8 points) with 108, 216, 432 and 864 lines a block 37, 48, 62 and 63 ns, bundle adjustment
+    #: (17) with 34, 68, 136 and 272 14.4, 12.8, 12.2 and 13.5. As code of AVX2 there, by blocks of 128 points / so: 72
+    #: / 51, and 29 / 29.
+    stream_lines: int = 128
+    #: Points that such blocks go through together, as one share of a thread: rows of results begin and end anywhere in
+    #: a line of memory, and only there parts of lines are stored. Not measured by itself.
+    stream_run: int = 2_048
+    #: Points from which on a short first block ends where a line of the first result does: vectors of 64 bytes lie in
+    #: two lines each otherwise. Zen 5, without / with, rows 16 bytes behind a line, medians by turns on a busy machine:
+    #: Rosenbrock's function (n = 10) with 4,096 points 1.56 / 1.82, 16,384 2.23 / 2.00, 100,000 2.53 / 2.31; the
+    #: network 44 / 37; as code of AVX2 3.2 / 2.9 and 52 / 50, and Black-Scholes 17 / 15.
+    head_points: int = 16_384
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
     #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.
     batch_statements: int = 2_000

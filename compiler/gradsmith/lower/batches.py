@@ -32,7 +32,8 @@ from .tables import FlatTables
 __all__ = ["Batching", "batch", "reserve"]
 
 #: What the template calls its own variables.
-_OWN = ("n", "threads", "streams", "lane", "lanes", "count", "start", "block", "blocks", "k", "work")
+_OWN = ("n", "threads", "streams", "lane", "lanes", "count", "start", "stop", "block", "blocks", "room", "memory",
+        "to", "rows", "asked", "asks", "first", "done", "head", "most", "run", "runs", "k", "work")  # fmt: skip
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LEAST = 8  # points in a block: lanes come in groups of so many
 #: Unsigned types of half the width of a number, by its bits.
@@ -105,10 +106,9 @@ def batch(
         lanes=lanes,
         work=tuple(work),
         threads=options.threads,
-        streams=_streams(taken, given, target) if straight is not None else 0,
         least=max(1, target.tuning.thread_elements // max(1, sum(a.argument.size for a in (*taken, *given)))),
     )
-    return found, body
+    return found if straight is None else _past(_headed(found, target), target), body
 
 
 def _summed(kind: Kind, f: Function, options: Batching) -> list[bool]:
@@ -128,19 +128,56 @@ def _summed(kind: Kind, f: Function, options: Batching) -> list[bool]:
 def _block(bytes_: int, target: Target) -> int:
     """How many points are taken at a time: a power of two."""
     most = max(_LEAST, min(target.tuning.batch_points, target.tuning.batch_bytes // max(1, bytes_)))
-    return 1 << (most.bit_length() - 1)
+    return _power(most)
 
 
-def _streams(taken: Sequence[Strided], given: Sequence[Strided], target: Target) -> int:
-    """From how many points on results are stored past the caches, which cannot hold them; 0 for never.
+def _power(number: int) -> int:
+    """The largest power of two that is not above it."""
+    return 1 << (number.bit_length() - 1)
 
-    It pays where there are more rows than a CPU follows by itself: it has to be asked for those of the next block, too.
+
+def _headed(found: Batch, target: Target) -> Batch:
+    """The batch with a short first block, if the others then begin where lines of memory do, and nothing else changes.
+
+    Sums have one order, and a twin for far angles takes the place of a whole block: neither may depend on addresses.
     """
-    if sum(int(a.argument.size) for a in (*taken, *given) if a.each) < target.tuning.stream_rows:
-        return 0
-    kinds = [(DTYPES[a.argument.dtype], int(a.argument.size)) for a in given if a.each]
-    bytes_ = sum(dtype.bits // 8 * size for dtype, size in kinds if dtype.kind == "float")
-    return max(1, target.tuning.stream_bytes // bytes_) if bytes_ else 0
+    first = found.outputs[0]
+    far = found.lanes is not None and found.lanes.far is not None
+    if found.sums or far or found.block * DTYPES[first.argument.dtype].bits < 8 * target.tuning.line_bytes:
+        return found
+    return replace(found, head=max(target.tuning.line_bytes, target.tuning.head_points))
+
+
+def _past(found: Batch, target: Target) -> Batch:
+    """The batch with how its results are stored past the caches, if they are many numbers of one type.
+
+    It pays where there are more rows than a CPU follows by itself: it has to be asked for those that come, too.
+    """
+    tuning, given = target.tuning, found.outputs
+    types = {a.argument.ctype: DTYPES[a.argument.dtype] for a in given}
+    dtype = next(iter(types.values()))
+    if found.sums or len(types) > 1 or dtype.kind != "float":
+        return found
+    rows = sum(int(a.argument.size) for a in given)
+    if not rows or rows + sum(int(a.argument.size) for a in found.inputs if a.each) < tuning.stream_rows:
+        return found
+    bytes_ = dtype.bits // 8
+    line = tuning.line_bytes // bytes_
+    reads = sum(int(a.argument.size) * DTYPES[a.argument.dtype].bits for a in found.inputs if a.each)
+    short = max(line, _power(min(found.block, 8 * tuning.line_bytes * tuning.stream_lines // max(1, reads))))
+    if short > found.block:
+        return found
+    starts = itertools.accumulate((int(a.argument.size) for a in given), initial=0)
+    return replace(
+        found,
+        outputs=tuple(replace(a, packed=k * (short + line) + line) for a, k in zip(given, starts, strict=False)),
+        streams=max(1, tuning.stream_bytes // (rows * bytes_)),
+        streamed=next(iter(types)),
+        short_block=short,
+        row_room=short + line,
+        ahead=2 * short,
+        run=max(1, tuning.stream_run // short) * short,
+    )
 
 
 def _strided(a: Argument, each: bool, names: Names, target: Target) -> Strided:
