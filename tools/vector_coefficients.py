@@ -262,6 +262,7 @@ def main() -> None:
     constants: dict[str, tuple[Any, Any]] = {
         "LOG2_E": (1 / mp.log(2),) * 2,
         "LN2": (mp.log(2),) * 2,
+        "PER_LN10": (1 / mp.log(10),) * 2,
         "SQRT_HALF": (mp.sqrt(mp.mpf(1) / 2),) * 2,
         "PDF_AT_0": (1 / mp.sqrt(2 * mp.pi),) * 2,
         "TWO_OVER_PI": (2 / mp.pi,) * 2,

@@ -55,6 +55,8 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "ERF_HIGH": ("6.0", "4.0f"),
     "ERFC_HIGH": ("28.0", "11.0f"),  # where exp(-x*x) is 0, and 2^k still a product of two numbers
     "NDTR_HIGH": ("39.0", "15.0f"),
+    "EXP2_HIGH": ("1024.0", "128.0f"),
+    "EXP2_LEAST": ("-1022.0", "-126.0f"),
     "EXP2_MOST": ("1100.0", "160.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),

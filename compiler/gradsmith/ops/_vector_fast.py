@@ -40,6 +40,15 @@ static GS_INLINE @real gs_vexpm1_fast@f(@real x) {
     const @real most = gs_vchoice@f(x > {EXP_HIGH}, HUGE_VAL, gs_vchoice@f(x < {EXPM1_LOW}, 1.0, y));
     return copysign(most, x); /* beyond, y is anything */
 }"""),
+    "exp2_fast": (("bits", "choice"), """\
+static GS_INLINE @real gs_vexp2_fast@f(@real x) {
+    const @real place = x + {BIASED_MAGIC};
+    const @real r = (x - (place - {BIASED_MAGIC})) * {LN2}; /* the difference is exact */
+    @poly EXP_FAST r -> q;
+    const @real half = gs_vreal@f((gs_vbits@f(place) - 1u) << {BITS}); /* 2^k may have no place in the format */
+    const @real y = GS_FMA(2.0, GS_FMA(r * r, q, r), 2.0) * half;
+    return gs_vchoice@f(x > {EXP2_HIGH}, HUGE_VAL, gs_vchoice@f(x < {EXP2_LEAST}, 0.0, y)); /* beyond, y is anything */
+}"""),
     "tanh_parts_fast": (("exp_parts_fast", "choice"), """\
 /* exp(-2a) - 1, and e = exp(-2a), for a >= 0 */
 static GS_INLINE @real gs_vtanh_parts_fast@f(@real a, @real *e) {
@@ -93,14 +102,29 @@ static GS_INLINE @real gs_vlog_sum_fast@f(@real k, @real f) {
     @poly LOG z -> p;
     return GS_FMA(k, {LN2}, GS_FMA(s * z, p, s + s));
 }"""),
-    "log_fast": (("log_parts", "log_sum_fast", "choice"), """\
+    "log_edges_fast": (("choice",), """\
+/* y, and the logarithms of infinity, NaN, zeros, negative numbers and those below the least normal one */
+static GS_INLINE @real gs_vlog_edges_fast@f(@real x, @real y) {
+    const @real finite = gs_vchoice@f(x < HUGE_VAL, y, x);
+    return gs_vchoice@f(x < {NORMAL}, gs_vchoice@f(x < 0.0, (@real)NAN, -HUGE_VAL), finite);
+}"""),
+    "log_fast": (("log_parts", "log_sum_fast", "log_edges_fast"), """\
 static GS_INLINE @real gs_vlog_fast@f(@real x) {
     @real f;
     @uint exponent;
     const @real k = gs_vlog_parts@f(x, &f, &exponent);
-    const @real y = gs_vlog_sum_fast@f(k, f);
-    const @real finite = gs_vchoice@f(x < HUGE_VAL, y, x);
-    return gs_vchoice@f(x < {NORMAL}, gs_vchoice@f(x < 0.0, (@real)NAN, -HUGE_VAL), finite);
+    return gs_vlog_edges_fast@f(x, gs_vlog_sum_fast@f(k, f));
+}"""),
+    "log2_fast": (("log_parts", "log_sum_fast", "log_edges_fast"), """\
+static GS_INLINE @real gs_vlog2_fast@f(@real x) {
+    @real f;
+    @uint exponent;
+    const @real k = gs_vlog_parts@f(x, &f, &exponent);
+    return gs_vlog_edges_fast@f(x, GS_FMA(gs_vlog_sum_fast@f(0.0, f), {LOG2_E}, k));
+}"""),
+    "log10_fast": (("log_fast",), """\
+static GS_INLINE @real gs_vlog10_fast@f(@real x) {
+    return gs_vlog_fast@f(x) * {PER_LN10};
 }"""),
     "log1p_fast": (("log_parts", "log_sum_fast", "log_edges"), """\
 static GS_INLINE @real gs_vlog1p_fast@f(@real x) {
