@@ -172,9 +172,9 @@ FITS: dict[str, tuple[Function, Function, Any, Any, Any, int, int, str]] = {
         58, 29, "((1 + a)*exp(a^2)*erfc(a) - 1)/w + 1/2 of v = 2*w - 1, w = a/(a + 3), a >= 0",
     ),
     "NDTR": (
-        lambda v: _tail(v, 4) - mp.mpf("0.5"),
-        lambda v: 1 / _tail(v, 4), -1, (mp.mpf(39) - 4) / 43, (mp.mpf(15) - 4) / 19, 58, 29,
-        "(1 + a)*exp(a^2/2)*ndtr(-a) - 1/2 of v = (a - 4)/(a + 4), a >= 0",
+        near_zero(lambda v: (_tail(v, 4) - mp.mpf("0.5")) / ((1 + v) / 2), lambda v: 2 - 4 / mp.sqrt(2 * mp.pi), -1),
+        lambda v: (1 + v) / (2 * _tail(v, 4)) + TINY, -1, (mp.mpf(39) - 4) / 43, (mp.mpf(15) - 4) / 19, 58, 29,
+        "((1 + a)*exp(a^2/2)*ndtr(-a) - 1/2)/w of v = 2*w - 1, w = a/(a + 4), a >= 0",
     ),
     "EXP_FAST": (
         near_zero(lambda r: (mp.expm1(r) - r) / r**2, lambda r: mp.mpf(1) / 2),
@@ -262,6 +262,7 @@ def main() -> None:
     constants: dict[str, tuple[Any, Any]] = {
         "LOG2_E": (1 / mp.log(2),) * 2,
         "LN2": (mp.log(2),) * 2,
+        "PER_LN10": (1 / mp.log(10),) * 2,
         "SQRT_HALF": (mp.sqrt(mp.mpf(1) / 2),) * 2,
         "PDF_AT_0": (1 / mp.sqrt(2 * mp.pi),) * 2,
         "TWO_OVER_PI": (2 / mp.pi,) * 2,

@@ -9,7 +9,7 @@ import pytest
 
 import gradsmith as gs
 
-LONG = 4 * 32
+LONG = 4 * 64
 
 
 def source_of(f: Any, *shapes: Any, **options: Any) -> str:
@@ -47,10 +47,25 @@ def test_light_sums_have_strands() -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "dtype", "count"),
+    [
+        (62, "float64", 1),
+        (64, "float64", 2),
+        (128, "float64", 2),
+        (126, "float32", 1),
+        (256, "float32", 2),
+        (512, "float32", 4),
+    ],
+)
+def test_short_strands_are_fewer(size: int, dtype: str, count: int) -> None:
+    assert f"< {size // count};" in source_of(lambda x: gs.sum(x), (size,), dtype=dtype)
+
+
+@pytest.mark.parametrize(
     ("program", "shape"),
     [
-        (lambda x: gs.sum(x), (LONG - 4,)),
-        (lambda x: gs.sum(x), (LONG + 2,)),
+        (lambda x: gs.sum(x), (62,)),
+        (lambda x: gs.sum(x), (LONG + 1,)),
         (lambda x: gs.sum(x), ("n",)),
         (lambda x: gs.sum(gs.exp(x)), (LONG,)),
         (lambda x: gs.sum(1.0 / x), (LONG,)),
@@ -59,8 +74,8 @@ def test_light_sums_have_strands() -> None:
     ids=["short", "no multiple", "size by name", "exp", "division", "stores"],
 )
 def test_others_have_one(program: Any, shape: Any) -> None:
-    assert f"< {LONG // 4};" not in source_of(program, shape)
-    assert "+ 32]" not in source_of(program, shape)
+    assert not any(f"< {LONG // count};" in source_of(program, shape) for count in (2, 4))
+    assert not any(f"+ {place}]" in source_of(program, shape) for place in (31, 64, 128))
 
 
 def test_strict_code_has_one_order() -> None:

@@ -345,19 +345,19 @@ class Structures:
         """Where the strands of a loop over `shape` start, each of which has running values of its own for `totals`.
 
         One addition waits for the one before, some four cycles; so a loop that does little else goes through several
-        parts of the long axis side by side.
+        parts of the long axis side by side: half as many where each would be short, as their sums are added up, too.
         """
         long = [size for size in shape if size != 1]
         size, tuning = long[0] if len(long) == 1 else None, self._target.tuning
-        if (
-            not isinstance(size, int)
-            or size % tuning.sum_strands
-            or size // tuning.sum_strands < max(2, tuning.strand_elements)
-        ):
-            return range(1)
         free = len(self.operators({str(k): n for k, n in enumerate(totals)})) == len(totals) > 0
-        light = sum(self._weight(n) for n in totals) <= _LIGHT * len(totals)
-        return range(0, size, size // tuning.sum_strands) if free and light else range(1)
+        if not isinstance(size, int) or not free or sum(self._weight(n) for n in totals) > _LIGHT * len(totals):
+            return range(1)
+        bits = max(n.type.dtype.bits for n in totals)
+        for count in (tuning.sum_strands, tuning.sum_strands // 2):
+            part = size // max(1, count)
+            if count > 1 and size % count == 0 and part > 1 and 2 * part * bits >= 64 * count * tuning.strand_elements:
+                return range(0, size, part)
+        return range(1)
 
     def _weight(self, n: Node) -> float:
         """How many additions and multiplications an element of the reduction `n` takes; inf where there are others."""

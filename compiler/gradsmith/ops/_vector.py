@@ -30,7 +30,8 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "BIAS": ("1023", "127"),
     "TWICE_BIAS": ("2046", "254"),
     "MAGIC": ("6755399441055744.0", "12582912.0f"),  # added to a number, it leaves the nearest integer in the low bits
-    "MAGIC_BITS": ("0x4338000000000000u", "0x4b400000u"),
+    "BIASED_MAGIC": ("6755399441056767.0", "12583039.0f"),  # leaves it there, and BIAS more
+    "RAISED_MAGIC": ("6755399441057790.0", "12583166.0f"),  # leaves it there, and 2*BIAS more
     "WHOLE": ("4503599627370496.0", "8388608.0f"),  # the least number above which all are integers
     "WHOLE_BITS": ("0x4330000000000000u", "0x4b000000u"),
     "MANTISSA": ("0x000fffffffffffffu", "0x007fffffu"),
@@ -54,6 +55,8 @@ _FORMATS: Mapping[str, tuple[str, str]] = {
     "ERF_HIGH": ("6.0", "4.0f"),
     "ERFC_HIGH": ("28.0", "11.0f"),  # where exp(-x*x) is 0, and 2^k still a product of two numbers
     "NDTR_HIGH": ("39.0", "15.0f"),
+    "EXP2_HIGH": ("1024.0", "128.0f"),
+    "EXP2_LEAST": ("-1022.0", "-126.0f"),
     "EXP2_MOST": ("1100.0", "160.0f"),
     "POW_LOW": ("-760.0", "-120.0f"),
     "POW_HIGH": ("720.0", "100.0f"),
@@ -139,6 +142,16 @@ static GS_INLINE @real gs_vreal@f(@uint bits) {
     both.bits = bits;
     return both.real;
 }"""),
+    "choice": (("bits",), """\
+/* first ? x : y as one blend: of a choice of numbers, GCC moves what follows into the sides, and compares once more.
+ * SSE2 has no masks for whole numbers of 64 bits, and Clang no need of them. */
+static GS_INLINE @real gs_vchoice@f(int first, @real x, @real y) {
+#if defined(__clang__) || (defined(__SSE2__) && !defined(__SSE4_1__))
+    return first ? x : y;
+#else
+    return gs_vreal@f(first ? gs_vbits@f(x) : gs_vbits@f(y));
+#endif
+}"""),
     "residual": (("bits",), """\
 /* n - q*d, exact but for one rounding */
 static GS_INLINE @real gs_vresidual@f(@real n, @real q, @real d) {
@@ -152,26 +165,27 @@ static GS_INLINE @real gs_vresidual@f(@real n, @real q, @real d) {
     return (((n - qh * dh) - qh * dl) - ql * dh) - ql * dl;
 #endif
 }"""),
-    "exp_cube": (("bits",), """\
-/* exp(x + more) = 2^k*(1 + r + r*r/2 + t); the low bits of what is returned hold k */
-static GS_INLINE @uint gs_vexp_cube@f(@real x, @real more, @real *r, @real *t) {
-    const @real place = GS_FMA(x, {LOG2_E}, {MAGIC});
-    const @real k = place - {MAGIC};
+    "exp_rest": ((), """\
+/* x - less = k*log(2) + r + rest; k is returned, and a number that has k + 2*{BIAS} in its low bits */
+static GS_INLINE @real gs_vexp_rest@f(@real x, @real less, @real *r, @real *rest, @real *place) {
+    const @real p = GS_FMA(x, {LOG2_E}, {RAISED_MAGIC});
+    const @real k = p - {RAISED_MAGIC};
     const @real a = GS_FMA(-k, {LN2_A}, x); /* exact */
-    const @real c = k * {LN2_B} - more;
-    const @real b = a - c;
-    @poly EXP b -> p;
+    const @real b = GS_FMA(-k, {LN2_B}, a - less);
     *r = b;
-    const @real rest = (a - b) - c;
-    *t = GS_FMA(b * b * b, p, GS_FMA(rest, b, rest));
-    return gs_vbits@f(place);
-}"""),
-    "exp_parts": (("exp_cube",), """\
-/* exp(x + more) = 2^k*(1 + r + t) */
-static GS_INLINE @uint gs_vexp_parts@f(@real x, @real more, @real *r, @real *t) {
-    const @uint k = gs_vexp_cube@f(x, more, r, t);
-    *t = GS_FMA(0.5 * *r, *r, *t);
+    *rest = GS_FMA(-k, {LN2_B}, a - b) - less;
+    *place = p;
     return k;
+}"""),
+    "exp_parts": (("exp_rest", "bits"), """\
+/* exp(x - less) = 2^k*(1 + r + t); the low bits of what is returned hold k + 2*{BIAS} */
+static GS_INLINE @uint gs_vexp_parts@f(@real x, @real less, @real *r, @real *t) {
+    @real rest, place;
+    (void)gs_vexp_rest@f(x, less, r, &rest, &place);
+    const @real b = *r;
+    @poly EXP b -> p;
+    *t = GS_FMA(b * b, GS_FMA(b, p, 0.5), rest);
+    return gs_vbits@f(place);
 }"""),
     "exp_sum": ((), """\
 /* 1 + r + t as the nearest number, and the rest */
@@ -182,45 +196,51 @@ static GS_INLINE @real gs_vexp_sum@f(@real r, @real t, @real *rest) {
     *rest = (h - y) + e;
     return y;
 }"""),
-    "scale": (("bits",), """\
-/* y*2^k for the low bits k, where 2^k may have no place in the format, in two steps */
+    "halves": (("bits",), """\
+/* 2^k, which may have no place in the format, as two factors, for the low bits k + 2*{BIAS} */
+static GS_INLINE @real gs_vhalves@f(@uint k, @real *second) {
+    const @uint half = k >> 1;
+    *second = gs_vreal@f((k - half) << {BITS});
+    return gs_vreal@f(half << {BITS});
+}"""),
+    "scale": (("halves",), """\
+/* y*2^k for the low bits k + 2*{BIAS} */
 static GS_INLINE @real gs_vscale@f(@real y, @uint k) {
-    const @uint biased = k - {MAGIC_BITS} + {TWICE_BIAS}u;
-    const @uint half = biased >> 1;
-    return y * gs_vreal@f(half << {BITS}) * gs_vreal@f((biased - half) << {BITS});
+    @real second;
+    const @real first = gs_vhalves@f(k, &second);
+    return y * first * second;
 }"""),
-    "exp": (("exp_parts", "scale"), """\
+    "exp": (("exp_parts", "halves", "choice"), """\
 static GS_INLINE @real gs_vexp@f(@real x) {
-    @real r, t;
-    const @uint k = gs_vexp_parts@f(fabs(x) > {EXP_MOST} ? copysign({EXP_MOST}, x) : x, 0.0, &r, &t);
-    return gs_vscale@f(1.0 + (r + t), k);
+    @real r, t, second;
+    const @uint k = gs_vexp_parts@f(x, 0.0, &r, &t);
+    const @real first = gs_vhalves@f(k, &second);
+    const @real y = GS_FMA(first, r + t, first) * second;
+    return gs_vchoice@f(x > {EXP_HIGH}, HUGE_VAL, gs_vchoice@f(x < -{EXP_MOST}, 0.0, y)); /* beyond, y is anything */
 }"""),
-    "expm1": (("exp_cube", "scale", "residual"), """\
+    "expm1": (("exp_rest", "scale", "choice"), """\
 static GS_INLINE @real gs_vexpm1@f(@real x) {
-    const @real low = x < {EXPM1_LOW} ? {EXPM1_LOW} : x;
-    @real r, t;
-    const @uint k = gs_vexp_cube@f(low > {EXP_HIGH} ? {EXP_HIGH} : low, 0.0, &r, &t);
-    const @real number = gs_vreal@f(k) - {MAGIC};
-    const @real least = (number > {EXPM1_MOST} ? {EXPM1_MOST} : number) + {MAGIC};
+    @real r, more, place;
+    const @real k = gs_vexp_rest@f(x, 0.0, &r, &more, &place);
+    @poly EXP r -> p;
+    const @real t = GS_FMA(r * r, GS_FMA(r, p, 0.5), GS_FMA(more, r, more));
+    const @real least = gs_vchoice@f(k > {EXPM1_MOST}, {EXPM1_MOST}, k) + {MAGIC};
     const @real one = gs_vreal@f(({BIAS}u - gs_vbits@f(least)) << {BITS}); /* 1, in units of 2^k */
     const @real s = 1.0 - one;
     const @real h = s + r;
     const @real part = h - s;
     const @real e = (s - (h - part)) + (r - part);
-    const @real square = r * r;
-    const @real rest = ((1.0 - s) - one) + e + (t - 0.5 * gs_vresidual@f(square, r, r));
-    return copysign(gs_vscale@f(h + (0.5 * square + rest), k), x);
+    const @real y = gs_vscale@f(h + (t + (e + ((1.0 - s) - one))), gs_vbits@f(place));
+    const @real most = gs_vchoice@f(x > {EXP_HIGH}, HUGE_VAL, gs_vchoice@f(x < {EXPM1_LOW}, 1.0, y));
+    return copysign(most, x); /* beyond, y is anything */
 }"""),
-    "tanh_parts": (("exp_parts",), """\
+    "tanh_parts": (("exp_parts", "halves", "choice"), """\
 /* 1 - exp(-2a) as n + rest and 1 + exp(-2a) as d + more; and y*e*e_more = exp(-2a) */
 static GS_INLINE @real gs_vtanh_parts@f(@real a, @real *rest, @real *d, @real *more, @real *y, @real *e,
                                        @real *e_more) {
-    @real r, t;
-    const @real most = a > {TANH_HIGH} ? {TANH_HIGH} : a;
-    const @uint biased = gs_vexp_parts@f(-2.0 * most, 0.0, &r, &t) - {MAGIC_BITS} + {TWICE_BIAS}u;
-    const @uint half = biased >> 1;
-    const @real first = gs_vreal@f(half << {BITS});
-    const @real second = gs_vreal@f((biased - half) << {BITS});
+    @real r, t, second;
+    const @real most = gs_vchoice@f(a > {TANH_HIGH}, {TANH_HIGH}, a);
+    const @real first = gs_vhalves@f(gs_vexp_parts@f(-2.0 * most, 0.0, &r, &t), &second);
     const @real w = first * second;
     const @real s = 1.0 - w;
     const @real wr = w * r;
@@ -254,11 +274,11 @@ static GS_INLINE @real gs_vsech2@f(@real x) {
     const @real wrong = gs_vresidual@f(1.0, inverse, d) - inverse * more;
     return (q + 2.0 * q * wrong) * e * e_more;
 }"""),
-    "sigmoid_parts": (("exp_parts", "exp_sum", "scale"), """\
+    "sigmoid_parts": (("exp_parts", "exp_sum", "scale", "choice"), """\
 /* exp(-a) as e + rest and 1 + exp(-a) as d + more, for a >= 0 */
 static GS_INLINE @real gs_vsigmoid_parts@f(@real a, @real *rest, @real *d, @real *more) {
     @real r, t, l;
-    const @uint k = gs_vexp_parts@f(a > {EXP_MOST} ? -{EXP_MOST} : -a, 0.0, &r, &t);
+    const @uint k = gs_vexp_parts@f(-gs_vchoice@f(a > {EXP_MOST}, {EXP_MOST}, a), 0.0, &r, &t);
     const @real y = gs_vexp_sum@f(r, t, &l);
     const @real e = gs_vscale@f(y, k);
     const @real sum = 1.0 + e;
@@ -272,9 +292,9 @@ static GS_INLINE @real gs_vsigmoid@f(@real x) {
     @real l, d, more;
     const @real e = gs_vsigmoid_parts@f(fabs(x), &l, &d, &more);
     const @real inverse = 1.0 / d;
-    const @real n = x >= 0.0 ? 1.0 : e;
+    const @real n = gs_vchoice@f(x < 0.0, e, 1.0);
     const @real q = n * inverse;
-    return q + (gs_vresidual@f(n, q, d) + ((x >= 0.0 ? 0.0 : l) - q * more)) * inverse;
+    return q + (gs_vresidual@f(n, q, d) + (gs_vchoice@f(x < 0.0, l, 0.0) - q * more)) * inverse;
 }"""),
     "sigmoid_slope": (("sigmoid_parts", "residual"), """\
 static GS_INLINE @real gs_vsigmoid_slope@f(@real x) { /* a compiler shares the exponential and 1/d with the value */
@@ -285,26 +305,23 @@ static GS_INLINE @real gs_vsigmoid_slope@f(@real x) { /* a compiler shares the e
     const @real wrong = gs_vresidual@f(1.0, inverse, d) - inverse * more;
     return (q + (2.0 * q * wrong + l * inverse)) * inverse;
 }"""),
-    "cosh": (("exp_parts", "exp_sum", "scale"), """\
+    "cosh": (("exp_parts", "exp_sum", "scale", "choice"), """\
 static GS_INLINE @real gs_vcosh@f(@real x) {
     const @real a = fabs(x);
-    @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(a > {COSH_HIGH} ? {COSH_HIGH} : a, 0.0, &r, &t);
+    @real r, t, rest, second;
+    const @uint k = gs_vexp_parts@f(gs_vchoice@f(a > {COSH_HIGH}, {COSH_HIGH}, a), 0.0, &r, &t);
     const @real y = gs_vexp_sum@f(r, t, &rest);
     const @real small = 0.5 / gs_vscale@f(y, k);
-    const @uint biased = k - {MAGIC_BITS} + {TWICE_BIAS}u - 1u;
-    const @uint half = biased >> 1;
-    const @real first = gs_vreal@f(half << {BITS});
-    const @real second = gs_vreal@f((biased - half) << {BITS});
+    const @real first = gs_vhalves@f(k - 1u, &second);
     return y * first * second + (rest * first * second + small);
 }"""),
-    "sinh": (("tanh_parts", "exp_parts", "exp_sum", "scale", "residual"), """\
+    "sinh": (("tanh_parts", "exp_parts", "exp_sum", "scale", "residual", "choice"), """\
 /* (1 - exp(-2a))*exp(a)/2, both factors with their rests */
 static GS_INLINE @real gs_vsinh@f(@real x) {
     const @real a = fabs(x);
     @real rest, d, more, y, e, e_more, r, t, l;
     const @real n = gs_vtanh_parts@f(a, &rest, &d, &more, &y, &e, &e_more);
-    const @uint k = gs_vexp_parts@f(a > {COSH_HIGH} ? {COSH_HIGH} : a, 0.0, &r, &t);
+    const @uint k = gs_vexp_parts@f(gs_vchoice@f(a > {COSH_HIGH}, {COSH_HIGH}, a), 0.0, &r, &t);
     const @real p = gs_vexp_sum@f(r, t, &l);
     const @real z = n * p;
     const @real size = z + (GS_FMA(n, l, rest * p) - gs_vresidual@f(z, n, p));
@@ -331,46 +348,51 @@ static GS_INLINE @real gs_vlog_sum@f(@real k, @real f, @real more) {
     const @real e = f - (h - big);
     return h + (e - (half - GS_FMA(s, GS_FMA(z, p, half), GS_FMA(k, {LN2_B}, more))));
 }"""),
-    "log": (("log_parts", "log_sum"), """\
+    "log_edges": (("choice",), """\
+/* y, and the logarithms of infinity, NaN, zeros and negative numbers */
+static GS_INLINE @real gs_vlog_edges@f(@real x, @real y) {
+    const @real finite = gs_vchoice@f(x < HUGE_VAL, y, x);
+    return gs_vchoice@f(x > 0.0, finite, gs_vchoice@f(x == 0.0, -HUGE_VAL, (@real)NAN));
+}"""),
+    "log": (("log_parts", "log_sum", "log_edges"), """\
 static GS_INLINE @real gs_vlog@f(@real x) {
     const int small = x < {NORMAL};
     @real f;
     @uint exponent;
-    const @real k = gs_vlog_parts@f(small ? x * {TWO_54} : x, &f, &exponent);
-    const @real y = gs_vlog_sum@f(small ? k - {EXPONENT_54} : k, f, 0.0);
-    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+    const @real k = gs_vlog_parts@f(gs_vchoice@f(small, x * {TWO_54}, x), &f, &exponent);
+    const @real y = gs_vlog_sum@f(gs_vchoice@f(small, k - {EXPONENT_54}, k), f, 0.0);
+    return gs_vlog_edges@f(x, y);
 }"""),
-    "log1p": (("log_parts", "log_sum"), """\
+    "log1p": (("log_parts", "log_sum", "log_edges"), """\
 static GS_INLINE @real gs_vlog1p@f(@real x) {
     const @real u = 1.0 + x;
-    const @real part = u - 1.0;
-    const @real c = (1.0 - (u - part)) + (x - part); /* u + c = 1 + x */
+    const @real c = x - (u - 1.0); /* u + c = 1 + x but for what a large u does not feel */
     @real f;
     @uint exponent;
     const @real k = gs_vlog_parts@f(u, &f, &exponent);
     const @real more = c * gs_vreal@f(({TWICE_BIAS}u + 1u - exponent) << {BITS}) * 0.5;
     const @real g = f + more;
     const @real rest = (f - g) + more;
-    const @real y = copysign(gs_vlog_sum@f(k, g, rest - rest * g), x);
-    return x > -1.0 ? (x < HUGE_VAL ? y : x) : x == -1.0 ? -HUGE_VAL : (@real)NAN;
+    const @real y = gs_vlog_sum@f(k, g, GS_FMA(-rest, g, rest));
+    return copysign(gs_vlog_edges@f(u, y), x);
 }"""),
-    "erf": (("exp_parts", "residual"), """\
+    "erf": (("exp_parts", "residual", "choice"), """\
 static GS_INLINE @real gs_verf@f(@real x) {
-    const @real a = fabs(x) > {ERF_HIGH} ? {ERF_HIGH} : fabs(x);
+    const @real a = gs_vchoice@f(fabs(x) > {ERF_HIGH}, {ERF_HIGH}, fabs(x));
     const @real z = a * a;
     const @real away = a - 0.75;
     @poly ERF_NEAR z -> p;
     @poly ERF_FAR away -> q;
     const @real more = q * away; /* log(erfc(a)) less its value at 3/4 */
     const @real log = more + {ERF_LOG_A};
-    const @real rest = (({ERF_LOG_A} - log) + more) + ({ERF_LOG_B} - gs_vresidual@f(more, q, away));
+    const @real less = ((log - {ERF_LOG_A}) - more) + (gs_vresidual@f(more, q, away) - {ERF_LOG_B});
     @real r, t;
-    const @uint k = gs_vexp_parts@f(a < 0.75 ? 0.0 : log, rest, &r, &t);
-    const @real y = gs_vreal@f((k + {BIAS}u) << {BITS});
+    const @uint k = gs_vexp_parts@f(log, less, &r, &t);
+    const @real y = gs_vreal@f((k - {BIAS}u) << {BITS});
     const @real h = 1.0 - y;
     const @real g = h - y * r;
     const @real far = g + (((h - g) - y * r) - y * t);
-    return copysign(a < 0.75 ? GS_FMA(a, p, a) : far, x);
+    return copysign(gs_vchoice@f(a < 0.75, GS_FMA(a, p, a), far), x);
 }"""),
     "log_long": (("log_parts", "residual"), """\
 /* log(x) for normal x > 0, with twice the digits */
@@ -402,57 +424,61 @@ static GS_INLINE @real gs_vlog_long@f(@real x, @real less, @real *rest) {
     *rest = (g - y) + low;
     return y;
 }"""),
-    "log2": (("log_long",), """\
+    "log2": (("log_long", "log_edges"), """\
 static GS_INLINE @real gs_vlog2@f(@real x) {
     const int small = x < {NORMAL};
     @real l;
-    const @real big = gs_vlog_long@f(small ? x * {TWO_54} : x, small ? {EXPONENT_54} : 0.0, &l);
+    const @real less = gs_vchoice@f(small, {EXPONENT_54}, 0.0);
+    const @real big = gs_vlog_long@f(gs_vchoice@f(small, x * {TWO_54}, x), less, &l);
     const @real q = big * {PER_LN2_A};
     const @real y = q + (GS_FMA(big, {PER_LN2_B}, l * {PER_LN2_A}) - gs_vresidual@f(q, big, {PER_LN2_A}));
-    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+    return gs_vlog_edges@f(x, y);
 }"""),
-    "log10": (("log_long",), """\
+    "log10": (("log_long", "log_edges"), """\
 static GS_INLINE @real gs_vlog10@f(@real x) {
     const int small = x < {NORMAL};
     @real l;
-    const @real big = gs_vlog_long@f(small ? x * {TWO_54} : x, small ? {EXPONENT_54} : 0.0, &l);
+    const @real less = gs_vchoice@f(small, {EXPONENT_54}, 0.0);
+    const @real big = gs_vlog_long@f(gs_vchoice@f(small, x * {TWO_54}, x), less, &l);
     const @real q = big * {PER_LN10_A};
     const @real y = q + (GS_FMA(big, {PER_LN10_B}, l * {PER_LN10_A}) - gs_vresidual@f(q, big, {PER_LN10_A}));
-    return x > 0.0 ? (x < HUGE_VAL ? y : x) : x == 0.0 ? -HUGE_VAL : (@real)NAN;
+    return gs_vlog_edges@f(x, y);
 }"""),
-    "exp2": (("exp_parts", "exp_sum", "scale", "residual"), """\
+    "exp2": (("exp_parts", "exp_sum", "scale", "residual", "choice"), """\
 static GS_INLINE @real gs_vexp2@f(@real x) {
-    const @real most = fabs(x) > {EXP2_MOST} ? copysign({EXP2_MOST}, x) : x;
+    const @real most = gs_vchoice@f(fabs(x) > {EXP2_MOST}, copysign({EXP2_MOST}, x), x);
     const @real big = most * {LN_2_A};
     @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(big, GS_FMA(most, {LN_2_B}, -gs_vresidual@f(big, most, {LN_2_A})), &r, &t);
+    const @uint k = gs_vexp_parts@f(big, GS_FMA(-most, {LN_2_B}, gs_vresidual@f(big, most, {LN_2_A})), &r, &t);
     return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
 }"""),
-    "pow": (("log_long", "exp_parts", "exp_sum", "scale", "residual"), """\
+    "pow": (("log_long", "exp_parts", "exp_sum", "scale", "residual", "choice"), """\
 static GS_INLINE @real gs_vpow@f(@real x, @real y) {
     const @real a = fabs(x);
     const @real b = fabs(y);
     const int small = a < {NORMAL};
     @real l, r, t, rest;
-    const @real big = gs_vlog_long@f(small ? a * {TWO_54} : a, small ? {EXPONENT_54} : 0.0, &l);
+    const @real scaling = gs_vchoice@f(small, {EXPONENT_54}, 0.0);
+    const @real big = gs_vlog_long@f(gs_vchoice@f(small, a * {TWO_54}, a), scaling, &l);
     const @real product = y * big;
     const int inside = fabs(product) < {POW_HIGH};
-    const @real more = inside ? GS_FMA(y, l, -gs_vresidual@f(product, y, big)) : 0.0;
-    const @real low = product < {POW_LOW} ? {POW_LOW} : product;
-    const @uint k = gs_vexp_parts@f(low > {POW_HIGH} ? {POW_HIGH} : low, more, &r, &t);
+    const @real less = gs_vchoice@f(inside, GS_FMA(-y, l, gs_vresidual@f(product, y, big)), 0.0);
+    const @real low = gs_vchoice@f(product < {POW_LOW}, {POW_LOW}, product);
+    const @uint k = gs_vexp_parts@f(gs_vchoice@f(low > {POW_HIGH}, {POW_HIGH}, low), less, &r, &t);
     const @real power = gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
-    const @real near = a == 0.0 ? (y < 0.0 ? HUGE_VAL : 0.0) : power;
-    const @real finite = a == HUGE_VAL ? (y < 0.0 ? 0.0 : HUGE_VAL) : near;
-    const @real far = a > 1.0 ? (y > 0.0 ? HUGE_VAL : 0.0) : y > 0.0 ? 0.0 : HUGE_VAL;
-    const @real size = b == HUGE_VAL ? (a == 1.0 ? 1.0 : far) : finite;
+    const @real none = gs_vchoice@f(y < 0.0, HUGE_VAL, 0.0); /* 0^y */
+    const @real all = gs_vchoice@f(y < 0.0, 0.0, HUGE_VAL);
+    const @real finite = gs_vchoice@f(a == HUGE_VAL, all, gs_vchoice@f(a == 0.0, none, power));
+    const @real far = gs_vchoice@f(a == 1.0, 1.0, gs_vchoice@f(a > 1.0, all, none));
+    const @real size = gs_vchoice@f(b == HUGE_VAL, far, finite);
     const @real half = 0.5 * b;
-    const @real even = half < {WHOLE} ? (half + {WHOLE}) - {WHOLE} : half;
-    const @real whole = b < {WHOLE} ? (b + {WHOLE}) - {WHOLE} : b;
-    const @real broken = x < 0.0 ? (x > -HUGE_VAL ? (@real)NAN : 1.0) : 1.0;
-    const @real sign = whole == b ? (even == half ? 1.0 : -1.0) : broken;
-    const @real result = size * (copysign(1.0, x) < 0.0 ? sign : 1.0);
-    const @real right = y == y ? (x == x ? result : x) : y;
-    return y == 0.0 ? 1.0 : x == 1.0 ? 1.0 : right;
+    const @real even = gs_vchoice@f(half < {WHOLE}, (half + {WHOLE}) - {WHOLE}, half);
+    const @real whole = gs_vchoice@f(b < {WHOLE}, (b + {WHOLE}) - {WHOLE}, b);
+    const @real broken = gs_vchoice@f(x < 0.0, gs_vchoice@f(x > -HUGE_VAL, (@real)NAN, 1.0), 1.0);
+    const @real sign = gs_vchoice@f(whole == b, gs_vchoice@f(even == half, 1.0, -1.0), broken);
+    const @real result = size * gs_vchoice@f(copysign(1.0, x) < 0.0, sign, 1.0);
+    const @real right = gs_vchoice@f(y == y, gs_vchoice@f(x == x, result, x), y);
+    return gs_vchoice@f(y == 0.0, 1.0, gs_vchoice@f(x == 1.0, 1.0, right));
 }"""),
     "quadrant": (("bits",), """\
 /* |x| <= {TRIG_LIMIT} as k*pi/2 + r + rest; the low bits of what is returned hold k. Beyond, x is taken for 0, and the
@@ -636,7 +662,7 @@ static GS_INLINE @real gs_vhypot@f(@real x, @real y) {
     const @real root = h + (gs_vresidual@f(sum, h, h) + rest) / (h + h + {NORMAL});
     return a == HUGE_VAL || b == HUGE_VAL ? HUGE_VAL : root * back;
 }"""),
-    "log1p_long": (("log_parts", "log_sum"), """\
+    "log1p_long": (("log_parts", "log_sum", "choice"), """\
 /* log(1 + u + rest) for u >= 0; lone: log(2*u) */
 static GS_INLINE @real gs_vlog1p_long@f(@real u, @real rest, int lone) {
     const @real sum = 1.0 + u;
@@ -644,18 +670,18 @@ static GS_INLINE @real gs_vlog1p_long@f(@real u, @real rest, int lone) {
     const @real c = (1.0 - (sum - part)) + (u - part); /* sum + c = 1 + u */
     @real f;
     @uint exponent;
-    const @real k = gs_vlog_parts@f(lone ? u : sum, &f, &exponent);
+    const @real k = gs_vlog_parts@f(gs_vchoice@f(lone, u, sum), &f, &exponent);
     const @real unit = gs_vreal@f(({TWICE_BIAS}u + 1u - exponent) << {BITS}) * 0.5;
-    const @real more = lone ? 0.0 : c * unit;
+    const @real more = gs_vchoice@f(lone, 0.0, c * unit);
     const @real g = f + more;
-    const @real low = ((f - g) + more) + (lone ? 0.0 : rest * unit);
-    return gs_vlog_sum@f(lone ? k + 1.0 : k, g, low - low * (g - g * g));
+    const @real low = ((f - g) + more) + gs_vchoice@f(lone, 0.0, rest * unit);
+    return gs_vlog_sum@f(gs_vchoice@f(lone, k + 1.0, k), g, low - low * (g - g * g));
 }"""),
-    "asinh": (("log1p_long", "residual"), """\
+    "asinh": (("log1p_long", "residual", "choice"), """\
 static GS_INLINE @real gs_vasinh@f(@real x) { /* log(a + h) for h = sqrt(a*a + 1) */
     const @real a = fabs(x);
     const int lone = a > {LONE};
-    const @real b = lone ? 1.0 : a;
+    const @real b = gs_vchoice@f(lone, 1.0, a);
     const @real square = b * b;
     const @real sum = 1.0 + square;
     const @real part = sum - 1.0;
@@ -663,10 +689,10 @@ static GS_INLINE @real gs_vasinh@f(@real x) { /* log(a + h) for h = sqrt(a*a + 1
     const @real h = sqrt(sum);
     const @real less = h - 1.0;
     const @real u = b + less;
-    const @real l = b > less ? less - (u - b) : b - (u - less);
+    const @real l = gs_vchoice@f(b > less, less - (u - b), b - (u - less));
     const @real low = l + (gs_vresidual@f(sum, h, h) + rest) / (h + h);
-    const @real y = gs_vlog1p_long@f(lone ? a : u, low, lone);
-    return a < HUGE_VAL ? copysign(y, x) : x;
+    const @real y = gs_vlog1p_long@f(gs_vchoice@f(lone, a, u), low, lone);
+    return gs_vchoice@f(a < HUGE_VAL, copysign(y, x), x);
 }"""),
     "acosh": (("log1p_long", "residual"), """\
 static GS_INLINE @real gs_vacosh@f(@real x) { /* log(1 + t + h) for t = x - 1 and h = sqrt(t*t + 2*t) */
@@ -693,68 +719,78 @@ static GS_INLINE @real gs_vatanh@f(@real x) { /* log(1 + 2*a/(1 - a))/2 */
     const @real y = copysign(0.5 * gs_vlog1p_long@f(u, low, 0), x);
     return a < 1.0 ? y : a == 1.0 ? copysign(HUGE_VAL, x) : (@real)NAN;
 }"""),
-    "gaussian": (("exp_parts", "exp_sum", "scale", "residual"), """\
-static GS_INLINE @real gs_vgaussian@f(@real x) { /* with the limit of erfc, so that a compiler shares the exponential */
-    const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
+    "gaussian": (("exp_parts", "exp_sum", "scale", "excess", "choice"), """\
+static GS_INLINE @real gs_vgaussian@f(@real x) { /* a compiler shares the exponential with erfc */
+    const @real a = fabs(x);
     const @real square = a * a;
     @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(-square, gs_vresidual@f(square, a, a), &r, &t);
-    return gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k);
+    const @uint k = gs_vexp_parts@f(-square, gs_vexcess@f(a, a, square), &r, &t);
+    return gs_vchoice@f(a > {ERFC_HIGH}, 0.0, gs_vscale@f(gs_vexp_sum@f(r, t, &rest), k));
 }"""),
-    "npdf": (("exp_parts", "exp_sum", "scale", "residual"), """\
-static GS_INLINE @real gs_vnpdf@f(@real x) {
-    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
-    const @real square = a * a;
+    "npdf": (("exp_parts", "exp_sum", "scale", "excess", "choice"), """\
+static GS_INLINE @real gs_vnpdf@f(@real x) { /* a compiler shares the exponential with ndtr */
+    const @real a = fabs(x);
+    const @real square = 0.5 * a * a;
     @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(-0.5 * square, 0.5 * gs_vresidual@f(square, a, a), &r, &t);
-    return gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k);
+    const @uint k = gs_vexp_parts@f(-square, gs_vexcess@f(0.5 * a, a, square), &r, &t);
+    return gs_vchoice@f(a > {NDTR_HIGH}, 0.0, gs_vscale@f({PDF_AT_0} * gs_vexp_sum@f(r, t, &rest), k));
 }"""),
-    "tail": (("exp_parts", "exp_sum", "scale", "residual"), """\
-/* (start + p)/d*exp(more - square) for d = 1 + a, a >= 0 and |p| < start, rounded once; 1/d to a few places is given */
-static GS_INLINE @real gs_vtail@f(@real a, @real inverse, @real start, @real p, @real square, @real more) {
-    const @real n = start + p;
-    const @real nl = (start - n) + p;
+    "tail": (("exp_parts", "residual"), """\
+/* (n + nl)/(1 + a)*exp(-square - less) = q*(1 + r + more)*2^k for a >= 0; q is returned; 1/(1 + a) to a few places is
+ * given */
+static GS_INLINE @real gs_vtail@f(@real a, @real inverse, @real n, @real nl, @real square, @real less, @real *r,
+                                 @real *more, @uint *k) {
     const @real d = 1.0 + a;
-    const @real part = d - 1.0;
-    const @real dl = (1.0 - (d - part)) + (a - part);
     const @real q = n * inverse;
-    const @real ql = (gs_vresidual@f(n, q, d) + (nl - q * dl)) * inverse;
-    @real r, t, rest;
-    const @uint k = gs_vexp_parts@f(-square, more, &r, &t);
-    const @real y = gs_vexp_sum@f(r, t, &rest);
-    const @real z = q * y;
-    return gs_vscale@f(z + (GS_FMA(q, rest, ql * y) - gs_vresidual@f(z, q, y)), k);
+    const @real ql = (gs_vresidual@f(n, q, d) + (nl - q * (a - (d - 1.0)))) * inverse;
+    @real t;
+    *k = gs_vexp_parts@f(-square, less, r, &t);
+    *more = GS_FMA(q, t, GS_FMA(ql, *r, ql));
+    return q;
 }"""),
-    "erfc": (("tail",), """\
+    "erfc": (("tail", "excess", "scale"), """\
 static GS_INLINE @real gs_verfc@f(@real x) {
-    const @real a = fabs(x) > {ERFC_HIGH} ? {ERFC_HIGH} : fabs(x);
+    const @real a = fabs(x);
     const @real square = a * a;
     const @real d = a + 3.0;
     const @real both = 1.0 / ((1.0 + a) * d); /* one division for two */
     const @real inverse = both * (1.0 + a);
     const @real w = a * inverse;
-    const @real more = (gs_vresidual@f(a, w, d) - w * (a - (d - 3.0))) * inverse; /* w + more = a/(a + 3) */
+    const @real rest = (gs_vresidual@f(a, w, d) - w * (a - (d - 3.0))) * inverse; /* w + rest = a/(a + 3) */
     const @real v = w + w - 1.0;
     @poly ERFC v -> p;
-    const @real n = 1.0 - 0.5 * w;
-    const @real nl = (1.0 - n) - 0.5 * w;
-    const @real part = GS_FMA(w, p, nl - 0.45 * more); /* the slope by w, roughly, is -0.45 */
-    const @real tail = gs_vtail@f(a, both * d, n, part, square, gs_vresidual@f(square, a, a));
+    const @real h = GS_FMA(-0.5, w, 1.0);
+    const @real n = GS_FMA(w, p, h);
+    const @real nl = GS_FMA(w, p, h - n) + (GS_FMA(-0.5, w, 1.0 - h) - 0.45 * rest); /* the slope by w is some -0.45 */
+    @real r, more;
+    @uint k;
+    const @real q = gs_vtail@f(a, both * d, n, nl, square, gs_vexcess@f(a, a, square), &r, &more, &k);
+    const @real y = GS_FMA(q, r, q);
+    const @real tail = a > {ERFC_HIGH} ? 0.0 : gs_vscale@f(y + (GS_FMA(q, r, q - y) + more), k);
     return x < 0.0 ? 2.0 - tail : tail;
 }"""),
-    "ndtr": (("tail",), """\
+    "ndtr": (("tail", "excess", "scale"), """\
 static GS_INLINE @real gs_vndtr@f(@real x) {
-    const @real a = fabs(x) > {NDTR_HIGH} ? {NDTR_HIGH} : fabs(x);
-    const @real square = a * a;
+    const @real a = fabs(x);
+    const @real square = 0.5 * a * a;
     const @real both = 1.0 / ((1.0 + a) * (a + 4.0)); /* one division for two */
-    const @real v = (a - 4.0) * (both * (1.0 + a));
+    const @real inverse = both * (1.0 + a);
+    const @real v = GS_FMA(-8.0, inverse, 1.0); /* (a - 4)/(a + 4) */
     @poly NDTR v -> p;
-    const @real tail = gs_vtail@f(a, both * (a + 4.0), 0.5, p, 0.5 * square, 0.5 * gs_vresidual@f(square, a, a));
+    const @real w = a * inverse; /* its rounding matters as little as a is small, that of v as it is large */
+    const @real n = GS_FMA(w, p, 0.5);
+    const @real nl = GS_FMA(w, p, 0.5 - n);
+    @real r, more;
+    @uint k;
+    const @real less = gs_vexcess@f(0.5 * a, a, square);
+    const @real q = gs_vtail@f(a, both * (a + 4.0), n, nl, square, less, &r, &more, &k);
+    const @real tail = a > {NDTR_HIGH} ? 0.0 : gs_vscale@f(q + GS_FMA(q, r, more), k);
     return x < 0.0 ? tail : 1.0 - tail;
 }"""),
 }  # fmt: skip
 _PIECES |= FAST
-_SPLIT = 6  # coefficients from which on a polynomial is evaluated in two chains
+_SPLIT = 6  # coefficients from which on a polynomial is evaluated in two chains ...
+_SPLIT_AGAIN = 12  # ... and in four
 _POLY = re.compile(r"^( *)@poly (\w+) (\w+) -> (\w+);$", re.MULTILINE)
 _CONSTANT = re.compile(r"\{([A-Z][A-Z_0-9]*)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.])")
@@ -762,17 +798,22 @@ _FLOATS = re.compile(r"\b(fabs|copysign|fma|sqrt|GS_FMA|HUGE_VAL)\b")
 
 
 def _polynomial(coefficients: Sequence[float], t: str, p: str) -> list[str]:
-    """Statements that evaluate a polynomial, the even and the odd powers side by side where there are many."""
-    if len(coefficients) < _SPLIT:
-        first, *rest = coefficients
-        return [f"@real {p} = {first!r};", *(f"{p} = GS_FMA({p}, {t}, {c!r});" for c in rest)]
-    lines = [f"const @real {p}2 = {t} * {t};"]
-    ends = (coefficients[-1::-2], coefficients[-2::-2])
-    for end, upward in zip("eo", ends, strict=True):
-        first, *rest = upward[::-1]
-        lines.append(f"@real {p}{end} = {first!r};")
-        lines += [f"{p}{end} = GS_FMA({p}{end}, {p}2, {c!r});" for c in rest]
-    return [*lines, f"const @real {p} = GS_FMA({p}o, {t}, {p}e);"]
+    """Statements that evaluate a polynomial: in one chain, or in two or four side by side where there are many."""
+    chains = 1 if len(coefficients) < _SPLIT else 2 if len(coefficients) < _SPLIT_AGAIN else 4
+    powers = {1: t, 2: f"{p}2", 4: f"{p}4"}
+    lines = [f"const @real {powers[2 * n]} = {powers[n]} * {powers[n]};" for n in (1, 2) if n < chains]
+    parts = [p] if chains == 1 else [f"{p}_{k}" for k in range(chains)]
+    for k, part in enumerate(parts):  # t^k, t^(k + chains), ...
+        first, *rest = coefficients[::-1][k::chains][::-1]
+        lines.append(f"@real {part} = {first!r};")
+        lines += [f"{part} = GS_FMA({part}, {powers[chains]}, {c!r});" for c in rest]
+    while len(parts) > 1:
+        half = len(parts) // 2
+        sums = [p] if half == 1 else [f"{p}_{k}{k + half}" for k in range(half)]
+        pairs = zip(sums, parts[half:], parts[:half], strict=True)
+        lines += [f"const @real {name} = GS_FMA({high}, {powers[half]}, {low});" for name, high, low in pairs]
+        parts = sums
+    return lines
 
 
 def _written(text: str, single: bool) -> str:
