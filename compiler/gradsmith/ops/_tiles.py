@@ -10,9 +10,11 @@ The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_tex
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = [
-    "ADDED", "BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "PACKED", "ROWS", "VECTORS",
-    "widths",
+    "ADDED", "BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "HEIGHTS", "PACKED", "ROWS",
+    "TOTAL", "VECTORS", "widths",
 ]  # fmt: skip
 
 BYTES = 64  # of the widest vector register that the texts know
@@ -41,10 +43,12 @@ COMPILERS = """\
 #define GS_TILE_INLINE __attribute__((always_inline)) inline
 #define GS_NOINLINE __attribute__((noinline))
 #define GS_PREFETCH(place) __builtin_prefetch(place)
+#define GS_LOADED __asm__ volatile("" ::: "memory") /* what was read stays in registers: it is not read again */
 #else
 #define GS_TILE_INLINE inline
 #define GS_NOINLINE
 #define GS_PREFETCH(place) (void)0
+#define GS_LOADED (void)0
 #endif
 /* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
    inlined into. Loops of a tile's rows and vectors are GS_UNROLLED, or its sums lie in memory: gcc -O2 leaves loops
@@ -53,7 +57,7 @@ COMPILERS = """\
 #define GS_CONTRACT
 #define GS_CONTRACTED _Pragma("clang fp contract(fast)")
 #define GS_ROLLED _Pragma("clang loop unroll(disable)")
-#define GS_UNROLLED
+#define GS_UNROLLED _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__) && !defined(__TINYC__)
 #define GS_CONTRACT __attribute__((optimize("fp-contract=fast")))
 #define GS_CONTRACTED
@@ -83,9 +87,50 @@ typedef @real gs_vector@f;
 #endif
 """
 
+HEIGHTS = """\
+#ifndef GS_TILE_ROWS
+#if GS_VECTOR_BYTES == 64
+#define GS_TILE_ROWS {tuning.tile_rows_512} /* of twice as many registers */
+#else
+#define GS_TILE_ROWS {tuning.tile_rows}
+#endif
+static ptrdiff_t gs_tile_height(ptrdiff_t rows) {
+    /* How many of the rows that are left the next tile takes: the last two share theirs, but 5 and 3, not 4 and 4: sums
+       of 4 rows of 2 vectors wait for each other. */
+    const ptrdiff_t most = GS_TILE_ROWS, half = rows < 9 ? 5 : (rows + 1) / 2;
+    return rows <= most ? rows : rows < 2 * most - 1 ? (half < most ? half : most - 1) : most;
+}
+#endif
+"""
+
+TOTAL = """\
+#ifndef GS_TOTAL@F
+#define GS_TOTAL@F
+static GS_TILE_INLINE @real gs_total@f(gs_vector@f x) {
+    /* The sum of a vector's numbers: halves are added while they are vectors. */
+#if GS_VECTOR_BYTES > 32
+    typedef @real half __attribute__((vector_size(GS_VECTOR_BYTES / 2), may_alias));
+    typedef @real quarter __attribute__((vector_size(GS_VECTOR_BYTES / 4), may_alias));
+    const half two = ((const half *)&x)[0] + ((const half *)&x)[1];
+    const quarter lanes = ((const quarter *)&two)[0] + ((const quarter *)&two)[1];
+#elif GS_VECTOR_BYTES > 16
+    typedef @real half __attribute__((vector_size(GS_VECTOR_BYTES / 2), may_alias));
+    const half lanes = ((const half *)&x)[0] + ((const half *)&x)[1];
+#else
+    const gs_vector@f lanes = x;
+#endif
+    @real total = 0;
+    GS_UNROLLED
+    for (ptrdiff_t q = 0; q < (ptrdiff_t)(sizeof lanes / sizeof(@real)); ++q) {
+        total += ((const @real *)&lanes)[q];
+    }
+    return total;
+}
+#endif
+"""
+
 _TILE = """\
 #ifndef GS_TILE@F
-#define GS_TILE_ROWS@F {tuning.tile_rows}
 #if defined(__aarch64__)
 #define GS_TILE_VECTORS@F (2 * {tuning.tile_vectors}) /* twice the registers, of half the size */
 #else
@@ -96,7 +141,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     ptrdiff_t ac, const @real *b, ptrdiff_t br, @real *panel, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
-    gs_vector@f sum[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    gs_vector@f sum[GS_TILE_ROWS][GS_TILE_VECTORS@F];
     GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
         GS_UNROLLED
@@ -137,9 +182,9 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
         return;
     }
     /* Some columns alone, from a copy: what is read number by number would have to lie in memory all the time. */
-    gs_vector@f some[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    gs_vector@f some[GS_TILE_ROWS][GS_TILE_VECTORS@F];
     GS_UNROLLED
-    for (int i = 0; i < GS_TILE_ROWS@F; ++i) {
+    for (int i = 0; i < GS_TILE_ROWS; ++i) {
         GS_UNROLLED
         for (int j = 0; j < GS_TILE_VECTORS@F; ++j) {
             some[i][j] = i < rows && j < vectors ? sum[i][j] : zero;
@@ -181,24 +226,17 @@ static GS_NOINLINE GS_CONTRACT void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const
     GS_TILE_CASES@F(2)
     GS_TILE_CASES@F(3)
     GS_TILE_CASES@F(4)
-#if GS_TILE_ROWS@F > 4
+#if GS_TILE_ROWS > 4
     GS_TILE_CASES@F(5)
     GS_TILE_CASES@F(6)
 #endif
-#if GS_TILE_ROWS@F > 6
+#if GS_TILE_ROWS > 6
     GS_TILE_CASES@F(7)
     GS_TILE_CASES@F(8)
 #endif
     default:
         break;
     }
-}
-
-static ptrdiff_t gs_tile_height@f(ptrdiff_t rows) {
-    /* How many of the rows that are left the next tile takes: the last two share theirs, but 5 and 3, not 4 and 4: sums
-       of 4 rows of 2 vectors wait for each other. */
-    const ptrdiff_t most = GS_TILE_ROWS@F;
-    return rows <= most ? rows : rows < 2 * most - 1 ? most - 1 : most;
 }
 #endif
 """
@@ -209,7 +247,7 @@ _PACK = """\
 static GS_NOINLINE GS_CONTRACT void gs_tile_packing@f(ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
     const @real *b, ptrdiff_t br, @real *panel, @real *y, ptrdiff_t yr, int add) {
     /* A whole tile from B as it is, of which it makes a panel on the way: reading B takes no time of its own. */
-    gs_tile_of@f(GS_TILE_ROWS@F, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, panel, y, yr, GS_TILE@F, add);
+    gs_tile_of@f(GS_TILE_ROWS, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, panel, y, yr, GS_TILE@F, add);
 }
 
 static GS_TILE_INLINE gs_vector@f gs_strided@f(const @real *x, ptrdiff_t step) {
@@ -263,18 +301,18 @@ static GS_NOINLINE void gs_pack_rows@f(const @real *a, ptrdiff_t ar, ptrdiff_t a
     @real *panel) {
     /* Panels of as many rows as a tile has, column by column; of several at a time, which share lines where columns are
        what is stored. */
-    const ptrdiff_t most = ar == 1 ? 4 * GS_TILE_ROWS@F : GS_TILE_ROWS@F;
+    const ptrdiff_t most = ar == 1 ? 4 * GS_TILE_ROWS : GS_TILE_ROWS;
     for (ptrdiff_t i = 0, rows; i < m; i += rows) {
-        rows = m - i < most + GS_TILE_ROWS@F ? m - i : most; /* the last two tiles may share theirs */
+        rows = m - i < most + GS_TILE_ROWS ? m - i : most; /* the last two tiles may share theirs */
         for (ptrdiff_t p = 0; p < k; ++p) {
             for (ptrdiff_t t = 0, height; t < rows; t += height) {
                 const @real *const from = a + (i + t) * ar + p * ac;
                 @real *const to = panel + (i + t) * k;
-                height = gs_tile_height@f(m - i - t);
-                if (height == GS_TILE_ROWS@F && ar == 1) {
+                height = gs_tile_height(m - i - t);
+                if (height == GS_TILE_ROWS && ar == 1) {
                     GS_UNROLLED
-                    for (ptrdiff_t q = 0; q < GS_TILE_ROWS@F; ++q) {
-                        to[p * GS_TILE_ROWS@F + q] = from[q];
+                    for (ptrdiff_t q = 0; q < GS_TILE_ROWS; ++q) {
+                        to[p * GS_TILE_ROWS + q] = from[q];
                     }
                 } else {
                     for (ptrdiff_t q = 0; q < height; ++q) {
@@ -304,7 +342,7 @@ static void gs_gemm_direct@f(const @real *a, const @real *b, @real *y, ptrdiff_t
                 width = n >= GS_TILE@F && n - j > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
                 j = n - j < width ? n - width : j;
                 for (ptrdiff_t i = ii, height; i < end; i += height) {
-                    height = gs_tile_height@f(end - i);
+                    height = gs_tile_height(end - i);
                     gs_tile@f(height, k, a + i * ar, ar, ac, b + j, n, y + i * n + j, n, width, 0);
                 }
             }
@@ -339,7 +377,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                 const ptrdiff_t depth = k - pp < kc ? k - pp : kc;
                 const ptrdiff_t ours = GS_THREADS || add || pp > 0 || n >= GS_TILE@F ? 0 : (batch - s) * m * n;
                 const @real *const from = b + pp * br + jj * bc;
-                const int packs = !GS_THREADS && bc == 1 && part == 0 && gs_tile_height@f(m) == GS_TILE_ROWS@F;
+                const int tall = gs_tile_height(m < mc ? m : mc) == GS_TILE_ROWS;
+                const int packs = !GS_THREADS && bc == 1 && part == 0 && tall;
                 const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
                 if (GS_THREADS) {
                     gs_pack_columns@f(from, br, bc, depth, columns, right);
@@ -361,7 +400,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             gs_pack_columns@f(from + j * bc, br, bc, depth, width, panel);
                         }
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
-                            height = gs_tile_height@f(rows - i);
+                            height = gs_tile_height(rows - i);
                             if (part < 0 ? jj + j > ii + i + height - 1 : part > 0 && jj + j + width - 1 < ii + i) {
                                 continue;
                             }
@@ -444,14 +483,10 @@ static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdi
         for (int j = 1; j < vectors; ++j) {
             sum[i][0] += sum[i][j];
         }
-        const gs_vector@f lanes = sum[i][0];
         for (ptrdiff_t p = whole; p < k; ++p) {
             total += a[i * ar + p] * x[p];
         }
-        for (ptrdiff_t q = 0; q < GS_LANES@F; ++q) {
-            total += ((const @real *)&lanes)[q];
-        }
-        y[i] = total;
+        y[i] = total + gs_total@f(sum[i][0]);
     }
 }
 
@@ -578,19 +613,23 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 
 def widths(*texts: str) -> dict[str, tuple[str, ...]]:
     """The texts for double and for float, as the support of a record."""
-    words = {"c": ("double", "d", ""), "c.float32": ("float", "s", "f")}
-    return {
-        key: tuple(
-            t.replace("@real", real).replace("@p", p).replace("@f", f).replace("@F", f.upper()).strip() for t in texts
-        )
-        for key, (real, p, f) in words.items()
+    words = {
+        "c": {"@real": "double", "@whole": "long long", "@p": "d", "@f": "", "@F": ""},
+        "c.float32": {"@real": "float", "@whole": "int", "@p": "s", "@f": "f", "@F": "F"},
     }
+    return {key: tuple(_filled(t, names).strip() for t in texts) for key, names in words.items()}
 
 
-DIRECT = widths(COMPILERS, VECTORS, _TILE, _DIRECT)
-PACKED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED)
-ADDED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED, _ADDED)
-ROWS = widths(COMPILERS, VECTORS, _ROWS)
+def _filled(text: str, names: Mapping[str, str]) -> str:
+    for name, meaning in names.items():
+        text = text.replace(name, meaning)
+    return text
+
+
+DIRECT = widths(COMPILERS, VECTORS, HEIGHTS, _TILE, _DIRECT)
+PACKED = widths(COMPILERS, VECTORS, HEIGHTS, _TILE, _PACK, _PACKED)
+ADDED = widths(COMPILERS, VECTORS, HEIGHTS, _TILE, _PACK, _PACKED, _ADDED)
+ROWS = widths(COMPILERS, VECTORS, TOTAL, _ROWS)
 COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
 CBLAS_GEMM = widths(_CBLAS_GEMM)
 CBLAS_GEMV = widths(_CBLAS_GEMV)

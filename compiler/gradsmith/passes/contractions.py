@@ -132,7 +132,8 @@ def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str
     tuning, panel = target.tuning, _panel(target, a)
     _, m, n, k = sizes(a.type, b.type, ta, tb)
     most = min(tuning.block_rows, 2 * tuning.thread_rows) if target.threads else tuning.block_rows
-    limits = ((m, most, tuning.tile_rows), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
+    tall = math.lcm(tuning.tile_rows, tuning.tile_rows_512)  # whole tiles of whatever machine
+    limits = ((m, most, tall), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
     blocks = tuple(_even(size, most, step) for size, most, step in limits)
     shared = {"threads": True} if target.threads else {}
     return {"blocks": blocks, "panel": panel, "left": not _held(a, ta, m, k, target), **shared}
