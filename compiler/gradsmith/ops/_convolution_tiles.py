@@ -1,12 +1,12 @@
 """C texts of convolutions: tiles of results in registers, vectors of results or of taps.
 
 In: nothing. Out: `ALONG`, `ACROSS` and `BACK`: the texts of one function each, in double and in float. Guarantee:
-that of `ops._tiles`; no copy of the windows is made.
+that of `ops._registers`; no copy of the windows is made.
 """
 
 from __future__ import annotations
 
-from ._tiles import COMPILERS, HEIGHTS, TOTAL, VECTORS, widths
+from ._registers import COMPILERS, HEIGHTS, TOTAL, VECTORS, widths
 
 __all__ = ["ACROSS", "ALONG", "BACK"]
 

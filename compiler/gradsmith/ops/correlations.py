@@ -18,7 +18,7 @@ from ..trace import op
 from ..types import Type, static_shape
 from ._convolution_tiles import ACROSS, ALONG, BACK
 from ._declare import Traced
-from ._tiles import BYTES
+from ._registers import BYTES
 from .convolution import Sizes, correlated, correlated_type, transposed
 
 __all__: list[str] = []

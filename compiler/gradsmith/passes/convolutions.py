@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..dims import Dim
 from ..ops import reshape, scatter
-from ..ops._tiles import BYTES
+from ..ops._registers import BYTES
 from ..ops.correlations import convolve_across, convolve_along, convolve_back
 from ..ops.indexing import getitem
 from ..ops.layout import transpose
