@@ -39,7 +39,9 @@ _ALONG = """\
 #ifndef GS_CONVOLVE@F
 #define GS_CONVOLVE@F
 #ifndef GS_FLAT
-#define GS_FLAT 128 /* results of one channel that stand beside each other before they are put into their rows */
+/* Results of one channel that stand beside each other before they are put into their rows. Rows shorter than a vector
+   have at most half of this in the picture. */
+#define GS_FLAT 128
 #endif
 static GS_TILE_INLINE GS_CONTRACT void gs_convolve_of@f(int rows, int vectors, ptrdiff_t width, ptrdiff_t channels,
     ptrdiff_t p, ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, @real *y,
