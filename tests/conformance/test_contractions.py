@@ -159,14 +159,16 @@ def test_who_cannot_have_a_library() -> None:
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.skipif("x86_64" not in platform.machine(), reason="reads assembly of x86")
-def test_tiles_stay_in_registers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("registers", [("-mavx2", "-mfma"), ("-mavx512f",)])
+def test_tiles_stay_in_registers(registers: tuple[str, ...], tmp_path: Path) -> None:
     """With the options of our builds, and not with -O3 alone, each sum of each tile is one instruction."""
     a, b = gs.symbol("a", (64, 64)), gs.symbol("b", (64, 64))
     f = gs.compile(a @ b, args=[a, b], name="f", target="c", derivatives="value", selftest=False)
     for name, text in f.files.items():
         (tmp_path / name).write_text(text)
-    options = [*building.DEFAULT_FLAGS, *building.VECTOR_FLAGS, "-mavx2", "-mfma", "-S", "-o", "f.s", "f.c"]
+    options = [*building.DEFAULT_FLAGS, *building.VECTOR_FLAGS, *registers, "-S", "-o", "f.s", "f.c"]
     subprocess.run(["gcc", *options], check=True, cwd=tmp_path)
     tuning = gs.Tuning()
-    sums = sum(rows * (1 + tuning.tile_vectors) for rows in range(1, tuning.tile_rows + 1))
+    rows = tuning.tile_rows_512 if "-mavx512f" in registers else tuning.tile_rows
+    sums = sum(height * (2 + tuning.tile_vectors) for height in range(1, rows + 1))
     assert (tmp_path / "f.s").read_text().count("vfmadd") == sums

@@ -23,6 +23,10 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "groups": ((2, 6, 6, 25), (9, 2, 3, 4), {"groups": 3}),
     "steps of columns": ((1, 2, 9, 40), (3, 2, 3, 17), {"stride": 2}),
     "row": ((3, 4, 61), (6, 4, 5), {"dilation": 2}),
+    "small": ((2, 3, 11, 12), (9, 3, 3, 3), {}),
+    "smallest": ((1, 4, 5, 7), (12, 4, 2, 4), {"padding": 1}),
+    "many rows": ((2, 2, 40, 13), (6, 2, 3, 3), {}),
+    "wide": ((1, 1, 6, 70), (10, 1, 3, 3), {}),
 }
 KERNELS = ("gs_convolve", "gs_correlate", "gs_convolve_back")
 #: Registers of this machine, of the oldest of its kind, and none.
@@ -81,3 +85,23 @@ def test_slopes_multiply_no_zeros_of_their_own(case: str, target: str) -> None:
     assert not np.isfinite(want[0]).all()
     for got, right in zip(f.grad(*at), want, strict=True):
         np.testing.assert_allclose(got, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["small", "wide", "picture"])
+def test_taps_meet_nothing_beside_them(case: str, tmp_path: Path) -> None:
+    """Slopes by the weights add up along rows that are filled up with zeros: inf in the picture there is no NaN."""
+    x, w, how = CASES[case]
+    xs = [gs.symbol("x", x), gs.symbol("w", w)]
+    y = gs.conv2d(*xs, **how)
+    f = gs.compile(
+        gs.sum(y * np.arange(1.0, 1.0 + np.prod(y.shape)).reshape(y.shape)), args=xs, wrt="w", name="taps",
+        target="c", dtype="float32", simd="off", selftest=False,
+    )  # fmt: skip
+    at = [np.random.default_rng(3).normal(size=s).astype("float32") for s in (x, w)]
+    at[0][0, 0, 0, 0], at[0][-1, -1, -1, -1], at[0][0, 0, 2, -1] = np.inf, -np.inf, np.inf
+    assert "gs_correlatef(" in f.source
+    want = harness.torch_value_and_grad(f.graph, [a.astype(np.float64) for a in at])[2]
+    assert np.isfinite(want).any()
+    for number, build in enumerate(("-O2 -march=native", "-O1")):
+        got = harness.Library({"f": f}, "gcc", tmp_path / str(number), build)["f"]("value_and_grad", at)[1]
+        np.testing.assert_allclose(got, want, rtol=1e-4)

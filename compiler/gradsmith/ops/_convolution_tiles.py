@@ -1,80 +1,114 @@
 """C texts of convolutions: tiles of results in registers, vectors of results or of taps.
 
 In: nothing. Out: `ALONG`, `ACROSS` and `BACK`: the texts of one function each, in double and in float. Guarantee:
-that of `ops._tiles`; no copy of the windows is made.
+that of `ops._registers`; no copy of the windows is made.
 """
 
 from __future__ import annotations
 
-from ._tiles import COMPILERS, VECTORS, widths
+from ._registers import COMPILERS, HEIGHTS, TOTAL, VECTORS, widths
 
 __all__ = ["ACROSS", "ALONG", "BACK"]
+
+_COPY = """\
+#ifndef GS_COPY@F
+#define GS_COPY@F
+static GS_TILE_INLINE void gs_copy_row@f(const @real *from, @real *to, ptrdiff_t n) {
+    ptrdiff_t j = 0;
+#if GS_VECTOR_BYTES > 0
+    typedef @real few __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
+    const ptrdiff_t lanes = (ptrdiff_t)(16 / sizeof(@real));
+    GS_ROLLED
+    for (; n - j >= GS_LANES@F; j += GS_LANES@F) {
+        *(gs_vector@f *)(to + j) = *(const gs_vector@f *)(from + j);
+    }
+    GS_ROLLED
+    for (; n - j >= lanes; j += lanes) {
+        *(few *)(to + j) = *(const few *)(from + j);
+    }
+#endif
+    GS_ROLLED
+    for (; j < n; ++j) {
+        to[j] = from[j];
+    }
+}
+#endif
+"""
 
 _ALONG = """\
 #ifndef GS_CONVOLVE@F
 #define GS_CONVOLVE@F
-static GS_TILE_INLINE GS_CONTRACT void gs_convolve_of@f(int rows, int vectors, ptrdiff_t channels, ptrdiff_t p,
-    ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, ptrdiff_t wr, @real *y,
+#ifndef GS_FLAT
+/* Results of one channel that stand beside each other before they are put into their rows. Rows shorter than a vector
+   have at most half of this in the picture. */
+#define GS_FLAT 128
+#endif
+static GS_TILE_INLINE GS_CONTRACT void gs_convolve_of@f(int rows, int vectors, ptrdiff_t width, ptrdiff_t channels,
+    ptrdiff_t p, ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, @real *y,
     ptrdiff_t yr) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
-    gs_vector@f sum[{tuning.tile_rows}][{tuning.tile_vectors}];
+    const ptrdiff_t over = width - GS_LANES@F; /* where the last vector begins */
+    gs_vector@f sum[GS_TILE_ROWS][{tuning.tile_vectors}], row[{tuning.tile_vectors}];
+    ptrdiff_t at[{tuning.tile_vectors}];
     GS_UNROLLED
-    for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < vectors; ++j) {
+        at[j] = j == 0 ? 0 : over * j / (vectors - 1);
         GS_UNROLLED
-        for (int j = 0; j < vectors; ++j) {
+        for (int i = 0; i < rows; ++i) {
             sum[i][j] = zero;
         }
     }
     for (ptrdiff_t c = 0; c < channels; ++c) {
         for (ptrdiff_t u = 0; u < p; ++u) {
-            const @real *const seen = x + c * xc + u * xp;
+            const @real *seen = x + c * xc + u * xp;
             GS_ROLLED
-            for (ptrdiff_t v = 0; v < q; ++v) {
-                const gs_vector@f *const row = (const gs_vector@f *)(seen + v * xq);
+            for (ptrdiff_t v = 0; v < q; ++v, seen += xq, w += rows) {
+                GS_UNROLLED
+                for (int j = 0; j < vectors; ++j) {
+                    row[j] = *(const gs_vector@f *)(seen + at[j]);
+                }
+                GS_LOADED;
                 GS_UNROLLED
                 for (int i = 0; i < rows; ++i) {
-                    const @real tap = w[i * wr];
+                    const @real tap = w[i];
                     GS_UNROLLED
                     for (int j = 0; j < vectors; ++j) {
                         sum[i][j] += tap * row[j];
                     }
                 }
-                ++w;
             }
         }
     }
     GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
-        gs_vector@f *const row = (gs_vector@f *)(y + i * yr);
         GS_UNROLLED
         for (int j = 0; j < vectors; ++j) {
-            row[j] = sum[i][j];
+            *(gs_vector@f *)(y + i * yr + at[j]) = sum[i][j];
         }
     }
 }
 #define GS_CONVOLVE_CASES@F(rows)                                                                                    \\
     case 2 * (rows):                                                                                                 \\
-        gs_convolve_of@f(rows, 1, channels, p, q, x, xc, xp, xq, w, wr, y, yr);                                      \\
+        gs_convolve_of@f(rows, 1, width, channels, p, q, x, xc, xp, xq, w, y, yr);                                   \\
         break;                                                                                                       \\
     case 2 * (rows) + 1:                                                                                             \\
-        gs_convolve_of@f(rows, {tuning.tile_vectors}, channels, p, q, x, xc, xp, xq, w, wr, y, yr);                  \\
+        gs_convolve_of@f(rows, {tuning.tile_vectors}, width, channels, p, q, x, xc, xp, xq, w, y, yr);               \\
         break;
 
-static GS_NOINLINE GS_CONTRACT void gs_convolve_tile@f(ptrdiff_t rows, int wide, ptrdiff_t channels, ptrdiff_t p,
-    ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, ptrdiff_t wr, @real *y,
-    ptrdiff_t yr) {
-    /* Some places of a row of the results, of a few channels. */
-    switch (2 * (int)rows + wide) {
+static GS_NOINLINE GS_CONTRACT void gs_convolve_tile@f(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t p,
+    ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, @real *y, ptrdiff_t yr) {
+    /* Some neighbouring results, of a few channels: `width` of them, for which vectors may overlap. */
+    switch (2 * (int)rows + (width > GS_LANES@F)) {
     GS_CONVOLVE_CASES@F(1)
     GS_CONVOLVE_CASES@F(2)
     GS_CONVOLVE_CASES@F(3)
     GS_CONVOLVE_CASES@F(4)
-#if {tuning.tile_rows} > 4
+#if GS_TILE_ROWS > 4
     GS_CONVOLVE_CASES@F(5)
     GS_CONVOLVE_CASES@F(6)
 #endif
-#if {tuning.tile_rows} > 6
+#if GS_TILE_ROWS > 6
     GS_CONVOLVE_CASES@F(7)
     GS_CONVOLVE_CASES@F(8)
 #endif
@@ -83,26 +117,58 @@ static GS_NOINLINE GS_CONTRACT void gs_convolve_tile@f(ptrdiff_t rows, int wide,
     }
 }
 
-static void gs_convolve@f(const @real *x, const @real *w, @real *y, ptrdiff_t batch, ptrdiff_t groups, ptrdiff_t out,
-    ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t p, ptrdiff_t q, ptrdiff_t step,
-    ptrdiff_t dp, ptrdiff_t dq) {
+static void gs_convolve_row@f(ptrdiff_t rows, ptrdiff_t channels, ptrdiff_t p, ptrdiff_t q, const @real *x,
+    ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, @real *y, ptrdiff_t yr, ptrdiff_t n) {
+    /* n neighbouring results, a vector at least, of a few channels: the last ones are computed twice where they fill no
+       whole vectors. */
+    const ptrdiff_t most = {tuning.tile_vectors} * GS_LANES@F;
+    for (ptrdiff_t j = 0, width; j < n; j += width) {
+        const ptrdiff_t left = n - j;
+        width = left > most ? most : left > (most - GS_LANES@F) ? left : GS_LANES@F;
+        j = left < width ? n - width : j;
+        gs_convolve_tile@f(rows, width, channels, p, q, x + j, xc, xp, xq, w, y + j, yr);
+    }
+}
+
+static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t groups,
+    ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t p, ptrdiff_t q,
+    ptrdiff_t step, ptrdiff_t dp, ptrdiff_t dq) {
     /* y[., ., o, i, j] = sum of x[., ., c, i*step + u*dp, j + v*dq] * w[., o, c, u, v] over c, u < p and v < q, for
-       pictures of h by b and results of m by n, which is at least a vector: the last columns are computed twice where
-       they fill none. */
-    const ptrdiff_t most = {tuning.tile_rows}, tile = {tuning.tile_vectors} * GS_LANES@F, taps = channels * p * q;
+       pictures of h by b and results of m by n. Weights are copied tap by tap. Where rows of results fill vectors
+       badly, rows of the picture are taken as one: what stands over the end of a row is computed, and left out. */
+    const ptrdiff_t taps = channels * p * q, one = (n + GS_LANES@F - 1) / GS_LANES@F;
+    const ptrdiff_t whole = (m - 1) * b + n, least = (whole + GS_LANES@F - 1) / GS_LANES@F;
+    const ptrdiff_t fit = n < GS_FLAT ? (GS_FLAT - n) / b + 1 : 1, times = (m + fit - 1) / fit;
+    const ptrdiff_t some = (m + times - 1) / times;
+    @real kept[GS_TILE_ROWS * GS_FLAT];
+    const int flat = step == 1 && 2 * b <= GS_FLAT && (n < GS_LANES@F || 5 * least < 4 * m * one);
+    for (ptrdiff_t t = 0, o = 0, rows; o < groups * out; o += rows) {
+        rows = gs_tile_height(out - o % out);
+        for (ptrdiff_t k = 0; k < taps; ++k) {
+            for (ptrdiff_t i = 0; i < rows; ++i, ++t) {
+                work[t] = w[(o + i) * taps + k];
+            }
+        }
+    }
     for (ptrdiff_t s = 0; s < batch; ++s) {
         for (ptrdiff_t g = 0; g < groups; ++g, x += channels * h * b) {
-            const @real *const weights = w + g * out * taps;
+            const @real *const weights = work + g * out * taps;
             for (ptrdiff_t o = 0, rows; o < out; o += rows, y += rows * m * n) {
-                const ptrdiff_t left = out - o;
-                rows = left <= most ? left : left < 2 * most - 1 ? most - 1 : most; /* as in products */
-                for (ptrdiff_t i = 0; i < m; ++i) {
-                    for (ptrdiff_t j = 0, width; j < n; j += width) {
-                        const int wide = n >= tile && n - j > GS_LANES@F;
-                        width = wide ? tile : GS_LANES@F;
-                        j = n - j < width ? n - width : j;
-                        gs_convolve_tile@f(rows, wide, channels, p, q, x + i * step * b + j, h * b, dp * b, dq,
-                            weights + o * taps, taps, y + i * n + j, m * n);
+                rows = gs_tile_height(out - o);
+                if (!flat) {
+                    for (ptrdiff_t i = 0; i < m; ++i) {
+                        gs_convolve_row@f(rows, channels, p, q, x + i * step * b, h * b, dp * b, dq,
+                            weights + o * taps, y + i * n, m * n, n);
+                    }
+                    continue;
+                }
+                for (ptrdiff_t i = 0; i < m; i += some) {
+                    i = m - i < some ? m - some : i;
+                    gs_convolve_row@f(rows, channels, p, q, x + i * b, h * b, dp * b, dq, weights + o * taps, kept,
+                        GS_FLAT, (some - 1) * b + n);
+                    for (ptrdiff_t r = 0; r < rows * some; ++r) {
+                        gs_copy_row@f(kept + r / some * GS_FLAT + r % some * b,
+                            y + (r / some * m + i + r % some) * n, n);
                     }
                 }
             }
@@ -115,49 +181,53 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, ptrdiff_t ba
 _ACROSS = """\
 #ifndef GS_CORRELATE@F
 #define GS_CORRELATE@F
-static GS_TILE_INLINE GS_CONTRACT void gs_correlate_of@f(int rows, int places, ptrdiff_t channels, ptrdiff_t p,
-    ptrdiff_t q, const @real *const *x, ptrdiff_t xc, ptrdiff_t xp, const @real *w, @real *const *y, ptrdiff_t yr) {
+#ifndef GS_MEETINGS
+#if GS_VECTOR_BYTES == 64
+#define GS_MEETINGS 8 /* channels that meet 3 places at a time, in registers */
+#else
+#define GS_MEETINGS 4
+#endif
+#endif
+#if GS_VECTOR_BYTES > 0
+typedef @whole gs_mask@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@whole)), may_alias));
+#define GS_MASKED@F(x, mask) ((gs_vector@f)((x) & (mask)))
+#else
+typedef @real gs_mask@f;
+#define GS_MASKED@F(x, mask) ((mask) != 0 ? (x) : 0)
+#endif
+static GS_TILE_INLINE GS_CONTRACT void gs_correlate_of@f(int rows, int places, ptrdiff_t channels, ptrdiff_t lines,
+    ptrdiff_t length, const @real *const *x, ptrdiff_t xc, ptrdiff_t xl, const @real *w, const @real *masks,
+    @real *const *y, ptrdiff_t yr) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
-    const ptrdiff_t whole = q - q % GS_LANES@F, taps = channels * p * q;
-    gs_vector@f sum[4][3];
-    @real rest[4][3];
+    const ptrdiff_t last = length - GS_LANES@F;
+    gs_vector@f sum[GS_MEETINGS][3], seen[3], kept[GS_MEETINGS][3];
+    const @real *place[3];
     GS_UNROLLED
-    for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < places; ++j) {
+        place[j] = x[j];
         GS_UNROLLED
-        for (int j = 0; j < places; ++j) {
+        for (int i = 0; i < rows; ++i) {
             sum[i][j] = zero;
-            rest[i][j] = 0;
         }
     }
     for (ptrdiff_t c = 0; c < channels; ++c) {
-        for (ptrdiff_t u = 0; u < p; ++u) {
-            const ptrdiff_t from = c * xc + u * xp;
-            const @real *const row = w + (c * p + u) * q;
+        for (ptrdiff_t l = 0; l < lines; ++l) {
             GS_ROLLED
-            for (ptrdiff_t v = 0; v < whole; v += GS_LANES@F) {
+            for (ptrdiff_t v = 0; v < length; v += GS_LANES@F, w += rows * GS_LANES@F) {
+                const ptrdiff_t from = c * xc + l * xl + (v < last ? v : last);
+                const gs_mask@f mask = *(const gs_mask@f *)(masks + v);
                 GS_UNROLLED
-                for (int i = 0; i < rows; ++i) {
-                    const gs_vector@f tap = *(const gs_vector@f *)(row + i * taps + v);
-                    GS_UNROLLED
-                    for (int j = 0; j < places; ++j) {
-                        sum[i][j] += tap * *(const gs_vector@f *)(x[j] + from + v);
-                    }
+                for (int j = 0; j < places; ++j) {
+                    seen[j] = GS_MASKED@F(*(const gs_mask@f *)(place[j] + from), mask);
                 }
-            }
-        }
-    }
-    for (ptrdiff_t c = 0; c < (whole < q ? channels : 0); ++c) {
-        for (ptrdiff_t u = 0; u < p; ++u) {
-            const ptrdiff_t from = c * xc + u * xp;
-            const @real *const row = w + (c * p + u) * q;
-            GS_ROLLED
-            for (ptrdiff_t v = whole; v < q; ++v) {
                 GS_UNROLLED
                 for (int i = 0; i < rows; ++i) {
+                    const gs_vector@f tap = *(const gs_vector@f *)(w + i * GS_LANES@F);
+                    GS_LOADED;
                     GS_UNROLLED
                     for (int j = 0; j < places; ++j) {
-                        rest[i][j] += row[i * taps + v] * x[j][from + v];
+                        sum[i][j] += tap * seen[j];
                     }
                 }
             }
@@ -167,56 +237,111 @@ static GS_TILE_INLINE GS_CONTRACT void gs_correlate_of@f(int rows, int places, p
     for (int i = 0; i < rows; ++i) {
         GS_UNROLLED
         for (int j = 0; j < places; ++j) {
-            const gs_vector@f lanes = sum[i][j];
-            @real total = rest[i][j];
-            for (ptrdiff_t l = 0; l < GS_LANES@F; ++l) {
-                total += ((const @real *)&lanes)[l];
-            }
-            y[j][i * yr] = total;
+            kept[i][j] = sum[i][j];
+        }
+    }
+    GS_ROLLED
+    for (int i = 0; i < rows; ++i) {
+        GS_ROLLED
+        for (int j = 0; j < places; ++j) {
+            y[j][i * yr] = gs_total@f(kept[i][j]);
         }
     }
 }
 #define GS_CORRELATE_CASES@F(rows)                                                                                   \\
     case 2 * (rows):                                                                                                 \\
-        gs_correlate_of@f(rows, 1, channels, p, q, x, xc, xp, w, y, yr);                                             \\
+        gs_correlate_of@f(rows, 1, channels, lines, length, x, xc, xl, w, masks, y, yr);                             \\
         break;                                                                                                       \\
     case 2 * (rows) + 1:                                                                                             \\
-        gs_correlate_of@f(rows, 3, channels, p, q, x, xc, xp, w, y, yr);                                             \\
+        gs_correlate_of@f(rows, 3, channels, lines, length, x, xc, xl, w, masks, y, yr);                             \\
         break;
 
-static GS_NOINLINE GS_CONTRACT void gs_correlate_tile@f(ptrdiff_t rows, int wide, ptrdiff_t channels, ptrdiff_t p,
-    ptrdiff_t q, const @real *const *x, ptrdiff_t xc, ptrdiff_t xp, const @real *w, @real *const *y, ptrdiff_t yr) {
+static GS_NOINLINE GS_CONTRACT void gs_correlate_tile@f(ptrdiff_t rows, int wide, ptrdiff_t channels, ptrdiff_t lines,
+    ptrdiff_t length, const @real *const *x, ptrdiff_t xc, ptrdiff_t xl, const @real *w, const @real *masks,
+    @real *const *y, ptrdiff_t yr) {
     /* One place or three of the results, of a few channels. */
     switch (2 * (int)rows + wide) {
     GS_CORRELATE_CASES@F(1)
     GS_CORRELATE_CASES@F(2)
     GS_CORRELATE_CASES@F(3)
     GS_CORRELATE_CASES@F(4)
+#if GS_MEETINGS > 4
+    GS_CORRELATE_CASES@F(5)
+    GS_CORRELATE_CASES@F(6)
+    GS_CORRELATE_CASES@F(7)
+    GS_CORRELATE_CASES@F(8)
+#endif
     default:
         break;
     }
 }
 
-static void gs_correlate@f(const @real *x, const @real *w, @real *y, ptrdiff_t batch, ptrdiff_t groups, ptrdiff_t out,
-    ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t p, ptrdiff_t q, ptrdiff_t step,
-    ptrdiff_t sn, ptrdiff_t dp) {
+static void gs_taps@f(const @real *w, @real *work, ptrdiff_t out, ptrdiff_t channels, ptrdiff_t lines,
+    ptrdiff_t length, ptrdiff_t p, ptrdiff_t q, ptrdiff_t b) {
+    /* Masks of a line's vectors, a line, and the lines of all channels in the order in which tiles read them: of each b
+       numbers of a line q are taps, and the others 0. The last vector ends with the line, and has 0 for what the one
+       before it has. */
+    const ptrdiff_t size = (length + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, shift = size - length;
+    const ptrdiff_t cut = size - GS_LANES@F, runs = p / lines;
+    const gs_vector@f zero = {0};
+    @real *const line = work + size, *to = line + size;
+    for (ptrdiff_t v = 0; v < size; v += GS_LANES@F) {
+        *(gs_vector@f *)(line + v) = zero;
+    }
+    for (ptrdiff_t u = 0; u < runs; ++u) {
+        for (ptrdiff_t f = u * b; f < u * b + q; ++f) {
+            line[f < cut ? f : f + shift] = 1;
+        }
+    }
+    for (ptrdiff_t v = 0; v < size; v += GS_LANES@F) {
+        *(gs_mask@f *)(work + v) = *(const gs_vector@f *)(line + v) != zero;
+    }
+    for (ptrdiff_t o = 0, rows; o < out; o += rows) {
+        rows = out - o < GS_MEETINGS ? out - o : GS_MEETINGS;
+        for (ptrdiff_t r = 0; r < channels * lines; ++r, to += rows * size) {
+            for (ptrdiff_t i = 0; i < rows; ++i) {
+                const @real *from = w + ((o + i) * channels * lines + r) * runs * q;
+                for (ptrdiff_t u = 0; u < runs; ++u, from += q) {
+                    const ptrdiff_t room = cut < u * b ? 0 : cut - u * b, first = room < q ? room : q;
+                    gs_copy_row@f(from, line + u * b, first);
+                    gs_copy_row@f(from + first, line + u * b + first + shift, q - first);
+                }
+                for (ptrdiff_t v = 0; v < size; v += GS_LANES@F) {
+                    *(gs_vector@f *)(to + v * rows + i * GS_LANES@F) = *(const gs_vector@f *)(line + v);
+                }
+            }
+        }
+    }
+}
+
+static void gs_correlate@f(const @real *x, const @real *w, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t groups,
+    ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t p, ptrdiff_t q,
+    ptrdiff_t step, ptrdiff_t sn, ptrdiff_t dp) {
     /* y[., ., o, i, j] = sum of x[., ., c, i*step + u*dp, j*sn + v] * w[., o, c, u, v] over c, u < p and v < q, for
-       pictures of h by b and results of m by n: sums along rows of q, which are long. */
-    const ptrdiff_t taps = channels * p * q;
-    for (ptrdiff_t s = 0; s < batch; ++s) {
-        for (ptrdiff_t g = 0; g < groups; ++g, x += channels * h * b, y += out * m * n) {
+       pictures of h by b and results of m by n: sums along rows of taps, or along all of them, where what stands over
+       the end of a row in the picture meets zeros, and is 0 itself, as 0 times inf is NaN. */
+    const ptrdiff_t whole = (p - 1) * b + q, apart = p * ((q + GS_LANES@F - 1) / GS_LANES@F);
+    const int flat = dp == 1 && GS_LANES@F > 1 && (q < GS_LANES@F || (whole + GS_LANES@F - 1) / GS_LANES@F < apart);
+    const ptrdiff_t lines = flat ? 1 : p, length = flat ? whole : q;
+    const ptrdiff_t size = (length + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, taps = channels * lines * size;
+    @real *const masks = (@real *)(((size_t)work + 63) / 64 * 64);
+    for (ptrdiff_t g = 0; g < groups; ++g) {
+        gs_taps@f(w + g * out * channels * p * q, masks, out, channels, lines, length, p, q, b);
+        for (ptrdiff_t s = 0; s < batch; ++s) {
+            const @real *const picture = x + (s * groups + g) * channels * h * b;
+            @real *const to = y + (s * groups + g) * out * m * n;
             for (ptrdiff_t at = 0, count; at < m * n; at += count) {
                 const @real *seen[3];
                 @real *into[3];
                 count = m * n - at < 3 ? 1 : 3;
                 for (ptrdiff_t l = 0; l < count; ++l) {
-                    seen[l] = x + (at + l) / n * step * b + (at + l) % n * sn;
-                    into[l] = y + at + l;
+                    seen[l] = picture + (at + l) / n * step * b + (at + l) % n * sn;
+                    into[l] = to + at + l;
                 }
                 for (ptrdiff_t o = 0, rows; o < out; o += rows) {
-                    rows = out - o < 4 ? out - o : 4;
-                    gs_correlate_tile@f(rows, count > 1, channels, p, q, seen, h * b, dp * b,
-                        w + (g * out + o) * taps, into, m * n);
+                    rows = out - o < GS_MEETINGS ? out - o : GS_MEETINGS;
+                    gs_correlate_tile@f(rows, count > 1, channels, lines, length, seen, h * b, dp * b,
+                        masks + 2 * size + o * taps, masks, into, m * n);
                     for (ptrdiff_t l = 0; l < count; ++l) {
                         into[l] += rows * m * n;
                     }
@@ -231,9 +356,9 @@ static void gs_correlate@f(const @real *x, const @real *w, @real *y, ptrdiff_t b
 _BACK = """\
 #ifndef GS_CONVOLVE_BACK@F
 #define GS_CONVOLVE_BACK@F
-static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, ptrdiff_t batch, ptrdiff_t groups,
-    ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n, ptrdiff_t p, ptrdiff_t q,
-    ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t sm, ptrdiff_t sn) {
+static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, @real *work, ptrdiff_t batch,
+    ptrdiff_t groups, ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n,
+    ptrdiff_t p, ptrdiff_t q, ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t sm, ptrdiff_t sn) {
     /* The same with steps of 1, where x has zeros around its elements, which are sm rows and sn columns apart. Weights
        that are inf or NaN meet the elements alone: times such a zero they would be NaN. */
     const ptrdiff_t top = (p - 1) * dp, left = (q - 1) * dq, taps = channels * p * q;
@@ -242,7 +367,7 @@ static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, ptrdiff
         finite &= w[i] - w[i] == 0;
     }
     if (finite) {
-        gs_convolve@f(x, w, y, batch, groups, out, channels, h, b, m, n, p, q, 1, dp, dq);
+        gs_convolve@f(x, w, y, work, batch, groups, out, channels, h, b, m, n, p, q, 1, dp, dq);
         return;
     }
     for (ptrdiff_t i = 0; i < batch * groups * out * m * n; ++i) {
@@ -262,6 +387,6 @@ static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, ptrdiff
 #endif
 """
 
-ALONG = widths(COMPILERS, VECTORS, _ALONG)
-BACK = widths(COMPILERS, VECTORS, _ALONG, _BACK)
-ACROSS = widths(COMPILERS, VECTORS, _ACROSS)
+ALONG = widths(COMPILERS, VECTORS, HEIGHTS, _COPY, _ALONG)
+BACK = widths(COMPILERS, VECTORS, HEIGHTS, _COPY, _ALONG, _BACK)
+ACROSS = widths(COMPILERS, VECTORS, TOTAL, _COPY, _ACROSS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ._tiles import COLUMNS, widths
+from ._registers import widths
+from ._tiles import COLUMNS
 from ._vector import simd
 
 __all__ = ["SCALED", "SUMS"]

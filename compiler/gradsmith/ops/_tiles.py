@@ -1,91 +1,18 @@
 """C texts of matrix products: tiles that stay in vector registers, panels packed for the cache, and row-wise products.
 
 In: nothing. Out: `DIRECT`, `PACKED`, `ROWS` and `COLUMNS`: the texts of one function each, in double and in float.
-Guarantee: C99 (and C++) without includes beyond ours. Where the compiler has GNU's vectors and the machine has such
-registers they are used; elsewhere a vector is one number, and the same text is plain C. Products and sums contract to
-fused multiply-adds in these functions, whatever the file is compiled with.
-
-The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_texts` fills in.
+Guarantee: that of `ops._registers`; products and sums contract to fused multiply-adds in these functions, whatever the
+file is compiled with.
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "ADDED", "BYTES", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "COMPILERS", "DIRECT", "PACKED", "ROWS", "VECTORS",
-    "widths",
-]  # fmt: skip
+from ._registers import COMPILERS, HEIGHTS, MASKS, TOTAL, VECTORS, widths
 
-BYTES = 64  # of the widest vector register that the texts know
-
-COMPILERS = """\
-#ifndef GS_VECTOR_BYTES
-/* How many bytes a vector register has, if the compiler knows vectors; 0 where one number is one. */
-#if !defined(__GNUC__) || defined(__TINYC__)
-#define GS_VECTOR_BYTES 0
-#elif defined(__AVX512F__)
-#define GS_VECTOR_BYTES 64
-#elif defined(__AVX__)
-#define GS_VECTOR_BYTES 32
-#elif defined(__SSE2__) || defined(__aarch64__) || defined(__ALTIVEC__) || defined(__wasm_simd128__)
-#define GS_VECTOR_BYTES 16
-#else
-#define GS_VECTOR_BYTES 0
-#endif
-#endif
-#ifndef GS_THREADS /* a file for several threads has defined it */
-#define GS_THREADS 0
-#define GS_PARALLEL(clauses)
-#endif
-#ifndef GS_TILE_INLINE
-#if defined(__GNUC__) && !defined(__TINYC__)
-#define GS_TILE_INLINE __attribute__((always_inline)) inline
-#define GS_NOINLINE __attribute__((noinline))
-#define GS_PREFETCH(place) __builtin_prefetch(place)
-#else
-#define GS_TILE_INLINE inline
-#define GS_NOINLINE
-#define GS_PREFETCH(place) (void)0
-#endif
-/* Functions marked so, which begin with GS_CONTRACTED, may fuse a product and a sum; so must be what they are
-   inlined into. Loops of a tile's rows and vectors are GS_UNROLLED, or its sums lie in memory: gcc -O2 leaves loops
-   whose bodies would grow. */
-#if defined(__clang__)
-#define GS_CONTRACT
-#define GS_CONTRACTED _Pragma("clang fp contract(fast)")
-#define GS_ROLLED _Pragma("clang loop unroll(disable)")
-#define GS_UNROLLED
-#elif defined(__GNUC__) && !defined(__TINYC__)
-#define GS_CONTRACT __attribute__((optimize("fp-contract=fast")))
-#define GS_CONTRACTED
-#define GS_ROLLED
-#if __GNUC__ >= 8
-#define GS_UNROLLED _Pragma("GCC unroll 8")
-#else
-#define GS_UNROLLED
-#endif
-#else
-#define GS_CONTRACT
-#define GS_CONTRACTED
-#define GS_ROLLED
-#define GS_UNROLLED
-#endif
-#endif
-"""
-
-VECTORS = """\
-#ifndef GS_LANES@F
-#if GS_VECTOR_BYTES > 0
-typedef @real gs_vector@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@real)), may_alias));
-#else
-typedef @real gs_vector@f;
-#endif
-#define GS_LANES@F ((ptrdiff_t)(sizeof(gs_vector@f) / sizeof(@real)))
-#endif
-"""
+__all__ = ["ADDED", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "PACKED", "ROWS"]
 
 _TILE = """\
 #ifndef GS_TILE@F
-#define GS_TILE_ROWS@F {tuning.tile_rows}
 #if defined(__aarch64__)
 #define GS_TILE_VECTORS@F (2 * {tuning.tile_vectors}) /* twice the registers, of half the size */
 #else
@@ -96,7 +23,17 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     ptrdiff_t ac, const @real *b, ptrdiff_t br, @real *panel, @real *y, ptrdiff_t yr, ptrdiff_t columns, int add) {
     GS_CONTRACTED
     const gs_vector@f zero = {0};
-    gs_vector@f sum[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+    gs_vector@f sum[GS_TILE_ROWS][GS_TILE_VECTORS@F], row[GS_TILE_VECTORS@F];
+#if GS_VECTOR_BYTES == 64
+    @bits lanes[GS_TILE_VECTORS@F];
+    GS_UNROLLED
+    for (int j = 0; j < vectors; ++j) {
+        lanes[j] = gs_first@f(columns - j * GS_LANES@F);
+    }
+#define GS_READ@F(from, j) gs_some@f((from) + (j) * GS_LANES@F, lanes[j])
+#else
+#define GS_READ@F(from, j) (((const gs_vector@f *)(from))[j])
+#endif
     GS_UNROLLED
     for (int i = 0; i < rows; ++i) {
         GS_UNROLLED
@@ -104,42 +41,83 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
             sum[i][j] = zero;
         }
     }
-    GS_ROLLED
-    for (ptrdiff_t p = 0; p < k; ++p) {
-        const gs_vector@f *const row = (const gs_vector@f *)(b + p * br);
-        if (panel) {
+    if (vectors == 1 && !panel) { /* few sums: those of even and odd terms, that they need not wait for each other */
+        gs_vector@f odd[GS_TILE_ROWS];
+        GS_UNROLLED
+        for (int i = 0; i < rows; ++i) {
+            odd[i] = zero;
+        }
+        GS_ROLLED
+        for (ptrdiff_t p = 0; p < k - 1; p += 2) {
+            const gs_vector@f first = GS_READ@F(b + p * br, 0), second = GS_READ@F(b + (p + 1) * br, 0);
             GS_UNROLLED
-            for (int j = 0; j < vectors; ++j) {
-                ((gs_vector@f *)(panel + p * GS_TILE@F))[j] = row[j];
+            for (int i = 0; i < rows; ++i) {
+                sum[i][0] += a[i * ar + p * ac] * first;
+                odd[i] += a[i * ar + (p + 1) * ac] * second;
+            }
+        }
+        if (k % 2 == 1) {
+            const gs_vector@f last = GS_READ@F(b + (k - 1) * br, 0);
+            GS_UNROLLED
+            for (int i = 0; i < rows; ++i) {
+                sum[i][0] += a[i * ar + (k - 1) * ac] * last;
             }
         }
         GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
-            const @real x = a[i * ar + p * ac];
+            sum[i][0] += odd[i];
+        }
+    } else {
+        GS_ROLLED
+        for (ptrdiff_t p = 0; p < k; ++p) {
             GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
-                sum[i][j] += x * row[j];
+                row[j] = GS_READ@F(b + p * br, j);
+                if (panel) {
+                    ((gs_vector@f *)(panel + p * GS_TILE@F))[j] = row[j];
+                }
+            }
+            GS_UNROLLED
+            for (int i = 0; i < rows; ++i) {
+                const @real x = a[i * ar + p * ac];
+                GS_UNROLLED
+                for (int j = 0; j < vectors; ++j) {
+                    sum[i][j] += x * row[j];
+                }
             }
         }
     }
     if (columns == vectors * GS_LANES@F) {
         GS_UNROLLED
         for (int i = 0; i < rows; ++i) {
-            gs_vector@f *const row = (gs_vector@f *)(y + i * yr);
+            gs_vector@f *const to = (gs_vector@f *)(y + i * yr);
             GS_UNROLLED
             for (int j = 0; j < vectors; ++j) {
                 if (add) {
-                    sum[i][j] += row[j];
+                    sum[i][j] += to[j];
                 }
-                row[j] = sum[i][j];
+                to[j] = sum[i][j];
             }
         }
         return;
     }
-    /* Some columns alone, from a copy: what is read number by number would have to lie in memory all the time. */
-    gs_vector@f some[GS_TILE_ROWS@F][GS_TILE_VECTORS@F];
+#if GS_VECTOR_BYTES == 64
     GS_UNROLLED
-    for (int i = 0; i < GS_TILE_ROWS@F; ++i) {
+    for (int i = 0; i < rows; ++i) {
+        @real *const to = y + i * yr;
+        GS_UNROLLED
+        for (int j = 0; j < vectors; ++j) {
+            if (add) {
+                sum[i][j] += gs_some@f(to + j * GS_LANES@F, lanes[j]);
+            }
+            gs_put_some@f(to + j * GS_LANES@F, sum[i][j], lanes[j]);
+        }
+    }
+#else
+    /* Some columns alone, from a copy: what is read number by number would have to lie in memory all the time. */
+    gs_vector@f some[GS_TILE_ROWS][GS_TILE_VECTORS@F];
+    GS_UNROLLED
+    for (int i = 0; i < GS_TILE_ROWS; ++i) {
         GS_UNROLLED
         for (int j = 0; j < GS_TILE_VECTORS@F; ++j) {
             some[i][j] = i < rows && j < vectors ? sum[i][j] : zero;
@@ -148,21 +126,22 @@ static GS_TILE_INLINE GS_CONTRACT void gs_tile_of@f(int rows, int vectors, ptrdi
     GS_ROLLED
     for (int i = 0; i < rows; ++i) {
         const @real *const from = (const @real *)some[i];
-        @real *const row = y + i * yr;
+        @real *const to = y + i * yr;
         ptrdiff_t q = 0;
         GS_ROLLED
         for (; q + GS_LANES@F <= columns; q += GS_LANES@F) {
             gs_vector@f whole = some[i][q / GS_LANES@F];
             if (add) {
-                whole += *(gs_vector@f *)(row + q);
+                whole += *(gs_vector@f *)(to + q);
             }
-            *(gs_vector@f *)(row + q) = whole;
+            *(gs_vector@f *)(to + q) = whole;
         }
         GS_ROLLED
         for (; q < columns; ++q) {
-            row[q] = add ? row[q] + from[q] : from[q];
+            to[q] = add ? to[q] + from[q] : from[q];
         }
     }
+#endif
 }
 
 #define GS_TILE_CASES@F(rows)                                                                             \\
@@ -181,24 +160,17 @@ static GS_NOINLINE GS_CONTRACT void gs_tile@f(ptrdiff_t rows, ptrdiff_t k, const
     GS_TILE_CASES@F(2)
     GS_TILE_CASES@F(3)
     GS_TILE_CASES@F(4)
-#if GS_TILE_ROWS@F > 4
+#if GS_TILE_ROWS > 4
     GS_TILE_CASES@F(5)
     GS_TILE_CASES@F(6)
 #endif
-#if GS_TILE_ROWS@F > 6
+#if GS_TILE_ROWS > 6
     GS_TILE_CASES@F(7)
     GS_TILE_CASES@F(8)
 #endif
     default:
         break;
     }
-}
-
-static ptrdiff_t gs_tile_height@f(ptrdiff_t rows) {
-    /* How many of the rows that are left the next tile takes: the last two share theirs, but 5 and 3, not 4 and 4: sums
-       of 4 rows of 2 vectors wait for each other. */
-    const ptrdiff_t most = GS_TILE_ROWS@F;
-    return rows <= most ? rows : rows < 2 * most - 1 ? most - 1 : most;
 }
 #endif
 """
@@ -209,7 +181,7 @@ _PACK = """\
 static GS_NOINLINE GS_CONTRACT void gs_tile_packing@f(ptrdiff_t k, const @real *a, ptrdiff_t ar, ptrdiff_t ac,
     const @real *b, ptrdiff_t br, @real *panel, @real *y, ptrdiff_t yr, int add) {
     /* A whole tile from B as it is, of which it makes a panel on the way: reading B takes no time of its own. */
-    gs_tile_of@f(GS_TILE_ROWS@F, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, panel, y, yr, GS_TILE@F, add);
+    gs_tile_of@f(GS_TILE_ROWS, GS_TILE_VECTORS@F, k, a, ar, ac, b, br, panel, y, yr, GS_TILE@F, add);
 }
 
 static GS_TILE_INLINE gs_vector@f gs_strided@f(const @real *x, ptrdiff_t step) {
@@ -227,6 +199,63 @@ static GS_TILE_INLINE gs_vector@f gs_strided@f(const @real *x, ptrdiff_t step) {
 #endif
 }
 
+#if GS_VECTOR_BYTES > 0
+typedef @real gs_few@f __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
+#if defined(__clang__) || __GNUC__ >= 12
+#define GS_MIXED@F(to, a, b, order, ...) to = __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef @whole gs_order@f __attribute__((vector_size(16)));
+#define GS_MIXED@F(to, a, b, order, ...) const gs_order@f order = {__VA_ARGS__}; to = __builtin_shuffle(a, b, order)
+#endif
+static GS_TILE_INLINE void gs_interleave@f(gs_few@f a, gs_few@f b, gs_few@f *low, gs_few@f *high) {
+    GS_MIXED@F(*low, a, b, lows, @lows);
+    GS_MIXED@F(*high, a, b, highs, @highs);
+}
+
+static GS_NOINLINE void gs_pack_across@f(const @real *b, ptrdiff_t bc, ptrdiff_t k, ptrdiff_t width, @real *panel) {
+    /* A panel of B whose columns are what is stored: squares of it are transposed in registers. */
+    const ptrdiff_t side = (ptrdiff_t)(16 / sizeof(@real)), whole = k - k % side;
+    const gs_few@f zero = {0};
+    for (ptrdiff_t q = 0; q < GS_TILE@F; q += side) {
+        const @real *const from = b + q * bc;
+        const ptrdiff_t columns = width - q < side ? width - q : side;
+        if (columns < side) {
+            for (ptrdiff_t p = 0; p < k; ++p) {
+                *(gs_few@f *)(panel + p * GS_TILE@F + q) = zero;
+            }
+        }
+        for (ptrdiff_t p = 0; p < (columns == side ? whole : 0); p += side) {
+            gs_few@f x[4], y[4];
+            GS_UNROLLED
+            for (ptrdiff_t i = 0; i < side; ++i) {
+                x[i] = *(const gs_few@f *)(from + i * bc + p);
+            }
+            GS_UNROLLED
+            for (ptrdiff_t i = 0; i < side / 2; ++i) {
+                gs_interleave@f(x[i], x[i + side / 2], &y[2 * i], &y[2 * i + 1]);
+            }
+            GS_UNROLLED
+            for (ptrdiff_t i = 0; i < side; ++i) {
+                x[i] = y[i];
+            }
+            if (side > 2) {
+                gs_interleave@f(y[0], y[2], &x[0], &x[1]);
+                gs_interleave@f(y[1], y[3], &x[2], &x[3]);
+            }
+            GS_UNROLLED
+            for (ptrdiff_t i = 0; i < side; ++i) {
+                *(gs_few@f *)(panel + (p + i) * GS_TILE@F + q) = x[i];
+            }
+        }
+        for (ptrdiff_t p = columns == side ? whole : 0; p < k; ++p) {
+            for (ptrdiff_t i = 0; i < columns; ++i) {
+                panel[p * GS_TILE@F + q + i] = from[i * bc + p];
+            }
+        }
+    }
+}
+#endif
+
 static GS_NOINLINE void gs_pack_columns@f(const @real *b, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t k, ptrdiff_t n,
     @real *panel) {
     /* Panels of as many columns as a tile has, row by row; the last one is filled up with zeros. By vectors: where the
@@ -235,6 +264,13 @@ static GS_NOINLINE void gs_pack_columns@f(const @real *b, ptrdiff_t br, ptrdiff_
     for (ptrdiff_t j = 0; j < n; j += GS_TILE@F) {
         const @real *from = b + j * bc;
         const ptrdiff_t width = n - j < GS_TILE@F ? n - j : GS_TILE@F;
+#if GS_VECTOR_BYTES > 0
+        if (br == 1 && bc != 1) {
+            gs_pack_across@f(from, bc, k, width, panel);
+            panel += k * GS_TILE@F;
+            continue;
+        }
+#endif
         for (ptrdiff_t p = 0; p < k; ++p, panel += GS_TILE@F, from += br) {
             if (width == GS_TILE@F) {
                 GS_UNROLLED
@@ -263,18 +299,18 @@ static GS_NOINLINE void gs_pack_rows@f(const @real *a, ptrdiff_t ar, ptrdiff_t a
     @real *panel) {
     /* Panels of as many rows as a tile has, column by column; of several at a time, which share lines where columns are
        what is stored. */
-    const ptrdiff_t most = ar == 1 ? 4 * GS_TILE_ROWS@F : GS_TILE_ROWS@F;
+    const ptrdiff_t most = ar == 1 ? 4 * GS_TILE_ROWS : GS_TILE_ROWS;
     for (ptrdiff_t i = 0, rows; i < m; i += rows) {
-        rows = m - i < most + GS_TILE_ROWS@F ? m - i : most; /* the last two tiles may share theirs */
+        rows = m - i < most + GS_TILE_ROWS ? m - i : most; /* the last two tiles may share theirs */
         for (ptrdiff_t p = 0; p < k; ++p) {
             for (ptrdiff_t t = 0, height; t < rows; t += height) {
                 const @real *const from = a + (i + t) * ar + p * ac;
                 @real *const to = panel + (i + t) * k;
-                height = gs_tile_height@f(m - i - t);
-                if (height == GS_TILE_ROWS@F && ar == 1) {
+                height = gs_tile_height(m - i - t);
+                if (height == GS_TILE_ROWS && ar == 1) {
                     GS_UNROLLED
-                    for (ptrdiff_t q = 0; q < GS_TILE_ROWS@F; ++q) {
-                        to[p * GS_TILE_ROWS@F + q] = from[q];
+                    for (ptrdiff_t q = 0; q < GS_TILE_ROWS; ++q) {
+                        to[p * GS_TILE_ROWS + q] = from[q];
                     }
                 } else {
                     for (ptrdiff_t q = 0; q < height; ++q) {
@@ -294,17 +330,22 @@ _DIRECT = """\
 static void gs_gemm_direct@f(const @real *a, const @real *b, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs) {
     /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], B is in rows of n, and the next matrices
-       begin as and bs further on. Nothing is packed; where no whole vectors are left, columns are computed twice. */
+       begin as and bs further on. Nothing is packed; where no whole vectors are left, lanes are masked, or
+       columns are computed twice. */
     const ptrdiff_t share = GS_THREADS ? {tuning.thread_rows} : {tuning.block_rows}; /* of the rows */
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
         GS_PARALLEL(schedule(static) if(m * n * k >= {tuning.thread_products}))
         for (ptrdiff_t ii = 0; ii < m; ii += share) {
             const ptrdiff_t end = m - ii < share ? m : ii + share;
             for (ptrdiff_t j = 0, width; j < n; j += width) {
+#if GS_VECTOR_BYTES == 64
+                width = n - j < GS_TILE@F ? n - j : GS_TILE@F;
+#else
                 width = n >= GS_TILE@F && n - j > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
                 j = n - j < width ? n - width : j;
+#endif
                 for (ptrdiff_t i = ii, height; i < end; i += height) {
-                    height = gs_tile_height@f(end - i);
+                    height = gs_tile_height(end - i);
                     gs_tile@f(height, k, a + i * ar, ar, ac, b + j, n, y + i * n + j, n, width, 0);
                 }
             }
@@ -339,7 +380,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                 const ptrdiff_t depth = k - pp < kc ? k - pp : kc;
                 const ptrdiff_t ours = GS_THREADS || add || pp > 0 || n >= GS_TILE@F ? 0 : (batch - s) * m * n;
                 const @real *const from = b + pp * br + jj * bc;
-                const int packs = !GS_THREADS && bc == 1 && part == 0 && gs_tile_height@f(m) == GS_TILE_ROWS@F;
+                const int tall = gs_tile_height(m < mc ? m : mc) == GS_TILE_ROWS;
+                const int packs = !GS_THREADS && bc == 1 && part == 0 && tall;
                 const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
                 if (GS_THREADS) {
                     gs_pack_columns@f(from, br, bc, depth, columns, right);
@@ -361,7 +403,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             gs_pack_columns@f(from + j * bc, br, bc, depth, width, panel);
                         }
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
-                            height = gs_tile_height@f(rows - i);
+                            height = gs_tile_height(rows - i);
                             if (part < 0 ? jj + j > ii + i + height - 1 : part > 0 && jj + j + width - 1 < ii + i) {
                                 continue;
                             }
@@ -444,14 +486,10 @@ static GS_TILE_INLINE GS_CONTRACT void gs_rows_of@f(int rows, int vectors, ptrdi
         for (int j = 1; j < vectors; ++j) {
             sum[i][0] += sum[i][j];
         }
-        const gs_vector@f lanes = sum[i][0];
         for (ptrdiff_t p = whole; p < k; ++p) {
             total += a[i * ar + p] * x[p];
         }
-        for (ptrdiff_t q = 0; q < GS_LANES@F; ++q) {
-            total += ((const @real *)&lanes)[q];
-        }
-        y[i] = total;
+        y[i] = total + gs_total@f(sum[i][0]);
     }
 }
 
@@ -576,21 +614,10 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 """
 
 
-def widths(*texts: str) -> dict[str, tuple[str, ...]]:
-    """The texts for double and for float, as the support of a record."""
-    words = {"c": ("double", "d", ""), "c.float32": ("float", "s", "f")}
-    return {
-        key: tuple(
-            t.replace("@real", real).replace("@p", p).replace("@f", f).replace("@F", f.upper()).strip() for t in texts
-        )
-        for key, (real, p, f) in words.items()
-    }
-
-
-DIRECT = widths(COMPILERS, VECTORS, _TILE, _DIRECT)
-PACKED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED)
-ADDED = widths(COMPILERS, VECTORS, _TILE, _PACK, _PACKED, _ADDED)
-ROWS = widths(COMPILERS, VECTORS, _ROWS)
+DIRECT = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _DIRECT)
+PACKED = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _PACK, _PACKED)
+ADDED = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _PACK, _PACKED, _ADDED)
+ROWS = widths(COMPILERS, VECTORS, TOTAL, _ROWS)
 COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
 CBLAS_GEMM = widths(_CBLAS_GEMM)
 CBLAS_GEMV = widths(_CBLAS_GEMV)

@@ -18,6 +18,7 @@ from ..trace import op
 from ..types import Type, static_shape
 from ._convolution_tiles import ACROSS, ALONG, BACK
 from ._declare import Traced
+from ._registers import BYTES
 from .convolution import Sizes, correlated, correlated_type, transposed
 
 __all__: list[str] = []
@@ -51,6 +52,19 @@ def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]))
 
 
+def _weights(x: Type, w: Type, params: Params) -> int:
+    """How many numbers of weights are copied into the order in which tiles read them."""
+    return math.prod(static_shape(w.shape))
+
+
+def _lines(x: Type, w: Type, params: Params) -> int:
+    """How many numbers the masks of a line of taps, a line, and the lines of all channels take, in vectors."""
+    lanes = BYTES // (x.dtype.bits // 8)
+    _batch, groups, out, channels, _h, b, _m, _n, p, q = _extents(x, w, params)
+    joined, apart = -(-((p - 1) * b + q) // lanes) * lanes, p * (-(-q // lanes) * lanes)
+    return lanes + 2 * joined + groups * out * channels * max(joined, apart)
+
+
 def _back_type(x: Type, w: Type, stride: Sizes, dilation: Sizes) -> Type:
     return correlated_type(x, w, (1,) * len(stride), dilation)
 
@@ -77,10 +91,11 @@ def _record(
     support: Mapping[str, tuple[str, ...]],
     doc: str,
     count: int = 13,
+    scratch: Callable[..., int] | None = None,
     infer: Callable[..., Type] = correlated_type,
     evaluate: Callable[..., np.ndarray] = correlated,
 ) -> Traced:
-    """The record of the C function `call`, whose parameters are the operands, the result and `count` extents."""
+    """The record of the C function `call`: its parameters are operands, result, scratch if any, and `count` extents."""
     return op(
         name,
         arity=2,
@@ -88,8 +103,8 @@ def _record(
         infer=infer,
         evaluate=evaluate,
         loops=True,
-        structure=Kernel(arguments),
-        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(3 + count))})"},
+        structure=Kernel(arguments, scratch),
+        cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(3 + bool(scratch) + count))})"},
         support=support,
         cost=_cost,
         doc=doc,
@@ -97,10 +112,20 @@ def _record(
 
 
 convolve_along: Traced = _record(
-    "convolve_along", "gs_convolve", _along, ALONG, "Convolution, with neighbouring results in one vector."
+    "convolve_along",
+    "gs_convolve",
+    _along,
+    ALONG,
+    "Convolution, with neighbouring results in one vector.",
+    scratch=_weights,
 )
 convolve_across: Traced = _record(
-    "convolve_across", "gs_correlate", _across, ACROSS, "Convolution, with neighbouring taps in one vector."
+    "convolve_across",
+    "gs_correlate",
+    _across,
+    ACROSS,
+    "Convolution, with neighbouring taps in one vector.",
+    scratch=_lines,
 )
 convolve_back: Traced = _record(
     "convolve_back",
@@ -109,6 +134,7 @@ convolve_back: Traced = _record(
     BACK,
     "Convolution of elements with zeros around them, which meet finite weights only.",
     14,
+    _weights,
     _back_type,
     _back_evaluate,
 )

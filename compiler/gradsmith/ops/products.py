@@ -20,7 +20,8 @@ from ..trace import op
 from ..types import Shape, Type
 from ._declare import Traced
 from ._exponentials import SCALED, SUMS
-from ._tiles import ADDED, BYTES, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
+from ._registers import BYTES
+from ._tiles import ADDED, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
 
 __all__: list[str] = []
 

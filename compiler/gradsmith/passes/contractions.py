@@ -16,7 +16,7 @@ from ..dims import Extent
 from ..errors import SpecError, TargetError
 from ..ops import reshape
 from ..ops import sum as sum_
-from ..ops._tiles import BYTES
+from ..ops._registers import BYTES
 from ..ops.products import cblas_gemm, cblas_gemv, gemm, gemm_add, gemm_direct, gemv_columns, gemv_rows, sizes
 from ..target import Target
 from ..trace import Expr
@@ -121,7 +121,7 @@ def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
     _, m, n, k = sizes(a.type, b.type, ta, tb)
     if tb and not ta and a.ndim == b.ndim == 2 and isinstance(m, int) and m <= target.tuning.rows_by_vectors:
         return gemv_rows(b, a, ta=False)  # rows of A as a stack of vectors: B is not packed
-    wide = isinstance(n, int) and n * a.dtype.bits // 8 >= BYTES
+    wide = isinstance(n, int) and n * a.dtype.bits // 8 >= BYTES // 2
     if wide and not tb and _held(a, ta, m, k, target) and _small(k, n, b, target.tuning.pack_right):
         return gemm_direct(a, b, ta=ta, tb=tb)
     return gemm(a, b, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
@@ -132,7 +132,8 @@ def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str
     tuning, panel = target.tuning, _panel(target, a)
     _, m, n, k = sizes(a.type, b.type, ta, tb)
     most = min(tuning.block_rows, 2 * tuning.thread_rows) if target.threads else tuning.block_rows
-    limits = ((m, most, tuning.tile_rows), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
+    tall = math.lcm(tuning.tile_rows, tuning.tile_rows_512)  # whole tiles of whatever machine
+    limits = ((m, most, tall), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
     blocks = tuple(_even(size, most, step) for size, most, step in limits)
     shared = {"threads": True} if target.threads else {}
     return {"blocks": blocks, "panel": panel, "left": not _held(a, ta, m, k, target), **shared}

@@ -9,10 +9,11 @@ steps along rows of both results and taps, or named sizes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..dims import Dim
-from ..ops import scatter
-from ..ops._tiles import BYTES
+from ..ops import reshape, scatter
+from ..ops._registers import BYTES
 from ..ops.correlations import convolve_across, convolve_along, convolve_back
 from ..ops.indexing import getitem
 from ..ops.layout import transpose
@@ -41,15 +42,34 @@ def _fits(e: Expr) -> bool:
 
 
 def _called(e: Expr, target: Target) -> Expr | None:
-    (x, w), params, bytes = e.args, e.params, e.dtype.bits // 8
-    taps = static_shape(w.shape[w.ndim - len(params["stride"]) - 1 :])
+    (x, w), params, rank = (_in_place(a) for a in e.args), e.params, len(e.params["stride"])
+    taps, width = static_shape(w.shape[w.ndim - rank - 1 :]), static_shape(x.shape)[-1]
     if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least:
         return None
-    if params["stride"][-1] == 1 and static_shape(e.shape)[-1] * bytes >= BYTES:
+    if params["stride"][-1] == 1 and _vectors(e, width, params["stride"]):
         return convolve_along(x, w, **params)
-    if params["dilation"][-1] == 1 and taps[-1] * bytes >= BYTES:
+    if params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"]):
         return convolve_across(x, w, **params)
     return None
+
+
+def _vectors(x: Expr, width: int, steps: Sequence[int]) -> bool:
+    """Whether rows of `x` fill a vector, or its picture does, in rows of `width` that it fills by half."""
+    rows, row, lanes = math.prod(static_shape(x.shape)[-len(steps) : -1]), static_shape(x.shape)[-1], _lanes(x)
+    joined = set(steps[:-1]) == {1} and 2 * row >= width and (rows - 1) * width + row >= lanes
+    return row >= lanes or joined
+
+
+def _lanes(x: Expr) -> int:
+    return BYTES // (x.dtype.bits // 8)
+
+
+def _in_place(x: Expr) -> Expr:
+    """A transposition that moves axes of size 1 only -> a view of the same memory."""
+    if x.op.name != "transpose":
+        return x
+    moved = [a for a in x.params["axes"] if x.args[0].shape[a] != 1]
+    return reshape(x.args[0], x.shape) if moved == sorted(moved) else x
 
 
 def _called_back(e: Expr, target: Target) -> Expr | None:
@@ -58,10 +78,10 @@ def _called_back(e: Expr, target: Target) -> Expr | None:
     lead, count = static_shape(g.shape[:-rank]), static_shape(g.shape[-rank:])
     channels, taps = static_shape(w.shape[w.ndim - rank - 2 : w.ndim - rank]), static_shape(w.shape[-rank:])
     terms = math.prod(static_shape(e.shape)) * channels[0] * math.prod(taps)
-    if terms < target.tuning.matmul_least or size[-1] * e.dtype.bits // 8 < BYTES:
-        return None
     reach = tuple((n - 1) * d for n, d in zip(taps, dilation, strict=True))
     shape = tuple(n + r for n, r in zip(size, reach, strict=True))
+    if terms < target.tuning.matmul_least or not _vectors(e, shape[-1], (1,) * rank):
+        return None
     at = zip(reach, stride, count, strict=True)
     spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
     order = list(range(w.ndim))
