@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.cost import _count, counts
 
 
 def programs() -> Any:
@@ -106,3 +107,14 @@ def test_an_input_that_nothing_depends_on_costs_nothing() -> None:
     f = gs.compile(gs.exp(x), args=[x, y], wrt="y")
     assert f.cost.grad == {}
     assert f.grad(1.0, 2.0) == 0.0
+
+
+def test_all_counts_at_once_are_those_of_each_by_itself():
+    x, y = gs.symbols("x y")
+    f = gs.compile(gs.sin(x * y) * gs.exp(x) ** 2 + y, selftest=False)
+    graph = f.adjoint
+    wanted = [graph.outputs[:1], graph.outputs[1:], graph.outputs, (), graph.outputs[:1] * 2]
+    found = counts(graph, wanted)
+    assert [[*c.items()] for c in found] == [[*_count(graph, outputs).items()] for outputs in wanted]
+    assert found[0]["exp"] == 1
+    assert found[3] == {}

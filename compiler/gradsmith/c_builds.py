@@ -6,7 +6,7 @@ In: a program, its target and its files. Out: `Built`, as the runtime's `build_e
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
 
@@ -62,12 +62,12 @@ def build(built: Built) -> ModuleType:
     return build_extension(*built)
 
 
-def tiers_of(program: Program, built: Built) -> Tiers:
-    """The quick build and the optimised one, for `tier="auto"`."""
-    sources, module, options = built
+def tiers_of(program: Program, built: Callable[[], Built]) -> Tiers:
+    """The quick build and the optimised one, for `tier="auto"`; `built` is asked for when the first of them begins."""
 
     def quick() -> ModuleType | None:
-        if is_built(*built):
+        sources, module, options = built()
+        if is_built(sources, module, options):
             return None
         compiler, flags = quick_compiler()
         units = {file: [words[:1] for words in each] for file, each in options.units.items()}  # without -O1
@@ -79,6 +79,6 @@ def tiers_of(program: Program, built: Built) -> Tiers:
             return build_extension(sources, module, quickly)  # by the compiler that has to do it anyway
 
     def optimised(stop: Stop) -> ModuleType:
-        return build_extension(*built, stop=stop)
+        return build_extension(*built(), stop=stop)
 
     return Tiers(program.name, {f.kind: f.name for f in program.functions}, quick, optimised)

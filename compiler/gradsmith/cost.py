@@ -7,7 +7,7 @@ computed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from .graph import Graph, Node
 from .regions import has_regions, pruned
 from .registry import Region, lookup
 
-__all__ = ["ARITHMETIC", "Cost", "count", "count_of"]
+__all__ = ["ARITHMETIC", "Cost", "count", "count_of", "counts"]
 
 #: Kinds that a processor does in one instruction; the others are library calls.
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg"})
@@ -115,8 +115,48 @@ class Cost:
         return "\n".join(lines)
 
 
-def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
+def count(graph: Graph, outputs: Sequence[int]) -> dict[str, Any]:
     """Operations needed for `outputs`, by kind, in the order in which they first occur."""
+    return counts(graph, [outputs])[0]
+
+
+def counts(graph: Graph, wanted: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """Operations needed for each of several sets of outputs, by kind, in the order in which they first occur."""
+    kinds = _alike(graph)
+    if kinds is None:
+        return [_count(graph, outputs) for outputs in wanted]
+    masks: dict[int, int] = {}  # for which of them a node is needed, a bit for each
+    for i, outputs in enumerate(wanted):
+        for key in outputs:
+            masks[key] = masks.get(key, 0) | 1 << i
+    found: list[tuple[str, int]] = []
+    for key, op, args, _, _, _ in graph.backwards():
+        mask = masks.get(key, 0)
+        if mask:
+            found.append((op, mask))
+            for a in args:
+                masks[a] = masks.get(a, 0) | mask
+    found.reverse()
+    results: list[dict[str, Any]] = [{} for _ in wanted]
+    for (op, mask), times in Counter(found).items():
+        for kind, number in kinds[op].items():
+            for i, result in enumerate(results):
+                if number and mask >> i & 1:
+                    result[kind] = result.get(kind, 0) + number * times
+    return results
+
+
+def _alike(graph: Graph) -> dict[str, Mapping[str, Any]] | None:
+    """What each op costs, in a graph of scalars of one type, where all nodes of an op cost the same; else None."""
+    sorts = graph.sorts
+    if len({n.type for n in sorts}) > 1 or any(n.type.shape or n.bodies for n in sorts):
+        return None
+    if any(n.params and lookup(n.op).kind != "leaf" for n in sorts):
+        return None
+    return {n.op: count_of(graph, n) for n in sorts}
+
+
+def _count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
     if has_regions(graph):
         graph = pruned(graph, [*outputs])
         outputs = graph.outputs
@@ -125,19 +165,11 @@ def count(graph: Graph, outputs: Iterable[int]) -> dict[str, Any]:
         if n.key in needed:
             needed.update(n.args)
             nodes.append(n)
-    nodes.reverse()
-    ops = {n.op: lookup(n.op) for n in graph.sorts}
-    single = {name for name, op in ops.items() if op.cost is None and op.kind == "elementwise"}
-    if all(not n.type.shape and (n.op in single or ops[n.op].kind == "leaf") for n in graph.sorts):
-        return {name: number for name, number in Counter([n.op for n in nodes]).items() if name in single}
-    counts: dict[str, Any] = {}
-    for n in nodes:
-        if n.op in single and not n.type.shape:  # as are most nodes of what is large
-            counts[n.op] = counts.get(n.op, 0) + 1
-            continue
+    found: dict[str, Any] = {}
+    for n in reversed(nodes):
         for kind, number in count_of(graph, n).items():
-            counts[kind] = counts.get(kind, 0) + number
-    return {kind: number for kind, number in counts.items() if number != 0}
+            found[kind] = found.get(kind, 0) + number
+    return {kind: number for kind, number in found.items() if number != 0}
 
 
 def count_of(graph: Graph, n: Node) -> Mapping[str, Any]:

@@ -573,7 +573,9 @@ class CompiledFunction(partial[Any]):
 
     @cached_property
     def _tiers(self) -> Tiers | None:
-        return tiers_of(self._program, self._built) if self._tier == "auto" and self._target.loader == "c" else None
+        if self._tier != "auto" or self._target.loader != "c":
+            return None
+        return tiers_of(self._program, lambda: self._built)
 
     @cached_property
     def _stand_in(self) -> CompiledFunction | None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -37,6 +36,13 @@ class Node(NamedTuple):
     params: Params
     type: Type
     origin: Origin
+
+    def renamed(self, origin: Origin) -> Node:
+        """The node, found again at another place, with the name that it has there, if it had none."""
+        seen = self.origin
+        if origin.name is None or seen.name is not None or origin.role != seen.role:
+            return self
+        return self._replace(origin=origin)
 
     @property
     def bodies(self) -> dict[str, Graph]:
@@ -149,25 +155,28 @@ class Graph(nx.DiGraph):
         return key
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]]) -> Graph:
-        """The graph of nodes given as tuples of their fields.
+    def of(cls, nodes: list[Node]) -> Graph:
+        """The graph of these nodes, which takes over the list.
 
         The caller knows that keys count from 0, that operands come first, and that no two nodes are equal.
         """
         graph = cls()
-        graph._records = records = [*map(partial(_NEW, Node), rows)]
-        graph._has_bodies = any(isinstance(v, Graph) for n in records if n.params for v in n.params.values())
+        graph._records = nodes
+        graph._has_bodies = any(
+            isinstance(v, Graph) for n in nodes if n[3] and n[1] not in _PLAIN for v in n[3].values()
+        )
         return graph
 
     def _renamed(self, key: int, origin: Origin) -> None:
         """Let a node that was found again have the name that it has now, if it had none."""
-        seen = self.node(key).origin
-        if origin.name is None or seen.name is not None or origin.role != seen.role:
+        seen = self.node(key)
+        renamed = seen.renamed(origin)
+        if renamed is seen:
             return
         if self._records is None:
             self._node[key]["origin"] = origin
         else:
-            self._records[key] = self._records[key]._replace(origin=origin)
+            self._records[key] = renamed
 
     def node(self, key: int) -> Node:
         """The node with this key, as a record."""
@@ -201,11 +210,6 @@ class Graph(nx.DiGraph):
     def has_bodies(self) -> bool:
         """Whether a node holds graphs, as loops and branches do."""
         return self._has_bodies if self._records is not None else any(n.bodies for n in self.ordered())
-
-    def settle(self) -> Graph:
-        """The graph, which is whole: what finds equal nodes is let go, and made again if a node is added after all."""
-        self._interned = {}
-        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_interned": {}, "_known": {}}
@@ -301,6 +305,7 @@ class Graph(nx.DiGraph):
 
 
 _NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
+_PLAIN = frozenset({"constant", "input"})  # ops whose params are no graphs, as those of most nodes that have any
 _DICTIONARIES = ("_node", "_adj", "_succ", "_pred")
 
 
@@ -353,11 +358,20 @@ _FREEZE_LIKE: Sequence[tuple[Any, Callable[[Any], object]]] = (
 
 
 def _sorts(graph: Graph) -> dict[object, Node]:
-    return {(n.op, id(n.type)): n for n in graph.ordered()}  # types that are equal are mostly one
+    return {(n[1], id(n[4])): n for n in graph.ordered()}  # types that are equal are mostly one
+
+
+_NO_PARAMS = ("map",)  # what `freeze_key` makes of no params
 
 
 def _digest(graph: Graph) -> str:
-    lines = [repr((n.key, n.op, n.args, freeze_key(n.params), str(n.type))) for n in graph.ordered()]
+    types: dict[int, str] = {}
+    lines = []
+    for key, op, args, params, type, _ in graph.ordered():
+        name = types.get(id(type))
+        if name is None:
+            name = types[id(type)] = repr(str(type))
+        lines.append(f"({key}, {op!r}, {args}, {freeze_key(params) if params else _NO_PARAMS}, {name})")
     lines.append(repr((graph.inputs, graph.outputs)))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from .dims import Extent
 from .errors import TargetError
 from .index import Affine, Index
-from .types import INT32, DType, Type
+from .types import INT32, DType, Type, same_shape
 
 __all__ = [
     "NEAR", "OPS", "Assembly", "Cell", "Contraction", "Counter", "Cut", "Gather", "Kernel", "Layout", "Length", "Op",
@@ -251,6 +252,11 @@ class Op:
     edges: Sequence[tuple[float, ...]] = ()
     edge_notes: Mapping[str, str] = field(default_factory=dict)
     doc: str = ""
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether operands that are floats of one type are taken as they are, and give a result of that type."""
+        return self.kind == "elementwise" and self.infer is same_shape and self.takes in ("float", "number", "same")
 
     def __reduce__(self) -> tuple[Any, ...]:  # a record is its name: its functions have none
         return _named, (self.name,)

@@ -18,13 +18,14 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from . import registry
 from .errors import DTypeError, ShapeError, SpecError, TraceError
-from .graph import Graph, Node, freeze_key
+from .graph import Graph, Node, freeze_key, intern_key
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
 from .types import (
@@ -41,6 +42,7 @@ from .types import (
     normalize_shape,
     promote,
     refuse_narrow,
+    same_shape,
 )
 
 __all__ = [
@@ -63,8 +65,16 @@ class Recording:
     rewrite: Callable[[Expr], Expr | None] | None = None
     apart: bool = True
 
-    def record(self, op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Type, origin: Origin) -> Expr:
-        """The node that is equal to this one, or else a new one, or what `rewrite` has for it."""
+    def record(
+        self,
+        op: Op,
+        args: tuple[Expr, ...],
+        params: Mapping[str, Any],
+        type: Type,
+        origin: Origin,
+        settled: bool = False,
+    ) -> Expr:
+        """The node that is equal to this one, or else a new one, or what `rewrite` has for it, unless `settled`."""
         key: object
         if not params and len(args) == 2:  # as most nodes are; their type follows
             first, second = args[0].serial, args[1].serial
@@ -79,7 +89,7 @@ class Recording:
         found = self.interned.get(key)
         if found is None:
             found = Expr(op, args, params, type, origin)
-            if self.rewrite is not None:
+            if self.rewrite is not None and not settled:
                 replacement = self.rewrite(found)
                 if replacement is not None:
                     assert replacement.type == type, f"{op.name}: {type} was rewritten to {replacement.type}"
@@ -254,12 +264,22 @@ def _concrete_needed(x: Expr, use: str, remedy: str) -> NoReturn:
 def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
     """Record `op(*args, **params)`: convert operands, broadcast element-wise ones, infer the type, note the origin."""
     state = _recording.get()
-    origin = caller_origin() if state is None else state.origin
+    params = params or _NONE
+    if state is None:
+        origin = caller_origin()
+    else:
+        if op.is_plain and not params:  # as in most rules
+            plain = _floats(args)
+            if plain is not None and len(plain) == op.arity:
+                return state.record(op, plain, params, plain[0].type, state.origin)
+        origin = state.origin
     try:
         if op.kind == "elementwise" and op.takes in _IN_COMMON:
             alike = _alike(args, state is not None)
             if alike is not None and len(alike) == op.arity:
-                type = op.infer(*(alike[-1].type,) * len(alike), **params)
+                type = alike[-1].type
+                if op.infer is not same_shape or params:
+                    type = op.infer(*(type,) * len(alike), **params)
                 if state is None:
                     return Expr(op, alike, params, type, origin)
                 return state.record(op, alike, params, type, origin)
@@ -271,12 +291,31 @@ def apply(op: Op, args: Sequence[Any], params: Mapping[str, Any]) -> Expr:
         if op.kind == "elementwise" and len(operands) > 1:
             shape = broadcast_shapes(*(a.shape for a in operands))
             operands = tuple(a if a.shape == shape else _broadcast(a, shape) for a in operands)
-        type = op.infer(*(a.type for a in operands), **params)
+        type = _one(op.infer(*(a.type for a in operands), **params))
     except (ShapeError, DTypeError) as error:
         raise builtins.type(error)(f"{op.name}: {error.problem}", described(origin)) from None
     return _record(op, operands, params, type, origin)
 
 
+@lru_cache(maxsize=65536)
+def _one(type: Type) -> Type:
+    """The one record for all types that are equal, of which there would be one for each array."""
+    return type
+
+
+def _floats(args: Sequence[Any]) -> tuple[Expr, ...] | None:
+    """One or two operands that are floats of one type, or one such scalar of float64 and a number; else None."""
+    if len(args) == 2:
+        a, b = args
+        if a.__class__ is Expr:
+            if b.__class__ is float and a.type is _FLOAT:
+                return a, _scalar(b)
+            return (a, b) if b.__class__ is Expr and a.type is b.type and a.type.dtype.kind == "float" else None
+        return (_scalar(a), b) if a.__class__ is float and b.__class__ is Expr and b.type is _FLOAT else None
+    return tuple(args) if len(args) == 1 and args[0].__class__ is Expr and args[0].type.dtype.kind == "float" else None
+
+
+_NONE: Mapping[str, Any] = {}  # the params of most nodes, which nobody changes: one dictionary instead of thousands
 _IN_COMMON = frozenset({"float", "number", "same"})  # operands are converted to one dtype, and a float is one of them
 
 
@@ -297,7 +336,7 @@ def _alike(args: Sequence[Any], settled: bool) -> tuple[Expr, ...] | None:
             return None
     if not numbers:
         return tuple(args)
-    if type != _FLOAT or len(args) != 2:
+    if (type is not _FLOAT and type != _FLOAT) or len(args) != 2:
         return None
     found: list[Expr] = []
     for a in args:
@@ -442,6 +481,8 @@ _BOOL, _INT, _FLOAT = (Type((), dtype) for dtype in (BOOL, INT64, FLOAT64))
 
 
 def _scalar(value: bool | int | float) -> Expr:
+    if value.__class__ is float and value == value:
+        return _leaf({"value": value}, _FLOAT)
     if isinstance(value, bool):
         return _leaf({"value": value}, _BOOL)
     if isinstance(value, int):
@@ -559,33 +600,66 @@ def to_graph(
     outputs = [as_expr(x) for x in outputs]
     needed = _reachable(outputs)
     given = {x.serial: x for x in inputs}
-    graph, rows = Graph(), list[tuple[Any, ...]]()
-    keys: dict[int, int] = {}
-    for x in (*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]):
-        op, operands = x.op, x.args
-        if len(operands) == 2:  # as most have
-            args: tuple[int, ...] = (keys[operands[0].serial], keys[operands[1].serial])
-        else:
-            args = tuple([keys[a.serial] for a in operands])
-            if op.name == "input" and x.serial not in given:
-                raise SpecError(
-                    f"the result uses the symbol {x.name!r}, which is not among the arguments: make it one of them"
-                )
-        if distinct:
-            key = keys[x.serial] = len(rows)
-            rows.append((key, op.name, args, x.params, x.type, x.origin))
-        else:
-            keys[x.serial] = graph.add(op.name, args, x.params, x.type, x.origin, commutative=op.commutative)
-    if distinct:
-        graph = Graph.of(rows)
+    ordered = [*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]]
+    keys, nodes = _distinct(ordered) if distinct else _interned(ordered)
+    for key, op, _, _, _, _ in nodes[len(given) :]:
+        if op == "input":
+            name = nodes[key].params["name"]
+            raise SpecError(
+                f"the result uses the symbol {name!r}, which is not among the arguments: make it one of them"
+            )
+    graph = Graph.of(nodes)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
     graph.graph["cotangents"] = {
         keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
     }
-    return graph.settle()
+    return graph
 
 
+def _distinct(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
+    """The keys, by serial, and the nodes of expressions of which no two are equal."""
+    keys = {x.serial: key for key, x in enumerate(ordered)}
+    return keys, [
+        _NEW(
+            Node,
+            (
+                key,
+                x.op.name,
+                (keys[x.args[0].serial], keys[x.args[1].serial])
+                if len(x.args) == 2  # as most have
+                else tuple([keys[a.serial] for a in x.args]),
+                x.params,
+                x.type,
+                x.origin,
+            ),
+        )
+        for key, x in enumerate(ordered)
+    ]
+
+
+def _interned(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
+    """The same for any expressions, where those that are equal have one node."""
+    keys: dict[int, int] = {}
+    nodes = list[Node]()
+    known: dict[object, int] = {}
+    for x in ordered:
+        op, params, args = x.op, x.params, tuple([keys[a.serial] for a in x.args])
+        if args and not params:  # its type follows
+            alike: object = (op, *sorted(args)) if op.commutative else (op, *args)
+        elif op.name == "constant" and params["value"].__class__ is float:
+            alike = _DOUBLE(params["value"]), x.type.shape, x.type.dtype
+        else:
+            alike = intern_key(op.name, args, params, x.type, op.commutative)
+        key = keys[x.serial] = known.setdefault(alike, len(nodes))
+        if key == len(nodes):
+            nodes.append(_NEW(Node, (key, op.name, args, params, x.type, x.origin)))
+        else:
+            nodes[key] = nodes[key].renamed(x.origin)
+    return keys, nodes
+
+
+_NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
 _SERIAL = operator.attrgetter("serial")
 
 
@@ -697,31 +771,47 @@ def to_exprs(
     inputs: Sequence[Expr] | None = None,
     replace: Callable[[Node, Sequence[Expr]], Expr | None] | None = None,
     at: Container[int] | None = None,
+    settled: bool = False,
 ) -> list[Expr]:
     """The nodes of `graph` as expressions, indexed by key; inside `recording(rewrite)`, each one is offered to it.
 
     `inputs` are the expressions to use for the graph's inputs; new symbols otherwise. `replace` may give another
     expression for a node, made of those of the nodes before it; it is asked `at` these keys, or at all.
+    `settled` says that `rewrite` has nothing to say of any node of the graph, so that only what is new is offered.
     """
     state = _recording.get()
     exprs: list[Expr] = []
     given = dict(zip(graph.inputs, inputs, strict=True)) if inputs is not None else {}
     lookup = registry.lookup
-    make = Expr if state is None else state.record
+    moved: set[int] = set()  # what is made of other expressions than in `graph`
     newest = -1
     for n in graph.ordered():
         key, name, operands, params, type, origin = n
-        if origin.name is not None:
+        named = origin.name is not None
+        if named:
             newest = next(_serial)
         if name == "input":
             exprs.append(given[key] if key in given else Expr(lookup(name), (), params, type, origin))
             continue
         if state is not None:
-            state.origin = origin if origin.name is None else origin.unnamed()
+            state.origin = origin.unnamed() if named else origin
         x = None if replace is None or (at is not None and key not in at) else replace(n, exprs)
         if x is None:
-            x = make(lookup(name), tuple(map(exprs.__getitem__, operands)), params, type, origin)
-        if origin.name is not None and x.serial > newest:
+            if len(operands) == 2:
+                first, second = operands
+                args: tuple[Expr, ...] = (exprs[first], exprs[second])
+            else:
+                args = tuple([exprs[a] for a in operands])
+            if state is None:
+                x = Expr(lookup(name), args, params, type, origin)
+            else:
+                known = settled and (not moved or moved.isdisjoint(operands))
+                x = state.record(lookup(name), args, params, type, origin, known)
+                if settled and not (known and x.args is args):
+                    moved.add(key)
+        elif settled:
+            moved.add(key)
+        if named and x.serial > newest:
             x.origin = origin  # a rewritten value keeps the user's name
         exprs.append(x)
     return exprs

@@ -35,6 +35,7 @@ __all__ = [
     "normalize_shape",
     "promote",
     "refuse_narrow",
+    "same_shape",
     "static_shape",
 ]
 
@@ -158,6 +159,15 @@ class Bundle(Type):
 
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.types))})"
+
+
+def same_shape(*types: Type) -> Type:
+    """The type of an element-wise result: that of the last operand, where all have one shape."""
+    shape = types[0].shape
+    for t in types:
+        if t.shape != shape:
+            raise ShapeError("operands have shapes " + ", ".join(format_shape(t.shape) for t in types))
+    return types[-1]
 
 
 def normalize_shape(shape: object) -> Shape:

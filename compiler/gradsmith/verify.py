@@ -18,19 +18,22 @@ def verify(graph: Graph) -> Graph:
     """Check `graph` and return it; raises `GraphError` for the first broken invariant."""
     well_typed: set[object] = set()  # ops without params, with their types
     types_of: dict[int, Type] = {}
+    type_of = types_of.__getitem__
     edges = not graph.is_records  # which follow from the args of records
     for n in graph.ordered():
         key, name, args, params, type, _ = n
         try:
-            types = [*map(types_of.__getitem__, args)]
+            types = [*map(type_of, args)]
         except KeyError:
             raise _broken(n, "an operand is missing or comes later") from None
         types_of[key] = type
         if edges and not graph.edges_agree(n):
             raise _broken(n, "edges differ from args")
-        known = None if params else (name, id(type), *map(id, types))
-        if known in well_typed:
-            continue
+        known = None
+        if not params:
+            known = (name, id(type), *map(id, types))
+            if known in well_typed:
+                continue
         op = lookup(n.op)
         if op.arity is not None and len(n.args) != op.arity:
             raise _broken(n, f"takes {op.arity} operands")

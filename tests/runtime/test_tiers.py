@@ -125,3 +125,11 @@ def test_the_sources_of_a_build_can_be_quick_where_tcc_cannot_do_them(gate, monk
     gate.write_text("")
     assert f.value_and_grad(*POINT) == WANT
     assert f.wait()
+
+
+def test_to_ask_for_the_tier_writes_no_glue(monkeypatch):
+    asked = []
+    monkeypatch.setattr("gradsmith.c_builds.render_template", lambda *words: asked.append(words))
+    f = gs.compile("x*x", target="c", tier="auto")
+    assert f.tier == "quick"
+    assert not asked

@@ -139,6 +139,8 @@ def arranged(
     `heads(condition, then, otherwise)` are the lines that begin the sides which there are; `annotate` makes lines of
     steps, given the origin of what stands before them.
     """
+    if not any(s.path for s in statements):
+        return [(s.origin, list(s.lines)) for s in statements]
     worth = {s.path[:k] for s in statements if s.costly for k in range(1, len(s.path) + 1)}
     within: dict[int, Path] = {}
     for s in statements:

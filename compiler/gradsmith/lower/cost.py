@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from ..cost import Cost, count
+from ..cost import Cost, counts
 from ..derive.derivatives import KINDS
 from .lowering import Part
 
@@ -17,8 +17,11 @@ def cost(parts: Sequence[Part]) -> Cost:
     found = {}
     for part in parts:
         keys = {group: [k for g in groups for k in g.keys] for group, groups in part.keys().items()}
-        for kind in KINDS.values():
-            if kind.family == part.kinds[0].family and all(group in keys for group in kind.groups):
-                outputs = [k for group in kind.groups for k in keys[group]]
-                found[kind.name] = MappingProxyType(count(part.graph, outputs))
+        kinds = [
+            kind
+            for kind in KINDS.values()
+            if kind.family == part.kinds[0].family and all(group in keys for group in kind.groups)
+        ]
+        wanted = [[k for group in kind.groups for k in keys[group]] for kind in kinds]
+        found.update({k.name: MappingProxyType(c) for k, c in zip(kinds, counts(part.graph, wanted), strict=True)})
     return Cost(**found)

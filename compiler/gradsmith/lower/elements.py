@@ -18,7 +18,7 @@ from ..types import DType, Type
 from .fusion import shape_of
 from .naming import Names
 from .nests import lines_of
-from .printing import Printer, Text
+from .printing import Printer, Template, Text
 from .statements import cotangent_owners, may_raise, working_dtype
 from .subscripts import Subscripts
 
@@ -54,6 +54,7 @@ class Elements:
         self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
         self._cells: dict[int, str] = {}
         self._plain: dict[tuple[str, DType] | None, str] = {}  # of ops on scalars, whose cells are nothing but text
+        self._templates: dict[tuple[str, DType], Template] = {}  # of those that are alike
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
@@ -198,7 +199,11 @@ class Elements:
             operands = [
                 known[a] if a in known and a not in inner else element(a, index, flat, lines, depth) for a in n.args
             ]
-            template = self._template(self.cell(n))
+            template = self._templates.get((n.op, n.type.dtype)) if not n.type.shape else None
+            if template is None:
+                template = self._template(self.cell(n))
+                if self.is_alike(n) and not n.type.shape:
+                    self._templates[n.op, n.type.dtype] = template
             if template.repeats:
                 self._name(template.repeats, operands, working_dtype(self.graph, n), lines, depth)
             return template.filled(operands)

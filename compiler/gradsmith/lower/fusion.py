@@ -141,24 +141,25 @@ def _fused(
     needs: dict[int, dict[int, bool]] = {}
     for n in planned.nodes:
         op = lookup(n.op)
+        if not arrays and op.kind == "elementwise":
+            weight, inner = 1, {}
+            for a in n.args:  # a scalar has no other place
+                if a in virtual:
+                    weight += virtual[a]
+                    inner.update(reads[a])
+                else:
+                    inner[a] = True
+            if _in_place(n, planned, weight, spelled_out):
+                virtual[n.key] = weight
+                reads[n.key] = inner
+            else:
+                tasks.append(n)
+                needs[n.key] = inner
+            continue
         if op.kind in ("leaf", "part"):
             reads[n.key] = {n.key: True}
             continue
-        inner = _merged(graph, n, reads) if arrays else {}
-        if not arrays:
-            weight = 1
-            for a in n.args:  # a scalar has no other place
-                inner.update(reads[a])
-                weight += virtual.get(a, 0)
-            if op.kind == "elementwise":
-                if _in_place(n, planned, weight, spelled_out):
-                    virtual[n.key] = weight
-                    reads[n.key] = inner
-                else:
-                    reads[n.key] = {n.key: True}
-                    tasks.append(n)
-                    needs[n.key] = inner
-                continue
+        inner = _merged(graph, n, reads)
         if n.key in means.framed:
             aliases[n.key] = means.framed[n.key]
             reads[n.key] = {aliases[n.key]: False}

@@ -35,7 +35,7 @@ from .printing import Text
 from .row_loops import BlockLoop, RowLoop
 from .rows import Rows, is_per_row, reads_of
 from .sizes import Sizes
-from .statements import Body, Group, Step, annotated, may_raise, plan, words_of, working_dtype
+from .statements import Body, Group, Step, annotated, is_long, may_raise, plan, words_of, working_dtype
 from .structures import STRUCTURES, Structures, is_sum, parted, shifted
 from .subscripts import Subscripts
 from .tables import FlatTables
@@ -152,8 +152,8 @@ class Writer:
         self.result.result = self._results(groups)
         self.result.entry, self.result.prelude = entry, [*tables, *declared]
         self.result.steps = [*steps, *_apart(stores)]
-        lines = self._annotated(steps)
-        self.result.lines = sizes.before([*entry, *tables, *declared, *lines, *stores], self.result)
+        if not is_long(self.result, self.target):  # else it is cut into parts
+            self.result.lines = sizes.whole(self.result)
         return self.result
 
     def lines(self, reads: Mapping[str, list[Line]] | None = None) -> list[Line]:

@@ -264,9 +264,9 @@ def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) 
         for end in ("", "_bool", "_f32", "_i32", "_i64"):
             names.fresh(f"work{end}")
     own = parts[0].inputs[:arguments]
-    inputs = tuple(replace(a, name=names.fresh(a.name)) for a in own)
+    inputs = tuple(_named(a, names.fresh(a.name)) for a in own)
     renamed = {old.name: new.name for old, new in zip(own, inputs, strict=True)}
-    seeds = [[replace(a, name=names.fresh(a.name)) for a in part.inputs[arguments:]] for part in parts]
+    seeds = [[_named(a, names.fresh(a.name)) for a in part.inputs[arguments:]] for part in parts]
     outputs: dict[tuple[str, str], str] = {}  # the same output of several functions has one name
 
     def named(group: str, a: Argument) -> Argument:
@@ -275,7 +275,7 @@ def _legal(parts: Sequence[Part], arguments: int, names: Names, target: Target) 
             return wish
         if (group, a.name) not in outputs:
             outputs[group, a.name] = names.fresh(wish.name)
-        return replace(a, name=outputs[group, a.name])
+        return _named(a, outputs[group, a.name])
 
     return [
         replace(
@@ -304,7 +304,12 @@ def _sized(parts: Sequence[Part], arguments: int, names: Names, target: Target) 
 
 def _renamed(output: Argument, renamed: Mapping[str, str]) -> Argument:
     prefix, _, of = output.name.partition("_")
-    return replace(output, name=f"{prefix}_{renamed.get(of, of)}")
+    return _named(output, f"{prefix}_{renamed.get(of, of)}")
+
+
+def _named(a: Argument, name: str) -> Argument:
+    """The argument under that name."""
+    return a if a.name == name else replace(a, name=name)
 
 
 _DEFINED = re.compile(r"^(?:def |static .*?)(\w+)\(|^(\w+) = ", re.MULTILINE)
@@ -375,7 +380,7 @@ def _function(name: str, kind: Kind, body: Body, part: Part, sizes: Sizes, targe
         inputs=part.inputs,
         outputs=tuple(outputs),
         signature=_head(name, part.inputs, sizes, outputs, works, target),
-        body=tuple(body.lines),
+        body=tuple(body.lines or sizes.whole(body)),
         result=_result(body, [len(part.groups[group]) for group in kind.groups], target),
         work=works,
         returns_tuple=len(outputs) > 1,

@@ -22,7 +22,7 @@ from ..types import DType
 from .nests import lines_of
 from .printing import WIDTH, wrapped
 from .sizes import Sizes
-from .statements import Body, Step, annotated, words_of
+from .statements import Body, Step, annotated, is_long, words_of
 
 __all__ = ["cuts", "in_parts", "units"]
 
@@ -35,7 +35,7 @@ def in_parts(
     body: Body, name: str, parameters: Mapping[str, str], sizes: Sizes, target: Target, main: DType
 ) -> tuple[Body, tuple[PartFunction, ...]]:
     """`body` as calls of parts, if it is longer than the target's tuning allows; `parameters` are C's, by name."""
-    if "part" not in target.syntax or sum(len(s.lines) for s in body.steps) <= target.tuning.longest_body:
+    if not is_long(body, target):
         return body, ()
     words_of_steps = [words_of(step.lines) if step.words is None else step.words for step in body.steps]
     ends = [*cuts(body.steps, target.tuning.part_lines, words_of_steps)]

@@ -23,7 +23,7 @@ from ..target import Target
 from .memory import larger
 from .naming import Names
 from .nests import lines_of
-from .statements import Body
+from .statements import Body, annotated
 
 __all__ = ["Sizes", "named_sizes"]
 
@@ -43,8 +43,15 @@ class Sizes:
 
     def of(self, a: Argument) -> Argument:
         """An argument in the names of the code."""
+        if a.is_fixed and isinstance(a.size, int):
+            return a
         shape = tuple(substituted(d, self.value) for d in a.shape)
         return replace(a, shape=shape, size=substituted(a.size, self.value))
+
+    def whole(self, body: Body) -> list[Line]:
+        """The lines of a body that is told apart, as of one function."""
+        steps = annotated([(step.origin, step.lines) for step in body.steps], self.target)
+        return self.before([*body.entry, *body.prelude, *steps], body)
 
     def before(self, lines: Sequence[Line], body: Body) -> list[Line]:
         """The lines of a function behind the definitions of all sizes that they, or its result, name."""

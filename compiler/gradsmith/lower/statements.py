@@ -20,7 +20,7 @@ from ..types import DType, broadcast_shapes
 from .printing import WIDTH
 
 __all__ = [
-    "Body", "Group", "Plan", "Step", "annotated", "cotangent_owners", "may_raise", "plan", "scalar_constant",
+    "Body", "Group", "Plan", "Step", "annotated", "cotangent_owners", "is_long", "may_raise", "plan", "scalar_constant",
     "support_of", "words_of", "working_dtype",
 ]  # fmt: skip
 
@@ -63,7 +63,8 @@ class Body:
     """A lowered function body: lines, the result in the target's notation, and the ops whose support it needs.
 
     Loop code tells its `lines` apart too: what is done with the arguments on `entry`, the tables and buffers that the
-    `prelude` defines, and the `steps`, which may become several functions.
+    `prelude` defines, and the `steps`, which may become several functions: a body that is long enough for that has no
+    `lines` yet.
     """
 
     lines: list[Line]
@@ -110,6 +111,11 @@ def plan(graph: Graph, groups: Sequence[Group], implicit_broadcast: bool) -> Pla
         for a in operands[key]:
             uses[a] = uses.get(a, 0) + 1
     return Plan(tuple(reversed(nodes)), operands, uses, outputs)
+
+
+def is_long(body: Body, target: Target) -> bool:
+    """Whether a body becomes several functions."""
+    return "part" in target.syntax and sum([len(s.lines) for s in body.steps]) > target.tuning.longest_body
 
 
 def working_dtype(graph: Graph, n: Node) -> DType:

@@ -41,6 +41,7 @@ from .straight_regions import written_region
 __all__ = ["straight"]
 
 _CALL = re.compile(r"[._]\w*\(")  # of a function that costs something
+_NO_READS: frozenset[int] = frozenset()
 _INLINE = 60  # characters: longer operands get a statement of their own
 
 
@@ -102,7 +103,8 @@ def straight(
     texts: dict[int, Text] = {key: Text(a.name) for key, a in zip(graph.inputs, inputs, strict=True)}
     taken_apart = _take_apart(graph, planned, inputs, target, names, texts)
     writer = Writer(target, names, tables, twin, body)
-    when = paths(graph, planned) if "if" in target.syntax else {}
+    choices = any(lookup(n.op).choice for n in graph.sorts)
+    when = paths(graph, planned) if choices and "if" in target.syntax else {}
     statements, pieces = writer.statements(graph, planned, texts, when)
     conditions = {k: pieces.get(k, Piece(texts[k])) for path in when.values() for k, _ in path}
 
@@ -164,6 +166,14 @@ class Writer:
                 texts[n.key] = Text(name)
                 continue
             text = printer.fill(cells[n.key], operands)
+            if not when:  # all stand one behind the other
+                if _inline(n, planned, text, spelled_out):
+                    texts[n.key] = text
+                else:
+                    name = names.fresh(_wish(n, planned, texts.get(owners.get(n.key, -1))))
+                    texts[n.key] = Text(name)
+                    statements.append(Statement(n.key, n.origin, _assigned(target, name, text), _NO_READS))
+                continue
             parts = [pieces[a] if a in pieces else Piece(texts[a]) for a in planned.operands[n.key]]
             reads = frozenset().union(*[p.reads for p in parts])
             costly = raises or _calls(cells[n.key]) or any(p.costly for p in parts)

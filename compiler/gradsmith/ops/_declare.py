@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ShapeError
 from ..registry import Cell
 from ..trace import Expr, as_expr, op
-from ..types import BOOL, DType, Type, format_shape
+from ..types import BOOL, DType, Type, same_shape
 from .lazy import gs
 
 #: A function that traces an op. Records that refer to themselves in a derivative rule declare it for the type checker.
@@ -33,7 +32,7 @@ __all__ = [
 
 def elementwise(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
     """An op on equal shapes (tracing has broadcast already) whose result has the dtype of its (last) operand."""
-    return op(name, arity=arity, kind="elementwise", infer=_same_shape, **fields)
+    return op(name, arity=arity, kind="elementwise", infer=same_shape, **fields)
 
 
 def condition(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
@@ -41,16 +40,8 @@ def condition(name: str, arity: int, **fields: Any) -> Callable[..., Expr]:
     return op(name, arity=arity, kind="elementwise", infer=_same_shape_bool, vjp=no_gradient, **fields)
 
 
-def _same_shape(*types: Type) -> Type:
-    shape = types[0].shape
-    for t in types:
-        if t.shape != shape:
-            raise ShapeError("operands have shapes " + ", ".join(format_shape(t.shape) for t in types))
-    return types[-1]
-
-
 def _same_shape_bool(*types: Type) -> Type:
-    return Type(_same_shape(*types).shape, BOOL)
+    return Type(same_shape(*types).shape, BOOL)
 
 
 def no_gradient(_g: Expr, _y: Expr, *xs: Expr, **_params: Any) -> tuple[None, ...]:

@@ -251,6 +251,8 @@ def power(x1: Any, x2: Any, /) -> Expr:
     >>> gs.compile(gs.power(gs.symbol("n", (), "int64"), 3))(-2)
     -8
     """
+    if isinstance(x1, Expr) and x1.dtype.kind == "float":  # as most are
+        return _power(x1, x2)
     base, exponent = as_expr(x1), as_expr(x2)
     if base.dtype.kind == "float" or exponent.dtype.kind == "float":
         return _power(x1, x2)

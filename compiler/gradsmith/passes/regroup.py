@@ -311,6 +311,9 @@ def _product_of(numbers: Sequence[float], below: Sequence[float]) -> float | Non
         return None
     if len(numbers) == 1 and not below:
         return numbers[0]
+    if len(numbers) == 2 and not below:  # which a float rounds once as well
+        product = numbers[0] * numbers[1]
+        return product if 1 / _MODERATE < abs(product) < _MODERATE else None
     exact = math.prod(map(Fraction, numbers)) / math.prod(map(Fraction, below))
     product = float(exact)
     rounded = sum(abs(n) != 1.0 for n in (*numbers, *below)) > 1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from ..graph import Graph, Node
+from ..registry import Op
 from ..trace import Expr, recording, to_exprs, to_graph
 
 __all__ = ["About", "Replacement", "Rule", "first_of", "rewritten"]
@@ -42,20 +43,22 @@ def first_of(*rules: Rule) -> Rule:
 
     if len(rules) == 1:
         return rules[0]
-    asked: dict[str, tuple[list[Rule], list[Rule]]] = {}  # about each op: in any case, and with any operands
+    asked: dict[Op, tuple[list[Rule], list[Rule]]] = {}  # about each op: in any case, and with any operands
 
     def rule(e: Expr) -> Expr | None:
-        name, args = e.op.name, e.args
-        if name not in asked:
-            about = [r for r in rules if not isinstance(r, About) or name in r.ops]
-            always = [r for r in about if not isinstance(r, About) or name not in r.beside]
-            asked[name] = _bare(about), _bare(always)
-        some, always = asked[name]
-        if not e.type.shape and (len(args) != 2 or args[0] is not args[1]):
-            for a in args:
-                if a.op.name in _SPOKEN_OF:
-                    break
-            else:
+        op, args = e.op, e.args
+        found = asked.get(op)
+        if found is None:
+            about = [r for r in rules if not isinstance(r, About) or op.name in r.ops]
+            always = [r for r in about if not isinstance(r, About) or op.name not in r.beside]
+            found = asked[op] = _bare(about), _bare(always)
+        some, always = found
+        if not e.type.shape:
+            if len(args) == 2:
+                a, b = args
+                if a is not b and a.op.name not in _SPOKEN_OF and b.op.name not in _SPOKEN_OF:
+                    some = always
+            elif not any(a.op.name in _SPOKEN_OF for a in args):
                 some = always
         for each in some:
             result = each(e)
@@ -78,7 +81,12 @@ def rewritten(
     `replace` is for passes that have to see the whole graph first: it is asked for each node of `graph`, or those `at`
     the given keys, with the expressions of all nodes before it, and gives the node's new expression or None.
     """
+    said = graph.known("rules", lambda _: ())
+    settled = bool(rules) and all(any(rule is other for other in said) for rule in rules)
     with recording(first_of(*rules) if rules else None) as state:
-        exprs = to_exprs(graph, replace=replace, at=at)
+        exprs = to_exprs(graph, replace=replace, at=at, settled=settled)
     pairs = [(exprs[p], exprs[c]) for p, c in graph.cotangents.items()]
-    return to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs, distinct=state.apart)
+    new = to_graph([exprs[k] for k in graph.inputs], [exprs[k] for k in graph.outputs], pairs, distinct=state.apart)
+    if state.apart:
+        new.known("rules", lambda _: rules)  # which have been asked about every node, and have nothing more to say
+    return new

@@ -22,6 +22,7 @@ from .rewrite import About, rewritten
 __all__ = ["LAWS", "apply_law", "number", "simplify"]
 
 _HALF_OF_LARGEST = 2.0**1023
+_HALVES = (0.5, -0.5)
 _MODERATE = (
     2.0**512
 )  # a product of two smaller constants does not overflow, and of two larger than 1/this not underflow
@@ -77,12 +78,24 @@ def _exact(m: float | None, n: float | None) -> bool:
     """Whether the product of two constants is a number of float64, and none of the three is extreme."""
     if m is None or n is None or not all(1 / _MODERATE < abs(c) < _MODERATE for c in (m, n)):
         return False
-    return Fraction(m) * Fraction(n) == Fraction(m * n)
+    product = m * n
+    if abs(product) > 1 / _MODERATE and (math.frexp(m)[0] in _HALVES or math.frexp(n)[0] in _HALVES):
+        return True  # one is a power of two
+    return Fraction(m) * Fraction(n) == Fraction(product)
+
+
+def _mul_one(e: Expr, a: Expr, b: Expr) -> Expr | None:
+    m, n = number(a), number(b)
+    if m == 1.0 and b.shape == e.shape:
+        return b
+    if n == 1.0 and a.shape == e.shape:
+        return a
+    return -b if m == -1.0 else -a if n == -1.0 else None
 
 
 def _mul_scaled(e: Expr, a: Expr, b: Expr) -> Expr | None:
     for scale, rest in ((a, b), (b, a)):
-        if number(scale) is not None and rest.op.name == "mul":
+        if rest.op.name == "mul" and number(scale) is not None:
             for inner, x in (rest.args, rest.args[::-1]):
                 if number(inner) is not None and _exact(number(scale), number(inner)):
                     return (scale * inner) * x
@@ -153,9 +166,7 @@ def _choose_again(e: Expr, condition: Expr, a: Expr, b: Expr) -> Expr | None:
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "mul": (
-        lambda e, a, b: b if _is(a, 1.0) and b.shape == e.shape else None,  # 1*x -> x
-        lambda e, a, b: a if _is(b, 1.0) and a.shape == e.shape else None,  # x*1 -> x
-        lambda e, a, b: -b if _is(a, -1.0) else -a if _is(b, -1.0) else None,  # -1*x -> -x
+        _mul_one,  # 1*x -> x, x*1 -> x, -1*x -> -x
         lambda e, a, b: square(a) if a is b else None,  # x*x -> square(x)
         _mul_signs,  # (-a)*(-b) -> a*b, (-a)*b -> -(a*b), (-a)*c -> (-c)*a
         _mul_scaled,  # c*(d*x) -> (c*d)*x where c*d is exact
