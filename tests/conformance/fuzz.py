@@ -221,7 +221,8 @@ def judged(
 
 def attempt(sample: Sample, leaves: Sequence[np.ndarray], way: Way) -> set[str]:
     """All verdicts on one program alone. For C, NumPy stands in, by the same graph, unless it shows nothing."""
-    found = judged_alone(sample, leaves, replace(way, target="numpy") if way.target == "c" else way)
+    plain = {name: v for name, v in way.options.items() if name not in ("threads", "tuning")}  # which are for C
+    found = judged_alone(sample, leaves, replace(way, target="numpy", options=plain) if way.target == "c" else way)
     return found or (judged_alone(sample, leaves, way) if way.target == "c" else found)
 
 

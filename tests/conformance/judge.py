@@ -111,7 +111,9 @@ class Case:
                 return "overflow in float32, as in torch's"
             if abs(exact) > limit:
                 return "overflow"
-            return "overflow or underflow on the way" if self.formula_is(exact) else "bug: not finite"
+            if self.formula_is(exact):
+                return "overflow or underflow on the way"
+            return "a pole, or outside the domain: the value is not finite" if self.nowhere() else "bug: not finite"
         if not np.isfinite(theirs):
             return "torch is not finite, we are right" if near(ours, exact, dtype) else "neither: torch is not finite"
         if exact == 0.0 and abs(ours) < 1e-14:
@@ -128,7 +130,7 @@ class Case:
             return "ill-conditioned"
         if mine <= 100 * self.wobble_inside():
             return "ill-conditioned on the way"
-        return self.lost_below(ours, exact) or "bug: wrong"
+        return self.lost_below(ours, exact) or ("NaN on the plain way" if self.fills() else "bug: wrong")
 
     def lost_below(self, ours: float, exact: float) -> str | None:
         """Why a number may be wrong although its formula is right: what is computed on the way leaves the range."""
@@ -157,8 +159,10 @@ class Case:
             return "another piece of the function by float32 rounding, as torch's"
         if self.dtype == "float32" and abs(theirs) >= limit:
             return "overflow"
-        if any(np.isnan(v).any() for v in plain(evaluate(self.graph, self.leaves)) if v.dtype.kind == "f"):
-            return "NaN on the plain way"  # 0/0, which our formulas fill, or NaN in a comparison
+        if self.fills():
+            return "NaN on the plain way"
+        if self.torch_fails():
+            return "torch has NaN on the way"
         if self.formula_is(ours):
             return "a kink: by our formula" if kink else "bug? our formula has this number; mpmath cannot tell"
         return "bug? mpmath cannot tell"
@@ -306,6 +310,16 @@ class Case:
             number = other.exact()
             found.append(number[0] if number else np.nan)
         return spread([x for x in found if x == x] or [np.inf])
+
+    def fills(self) -> bool:
+        """Whether there is 0/0 on the way, which our formulas fill, or NaN in a comparison."""
+        values = plain(evaluate(self.graph, self.leaves))
+        return any(np.isnan(v).any() for v in values if v.dtype.kind == "f")
+
+    def torch_fails(self) -> bool:
+        """Whether torch's own functions have NaN on the way: its `i0(inf)`, which an `argmin` takes for the least."""
+        values = evaluate_torch(self.graph, [torch.tensor(v) for v in self.leaves])
+        return any(torch.isnan(v).any() for v in values.values() if isinstance(v, torch.Tensor))
 
     # --- what the arithmetic cannot hold ----------------------------------------------------------------------------
 

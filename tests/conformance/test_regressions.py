@@ -239,6 +239,21 @@ def test_beta_of_a_negative_and_a_large_number(target: str, a: float, b: float) 
                 assert got == pytest.approx(float(mp.diff(exact, (a, b), order)), rel=1e-11)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_betaln_at_its_poles(target: str) -> None:
+    """What its three terms have there: it was NaN, and in Python an error where a + b is 0."""
+    x, y = gs.symbols("x y")
+    f = gs.compile(gs.betaln(x, y), args=[x, y], target=target, selftest=False)
+    for a, b in [(-1.0, 0.5), (-2.0, 2.5), (0.0, 0.5), (-0.5, -2.0)]:
+        assert f(a, b) == f(b, a) == np.inf
+    for a, b in [(-0.5, 0.5), (-2.5, -0.5), (-2.5, 1.5)]:
+        assert f(a, b) == f(b, a) == -np.inf
+    for a, b in [(-1.0, 1.0), (-2.0, 1.0), (-2.0, -3.0), (-1.0, np.nan), (np.nan, -1.0)]:
+        assert np.isnan(f(a, b))
+        assert np.isnan(f(b, a))
+        f.grad(a, b)
+
+
 def test_beta_of_a_negative_number_has_torchs_sign() -> None:
     """The torch reference was exp(lgamma …), which has no sign, and `check` blamed the generated code."""
     x, y = gs.symbols("x y")

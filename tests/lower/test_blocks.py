@@ -218,6 +218,19 @@ def test_a_product_is_never_whole() -> None:
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
 
 
+def test_a_sum_of_what_has_one_column() -> None:
+    """It shares the blocks of a product of the same height."""
+    narrow = gs.compile(
+        lambda X, W, v: {"y": gs.relu(X @ W) * v, "total": gs.sum(gs.sin(v) * v)}, args=((37, 3), (3, 24), (37, 1)),
+        target="c", derivatives="value", tuning=PRODUCTS, name="f", selftest=False,
+    )  # fmt: skip
+    (X, W, *_), v = matrices(37), np.linspace(-1.0, 2.0, 37)[:, None]
+    found = narrow(X, W, v)
+    assert re.search(r"gs_gemm_direct\w*\(X \+ i\*3, ", narrow.source)
+    np.testing.assert_allclose(found["y"], np.maximum(X @ W, 0) * v, rtol=1e-12)
+    np.testing.assert_allclose(found["total"], np.sum(np.sin(v) * v), rtol=1e-12)
+
+
 def test_a_state_of_which_other_rows_are_read() -> None:
     """So the new state must not be written over the old one block by block."""
 

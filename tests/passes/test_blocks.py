@@ -94,6 +94,9 @@ X, W = gs.symbol("X", (64, 8)), gs.symbol("W", (8, 8))
 MIXED = {
     "rows meet rows": gs.sum(gs.softmax((X @ W) @ X.T, axis=1) @ X),
     "a maximum of all rows": gs.sum(gs.exp(X @ W - gs.max(X @ W, axis=0)) @ W),
+    "rows that are all alike": gs.sum(gs.tanh(gs.tanh(gs.broadcast_to(X[0, 0], (64, 8)) @ W) @ W)),
+    "rows of another shape": gs.sum(gs.tanh(gs.tanh(gs.reshape(gs.reshape(X, (512,)) ** 2, (64, 8)) @ W + X) @ W)),
+    "columns that meet themselves": gs.sum(gs.tanh(gs.tanh(gs.broadcast_to(W[0], (64, 8)) @ W) @ W) * gs.sum(X)),
     "sizes that are known by name": None,
     "one product": gs.sum(gs.tanh(X @ W)),
 }

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -96,22 +96,41 @@ def stretches(graph: Graph, n: Node) -> list[Stretch] | None:
 
 def along(graph: Graph, units: Units, kept: Container[int], budget: int) -> list[Along]:
     """The sums of `units` that are better added up where a result is written; nothing `kept` is computed again."""
-    found = []
-    for unit, after in itertools.pairwise(units.order):
-        one = _along(graph, units, unit, after, kept, budget)
-        if one is not None:
-            found.append(one)
-    return found
+    pairs = [(unit, after) for unit, after in itertools.pairwise(units.order) if _may_go_along(unit, after)]
+    readers: dict[int, set[int]] = {}
+    for unit in units.order if pairs else ():
+        for n in unit.nodes:
+            for key in units.reads[n.key]:
+                readers.setdefault(key, set()).add(n.key)
+    found = (_along(graph, units, unit, after, kept, readers, budget) for unit, after in pairs)
+    return [one for one in found if one is not None]
 
 
-def _along(graph: Graph, units: Units, unit: Unit, after: Unit, kept: Container[int], budget: int) -> Along | None:
+def _may_go_along(unit: Unit, after: Unit) -> bool:
+    """Whether these are a loop over one axis and a sum of parts, of which both have one axis."""
     n = after.nodes[0]
     structure = lookup(n.op).structure
-    if not (unit.shared and len(unit.shape) == 1 and isinstance(structure, Assembly) and structure.accumulate):
-        return None
+    added = isinstance(structure, Assembly) and structure.accumulate and len(n.type.shape) == 1
+    return added and unit.shared and len(unit.shape) == 1
+
+
+def _along(
+    graph: Graph,
+    units: Units,
+    unit: Unit,
+    after: Unit,
+    kept: Container[int],
+    readers: Mapping[int, Set[int]],
+    budget: int,
+) -> Along | None:
+    n = after.nodes[0]
     sums = tuple(m for m in unit.nodes if isinstance(lookup(m.op).structure, Reduction))
-    values = frozenset(m.key for m in unit.nodes) - {m.key for m in sums}
-    if not sums or len(n.type.shape) != 1 or any(_fixed(graph, units, m, unit, after, kept) for m in unit.nodes):
+    inside = {m.key for m in unit.nodes}
+    both = inside | {m.key for m in after.nodes}
+    values = frozenset(inside - {m.key for m in sums})
+    if any(m.key in kept or not readers.get(m.key, set()) <= both for m in unit.nodes if m.key in values):
+        return None
+    if not sums or any(_fixed(graph, units, m, inside, n) for m in unit.nodes):
         return None
     rows = stretches(graph, n)
     if rows is None:
@@ -126,22 +145,17 @@ def _along(graph: Graph, units: Units, unit: Unit, after: Unit, kept: Container[
     return None if best is None else Along(sums, n, rows, best[1], values)
 
 
-def _fixed(graph: Graph, units: Units, m: Node, unit: Unit, after: Unit, kept: Container[int]) -> bool:
-    """Whether a node has to be computed where it is: all but sums, and cheap values that nothing else reads."""
-    structure = lookup(m.op).structure
+def _fixed(graph: Graph, units: Units, m: Node, inside: Container[int], result: Node) -> bool:
+    """Whether a node has to be computed where it is: all but sums that the result does not read, and cheap values."""
     reads = units.reads[m.key]
-    inside = {u.key for u in unit.nodes}
     if any(graph.node(k).type.shape and not (k in inside or lookup(graph.node(k).op).kind == "leaf") for k in reads):
         return True
-    if isinstance(structure, Reduction):
-        added = structure.combine == "add" and m.type.dtype.kind == "float"
-        return (
-            not added
-            or m.key in units.reads[after.nodes[0].key]
-            or (m.args[0] in units.virtual and _operations(graph, units, m.args[0]) is None)
-        )
-    others = (k.key for u in units.order if u is not unit and u is not after for k in u.nodes)
-    return m.key in kept or any(m.key in units.reads[k] for k in others) or _operations(graph, units, m.key) is None
+    structure = lookup(m.op).structure
+    if not isinstance(structure, Reduction):
+        return _operations(graph, units, m.key) is None
+    term, added = m.args[0], structure.combine == "add" and m.type.dtype.kind == "float"
+    dear = term in units.virtual and _operations(graph, units, term) is None
+    return dear or not added or m.key in units.reads[result.key]
 
 
 def _operations(graph: Graph, units: Units, key: int) -> int | None:

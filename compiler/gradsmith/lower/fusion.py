@@ -103,15 +103,18 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Un
 
 def _with_sums(units: Units, found: Sequence[Along]) -> Units | None:
     """The schedule in which the sums are added up along; None if they do not stand beside the result any more."""
-    order = [*units.order]
+    order = units.order
+    places = {n.key: i for i, unit in enumerate(order) for n in unit.nodes}
+    pairs: dict[int, Unit | None] = {}  # what stands at both places of a pair: one unit, and nothing
     for one in found:
-        at = next(i for i, unit in enumerate(order) if one.result in unit.nodes)
+        at = places[one.result.key]
         beside = [i for i in (at - 1, at + 1) if 0 <= i < len(order) and order[i].nodes == one.sums]
         if not beside or len(order[at].nodes) > 1:
             return None
         first = min(at, *beside)
-        order[first : first + 2] = [Unit((*one.sums, one.result), (), False, None, one)]
-    return replace(units, order=tuple(order))
+        pairs |= {first: Unit((*one.sums, one.result), (), False, None, one), first + 1: None}
+    changed = (pairs.get(i, unit) for i, unit in enumerate(order))
+    return replace(units, order=tuple(unit for unit in changed if unit is not None))
 
 
 def _fused(

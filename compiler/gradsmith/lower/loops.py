@@ -8,6 +8,7 @@ unless the target's functions return their results: then they make their buffers
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -337,6 +338,7 @@ class Writer:
         self.reordered = "independent" in self.target.syntax and self._reorder()
         self.structures.in_place = self.units.joined
         self.copies: dict[int, int] = {}
+        self.starts: dict[int, Sequence[Extent]] = {}  # of parts of arrays, see `_starts`
         if not self.results and not any(n.type.shape for n in self.graph.sorts):
             return  # scalars need no memory
         for e in self.ends:
@@ -500,14 +502,16 @@ class Writer:
             self.elements.buffers[key] = self.elements.buffers[whole]
             self.elements.bases[key] = self.elements.bases.get(whole, Affine())
             if is_block(self.graph, n):
-                self.elements.bases[key] = self.elements.bases[key] + self._before(whole, part)
+                self.elements.bases[key] = self.elements.bases[key] + self._starts(whole)[part]
             else:
                 self.elements.parts[key] = whole, part
 
-    def _before(self, whole: int, part: int) -> Extent:
-        """How many elements are in front of a part of an array that is put together of blocks."""
-        args = self.graph.node(whole).args[:part]
-        return sum((math.prod(shape_of(self.graph, a)) for a in args), start=0)
+    def _starts(self, whole: int) -> Sequence[Extent]:
+        """How many elements are in front of each part of an array that is put together of blocks, and of its end."""
+        if whole not in self.starts:
+            sizes = (math.prod(shape_of(self.graph, a)) for a in self.graph.node(whole).args)
+            self.starts[whole] = [*itertools.accumulate(sizes, initial=0)]
+        return self.starts[whole]
 
     def _in_lines(self, dtype: DType) -> bool:
         """Whether arrays begin where lines of the cache do: where loops become vector code."""
@@ -521,10 +525,9 @@ class Writer:
         if key < 0 or not is_block(self.graph, self.graph.node(key)):
             return 0
         most, found = 0, 0
-        for part, a in enumerate(self.graph.node(key).args):
-            before, size = self._before(key, part), math.prod(shape_of(self.graph, a))
-            if isinstance(before, int) and isinstance(size, int) and size > most:
-                most, found = size, before
+        for before, end in itertools.pairwise(self._starts(key)):
+            if isinstance(before, int) and isinstance(end, int) and end - before > most:
+                most, found = end - before, before
         return found
 
     def _times(self) -> list[range]:

@@ -112,7 +112,7 @@ class RowLoop:
                 self.structures.combine(n, lookup(n.op).structure, self.totals[key], total, lines, row.depth)
             else:
                 self._known(key, total)
-                self._stored(n, self._padded(n, row.index), total, lines, row.depth)
+                self._stored(n, self._padded(n.key, row.index), total, lines, row.depth)
 
     def _inside(
         self, n: Node, inner: Inner, row: Nest, nest: Nest, body: list[Line], sums: Sequence[str] | None, strand: int
@@ -122,7 +122,7 @@ class RowLoop:
         if self.roles[n.key] == "element":
             self._element(n, inner, index, body, nest.depth)
             return
-        value = self.elements.element(n.args[0], index, False, body, nest.depth)
+        value = self.elements.element(n.args[0], self._padded(n.args[0], index), False, body, nest.depth)
         if sums is not None:
             self.structures.combine(n, lookup(n.op).structure, sums[strand], value, body, nest.depth)
             return
@@ -130,7 +130,7 @@ class RowLoop:
         body += lines_of(self.writer.target.syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
     def _element(self, n: Node, inner: Inner, index: Index, lines: list[Line], depth: int) -> None:
-        index = self._padded(n, index)
+        index = self._padded(n.key, index)
         value = self.elements.compute(n, index, False, lines, depth)
         stored = n.key in self.elements.buffers
         if not stored or not inner.shape or any(n.key in self.writer.units.reads[m.key] for m in inner.nodes):
@@ -148,9 +148,9 @@ class RowLoop:
         """What a place of an inner loop is in a row."""
         return place
 
-    def _padded(self, n: Node, index: Index) -> Index:
-        """The place in `n`, whose axes behind those of `index` have size 1."""
-        return (*index, *(Affine(),) * (len(shape_of(self.graph, n.key)) - len(index)))
+    def _padded(self, key: int, index: Index) -> Index:
+        """The place in an array, whose axes behind those of `index` have size 1."""
+        return (*index, *(Affine(),) * (len(shape_of(self.graph, key)) - len(index)))
 
     def _known(self, key: int, value: Text) -> None:
         for name in (key, *self.aliases.get(key, ())):

@@ -290,8 +290,8 @@ define(f'''
         q = a if b < a else b
         y = abs(beta(p, q))
         return (betaln_near(p, q) if p >= 0.25 and q < 2.0 else log(y) if y > 1e-30 and y < 1e30
-            else betaln_right(p, q) if p > 0.0 else betaln_left(p, q) if p < 0.0 and p > -LARGEST_FRACTION
-            else inf if p == 0.0 else p * q * nan)
+            else betaln_right(p, q) if p > 0.0 else betaln_left(p, q)
+            if p < 0.0 and p > -LARGEST_FRACTION and q <= inf else inf if p == 0.0 else p * q * nan)
 
     def betaln_near(p, q):
         """log(beta(p, q)) for 1/4 <= p <= q < 2, which has a root at (1, 1) as each of the three terms"""
@@ -310,11 +310,21 @@ define(f'''
 
     def betaln_left(p, q):
         """log(|beta(p, q)|) for p < 0 and p <= q, by reflection as `beta_left`"""
+        sines = abs(beta_sines(p, q))
+        return betaln_reflected(p, q, sines) if sines > 0.0 and abs(p + q) > 0.0 else betaln_pole(p, q)
+
+    def betaln_reflected(p, q, sines):
+        """The same where neither p nor q nor p + q is a pole"""
         s = p + q
         other = betaln_right(reflected_least(p, q), reflected_largest(p, q))
-        sines = abs(beta_sines(p, q))
-        f = log(sines) + log(abs(s / p if s < 0.0 else 1.0 / p)) if sines > 0.0 else nan * p
+        f = log(sines) + log(abs(s / p if s < 0.0 else 1.0 / p))
         return f + other if s < 0.0 and q > 0.0 else f - other - (log(-q) if q < 0.0 else 0.0)
+
+    def betaln_pole(p, q):
+        """inf at a pole of gamma(p) or gamma(q), -inf at one of gamma(p + q), NaN at one of both sides"""
+        s = p + q
+        return ((nan * p if s <= 0.0 and s == floor(s) else inf)
+            if p == floor(p) or (q < 0.0 and q == floor(q)) else -inf if q < inf else nan * p)
 
     def beta(a, b):
         """gamma(a)*gamma(b)/gamma(a + b)"""

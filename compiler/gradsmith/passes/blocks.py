@@ -163,7 +163,8 @@ def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | N
         ready = not any(a in late or a in sums for a in n.args)
         if len(found) == 1:
             place[n.key] = found[0]
-        if len(found) == 1 and ready and _by_blocks(n) and all(place[a] == 0 for a in whole):
+        by_blocks = len(found) == 1 and ready and _by_blocks(graph, n, place, axes, root)
+        if by_blocks and all(place[a] == 0 for a in whole):
             inside[n.key] = None
             sliced.update(dict.fromkeys(whole))
         elif not found and ready and args and _adds(graph, n, place, axes, root) and all(place[a] == 0 for a in whole):
@@ -184,15 +185,22 @@ def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | N
     if products < 2:
         return None
     used = {a for k in (*inside, *sums) for a in graph.node(k).args}
-    return _Chain(
-        size, rows, place, [k for k in sliced if k in used], [*inside], [*sums], stacked, frozenset(late), held
-    )
+    cut = [k for k in sliced if k in used]
+    if not cut:  # all rows are alike, of one that is broadcast
+        return None
+    return _Chain(size, rows, place, cut, [*inside], [*sums], stacked, frozenset(late), held)
 
 
-def _by_blocks(n: Node) -> bool:
-    """Whether a block of the result follows from blocks of the operands, by the same op."""
+def _by_blocks(graph: Graph, n: Node, place: Mapping[int, int], axes: _Axes, root: _Axis) -> bool:
+    """Whether a block of the result follows from blocks of the operands, by the same op.
+
+    An operand has the axis once, or not at all; only what is broadcast has an axis that no operand has.
+    """
     op = lookup(n.op)
-    return op.kind == "elementwise" or n.op == "matmul" or n.op in _MOVED or isinstance(op.structure, Reduction)
+    if not (op.kind == "elementwise" or n.op == "matmul" or n.op in _MOVED or isinstance(op.structure, Reduction)):
+        return False
+    known = [a in place for a in n.args if axes.places(graph.node(a), root)]
+    return all(known) if known else n.op == "broadcast_to"
 
 
 def _adds(graph: Graph, n: Node, place: Mapping[int, int], axes: _Axes, root: _Axis) -> bool:
