@@ -3,7 +3,7 @@
 In: the definition of a generated function, as a tree. Out: the same definition, changed in place. Guarantee: results
 are the same to the last bit, as each operation is done at most once and on the same values; expressions keep their
 lines, so tracebacks show the text that was generated. A function with loops, or with anything else than assignments to
-names, choices and `return`, stays as it is.
+names, choices and `return`, keeps its names.
 
 To store a value and to load it again costs a quarter of an operation in CPython, and names are for readers.
 """
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from itertools import count
 
-__all__ = ["PREFIX", "condense"]
+__all__ = ["PREFIX", "condense", "replace"]
 
 #: What names of functions of `math` begin with, which are then found without a look into the module.
 PREFIX = "_gs_math_"
@@ -27,8 +29,14 @@ _SCOPES = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
 _DEEPEST = 30
 
 
-def condense(function: ast.FunctionDef) -> None:
+#: Statements of a helper that stands where it is called: a call takes as long as four operations.
+_SHORT = 3
+
+
+def condense(function: ast.FunctionDef, helpers: Mapping[str, ast.FunctionDef] | None = None) -> None:
     """Put what is assigned once and read once where it is read, and call `math.f` by one name.
+
+    Of `helpers`, the functions of the file by name, short ones stand where they are called.
 
     >>> tree = ast.parse("def f(x):\\n    t = x * x\\n    u = math.exp(t)\\n    return u, u + x")
     >>> condense(tree.body[0])
@@ -37,9 +45,11 @@ def condense(function: ast.FunctionDef) -> None:
         u = _gs_math_exp(x * x)
         return (u, u + x)
     """
-    if not all(_is_plain(s) for s in _statements(function.body)):
-        return
-    _Condensed(function).run()
+    if all(_is_plain(s) for s in _statements(function.body)):
+        short = {name: f for name, f in (helpers or {}).items() if f is not function and _is_short(f)}
+        if short:
+            _put_in_place(function.body, short, count(1))
+        _Condensed(function).run()
     for node in ast.walk(function):
         for field, child in ast.iter_fields(node):
             if _is_of_math(child):
@@ -48,6 +58,95 @@ def condense(function: ast.FunctionDef) -> None:
 
 def _is_of_math(node: object) -> bool:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "math"
+
+
+def _is_short(f: ast.FunctionDef) -> bool:
+    """Whether a function is a few assignments to names of its own, and a result."""
+    body = f.body[1:] if ast.get_docstring(f, clean=False) is not None else f.body
+    parameters = {a.arg for a in f.args.args}
+    names = [s.targets[0] for s in body[:-1] if isinstance(s, ast.Assign)]
+    return (
+        len(body) <= _SHORT
+        and isinstance(body[-1], ast.Return)
+        and len(names) == len(body) - 1
+        and all(isinstance(name, ast.Name) and name.id not in parameters for name in names)
+        and all(isinstance(n, _MOVABLE) for s in body for part in _own(s) for n in ast.walk(part))
+        and not (f.args.vararg or f.args.kwonlyargs or f.args.kwarg or f.args.defaults)
+    )
+
+
+def _put_in_place(body: list[ast.stmt], helpers: Mapping[str, ast.FunctionDef], number: Iterator[int]) -> None:
+    """Put `helpers` where they are called whatever happens: on one side of a choice, it might be for nothing."""
+    for at, s in reversed([*enumerate(body)]):
+        for inner in (getattr(s, "body", None), getattr(s, "orelse", None)):
+            if inner:
+                _put_in_place(inner, helpers, number)
+        before: list[ast.stmt] = []
+
+        def new(node: ast.AST, before: list[ast.stmt] = before) -> ast.expr | None:
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in helpers):
+                return None
+            helper = helpers[node.func.id]
+            names = [a.arg for a in helper.args.args]
+            if len(node.args) != len(names) or node.keywords:
+                return None
+            return _expanded(helper, dict(zip(names, node.args, strict=True)), f"_gs_{next(number)}_", before)
+
+        if isinstance(s, ast.Assign | ast.Return):
+            replace(s, new, lambda node: isinstance(node, ast.IfExp | ast.BoolOp | ast.Compare))
+        body[at:at] = before
+
+
+def _expanded(
+    helper: ast.FunctionDef, arguments: Mapping[str, ast.expr], prefix: str, before: list[ast.stmt]
+) -> ast.expr:
+    """The result of a helper; `before` gets its statements, whose names begin with `prefix`."""
+    meant: dict[str, ast.expr] = {}
+
+    def new(node: ast.AST) -> ast.expr | None:
+        return deepcopy(meant[node.id]) if isinstance(node, ast.Name) and node.id in meant else None
+
+    def assign(name: str, value: ast.expr, place: ast.AST) -> None:
+        meant[name] = ast.Name(prefix + name, ast.Load())
+        statement = ast.Assign([ast.Name(prefix + name, ast.Store())], value)
+        before.append(ast.fix_missing_locations(ast.copy_location(statement, place)))
+
+    for name, value in arguments.items():
+        if isinstance(value, ast.Name | ast.Constant):
+            meant[name] = value
+        else:
+            assign(name, value, value)
+    for s in helper.body:
+        if isinstance(s, ast.Assign | ast.Return):
+            own = deepcopy(s)
+            replace(own, new)
+            assert own.value is not None
+            if isinstance(own, ast.Return):
+                return own.value
+            assert isinstance(own.targets[0], ast.Name)
+            assign(s.targets[0].id, own.value, s)  # type: ignore[union-attr]
+    raise AssertionError("_is_short saw a result")
+
+
+def replace(
+    s: ast.stmt, new: Callable[[ast.AST], ast.expr | None], stop: Callable[[ast.AST], bool] = lambda node: False
+) -> None:
+    """Put expressions in place of others: what `new` says, None for no change; none within what stops it."""
+    stack: list[ast.AST] = [s]
+    while stack:
+        at = stack.pop()
+        for name, child in ast.iter_fields(at):
+            for place, node in enumerate(child) if isinstance(child, list) else [(-1, child)]:
+                if not isinstance(node, ast.AST):
+                    continue
+                other = new(node)
+                if other is None:
+                    if not stop(node):
+                        stack.append(node)
+                elif place < 0:
+                    setattr(at, name, ast.copy_location(other, node))
+                else:
+                    child[place] = ast.copy_location(other, node)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

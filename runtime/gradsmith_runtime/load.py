@@ -20,6 +20,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from .carry import carry
 from .condense import PREFIX, condense
 
 
@@ -69,7 +70,7 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
     """Functions of a generated module that check their arguments before their first statement, by name.
 
     The module's own stay as they are. In tracebacks, both show the same text, and only the module's own have all of its
-    names (see `condense`).
+    names, and compute all that their text says (see `condense` and `carry`).
 
     >>> module = load_python("def f(x):\\n    return x + x\\n", "f")
     >>> other = lambda function, guarded, x: guarded(float(x))
@@ -83,9 +84,11 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
     space.update(_gs_float=float, _gs_list=list, _gs_len=len)  # user code may have variables called so
     space.update({PREFIX + name: value for name, value in vars(math).items() if name[0] != "_"})
     tree = ast.parse(loader.source)
-    functions = [f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name in guards]
+    defined = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
+    functions = [f for name, f in defined.items() if name in guards]
     for f in functions:
-        condense(f)
+        condense(f, {name: helper for name, helper in defined.items() if name not in guards})
+        carry(f)
     tree.body = [_checked(f, guards[f.name]) for f in functions]
     plain = {name: space[name] for name in guards}
     exec(compile(tree, loader.filename, "exec", dont_inherit=True), space)

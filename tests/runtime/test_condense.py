@@ -45,15 +45,50 @@ def test_what_is_read_once_stands_where_it_is_read(case):
     assert ast.unparse(tree) == ast.unparse(ast.parse(expected))
 
 
+HELPERS = {
+    "g": "def g(a):\n    s = a * a\n    return math.exp(-s) if s < 2.0 else far(a)",
+    "long": "def long(a):\n    b = a + a\n    c = b + b\n    d = c * a\n    return d - c",
+    "branches": "def branches(a):\n    if a != 0.0:\n        return 1.0 / a\n    return a",
+    "far": "def far(a):\n    return a + 1.0",
+}
+#: Statements of `def f(x, y):`, and what is left of them with short helpers in their places.
+CALLED = {
+    "return x * g(y)": ("_gs_1_s = y * y\nreturn x * (_gs_math_exp(-_gs_1_s) if _gs_1_s < 2.0 else far(y))"),
+    "return g(x + y)": (
+        "_gs_1_a = x + y\n_gs_1_s = _gs_1_a * _gs_1_a\nreturn _gs_math_exp(-_gs_1_s) if _gs_1_s < 2.0 else far(_gs_1_a)"
+    ),
+    "t = far(x)\nreturn t * far(t)": "t = x + 1.0\nreturn t * (t + 1.0)",
+    "return far(x) if x < y else y": "return far(x) if x < y else y",
+    "if x < y:\n    t = far(x)\nelse:\n    t = y\nreturn t": ("if x < y:\n    t = x + 1.0\nelse:\n    t = y\nreturn t"),
+    "return long(x) + branches(y)": "return long(x) + branches(y)",
+}
+
+
+@pytest.mark.parametrize("case", CALLED)
+def test_short_helpers_stand_where_they_are_called(case):
+    text, expected = ("def f(x, y):\n    " + t.replace("\n", "\n    ") for t in (case, CALLED[case]))
+    helpers = {name: ast.parse(helper).body[0] for name, helper in HELPERS.items()}
+    tree = ast.parse(text)
+    condense(tree.body[0], helpers)
+    assert ast.unparse(tree) == ast.unparse(ast.parse(expected))
+    found: list[dict] = [{}, {}]
+    for source, space in zip((ast.parse(text), tree), found, strict=True):
+        space |= {"math": math, "_gs_math_exp": math.exp}
+        exec("\n".join(HELPERS.values()), space)
+        exec(compile(ast.fix_missing_locations(source), "f", "exec"), space)
+    for x, y in ((0.5, 0.25), (3.0, -2.5), (-1.0, math.nan)):
+        assert repr(found[0]["f"](x, y)) == repr(found[1]["f"](x, y))
+
+
 @pytest.mark.parametrize(
     "statement",
     ["for i in x:\n        t = y", "t[0] = y", "t += y", "u = [t for t in x]", "u = lambda: t", "u = (v := t)"],
 )
-def test_other_functions_stay_as_they_are(statement):
+def test_other_functions_keep_their_names(statement):
     text = f"def f(x, y):\n    t = math.exp(x)\n    {statement}\n    return t"
     tree = ast.parse(text)
     condense(tree.body[0])
-    assert ast.unparse(tree) == text
+    assert ast.unparse(tree) == text.replace("math.", "_gs_math_")
 
 
 def test_expressions_do_not_grow_without_bound():
@@ -68,6 +103,7 @@ def test_expressions_do_not_grow_without_bound():
 
 def test_a_call_computes_the_numbers_of_the_text_to_the_last_bit():
     def model(x, w):
+        w = gs.stack([w[0] * gs.erfc(w[2]), w[1], w[2], w[3]])
         h = gs.tanh(w[0] * x + w[1])
         return gs.log(h * h + w[2]) / (1.0 + gs.exp(-h)) + gs.where(x > 0.0, gs.sqrt(gs.abs(h)), h / w[3])
 
