@@ -292,12 +292,10 @@ def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
         return None
     tests: dict[str, str] = {}
     for a in emitted.inputs:
-        ends = (
-            f" or _gs_type({a.name}[0]) is not _gs_float or _gs_type({a.name}[-1]) is not _gs_float" if a.size else ""
-        )
+        ends = "".join(f" or {a.name}[{end}].__class__ is not _gs_float" for end in (0, -1) if a.size)
         tests[a.name] = (
-            f"_gs_type({a.name}) is not _gs_float" if a.is_scalar
-            else f"_gs_type({a.name}) is not _gs_list or _gs_len({a.name}) != {a.size}{ends}"
+            f"{a.name}.__class__ is not _gs_float" if a.is_scalar
+            else f"{a.name}.__class__ is not _gs_list or _gs_len({a.name}) != {a.size}{ends}"
         )  # fmt: skip
     out = "out" if "out" not in tests else ""
     if out:

@@ -12,6 +12,7 @@ import hashlib
 import importlib.abc
 import importlib.util
 import linecache
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from .carry import carry
+from .condense import PREFIX, condense
+
 
 @dataclass(frozen=True)
 class Guard:
     """What a function does before its first statement, when it is called by users and not by other code.
 
-    If one of the `tests`, expressions by the name of their argument in which builtins are called `_gs_type`,
-    `_gs_float`, `_gs_list` and `_gs_len`, is true, it returns `other(function, guarded, *arguments)`, where `function`
+    If one of the `tests`, expressions by the name of their argument in which builtins are called `_gs_float`,
+    `_gs_list` and `_gs_len`, is true, it returns `other(function, guarded, *arguments)`, where `function`
     has no guard and `guarded` has. Arguments that are left out are `missing`. `last` names one more argument behind the
     others, None by default ("" for none).
 
@@ -65,20 +69,27 @@ class SourceLoader(importlib.abc.Loader):
 def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callable[..., Any]]:
     """Functions of a generated module that check their arguments before their first statement, by name.
 
-    The module's own stay as they are. In tracebacks, both show the same text.
+    The module's own stay as they are. In tracebacks, both show the same text, and only the module's own have all of its
+    names, and compute all that their text says (see `condense` and `carry`).
 
     >>> module = load_python("def f(x):\\n    return x + x\\n", "f")
     >>> other = lambda function, guarded, x: guarded(float(x))
-    >>> f = guarded(module, {"f": Guard({"x": "_gs_type(x) is not _gs_float"}, None, "", other)})["f"]
+    >>> f = guarded(module, {"f": Guard({"x": "x.__class__ is not _gs_float"}, None, "", other)})["f"]
     >>> module.f(3), f(3), f(3.0)
     (6, 6.0, 6.0)
     """
     loader = module.__loader__
     assert isinstance(loader, SourceLoader), "it comes from load_python"
     space = module.__dict__
-    space.update(_gs_type=type, _gs_float=float, _gs_list=list, _gs_len=len)  # user code may have variables called so
+    space.update(_gs_float=float, _gs_list=list, _gs_len=len)  # user code may have variables called so
+    space.update({PREFIX + name: value for name, value in vars(math).items() if name[0] != "_"})
     tree = ast.parse(loader.source)
-    tree.body = [_checked(f, guards[f.name]) for f in tree.body if isinstance(f, ast.FunctionDef) and f.name in guards]
+    defined = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
+    functions = [f for name, f in defined.items() if name in guards]
+    for f in functions:
+        condense(f, {name: helper for name, helper in defined.items() if name not in guards})
+        carry(f)
+    tree.body = [_checked(f, guards[f.name]) for f in functions]
     plain = {name: space[name] for name in guards}
     exec(compile(tree, loader.filename, "exec", dont_inherit=True), space)
     found = {name: space[name] for name in guards}
@@ -99,8 +110,8 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     whole, body = function.body[:doc], function.body[doc:]
     taken = _taken_apart(body, guard.lists)
     tests = {name: text for name, text in guard.tests.items() if name not in taken}
-    ends = [f"_gs_type({end}) is not _gs_float" for unpacked in taken.values() for end in _ends(unpacked)]
-    text = f"if not ({' or '.join([*tests.values(), *(f'_gs_type({name}) is not _gs_list' for name in taken)])}):\n"
+    ends = [f"{end}.__class__ is not _gs_float" for unpacked in taken.values() for end in _ends(unpacked)]
+    text = f"if not ({' or '.join([*tests.values(), *(f'{name}.__class__ is not _gs_list' for name in taken)])}):\n"
     if taken:  # of another length: ValueError
         text += "    try:\n        pass\n    except ValueError:\n        pass\n    else:\n"
         text += f"        if not ({' or '.join(ends) or False}):\n            pass\n"

@@ -84,13 +84,13 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Un
     """The schedule of `planned`; keys in `spelled_out` are printed more than once by a reader's cell."""
     compact, contiguous = demands = _demands(graph, planned)
     units = _fused(graph, planned, spelled_out, means, demands)
-    if means.recompute is None:
-        return units
     kept = {*planned.outputs, *units.joined, *compact, *contiguous}
-    again = recomputed(graph, units, planned.outputs, kept | spelled_out, means.state, means.recompute)
-    units = _fused(graph, planned, spelled_out, means, demands, again) if again else units
-    early = computed_early(graph, planned, units, kept | spelled_out)
-    units = _fused(graph, planned, spelled_out, means, demands, again, early) if early else units
+    again, early = frozenset[int](), frozenset[int]()
+    if means.recompute is not None:
+        again = recomputed(graph, units, planned.outputs, kept | spelled_out, means.state, means.recompute)
+        units = _fused(graph, planned, spelled_out, means, demands, again) if again else units
+        early = computed_early(graph, planned, units, kept | spelled_out)
+        units = _fused(graph, planned, spelled_out, means, demands, again, early) if early else units
     if means.along is None or means.state:
         return units
     found = along(graph, units, kept, means.along)

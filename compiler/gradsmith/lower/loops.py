@@ -331,7 +331,7 @@ class Writer:
             state=frozenset(e.carried for e in self.ends if e.carried is not None),
             pointers="pointer" in self.target.syntax,
             recompute=tuning.recompute_operations if "independent" in self.target.syntax else None,
-            along=tuning.along_operations if by_rows else None,
+            along=None if self.target.strict else tuning.along_operations,
             framed={frame.whole: state for state, frame in self.frames.items()},
         )
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
