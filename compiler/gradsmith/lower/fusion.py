@@ -162,7 +162,7 @@ def _fused(
         if op.kind in ("leaf", "part"):
             reads[n.key] = {n.key: True}
             continue
-        inner = _merged(graph, n, reads)
+        inner = _merged(graph, n, reads) if arrays else _of_scalars(n, reads)
         if n.key in means.framed:
             aliases[n.key] = means.framed[n.key]
             reads[n.key] = {aliases[n.key]: False}
@@ -355,6 +355,11 @@ def _in_place(n: Node, planned: Plan, weight: int, spelled_out: set[int]) -> boo
         and key not in spelled_out
         and key not in planned.outputs
     )
+
+
+def _of_scalars(n: Node, reads: Mapping[int, dict[int, bool]]) -> dict[int, bool]:
+    """What computing `n` reads where all are scalars: what stands nowhere in `reads` is stored."""
+    return {key: same for a in n.args for key, same in reads.get(a, {a: True}).items()}
 
 
 def _merged(graph: Graph, n: Node, reads: Mapping[int, dict[int, bool]]) -> dict[int, bool]:
