@@ -130,12 +130,12 @@ TOTAL = """\
 static GS_TILE_INLINE @real gs_total@f(gs_vector@f x) {
     /* The sum of a vector's numbers: halves are added while they are vectors. */
 #if GS_VECTOR_BYTES > 32
-    typedef @real half __attribute__((vector_size(GS_VECTOR_BYTES / 2), may_alias));
-    typedef @real quarter __attribute__((vector_size(GS_VECTOR_BYTES / 4), may_alias));
+    typedef @real half __attribute__((vector_size(GS_VECTOR_BYTES / 2), aligned(sizeof(@real)), may_alias));
+    typedef @real quarter __attribute__((vector_size(GS_VECTOR_BYTES / 4), aligned(sizeof(@real)), may_alias));
     const half two = ((const half *)&x)[0] + ((const half *)&x)[1];
     const quarter lanes = ((const quarter *)&two)[0] + ((const quarter *)&two)[1];
 #elif GS_VECTOR_BYTES > 16
-    typedef @real half __attribute__((vector_size(GS_VECTOR_BYTES / 2), may_alias));
+    typedef @real half __attribute__((vector_size(GS_VECTOR_BYTES / 2), aligned(sizeof(@real)), may_alias));
     const half lanes = ((const half *)&x)[0] + ((const half *)&x)[1];
 #else
     const gs_vector@f lanes = x;
