@@ -96,7 +96,8 @@ def _long(name: str, n: int, target: str) -> str:
         f = gs.compile(source, target=target, derivatives="value_and_grad", selftest=False, tuning=limits, roll=False)
         best = min(best, time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    statements = sum(" = " in line for line in f.source.splitlines())
+    lines = (line.lstrip() for line in f.source.splitlines())
+    statements = sum(" = " in line and not line.startswith(("//", "#")) for line in lines)
     nodes = len(f.adjoint)
     memory = f"{1024 * peak / nodes:,.0f}" if n > 30_000 else ""
     each = f"{best / statements * 1e6:.0f} | {best / nodes * 1e6:.0f}"

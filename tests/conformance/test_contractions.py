@@ -158,6 +158,24 @@ def test_who_cannot_have_a_library() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_files_of_two_tunings_share_no_kernels(tmp_path: Path) -> None:
+    """Their panels and workspaces differ in size: the second file would write outside of its own."""
+
+    def source(name: str, rows: int) -> str:
+        options: dict[str, Any] = {"target": "c", "derivatives": "value", "name": name, "selftest": False}
+        f = gs.compile(lambda a, b: a @ b, args=((40, 40), (40, 40)), tuning=gs.Tuning(tile_rows=rows), **options)
+        (tmp_path / f"{name}.h").write_text(f.files[f"{name}.h"])
+        return f.source
+
+    for rows, wanted in ((6, ""), (4, "written with another gs.Tuning")):
+        unit = tmp_path / f"unit{rows}.c"
+        unit.write_text(source("first", 6) + source("second", rows))
+        done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", unit], capture_output=True, text=True, check=False)
+        assert wanted in done.stderr
+        assert bool(done.returncode) == bool(wanted), done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.skipif("x86_64" not in platform.machine(), reason="reads assembly of x86")
 @pytest.mark.parametrize("registers", [("-mavx2", "-mfma"), ("-mavx512f",)])
 def test_tiles_stay_in_registers(registers: tuple[str, ...], tmp_path: Path) -> None:

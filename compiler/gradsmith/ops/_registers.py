@@ -108,8 +108,19 @@ static GS_TILE_INLINE @bits gs_first@f(ptrdiff_t count) {
 #endif
 """
 
-HEIGHTS = """\
+#: What sizes of panels and workspaces depend on, which two files that lie together have to agree on.
+_TUNING = (
+    "GS_TUNING_{tuning.tile_rows}_{tuning.tile_rows_512}_{tuning.tile_vectors}_{tuning.block_rows}_{tuning.thread_rows}"
+)
+HEIGHTS = (
+    f"""\
+#if defined(GS_TILE_ROWS) && !defined({_TUNING})
+#error "the kernels above were written with another gs.Tuning: compile this file by itself"
+#endif
 #ifndef GS_TILE_ROWS
+#define {_TUNING} /* a file with other kernels must not use these */
+"""
+    + """\
 #if GS_VECTOR_BYTES == 64
 #define GS_TILE_ROWS {tuning.tile_rows_512} /* of twice as many registers */
 #else
@@ -123,6 +134,7 @@ static ptrdiff_t gs_tile_height(ptrdiff_t rows) {
 }
 #endif
 """
+)
 
 TOTAL = """\
 #ifndef GS_TOTAL@F
