@@ -81,6 +81,17 @@ def one_text(f: CompiledFunction) -> str:
     return source.replace(include, f.files[f"{f.name}.h"])
 
 
+def joined(texts: Sequence[str]) -> list[str]:
+    """The texts of one unit for each tuning of the kernels of products: a file each took longer than the compiler."""
+    units: dict[str, list[str]] = {}
+    for text in texts:
+        found = re.search(r"#define GS_TUNING_\w+", text)
+        units.setdefault(found.group() if found else "", []).append(text)
+    plain = units.pop("", [])
+    first, *others = units.values() or [[]]
+    return ["".join([*plain, *first]), *map("".join, others)]
+
+
 class Library:
     """Many C programs, built into one shared library; `library[name]` calls the program `name`."""
 
@@ -91,12 +102,14 @@ class Library:
         assert len(self._functions) == len(functions), "the names of the programs must differ"
         self._keys = {key: f.name for key, f in functions.items()}
         folder.mkdir(parents=True, exist_ok=True)
-        unit = folder / "all.c"
-        unit.write_text("".join(map(one_text, self._functions.values())))  # a file each took longer than the compiler
+        units = []
+        for number, text in enumerate(joined([one_text(f) for f in self._functions.values()])):
+            units.append(folder / f"all{number or ''}.c")
+            units[-1].write_text(text)
         library = folder / f"all_{compiler}.so"
         linked = dict.fromkeys(f"-l{name}" for f in self._functions.values() for name in f.libraries)
         done = subprocess.run(
-            [compiler, *FLAGS, *level.split(), str(unit), "-o", str(library), *linked, "-lm"],
+            [compiler, *FLAGS, *level.split(), *map(str, units), "-o", str(library), *linked, "-lm"],
             capture_output=True,
             text=True,
             check=False,
