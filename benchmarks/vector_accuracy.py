@@ -62,31 +62,16 @@ LEAST = {"f": (1.1754943508222875e-38, 2.0**-125.5), "": (sys.float_info.min, 2.
 FAST: dict[str, tuple[str, Any]] = {
     f"{name}_fast": ONE[name]
     for name in (
-        "exp",
-        "expm1",
-        "log1p",
-        "sin",
-        "cos",
-        "tanh",
-        "sigmoid",
-        "erf",
-        "erfc",
-        "ndtr",
-        "npdf",
-        "gaussian",
-        "exp2",
+        *("exp", "expm1", "exp2", "log1p", "sin", "cos", "tanh"),
+        *("sigmoid", "erf", "erfc", "ndtr", "npdf", "gaussian"),
     )
-    if name in ONE
+} | {
+    f"{name}_fast": (
+        f"gs_l{name}(x >= 0 && x < {LEAST['f'][0]!r} ? 0 : x)",
+        lambda x, exact=ONE[name][1]: exact(0 if 0 <= x < LEAST[""][0] else x),
+    )
+    for name in ("log", "log2", "log10")
 }
-FAST["log_fast"] = (
-    f"gs_llog(x >= 0 && x < {LEAST['f'][0]!r} ? 0 : x)",
-    lambda x: mpmath.log(0 if 0 <= x < LEAST[""][0] else x),
-)
-for _name, _base in (("log2", 2), ("log10", 10)):
-    FAST[f"{_name}_fast"] = (
-        f"gs_l{_name}(x >= 0 && x < {LEAST['f'][0]!r} ? 0 : x)",
-        lambda x, base=_base: mpmath.log(0 if 0 <= x < LEAST[""][0] else x, base),
-    )
 ONE |= FAST
 #: kernels of two arguments: mpmath's, and NumPy's for the edges
 TWO = {

@@ -22,7 +22,7 @@ from .origin import NOWHERE, Origin
 from .registry import OPS
 from .types import BUNDLE, DType, Type
 
-__all__ = ["Graph", "Node", "freeze_key", "intern_key"]
+__all__ = ["Graph", "Node", "freeze_key", "intern_key", "new_tuple"]
 
 Params = Mapping[str, Any]
 
@@ -151,7 +151,7 @@ class Graph(nx.DiGraph):
             self._attach(Node(key, op, args, params, type, origin))
         else:
             key = len(records)
-            records.append(_NEW(Node, (key, op, args, params, type, origin)))
+            records.append(new_tuple(Node, (key, op, args, params, type, origin)))
         return key
 
     @classmethod
@@ -304,7 +304,7 @@ class Graph(nx.DiGraph):
         return to_mermaid(self, **options)
 
 
-_NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
+new_tuple = tuple.__new__  # of a named tuple, without the call of a function in Python
 _PLAIN = frozenset({"constant", "input"})  # ops whose params are no graphs, as those of most nodes that have any
 _DICTIONARIES = ("_node", "_adj", "_succ", "_pred")
 

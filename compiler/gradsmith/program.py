@@ -447,8 +447,7 @@ class Program:
     batches: tuple[Batch, ...] = ()
     gathered: tuple[str, ...] = ()  # the element types that batch functions bring into lanes
     scattered: tuple[str, ...] = ()  # those that they bring back
-    streams: bool = False  # whether a batch function may store results past the caches
-    streamed: tuple[str, ...] = ()  # the types of such results
+    streamed: tuple[str, ...] = ()  # the types of results that batch functions may store past the caches
     summed: tuple[str, ...] = ()  # and those that they add
     batch_work: tuple[Work, ...] = ()
     most_axes: int = 0  # of an argument or a result of one point

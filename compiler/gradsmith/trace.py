@@ -25,7 +25,7 @@ import numpy as np
 
 from . import registry
 from .errors import DTypeError, ShapeError, SpecError, TraceError
-from .graph import Graph, Node, freeze_key, intern_key
+from .graph import Graph, Node, freeze_key, intern_key, new_tuple
 from .origin import NOWHERE, Origin, caller_origin, described
 from .registry import Op
 from .types import (
@@ -621,7 +621,7 @@ def _distinct(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
     """The keys, by serial, and the nodes of expressions of which no two are equal."""
     keys = {x.serial: key for key, x in enumerate(ordered)}
     return keys, [
-        _NEW(
+        new_tuple(
             Node,
             (
                 key,
@@ -653,13 +653,12 @@ def _interned(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
             alike = intern_key(op.name, args, params, x.type, op.commutative)
         key = keys[x.serial] = known.setdefault(alike, len(nodes))
         if key == len(nodes):
-            nodes.append(_NEW(Node, (key, op.name, args, params, x.type, x.origin)))
+            nodes.append(new_tuple(Node, (key, op.name, args, params, x.type, x.origin)))
         else:
             nodes[key] = nodes[key].renamed(x.origin)
     return keys, nodes
 
 
-_NEW = tuple.__new__  # of a named tuple, without the call of a function in Python
 _SERIAL = operator.attrgetter("serial")
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -271,9 +272,7 @@ class _Loop:
         lines: list[ast.stmt] = []
         for name, s in self.definitions.items():
             if name in wanted:
-                again = ast.parse(ast.unparse(s)).body[0]
-                for n in ast.walk(again):
-                    ast.copy_location(n, s)
+                again = deepcopy(s)
                 replace(again, lambda n: _element(*place) if (place := self._read(n)) is not None else None)
                 lines.append(again)
         return lines

@@ -158,7 +158,7 @@ def _past(found: Batch, target: Target) -> Batch:
     dtype = next(iter(types.values()))
     if found.sums or len(types) > 1 or dtype.kind != "float":
         return found
-    rows = sum(int(a.argument.size) for a in given)
+    rows = found.rows_written
     if not rows or rows + sum(int(a.argument.size) for a in found.inputs if a.each) < tuning.stream_rows:
         return found
     bytes_ = dtype.bits // 8

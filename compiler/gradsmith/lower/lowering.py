@@ -199,7 +199,6 @@ def lower(
         batches=tuple(batches),
         gathered=_memory_types(a for b in batches if b.lanes for a in b.inputs if a.each),
         scattered=_memory_types(a for b in batches if b.lanes for a in b.outputs if a.each),
-        streams=any(b.streams for b in batches),
         streamed=tuple(dict.fromkeys(b.streamed for b in batches if b.streams)),
         summed=_memory_types(a for b in batches if b.lanes for a in b.sums),
         batch_work=_widest([w for b in batches for w in b.work], name, sizes),
