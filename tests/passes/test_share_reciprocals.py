@@ -1,4 +1,6 @@
-"""Quotients of the chain rule share a reciprocal where that is safe; the user's own never do."""
+"""Quotients share a reciprocal where that is safe or asked for; the user's own where their rounding is lost in others."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,3 +71,116 @@ def test_the_ends_of_the_range_are_kept(at: float) -> None:
     point = [0.0, 1.0, -np.inf, at]
     values = [[float(evaluate(g, point)[k]) for k in g.outputs] for g in (graph, share_reciprocals(graph))]
     np.testing.assert_allclose(values[1], values[0], rtol=4e-16)
+
+
+# --- behind a question ------------------------------------------------------------------------------------------------
+
+p, q, r, s, t = gs.symbols("p q r s t")
+ENDS = [0.0, -0.0, 5e-324, 2e-310, -1e-300, 1e-290, 0.3, -7.0, 1e290, 1e308, -np.inf, np.nan]
+
+
+def quotients(denominator: gs.Expr, *numerators: gs.Expr, role: str = "cotangent") -> list[gs.Expr]:
+    with recording() as state:
+        state.origin = Origin(role=role)  # type: ignore[arg-type]
+        return [n / denominator for n in numerators]
+
+
+@pytest.mark.parametrize("at", ENDS)
+@pytest.mark.parametrize("numerators", [(0.0, 1.0, -np.inf), (-0.0, 5e-324, np.nan), (3.0, 1e300, -2e-308)])
+def test_a_denominator_of_any_size_is_asked_for_its_size(at: float, numerators: tuple[float, ...]) -> None:
+    graph = to_graph([a, b, c, d], quotients(d, a, b, c))
+    changed = verify(share_reciprocals(graph, branches=True))
+    assert [changed.text().count(op) for op in ("= reciprocal", "= mul", "= where")] == [1, 3, 3]
+    want, got = ([float(evaluate(g, [*numerators, at])[k]) for k in g.outputs] for g in (graph, changed))
+    np.testing.assert_allclose(got, want, rtol=4e-16)
+    assert np.array_equal(np.signbit(got), np.signbit(want)) or np.isnan(want).any()
+
+
+def test_a_number_that_multiplies_them_all_multiplies_the_reciprocal() -> None:
+    with recording() as state:
+        state.origin = Origin(role="cotangent")
+        graph = to_graph([a, b, c, d], [2.0 * x / d for x in (a, b, c)])
+    text = share_reciprocals(graph, branches=True).text()
+    assert text.count("= mul") == 1 + 3 + 3  # 2*r, then a product or a quotient by d
+
+
+def of_the_user(*readers: Any) -> str:
+    """Three quotients of sums of products, as read by the functions, after the pass."""
+    rotated = [p * q + r * s, p * r - q * s, p * s + q * r]
+    with recording() as state:
+        state.origin = Origin(role="primal")
+        length = gs.square(p) + gs.square(q)
+        results = [reader(x / length) for reader, x in zip(readers, rotated, strict=True)]
+    return verify(share_reciprocals(to_graph([p, q, r, s, t], results), branches=True)).text()
+
+
+def test_quotients_of_the_user_s_sums_of_products() -> None:
+    text = of_the_user(lambda x: x - t, lambda x: x * t, lambda x: x + 1.0)
+    assert [text.count(op) for op in ("= reciprocal", "= where")] == [1, 3]
+    assert "abs" not in text  # squares are never negative
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [lambda x: x, gs.floor, gs.log, lambda x: gs.where(x >= 1.0, p, q), lambda x: 1.0 / x],
+    ids=["result", "step", "function", "comparison", "quotient"],
+)
+def test_a_rounding_that_might_be_noticed_is_not_made(reader: Any) -> None:
+    assert "reciprocal" not in of_the_user(lambda x: x - t, lambda x: x * t, reader)
+
+
+def test_quotients_of_what_is_not_rounded_stay_the_user_s() -> None:
+    with recording() as state:
+        state.origin = Origin(role="primal")
+        norm = gs.square(p) + gs.square(q)
+        graph = to_graph([p, q, r, s], [x / d + s for d in (norm, p + q) for x in (p, q, r)])
+        sums = to_graph([p, q, r, s, t], [(x * s + t) / r + s for x in (p, q, s)])
+    assert share_reciprocals(graph, branches=True) is graph
+    assert share_reciprocals(sums, branches=True) is sums
+
+
+def test_arrays_do_not_ask() -> None:
+    with recording() as state:
+        state.origin = Origin(role="cotangent")
+        graph = to_graph([v, d], [v / d])
+    assert share_reciprocals(graph, branches=True) is graph
+
+
+# --- in C -------------------------------------------------------------------------------------------------------------
+
+ASKED = "> 1e-280"
+
+
+def turned(q: Any, v: Any) -> Any:
+    """Squares of a vector that is turned in a plane by a complex number of any length, and of its part along it."""
+    n = q[0] * q[0] + q[1] * q[1]
+    x = (q[0] * v[0] - q[1] * v[1]) / n - 1.0
+    y = (q[1] * v[0] + q[0] * v[1]) / n - 2.0
+    z = (q[0] * v[0] + q[1] * v[1]) / n - 3.0
+    return x * x + y * y + z * z
+
+
+def in_c(**options: Any) -> Any:
+    return gs.compile(turned, args=((2,), (2,)), wrt=(0, 1), target="c", selftest=False, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_c_divides_once_at_ordinary_sizes_and_is_right_at_all(dtype: str) -> None:
+    f = in_c(dtype=dtype)
+    assert (ASKED if dtype == "float64" else "1e-30") in f.source
+    exact = gs.compile(turned, args=((2,), (2,)), wrt=(0, 1), selftest=False)
+    rtol, sizes = (1e-12, (1e-145, 1.0, 1e144)) if dtype == "float64" else (1e-4, (1e-17, 1.0, 1e16))
+    for size in sizes:
+        q = np.array([0.6, -1.1], dtype) * np.asarray(size, dtype)
+        v = np.array([0.4, 0.9], dtype) * np.asarray(size, dtype)
+        value, (dq, dv) = f.value_and_grad(q, v)
+        want, (wq, wv) = exact.value_and_grad(q.astype(float).tolist(), v.astype(float).tolist())
+        np.testing.assert_allclose([value, *dq, *dv], [want, *wq, *wv], rtol=rtol)
+        assert f(q, v) == value  # the same to the last bit, alone and with the gradient
+
+
+def test_points_in_vectors_and_strict_code_divide() -> None:
+    points = in_c(batch=True, derivatives="value_and_grad").source
+    assert ASKED in points
+    assert ASKED not in points[points.index("_lanes") :]
+    assert ASKED not in in_c(strict=True).source

@@ -85,7 +85,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         )
     if arrays:
         graph = without_zeros(rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing()))
-    graph = share_reciprocals(regroup(graph))
+    branches = "independent" in target.syntax and not target.lanes  # where scalars stand in no loop of vectors
+    graph = share_reciprocals(regroup(graph), branches)
     if any(n.op == "npdf" for n in graph.sorts):
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
