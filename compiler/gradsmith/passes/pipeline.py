@@ -27,6 +27,7 @@ from .regions import with_bodies
 from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
+from .scale_last import scale_last
 from .selected import selecting
 from .share_hyperbolics import share_hyperbolics
 from .share_products import sharing
@@ -79,14 +80,14 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     if not any(n.type.shape for n in graph.sorts):  # the same for all targets
         graph = without_zeros(graph)
     if target.strict:
-        graph = share_reciprocals(regroup(graph))
+        graph = share_reciprocals(scale_last(regroup(graph)))
         return _writable(
             scalarise(graph, most=target.tuning.straight_elements, in_order=True) if arrays else graph, target
         )
     if arrays:
         graph = without_zeros(rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing()))
     branches = "independent" in target.syntax and not target.lanes  # where scalars stand in no loop of vectors
-    graph = share_reciprocals(regroup(graph), branches)
+    graph = share_reciprocals(scale_last(regroup(graph)), branches)
     if any(n.op == "npdf" for n in graph.sorts):
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
