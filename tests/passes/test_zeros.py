@@ -11,7 +11,7 @@ from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.simplify import simplify
-from gradsmith.passes.zeros import without_zeros
+from gradsmith.passes.zeros import without_added_zeros, without_zeros
 from gradsmith.trace import Expr, to_graph
 from gradsmith.verify import verify
 
@@ -78,3 +78,43 @@ def test_each_output_has_to_know_of_the_angle() -> None:
 def test_an_angle_counts_for_sums_of_which_it_is_a_part() -> None:
     graph = to_graph([a, b, x], [gs.cos(a + b) + gs.sin(a) * 0.0])
     assert products(without_zeros(graph)) == 0
+
+
+# --- zeros that are added for a sign ----------------------------------------------------------------------------------
+
+x, y, z = gs.symbols("x y z")
+SIGNED = x * y + 0.0  # +0 where the product is -0
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        SIGNED + gs.square(z),
+        gs.square(y) + SIGNED - gs.square(z),
+        SIGNED - gs.square(y) + gs.square(z),
+        gs.square(z * SIGNED),
+        -SIGNED * z + gs.exp(y),
+        gs.where(SIGNED > 0.0, x, y),
+    ],
+)
+def test_a_zero_that_only_a_sign_would_tell_is_not_added(hidden: Expr) -> None:
+    graph = simplify(to_graph([x, y, z], [hidden]))
+    changed = verify(without_added_zeros(graph))
+    assert len(changed) < len(graph)
+    for point in itertools.product((-0.0, 0.0, -1.5, np.inf, np.nan), repeat=3):
+        want, got = (np.float64(evaluate(g, point)[g.outputs[0]]) for g in (graph, changed))
+        assert want.tobytes() == got.tobytes() or (np.isnan(want) and np.isnan(got))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [SIGNED, SIGNED + z, SIGNED - gs.square(z), SIGNED * z, z / SIGNED, gs.atan2(SIGNED, z), gs.sqrt(SIGNED) + x],
+)
+def test_a_zero_of_which_the_sign_is_told_is_added(told: Expr) -> None:
+    graph = simplify(to_graph([x, y, z], [told]))
+    assert without_added_zeros(graph) is graph
+
+
+def test_a_zero_for_one_of_two_readers_is_added() -> None:
+    graph = simplify(to_graph([x, y, z], [SIGNED + gs.square(z), SIGNED / z]))
+    assert without_added_zeros(graph) is graph

@@ -36,7 +36,7 @@ from .simplify import apply_law
 from .strict import written_by_all
 from .summation import Summation, summing
 from .wanted import only_wanted
-from .zeros import without_zeros
+from .zeros import without_added_zeros, without_zeros
 
 __all__ = ["prepare"]
 
@@ -79,6 +79,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     arrays = target.lowering == "scalar" and any(n.type.shape for n in graph.sorts)
     if not any(n.type.shape for n in graph.sorts):  # the same for all targets
         graph = without_zeros(graph)
+    graph = without_added_zeros(graph)
     if target.strict:
         graph = share_reciprocals(scale_last(regroup(graph)))
         return _writable(

@@ -1,6 +1,7 @@
-"""Zeros: products with 0 go, where what they would make NaN is NaN without them.
+"""Zeros: products with 0 go, where what they would make NaN is NaN without them, and zeros that are added for a sign.
 
-    c*1 + s*0  ->  c      where c = cos(a) and s = sin(a)
+    c*1 + s*0  ->  c              where c = cos(a) and s = sin(a)
+    (x + 0) - y*y + z*z  ->  x - y*y + z*z
 
 `x*0` is no 0: it is NaN for an infinite x, and so is all that is computed from it. But frames of joints begin as unit
 matrices, and are turned by sines and cosines: what is multiplied by 0 there is bounded unless an angle is not finite,
@@ -11,6 +12,9 @@ if its *angles* are finite: the arguments of sin and cos that it is computed fro
 a bound is 0 then. If an angle is not finite, the product is NaN, and so is each output that depends on it; therefore it
 goes only if each of these is NaN for each of its angles without it. Guarantee: outputs differ in the sign of a
 zero at most; where a sign could matter, as below a fraction, products stay.
+
+`x + 0` makes +0 of -0, which a difference of squares needs. It goes where no reader tells one from the other, as a sum
+with a square, which is never -0. No result changes.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from .fold import fold
 from .rewrite import rewritten
 from .simplify import apply_law
 
-__all__ = ["without_zeros"]
+__all__ = ["without_added_zeros", "without_zeros"]
 
 _MODERATE = 2.0**100  # bounds beyond it are none, in float32 too
 _MOST_ANGLES = 256
@@ -37,6 +41,8 @@ _CONTINUOUS = frozenset(
 )
 _EVEN = frozenset({"square", "abs", "cos", "cosh", "exp"})  # which lose it
 _TURNS = frozenset({"sin", "cos"})
+_COMPARE = frozenset({"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"})  # -0 == 0
+_DEEPEST = 6  # readers of readers that are looked at
 
 
 def without_zeros(graph: Graph) -> Graph:
@@ -149,3 +155,41 @@ def _behind(key: int, nodes: Mapping[int, Node], zeros: Mapping[int, int]) -> se
 def _number(n: Node) -> float | None:
     value = n.params["value"] if n.op == "constant" else None
     return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def without_added_zeros(graph: Graph) -> Graph:
+    """`graph` without `x + 0` where nothing tells -0 from +0."""
+    added = {n.key: x for n in graph.ordered() if n.op == "add" for x in [_added_to(graph, n)] if x is not None}
+    if not added:
+        return graph
+    readers: dict[int, list[Node]] = {}
+    for n in graph.ordered():
+        for a in dict.fromkeys(n.args):
+            readers.setdefault(a, []).append(n)
+    outputs = frozenset(graph.outputs)
+
+    def hidden(key: int, depth: int) -> bool:
+        """Whether the sign of a zero that `key` is gets lost before a result."""
+        return key not in outputs and depth > 0 and all(hides(n, key, depth) for n in readers.get(key, ()))
+
+    def hides(n: Node, key: int, depth: int) -> bool:
+        if n.op in _EVEN or n.op in _COMPARE:
+            return True
+        beside = {"add": n.args, "sub": n.args[:1]}.get(n.op, ())  # only -0 + -0 and -0 - 0 are -0
+        if any(a != key and graph.node(a).op in _EVEN for a in beside):
+            return True
+        return n.op in _ARITHMETIC and hidden(n.key, depth - 1)
+
+    needless = {key: x for key, x in added.items() if hidden(key, _DEEPEST)}
+    if not needless:
+        return graph
+    return rewritten(graph, fold, apply_law, replace=lambda n, exprs: exprs[needless[n.key]], at=needless)
+
+
+def _added_to(graph: Graph, n: Node) -> int | None:
+    """What +0 is added to, if it is."""
+    for zero, x in (n.args, n.args[::-1]):
+        value = _number(graph.node(zero))
+        if value == 0.0 and math.copysign(1.0, value) > 0.0:
+            return x
+    return None
