@@ -20,12 +20,12 @@ from ..trace import Expr
 from .rewrite import About, Rule
 from .simplify import number
 
-__all__ = ["by_normals", "of_one_scale"]
+__all__ = ["INVERSE_ROOTS", "ROOTS", "by_normals", "of_one_scale"]
 
 _ROOT_HALF = math.sqrt(0.5)
 #: By the bits of a number: sqrt(2), and what users write for sqrt(1/2).
-_ROOTS: dict[int, tuple[float, ...]] = {64: (math.sqrt(2.0),), 32: (float(np.float32(math.sqrt(2.0))),)}
-_INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
+ROOTS: dict[int, tuple[float, ...]] = {64: (math.sqrt(2.0),), 32: (float(np.float32(math.sqrt(2.0))),)}
+INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
     64: (_ROOT_HALF, 1.0 / math.sqrt(2.0)),
     32: (float(np.float32(_ROOT_HALF)),),
 }
@@ -96,8 +96,8 @@ def _of_root_2(e: Expr) -> tuple[Expr | None, bool]:
     while e.op.name == "neg":
         e, negative = e.args[0], not negative
     bits = e.type.dtype.bits
-    readings = [(e.args[0], e.args[1], _ROOTS[bits])] if e.op.name == "div" else []
-    readings += [(x, c, _INVERSE_ROOTS[bits]) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
+    readings = [(e.args[0], e.args[1], ROOTS[bits])] if e.op.name == "div" else []
+    readings += [(x, c, INVERSE_ROOTS[bits]) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
     for x, c, wanted in readings:
         factor = number(c)
         if factor is not None and abs(factor) in wanted:

@@ -28,6 +28,7 @@ from .regroup import regroup
 from .rewrite import rewritten
 from .scalarise import scalarise
 from .selected import selecting
+from .share_exponentials import share_exponentials
 from .share_hyperbolics import share_hyperbolics
 from .share_products import sharing
 from .share_reciprocals import share_reciprocals
@@ -85,7 +86,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         )
     if arrays:
         graph = without_zeros(rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing()))
-    graph = share_reciprocals(regroup(graph))
+    graph = share_reciprocals(regroup(share_exponentials(graph)))
     if any(n.op == "npdf" for n in graph.sorts):
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
