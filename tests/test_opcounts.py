@@ -32,7 +32,7 @@ BOUNDS = {
     "arm, six links": ((44, 72, 75), (44, 72, 75)),
     "arm, lengths given": ((44, 66, 69), (44, 66, 69)),
     "Rosenbrock, n = 10": ((71, 81, 125), (71, 81, 115)),
-    "Black-Scholes call": ((26, 60, 64), None),
+    "Black-Scholes call": ((24, 33, 35), None),
     "network 4-8-1": ((90, 162, 163), (90, 162, 163)),
 }
 

@@ -64,6 +64,14 @@ def test_of_one_point_in_float32_the_slope_is_the_density():
         assert abs(f.grad(x) / mpmath.npdf(x) - 1) < 5.0 * 2.0**-23
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_constants_that_are_a_power_of_two_but_for_rounding_are_one(dtype):
+    x = gs.symbol("x")
+    for factor, slope in ((1.0, r"2\.0"), (0.5, r"4\.0"), (0.95, r"2\.1\d*")):
+        f = gs.compile(gs.erfc(-x / math.sqrt(2.0)) / factor, target="c", dtype=dtype)
+        assert re.search(rf"d_x = {slope}f? \* gs_densityf?\(x\);", f.source)
+
+
 def test_strict_code_keeps_the_quotient():
     assert "1.4142135623730951" in gs.compile(SPELLINGS["divided"](gs.symbol("x")), target="c", strict=True).source
 

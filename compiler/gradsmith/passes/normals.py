@@ -20,12 +20,12 @@ from ..trace import Expr
 from .rewrite import About, Rule
 from .simplify import number
 
-__all__ = ["by_normals", "of_one_scale"]
+__all__ = ["INVERSE_ROOTS", "ROOTS", "by_normals", "of_one_scale"]
 
 _ROOT_HALF = math.sqrt(0.5)
 #: By the bits of a number: sqrt(2), and what users write for sqrt(1/2).
-_ROOTS: dict[int, tuple[float, ...]] = {64: (math.sqrt(2.0),), 32: (float(np.float32(math.sqrt(2.0))),)}
-_INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
+ROOTS: dict[int, tuple[float, ...]] = {64: (math.sqrt(2.0),), 32: (float(np.float32(math.sqrt(2.0))),)}
+INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
     64: (_ROOT_HALF, 1.0 / math.sqrt(2.0)),
     32: (float(np.float32(_ROOT_HALF)),),
 }
@@ -61,7 +61,8 @@ def _normal(e: Expr, kernel: bool) -> Expr | None:
 def of_one_scale(target: Target) -> tuple[Rule, ...]:
     """The rule `c*(a*npdf(x)) -> a*npdf(x)` for c = 1 but for rounding, in cotangents that are regrouped.
 
-    So the slope of erf(x/sqrt(2))/2 ends, of whose constants 1/sqrt(pi), sqrt(2*pi) and 1/sqrt(2) the product is 1.
+    So the slope of erf(x/sqrt(2))/2 ends, of whose constants 1/sqrt(pi), sqrt(2*pi) and 1/sqrt(2) the product is 1;
+    where two of them are added, c is 2, and so for all powers of two.
     """
     return () if target.strict else (lambda e: _unscaled(e) if e.origin.derived else None,)
 
@@ -77,9 +78,14 @@ def _unscaled(e: Expr) -> Expr | None:
         if e.op.name == "mul":
             scale, first = number(e.args[0]), e.args[1]
     near = 1e-15 if e.type.dtype.bits == 64 else 3e-7
-    if scale is None or abs(abs(scale) - 1.0) > near or "npdf" not in (first.op.name, *(o.op.name for o in others)):
+    if scale is None or not 0.0 < abs(scale) < math.inf or "npdf" not in (first.op.name, *(o.op.name for o in others)):
+        return None
+    power = 2.0 ** round(math.log2(abs(scale)))
+    if abs(abs(scale) / power - 1.0) > near or abs(scale) == power != 1.0:
         return None
     product = first * others[0] if others else first
+    if power != 1.0:
+        product = power * product
     return product if scale > 0.0 else -product
 
 
@@ -96,8 +102,8 @@ def _of_root_2(e: Expr) -> tuple[Expr | None, bool]:
     while e.op.name == "neg":
         e, negative = e.args[0], not negative
     bits = e.type.dtype.bits
-    readings = [(e.args[0], e.args[1], _ROOTS[bits])] if e.op.name == "div" else []
-    readings += [(x, c, _INVERSE_ROOTS[bits]) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
+    readings = [(e.args[0], e.args[1], ROOTS[bits])] if e.op.name == "div" else []
+    readings += [(x, c, INVERSE_ROOTS[bits]) for x, c in (e.args, e.args[::-1])] if e.op.name == "mul" else []
     for x, c, wanted in readings:
         factor = number(c)
         if factor is not None and abs(factor) in wanted:

@@ -29,6 +29,7 @@ from .rewrite import rewritten
 from .scalarise import scalarise
 from .scale_last import scale_last
 from .selected import selecting
+from .share_exponentials import share_exponentials
 from .share_hyperbolics import share_hyperbolics
 from .share_products import sharing
 from .share_reciprocals import share_reciprocals
@@ -88,7 +89,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     if arrays:
         graph = without_zeros(rewritten(scalarise(graph, most=target.tuning.straight_elements), *laws, sharing()))
     branches = "independent" in target.syntax and not target.lanes  # where scalars stand in no loop of vectors
-    graph = share_reciprocals(scale_last(regroup(graph)), branches)
+    graph = share_reciprocals(scale_last(regroup(share_exponentials(graph))), branches)
     if any(n.op == "npdf" for n in graph.sorts):
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
