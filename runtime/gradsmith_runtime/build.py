@@ -237,7 +237,7 @@ class _Build:
         _log.debug("building %s with %s", self.name, self.compiler.shown[0])
         flags = (*self.flags, *self.optional)
         failed = self._run(self._commands(flags), folder)
-        unknown = [flag for flag in self.optional if not self._takes(flag, folder)] if failed else []
+        unknown = self._refused(self.optional, folder) if failed else []
         if unknown:
             if OPENMP in unknown:
                 name = self.name.removeprefix("_gs_")
@@ -250,7 +250,7 @@ class _Build:
             flags = tuple(flag for flag in flags if flag not in unknown)
             failed = self._run(self._commands(flags), folder)
         if failed:
-            missing = [word for word in self.linked if not self._takes(word, folder)]
+            missing = self._refused(self.linked, folder)
             if missing:
                 raise LibraryNotFoundError(self.name, missing)
             raise self._failure(failed, folder)
@@ -288,12 +288,18 @@ class _Build:
                     return ended
         return None
 
+    def _refused(self, words: Sequence[str], folder: Path) -> list[str]:
+        """Those that it does not take; none where it takes nothing at all, on a full disk, say."""
+        found = [word for word in words if not self._takes(word, folder)]
+        return found if found and self._takes("", folder) else []
+
     def _takes(self, word: str, folder: Path) -> bool:
-        """Whether a program can be built with a flag (and what it needs is there), or with a library such as -lblas."""
+        """Whether a program can be built with a flag (and what it needs is there), or a library; "": at all."""
         needed = NEEDED.get(word, "")
         (folder / "probe.c").write_text(f"{needed}int main(void) {{ return 0; }}\n", encoding="utf-8")
         includes = self._includes() if word == NUMPY else []
-        command = [*self.compiler.command, *includes, *(["-c"] if includes else []), "probe.c", "-o", "probe", word]
+        words = [word, *includes, *(["-c"] if includes else [])] if word else []
+        command = [*self.compiler.command, "probe.c", "-o", "probe", *words]
         return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
 
     def _includes(self) -> list[str]:
