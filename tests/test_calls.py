@@ -323,9 +323,10 @@ def test_a_copy_is_a_function_of_its_own(target):
     assert not hasattr(g, "gradient")
 
 
-@pytest.mark.parametrize("target", ["c", "python"])  # the manifest of NumPy makes functions, which have no names
-def test_a_pickle_is_a_function_again(target):
-    f = gs.compile(lambda p, n: gs.sum(gs.exp(p["w"])) * n, args=({"w": (3,)}, ()), target=target)
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_pickle_is_a_function_again(target, strict):
+    f = gs.compile(lambda p, n: gs.sum(gs.exp(p["w"])) * n, args=({"w": (3,)}, ()), target=target, strict=strict)
     before = f.value_and_grad({"w": W}, 2.0)
     g = pickle.loads(pickle.dumps(f))
     after = g.value_and_grad({"w": W}, 2.0)

@@ -282,7 +282,9 @@ class CompiledFunction(partial[Any]):
         return made
 
     def __reduce__(self) -> Any:
-        return _restored, ({k: v for k, v in self.__dict__.items() if k not in _OWN},)
+        state = {k: v for k, v in self.__dict__.items() if k not in _OWN}
+        written = replace(self._target, cells={}, support={})  # which is functions, too, and was for writing the code
+        return _restored, ({**state, "_target": written},)
 
     # What follows is called until a kind of function is linked, and where it cannot be.
 

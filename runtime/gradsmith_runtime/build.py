@@ -45,6 +45,8 @@ VECTOR_FLAGS = (
 SHARED_FLAGS = ("-fPIC", "-shared", "-fvisibility=hidden")
 PLATFORM_FLAGS = {"darwin": ("-undefined", "dynamic_lookup")}
 OPENMP = "-fopenmp"
+NUMPY = "-DGSMOD_NUMPY"
+NEEDED = {OPENMP: "#include <omp.h>\n", NUMPY: "#include <Python.h>\n#include <numpy/arrayobject.h>\n"}
 LAYOUT = "2"  # part of every key: raise it when the way of building changes
 TIMEOUT = "GRADSMITH_COMPILER_TIMEOUT"  # seconds that one run of a compiler may take
 LONGEST = 3600.0  # the same, if the environment does not say: a compiler that hangs must not hang us for ever
@@ -108,7 +110,7 @@ class BuildOptions:
         `RuntimeWarning` says that what could run in several threads runs in one.
     libraries: what the module is linked with, in this order.
     numpy: the headers of the installed NumPy are on the path and the macro GSMOD_NUMPY is defined, if there are such
-        headers.
+        headers and the compiler can read them (tcc cannot, as they include <complex.h>).
     compiler: None for the one that `find_compiler` finds.
     units: files that are compiled once for each of their lists of options, such as ``["-DF_UNIT=2"]``, of which each
         leaves another part of the file; as many compilers run at once as there are processors.
@@ -176,7 +178,7 @@ def _planned(sources: Mapping[str, str], name: str, options: BuildOptions, stop:
     words = [*flags, *optional, *linked, *parts, *([f"numpy {headers[1]}"] if headers else [])]
     if headers:
         includes[headers[0]] = "<numpy include>"
-        flags = (*flags, "-DGSMOD_NUMPY")
+        optional = (*optional, NUMPY)
     key = cache_key([LAYOUT, name, suffix, host, compiler.identity, str(len(words)), *words, *texts])
     return key, _Build(sources, name, name + suffix, flags, optional, linked, includes, compiler, options.units, stop)
 
@@ -235,7 +237,7 @@ class _Build:
         _log.debug("building %s with %s", self.name, self.compiler.shown[0])
         flags = (*self.flags, *self.optional)
         failed = self._run(self._commands(flags), folder)
-        unknown = [flag for flag in self.optional if not self._takes(flag, folder)] if failed else []
+        unknown = self._refused(self.optional, folder) if failed else []
         if unknown:
             if OPENMP in unknown:
                 name = self.name.removeprefix("_gs_")
@@ -248,7 +250,7 @@ class _Build:
             flags = tuple(flag for flag in flags if flag not in unknown)
             failed = self._run(self._commands(flags), folder)
         if failed:
-            missing = [word for word in self.linked if not self._takes(word, folder)]
+            missing = self._refused(self.linked, folder)
             if missing:
                 raise LibraryNotFoundError(self.name, missing)
             raise self._failure(failed, folder)
@@ -286,11 +288,18 @@ class _Build:
                     return ended
         return None
 
+    def _refused(self, words: Sequence[str], folder: Path) -> list[str]:
+        """Those that it does not take; none where it takes nothing at all, on a full disk, say."""
+        found = [word for word in words if not self._takes(word, folder)]
+        return found if found and self._takes("", folder) else []
+
     def _takes(self, word: str, folder: Path) -> bool:
-        """Whether a program can be built with a flag (and what it needs is there), or with a library such as -lblas."""
-        include = "#include <omp.h>\n" if word == OPENMP else ""
-        (folder / "probe.c").write_text(f"{include}int main(void) {{ return 0; }}\n", encoding="utf-8")
-        command = [*self.compiler.command, "probe.c", "-o", "probe", word]
+        """Whether a program can be built with a flag (and what it needs is there), or a library; "": at all."""
+        needed = NEEDED.get(word, "")
+        (folder / "probe.c").write_text(f"{needed}int main(void) {{ return 0; }}\n", encoding="utf-8")
+        includes = self._includes() if word == NUMPY else []
+        words = [word, *includes, *(["-c"] if includes else [])] if word else []
+        command = [*self.compiler.command, "probe.c", "-o", "probe", *words]
         return run_all([command], folder, timeout=_timeout(), stop=self.stop)[0].status == 0
 
     def _includes(self) -> list[str]:

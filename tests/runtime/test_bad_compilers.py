@@ -117,6 +117,22 @@ def test_openmp_that_is_missing_is_left_out(fake):
         build_extension({"f.c": "nonsense"}, "_gs_f", BuildOptions(optional=("-fopenmp",)))
 
 
+def test_a_compiler_that_builds_nothing_for_now_is_no_reason_to_leave_flags_out(fake, tmp_path):
+    """As on a full disk: what is built without them would stay in the cache."""
+    fake(f'case "$*" in *probe*) touch {tmp_path}/probed; exit 1;; esac\n[ -e {tmp_path}/probed ] && exec "$real" "$@"\n'
+         "echo no space left; exit 1")  # fmt: skip
+    with pytest.raises(CompilerFailedError, match="no space left"):
+        build_extension(sources(6), "_gs_f", BuildOptions(optional=("-O1",)))
+    assert (tmp_path / "probed").exists()
+
+
+def test_numpys_headers_that_a_compiler_cannot_read_are_left_out(fake):
+    given = {**sources(7), "f.h": "#ifdef GSMOD_NUMPY\n#define ANSWER 8\n#else\n#define ANSWER 7\n#endif\n"}
+    assert build_extension(given, "_gs_f", BuildOptions(numpy=True)).answer() == 8
+    fake('case "$*" in *GSMOD_NUMPY*) echo no complex numbers; exit 1;; esac\nexec "$real" "$@"')
+    assert build_extension(given, "_gs_f", BuildOptions(numpy=True)).answer() == 7
+
+
 @pytest.mark.parametrize("where", ["write_text", "mkdir"])
 def test_a_full_disk_is_named_with_the_remedy(where, cache, monkeypatch):
     def full(self, *args, **options):

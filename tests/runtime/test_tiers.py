@@ -93,6 +93,7 @@ def test_a_compiler_that_cannot_be_found_is_an_error_of_the_call(monkeypatch, tm
 def test_without_a_compiler_other_code_stands_in_with_a_warning(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # which may be installed
     f = product(batch=True)
     with pytest.warns(SlowTierWarning, match="f runs as python code, which is slower, as there is no C compiler"):
         assert f.value_and_grad(*POINT) == WANT
