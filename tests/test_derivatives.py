@@ -175,3 +175,9 @@ BAD = [
 def test_errors_say_the_remedy(kind: type[Exception], run: Any, message: str) -> None:
     with pytest.raises(kind, match=message):
         run()
+
+
+def test_slopes_of_squares_are_no_powers() -> None:
+    x, y = gs.symbols("x y")
+    f = gs.compile((x - y) ** 2 + x**3)
+    assert [n.op for n in f.adjoint.ordered()].count("pow") == 3  # the two, and the square in the slope of the cube

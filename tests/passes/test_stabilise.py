@@ -13,7 +13,7 @@ import torch
 
 import gradsmith as gs
 from gradsmith.evaluate import evaluate_mp
-from gradsmith.passes.stabilise import LAWS, Law, _table, stabilise
+from gradsmith.passes.stabilise import LAWS, Law, _promising, _table, stabilise
 from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
@@ -270,6 +270,27 @@ def test_a_graph_that_no_law_fits_is_not_rebuilt() -> None:
     x, y = gs.symbols("x y")
     graph = to_graph([x, y], [gs.tanh(x * y) + gs.exp(x) * 1.0])
     assert stabilise(graph) == (graph, ())
+
+
+@pytest.mark.parametrize(
+    ("formula", "promises"),
+    [
+        (lambda x: 1.0 - gs.cos(x), True),
+        (lambda x: -1.0 * gs.cos(x) + 1.0, True),
+        (lambda x: (0.5 * gs.cos(x)) * -2.0 + 1.0, True),
+        (lambda x: gs.cos(x) - 1.0, True),
+        (lambda x: 1.0 + gs.cos(x), False),
+        (lambda x: 1.0 - -1.0 * gs.cos(x), False),
+        (lambda x: gs.square(gs.cos(x)) + 0.0, False),
+        (lambda x: gs.exp(x) - 2.0, False),
+        (lambda x: gs.erf(x) + 1.0, True),
+    ],
+)
+def test_sums_with_other_numbers_than_those_of_a_law_are_not_tried(
+    formula: Callable[..., gs.Expr], promises: bool
+) -> None:
+    x = gs.symbol("x")
+    assert bool(_promising(to_graph([x], [formula(x)]))) == promises
 
 
 def test_what_comes_out_is_a_valid_graph() -> None:

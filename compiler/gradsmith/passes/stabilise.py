@@ -48,7 +48,7 @@ from ..origin import Origin, statement_text
 from ..registry import OPS
 from ..trace import Expr, recording, registry_function, symbol
 from .fold import fold
-from .matching import Operands, fits, heads, match, operands_of
+from .matching import Operands, fits, heads, match, operands_of, unsigned
 from .regions import with_bodies
 from .rewrite import Rule, first_of, rewritten
 from .simplify import apply_law, number
@@ -160,7 +160,20 @@ def _kept(graph: Graph) -> set[int]:
     return kept
 
 
+def _offset(pattern: Expr) -> float | None:
+    """The number in a sum of a number and something else, times the sign of that: -1 for `1 - cos(x)`."""
+    if pattern.op.name not in ("add", "sub"):
+        return None
+    (first, a), (second, b) = map(unsigned, pattern.args)
+    for n, other in ((number(a), b), (number(b), a)):
+        if n is not None and number(other) is None:
+            return -n if first ^ second ^ (pattern.op.name == "sub") else n
+    return None
+
+
 _POWERS = {2.0: "square", -1.0: "reciprocal"}
+_SUMS = ("add", "sub")
+_SIGNED_OUT = ("mul", "div")  # a sign of an operand may become one of the result
 _TRANSPARENT = ("neg", "broadcast_to", "reshape", "expand_dims")
 
 
@@ -188,17 +201,36 @@ def _promising(graph: Graph) -> list[int]:
     known: dict[tuple[str, ...], bool] = {}  # whether a law may apply to an op of operands of these kinds
     kinds: dict[int, str] = {}
     numbers: dict[int, Any] = {}
+    negative: set[int] = set()  # what is some value with the other sign
+    unclear: set[int] = set()
     promising: list[int] = []
+
+    def has_offset(op: str, args: Sequence[int], rows: Sequence[_Row]) -> bool:
+        """Whether a sum has the number that one of the laws speaks of."""
+        for at, other in (args, args[::-1]):
+            n = numbers.get(at)
+            if isinstance(n, float) and other not in numbers and kinds[other] not in _SIGNED_OUT:
+                offset = -n if (other in negative) != (op == "sub") else n
+                return any(row.offset is None or row.offset == offset for row in rows)
+        return True
+
     for key, op, args, params, _, _ in graph.ordered():
         if op == "constant":
             numbers[key] = params["value"]
         elif op in _TRANSPARENT:
             if args[0] in numbers:
                 numbers[key] = -numbers[args[0]] if op == "neg" else numbers[args[0]]
+            elif (args[0] in negative) != (op == "neg"):
+                negative.add(key)
         elif op == "mul":
             first, second = args
             if first in numbers or second in numbers:  # 1*x -> x
-                kinds[key] = kinds[second if first in numbers else first]
+                factor, other = (numbers[first], second) if first in numbers else (numbers[second], first)
+                kinds[key] = kinds[other]
+                if not isinstance(factor, float):
+                    unclear.add(key)
+                elif (other in negative) != (factor < 0.0):
+                    negative.add(key)
                 continue
             if first == second:
                 op, args = "square", (first,)
@@ -208,7 +240,7 @@ def _promising(graph: Graph) -> list[int]:
             sort = (op, *[kinds[a] for a in args])
             if sort not in known:
                 known[sort] = bool(candidates(*sort))
-            if known[sort]:
+            if known[sort] and (op not in _SUMS or unclear or has_offset(op, args, candidates(*sort))):
                 promising.append(key)
         kinds[key] = kinds[args[0]] if op in _TRANSPARENT else op
     return promising
@@ -225,6 +257,7 @@ class _Row:
     heads: tuple[str, ...]
     operands: Operands
     apply: Callable[[Expr], Expr | None]
+    offset: float | None = None  # of a law about the sum of a number and something else, see `_offset`
 
 
 Table = Mapping[str, Sequence[_Row]]
@@ -285,7 +318,9 @@ def _row(law: Law, known: Rule) -> _Row | None:
             law.stable(*symbols)
     except TargetError:  # an op that is not in the table
         return None
-    return _Row(law, heads(pattern), operands_of(pattern), partial(_matched, pattern, symbols, law.stable))
+    return _Row(
+        law, heads(pattern), operands_of(pattern), partial(_matched, pattern, symbols, law.stable), _offset(pattern)
+    )
 
 
 def _matched(pattern: Expr, symbols: Sequence[Expr], stable: Callable[..., Expr], e: Expr) -> Expr | None:
