@@ -28,7 +28,7 @@ class Call:
     draw: Callable[[np.random.Generator], Sequence[Any]]
     file: str  # the C by hand: module and function
     method: str
-    python: Callable[..., Any]  # straight-line Python by hand: lists in, (value, lists) out
+    python: Callable[..., Any]  # straight-line Python by hand, with the results of `f.value_and_grad`
     array: Callable[..., Any] | None = None  # of arrays, where the program has that form
     scalars: bool = False  # numbers in, numbers out
     numba: Callable[..., Any] | None = None
@@ -46,7 +46,7 @@ def seed(v):
 
 def seed_of_scalars(x, y):
     t = math.tanh(x)
-    return x * y + y + t, y + 1.0 - t * t, x + 1.0
+    return x * y + y + t, (y + 1.0 - t * t, x + 1.0)
 
 
 def straight_rosenbrock(n: int) -> Callable[..., Any]:
@@ -140,7 +140,7 @@ def black_scholes_of_scalars(s, k, r, sigma, t):
     paid = k * discount * n2
     density = s * 0.3989422804014327 * math.exp(-0.5 * d1 * d1)
     vega = density * root
-    return s * n1 - paid, n1, -discount * n2, t * paid, vega, 0.5 * density * sigma / root + r * paid
+    return s * n1 - paid, (n1, -discount * n2, t * paid, vega, 0.5 * density * sigma / root + r * paid)
 
 
 def black_scholes(price):
@@ -167,8 +167,8 @@ def straight_network() -> Callable[..., Any]:
     lines += [f"    d{i} = s * v{i} * (1.0 - h{i} * h{i})" for i in units]
     slopes = ", ".join(f"d{i} * x{j}" for i in units for j in inputs)
     lines += [
-        f"    return e * e, [{slopes}], [{', '.join(f'd{i}' for i in units)}], "
-        f"[{', '.join(f's * h{i}' for i in units)}], [s]"
+        f"    return e * e, ([{slopes}], [{', '.join(f'd{i}' for i in units)}], "
+        f"[{', '.join(f's * h{i}' for i in units)}], [s])"
     ]
     names: dict[str, Any] = {"tanh": math.tanh}
     exec("\n".join(lines), names)
@@ -197,17 +197,19 @@ def quaternion(q, v, t):
     n = m + fv
     return (
         e0 * e0 + e1 * e1 + e2 * e2,
-        [
-            2.0 * (w * (fv - m) + f0 * c0 + f1 * c1 + f2 * c2),
-            2.0 * (b * f0 + fu * v0 - n * x + w * (v1 * f2 - v2 * f1)),
-            2.0 * (b * f1 + fu * v1 - n * y + w * (v2 * f0 - v0 * f2)),
-            2.0 * (b * f2 + fu * v2 - n * z + w * (v0 * f1 - v1 * f0)),
-        ],
-        [
-            a * f0 + 2.0 * (fu * x + w * (f1 * z - f2 * y)),
-            a * f1 + 2.0 * (fu * y + w * (f2 * x - f0 * z)),
-            a * f2 + 2.0 * (fu * z + w * (f0 * y - f1 * x)),
-        ],
+        (
+            [
+                2.0 * (w * (fv - m) + f0 * c0 + f1 * c1 + f2 * c2),
+                2.0 * (b * f0 + fu * v0 - n * x + w * (v1 * f2 - v2 * f1)),
+                2.0 * (b * f1 + fu * v1 - n * y + w * (v2 * f0 - v0 * f2)),
+                2.0 * (b * f2 + fu * v2 - n * z + w * (v0 * f1 - v1 * f0)),
+            ],
+            [
+                a * f0 + 2.0 * (fu * x + w * (f1 * z - f2 * y)),
+                a * f1 + 2.0 * (fu * y + w * (f2 * x - f0 * z)),
+                a * f2 + 2.0 * (fu * z + w * (f0 * y - f1 * x)),
+            ],
+        ),
     )
 
 
@@ -247,7 +249,7 @@ def entries(call: Call) -> dict[str, Build]:
     def python_by_hand(arguments: Sequence[Any]) -> Ready:
         lists = [peers.flat(arguments)] if call.scalars else arguments
         given = [a.tolist() for a in lists]
-        return Ready(call.python, tuple(given[0] if call.scalars else given), nested)
+        return Ready(call.python, tuple(given[0] if call.scalars else given), peers.one_vector)
 
     def ours(target: str) -> Build:
         import gradsmith as gs
@@ -357,7 +359,8 @@ FAMILY = Family(
     says="Value and gradient of one point, with the call: Python's loop, arguments in, results out. `out=`: results are"
     " written into arrays that are given with the call, as CasADi (by its buffer API) and heyoka do it; all others"
     ' return new numbers, arrays or lists. "CasADi" is its virtual machine. "numba by hand" compiles the hand-written'
-    " gradient: numba derives none. Beside each peer stands what does the same work here; numbers have no `out=`.",
+    " gradient: numba derives none. Python by hand gives what ours gives, the value and a tuple of gradients. Beside"
+    " each peer stands what does the same work here; numbers have no `out=`.",
     unit="ns a call",
     seconds=1e-9,
     workloads=[workload(call) for call in CALLS],

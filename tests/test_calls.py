@@ -457,6 +457,9 @@ def test_python_code_is_entered_directly_and_checks_what_it_gets():
     for bad in (["a", 2.0, 3.0], [1.0, 2.0, 3.0j], [1.0], 2.0, None):
         with pytest.raises(gs.ArgumentError):
             g.grad(bad)
+    with pytest.raises(gs.errors.ShapeMismatchError) as caught:
+        g.grad([1.0, 2.0])
+    assert caught.value.__context__ is None  # not "while another exception was handled"
 
 
 @pytest.mark.parametrize("x", [[2.0, 3.0], np.array([2.0, 3.0]), [0.0, 1.0]], ids=["list", "array", "edge"])

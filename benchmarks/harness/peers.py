@@ -67,7 +67,7 @@ def gradsmith_arrays(
 ) -> Ready:
     """Vectors in, vectors out: a function of gradsmith's arrays. The Python target takes and gives lists.
 
-    The result is (value, gradient), or (value, (gradients)) by several arguments, where code by hand gives (value,
+    The result is (value, gradient), or (value, (gradients)) by several arguments, where C by hand gives (value,
     gradients ...).
 
     out: whether the results are written into arrays that are given with the call.
@@ -216,7 +216,7 @@ def numba_jit(function: Callable[..., Any], arguments: Sequence[Any]) -> Ready:
     """The hand-written Python, compiled."""
     import numba
 
-    return Ready(numba.njit(function), tuple(arguments), lambda r: [r[0], np.concatenate([np.ravel(g) for g in r[1:]])])
+    return Ready(numba.njit(function), tuple(arguments), one_vector)
 
 
 # --- peers that have arrays -------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ from .errors import (
 )
 from .forwarding import First, Kept, redirect
 from .graph import Graph
+from .lower.order import with_few_waiting
 from .passes.specialise import needed_sizes, resolved, specialised
 from .passes.stabilise import Rewrites
 from .program import Function, Program
@@ -417,7 +418,7 @@ class CompiledFunction(partial[Any]):
         found: dict[str, Callable[..., Any]] = {}
         if self._target.loader == "python":
             kinds = {f.name: f.kind for f in self._program.functions}
-            entered = guarded(self.module, self._guards())
+            entered = guarded(self.module, self._guards(), with_few_waiting)
             found = {kinds[name]: function for name, function in entered.items()}
             for kind, function in found.items():
                 setattr(self, kind, function)

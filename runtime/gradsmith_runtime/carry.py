@@ -22,6 +22,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+from .arrange import walk
 from .condense import replace
 
 __all__ = ["carry"]
@@ -58,9 +59,11 @@ def carry(function: ast.FunctionDef) -> None:
             _gs_x_0 = _gs_x_1
         return y
     """
+    counted = [s for s in walk(function) if isinstance(s, ast.For)]
+    if not counted:
+        return
     everywhere = Counter(n.id for n in ast.walk(function) if isinstance(n, ast.Name))
     fresh, lists = _made_here(function), {n.value.id for n in ast.walk(function) if _array(n)}
-    counted = [s for s in ast.walk(function) if isinstance(s, ast.For)]
     within = Counter(n.id for s in counted for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == _counter(s))
     blocks = [function.body, *(s.body for s in function.body if isinstance(s, ast.Try))]
     for body in blocks:

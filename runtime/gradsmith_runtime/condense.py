@@ -5,7 +5,9 @@ are the same to the last bit, as each operation is done at most once and on the 
 lines, so tracebacks show the text that was generated. A function with loops, or with anything else than assignments to
 names, choices and `return`, keeps its names.
 
-To store a value and to load it again costs a quarter of an operation in CPython, and names are for readers.
+To store a value and to load it again costs a quarter of an operation in CPython, and names are for readers. But a
+value that waits for its reader may hold less than all that it is computed from (see `arrange`): it moves there only if
+at most one other value has to wait in its place.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from itertools import count
+
+from .arrange import Order, as_expressions, in_order, renamed, straight, walk
 
 __all__ = ["PREFIX", "condense", "replace"]
 
@@ -33,10 +37,13 @@ _DEEPEST = 30
 _SHORT = 3
 
 
-def condense(function: ast.FunctionDef, helpers: Mapping[str, ast.FunctionDef] | None = None) -> None:
+def condense(
+    function: ast.FunctionDef, helpers: Mapping[str, ast.FunctionDef] | None = None, order: Order | None = None
+) -> None:
     """Put what is assigned once and read once where it is read, and call `math.f` by one name.
 
-    Of `helpers`, the functions of the file by name, short ones stand where they are called.
+    Of `helpers`, the functions of the file by name, short ones stand where they are called. With an `order`, statements
+    stand in it, and a value may have the name of another one that is read no more.
 
     >>> tree = ast.parse("def f(x):\\n    t = x * x\\n    u = math.exp(t)\\n    return u, u + x")
     >>> condense(tree.body[0])
@@ -49,8 +56,15 @@ def condense(function: ast.FunctionDef, helpers: Mapping[str, ast.FunctionDef] |
         short = {name: f for name, f in (helpers or {}).items() if f is not function and _is_short(f)}
         if short:
             _put_in_place(function.body, short, count(1))
-        _Condensed(function).run()
-    for node in ast.walk(function):
+        block = straight(function) if order else None
+        if order and block:
+            as_expressions(block)
+            in_order(block, order)
+        condensed = _Condensed(function)
+        condensed.run()
+        if block:
+            renamed(block, condensed.handled)
+    for node in walk(function):
         for field, child in ast.iter_fields(node):
             if _is_of_math(child):
                 setattr(node, field, ast.copy_location(ast.Name(PREFIX + child.attr, ast.Load()), child))
@@ -70,7 +84,7 @@ def _is_short(f: ast.FunctionDef) -> bool:
         and isinstance(body[-1], ast.Return)
         and len(names) == len(body) - 1
         and all(isinstance(name, ast.Name) and name.id not in parameters for name in names)
-        and all(isinstance(n, _MOVABLE) for s in body for part in _own(s) for n in ast.walk(part))
+        and all(isinstance(n, _MOVABLE) for s in body for part in _own(s) for n in walk(part))
         and not (f.args.vararg or f.args.kwonlyargs or f.args.kwarg or f.args.defaults)
     )
 
@@ -165,13 +179,13 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _is_plain(s: ast.stmt) -> bool:
     if isinstance(s, ast.Assign):
         fits = len(s.targets) == 1 and all(
-            isinstance(n, ast.Name | ast.List | ast.Tuple | ast.expr_context) for n in ast.walk(s.targets[0])
+            isinstance(n, ast.Name | ast.List | ast.Tuple | ast.expr_context) for n in walk(s.targets[0])
         )
     elif isinstance(s, ast.Expr):
         fits = isinstance(s.value, ast.Constant)  # the docstring
     else:
         fits = isinstance(s, ast.If | ast.Return) or (isinstance(s, ast.Try) and not (s.orelse or s.finalbody))
-    return fits and not any(isinstance(n, _SCOPES) for part in _own(s) for n in ast.walk(part))
+    return fits and not any(isinstance(n, _SCOPES) for part in _own(s) for n in walk(part))
 
 
 def _own(s: ast.stmt) -> list[ast.AST]:
@@ -189,14 +203,23 @@ class _Condensed:
         self.reads: Counter[str] = Counter()
         self.stores: Counter[str] = Counter()
         self.changing: set[str] = set()  # assigned again behind a place where they are read
-        for s in _statements(function.body):
-            self.reads.update(n.id for part in _own(s) for n in ast.walk(part) if isinstance(n, ast.Name))
+        self.place: dict[ast.stmt, int] = {}
+        self.last: dict[str, int] = {}  # the place of the last statement that reads what is computed here
+        for place, s in enumerate(_statements(function.body)):
+            self.place[s] = place
+            names = [n.id for part in _own(s) for n in walk(part) if isinstance(n, ast.Name)]
+            self.reads.update(names)
+            self.last |= {name: place for name in names if name in self.last}
             if isinstance(s, ast.Assign):
-                names = [n.id for n in ast.walk(s.targets[0]) if isinstance(n, ast.Name)]
+                names = [n.id for n in walk(s.targets[0]) if isinstance(n, ast.Name)]
                 self.stores.update(names)
                 self.changing.update(name for name in names if self.reads[name])
+                if isinstance(s.targets[0], ast.Name):
+                    self.last[s.targets[0].id] = place
+        self.handled: set[str] = set()  # read where errors are handled
         for s in (s for t in function.body if isinstance(t, ast.Try) for h in t.handlers for s in _statements(h.body)):
-            self.reads.update(n.id for n in ast.walk(s) if isinstance(n, ast.Name))  # twice: they stay
+            self.handled.update(n.id for n in walk(s) if isinstance(n, ast.Name))
+        self.reads.update(self.handled)  # twice: they stay
         self.held: dict[str, tuple[ast.expr, int]] = {}  # and how deep they are
 
     def run(self) -> None:
@@ -207,7 +230,7 @@ class _Condensed:
         left: list[ast.stmt] = []
         for s in body:
             if isinstance(s, ast.Try):
-                s.body = self.condensed(s.body)
+                s.body[:] = self.condensed(s.body)
             depth = self.filled(s)
             if isinstance(s, ast.If):
                 s.body = self.condensed(s.body) or [ast.copy_location(ast.Pass(), s)]
@@ -220,14 +243,20 @@ class _Condensed:
         return left
 
     def moves(self, s: ast.Assign) -> bool:
-        """Whether a value may be computed where it is read: there, and nowhere else, and from the same."""
+        """Whether a value may be computed where it is read: only there, from the same, of which at most one waits."""
         target = s.targets[0]
         if not isinstance(target, ast.Name) or target.id in self.changing:
             return False
         if (self.stores[target.id], self.reads[target.id]) != (1, 1):
             return False
-        names = {n.id for n in ast.walk(s.value) if isinstance(n, ast.Name)}
-        return names.isdisjoint(self.changing) and all(isinstance(n, _MOVABLE) for n in ast.walk(s.value))
+        names = {n.id for n in walk(s.value) if isinstance(n, ast.Name)}
+        movable = all(isinstance(n, _MOVABLE + (ast.NamedExpr,)) for n in walk(s.value))
+        there = self.last[target.id]
+        before = [name for name in names & self.last.keys() if self.last[name] < there]
+        moves = names.isdisjoint(self.changing) and movable and len(before) <= 1
+        if moves:
+            self.last |= dict.fromkeys(before, there)
+        return moves
 
     def filled(self, s: ast.stmt) -> int:
         """Put values in place of the names that `s` reads; how deep its expressions are then."""

@@ -20,6 +20,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from .arrange import Order
 from .carry import carry
 from .condense import PREFIX, condense
 
@@ -66,7 +67,9 @@ class SourceLoader(importlib.abc.Loader):
         exec(code, module.__dict__)
 
 
-def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callable[..., Any]]:
+def guarded(
+    module: ModuleType, guards: Mapping[str, Guard], order: Order | None = None
+) -> dict[str, Callable[..., Any]]:
     """Functions of a generated module that check their arguments before their first statement, by name.
 
     The module's own stay as they are. In tracebacks, both show the same text, and only the module's own have all of its
@@ -87,7 +90,7 @@ def guarded(module: ModuleType, guards: Mapping[str, Guard]) -> dict[str, Callab
     defined = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
     functions = [f for name, f in defined.items() if name in guards]
     for f in functions:
-        condense(f, {name: helper for name, helper in defined.items() if name not in guards})
+        condense(f, {name: helper for name, helper in defined.items() if name not in guards}, order)
         carry(f)
     tree.body = [_checked(f, guards[f.name]) for f in functions]
     plain = {name: space[name] for name in guards}
@@ -109,28 +112,22 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     doc = bool(ast.get_docstring(function, clean=False))
     whole, body = function.body[:doc], function.body[doc:]
     taken = _taken_apart(body, guard.lists)
-    tests = {name: text for name, text in guard.tests.items() if name not in taken}
-    ends = [f"{end}.__class__ is not _gs_float" for unpacked in taken.values() for end in _ends(unpacked)]
-    text = f"if not ({' or '.join([*tests.values(), *(f'{name}.__class__ is not _gs_list' for name in taken)])}):\n"
-    if taken:  # of another length: ValueError
-        text += "    try:\n        pass\n    except ValueError:\n        pass\n    else:\n"
-        text += f"        if not ({' or '.join(ends) or False}):\n            pass\n"
-    else:
-        text += "    pass\n"
-    guarded = ast.parse(f"{text}return _{function.name}_given({', '.join(given)})").body
+    tests = [text for name, text in guard.tests.items() if name not in taken]
+    ends = [end for unpacked in taken.values() for end in _ends(unpacked)]
+    # the way out stands before what computes: jumps beyond 255 instructions take one more
+    leave = f"    return _{function.name}_given({', '.join(given)})\n"
+    text = f"if {' or '.join([*tests, *(f'{name}.__class__ is not _gs_list' for name in taken)])}:\n{leave}"
+    if taken:  # of another length: ValueError, which what stands behind the way out knows nothing of
+        text += f"try:\n    pass\nexcept ValueError:\n    {ends[0]} = None\n"
+        text += f"if {' or '.join(f'{end}.__class__ is not _gs_float' for end in ends)}:\n{leave}"
+    guarded = ast.parse(text).body
     for statement in guarded:
         for node in ast.walk(statement):
             ast.copy_location(node, function)
-    inner = guarded[0]
-    assert isinstance(inner, ast.If)
-    if taken:
-        attempt = inner.body[0]
-        assert isinstance(attempt, ast.Try)
-        attempt.body, inner = [*taken.values()], attempt.orelse[0]
-        assert isinstance(inner, ast.If)
-    inner.body = body
+        if isinstance(statement, ast.Try):
+            statement.body = [*taken.values()]
     function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
-    function.body = whole + guarded
+    function.body = whole + guarded + body
     return function
 
 
@@ -139,7 +136,7 @@ def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.As
     block = body[0].body if body and isinstance(body[0], ast.Try) else body
     taken: dict[str, ast.Assign] = {}
     while len(block) > 1 and isinstance(first := block[0], ast.Assign) and isinstance(first.targets[0], ast.List):
-        if not (isinstance(first.value, ast.Name) and first.value.id in lists):
+        if not (isinstance(first.value, ast.Name) and first.value.id in lists and first.targets[0].elts):
             break
         taken[first.value.id] = first
         del block[0]
@@ -147,9 +144,9 @@ def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.As
 
 
 def _ends(unpacked: ast.Assign) -> list[str]:
-    """The names of the first and the last element that is read."""
+    """The names of the first and the last element that is read, or of the last one."""
     assert isinstance(unpacked.targets[0], ast.List)
-    names = [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"]
+    names = [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"] or ["_"]
     return [*dict.fromkeys(names[:1] + names[-1:])]
 
 
