@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ EAGER = gs.Tuning(
     thread_elements=1,
     thread_share=64,
     thread_products=1,
+    thread_windows=1,
+    taps_bytes=64,
     thread_rows=6,
     thread_columns=16,
     matmul_least=1,
@@ -70,6 +75,64 @@ SHARED: dict[str, tuple[Any, Any]] = {
 }
 
 
+#: Inputs, weights and options of convolutions: threads have rows of a picture, rows taken as one, pictures, parts of
+#: long rows; their slopes are added up in parts of lines and of channels.
+CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 9, 27), (7, 3, 3, 3), {"padding": 1}),
+    ((3, 3, 41, 12), (9, 3, 3, 3), {}),
+    ((1, 1, 6, 70), (10, 1, 3, 3), {}),
+    ((1, 2, 9, 40), (3, 2, 3, 17), {"stride": 2}),
+    ((2, 6, 6, 25), (9, 2, 3, 4), {"groups": 3}),
+    ((3, 4, 261), (6, 4, 5), {"dilation": 2}),
+]
+PICTURES = [shape for x, w, _ in CONVOLUTIONS for shape in (x, w)]
+
+
+def convolutions(*xs: Any) -> Any:
+    each = zip(xs[::2], xs[1::2], [how for _, _, how in CONVOLUTIONS], strict=True)
+    return sum(gs.sum((gs.conv1d if len(x.shape) == 3 else gs.conv2d)(x, w, **how) ** 2) for x, w, how in each)
+
+
+def convolved(dtype: str = "float64", **options: Any) -> Any:
+    options = {"threads": "openmp", "tuning": EAGER, "selftest": False, **options}
+    return gs.compile(convolutions, args=PICTURES, target="c", dtype=dtype, name="f", **options)
+
+
+def pictures(dtype: str = "float64") -> list[np.ndarray]:
+    rng = np.random.default_rng(7)
+    return [rng.normal(size=s).astype(dtype) for s in PICTURES]
+
+
+#: What gcc's code for OpenMP calls, with a team of four for each loop.
+TEAM = """\
+#include <pthread.h>
+static __thread int number = 0, size = 1;
+typedef struct { void (*run)(void *); void *data; int number, size; } member;
+static void *start(void *given) {
+    const member *const m = given;
+    number = m->number;
+    size = m->size;
+    m->run(m->data);
+    return 0;
+}
+int omp_get_num_threads(void) { return size; }
+int omp_get_thread_num(void) { return number; }
+void GOMP_parallel(void (*run)(void *), void *data, unsigned count, unsigned flags) {
+    const int team = count == 1 ? 1 : 4;
+    pthread_t threads[4];
+    member members[4];
+    (void)flags;
+    for (int k = 0; k < team; ++k) {
+        members[k] = (member){run, data, k, team};
+        pthread_create(&threads[k], 0, start, &members[k]);
+    }
+    for (int k = 0; k < team; ++k) {
+        pthread_join(threads[k], 0);
+    }
+}
+"""
+
+
 def shared(name: str, dtype: str = "float64", shapes: Any = None, **options: Any) -> Any:
     function, known = SHARED[name]
     options = {"threads": "openmp", "tuning": EAGER, **options}
@@ -92,9 +155,13 @@ def test_every_number_of_threads_gives_the_same_bits() -> None:
     for name in ("sums", "strands", "along", "rows", "columns", "parts"):
         for dtype in ("float64", "float32") if name in ("sums", "along", "rows") else ("float64",):
             calls.append((shared(name, dtype).value_and_grad, drawn(name, dtype)))
+    calls += [(convolved(dtype).value_and_grad, pictures(dtype)) for dtype in ("float64", "float32")]
+    infinite = pictures()
+    infinite[1][0, 0, 0, 0], infinite[3][-1, 0, 1, 2] = np.inf, np.nan  # weights that must not meet zeros
+    calls.append((convolved().value_and_grad, infinite))
     for f, given in calls:
         told = []
-        for count in (1, 2, 3, 7, 7):
+        for count in (1, 2, 3, 4, 7, 7):
             openmp.omp_set_num_threads(count)
             told.append([part.tobytes() for part in parts_of(f(*given))])
         assert all(bits == told[0] for bits in told), f
@@ -109,6 +176,18 @@ def test_sums_in_shares_are_those_of_one_thread(name: str, dtype: str) -> None:
     ):
         scale = np.max(np.abs(theirs), initial=1.0)
         np.testing.assert_allclose(mine, theirs, atol=scale * (1e-12 if dtype == "float64" else 2e-4), rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_convolutions_in_shares_are_those_of_one_thread(dtype: str) -> None:
+    f, one = convolved(dtype), convolved(threads=None, strict=True)
+    for kernel in ("gs_convolve", "gs_correlate", "gs_convolve_back"):
+        assert f"    {kernel}{'f' * (dtype == 'float32')}(" in f.source
+    for mine, theirs in zip(
+        parts_of(f.value_and_grad(*pictures(dtype))), parts_of(one.value_and_grad(*pictures())), strict=True
+    ):
+        near = 128 * np.finfo(dtype).eps * np.abs(theirs).max()
+        np.testing.assert_allclose(mine, theirs, atol=near, rtol=0)
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 65, 20_001])
@@ -138,6 +217,19 @@ def test_the_numbers_are_those_of_one_thread(dtype: str) -> None:
     for mine, theirs in zip((found[0], *found[1]), (exact[0], *exact[1]), strict=True):
         scale = np.max(np.abs(theirs))
         np.testing.assert_allclose(mine, theirs, atol=scale * (1e-12 if dtype == "float64" else 2e-4), rtol=0)
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
+def test_no_thread_reads_what_another_one_writes(tmp_path: Path) -> None:
+    """By ThreadSanitizer, which knows nothing of OpenMP's barriers: so each loop gets threads of its own, by POSIX."""
+    convolved(selftest=True).save(tmp_path)
+    (tmp_path / "team.c").write_text(TEAM)
+    options = ["-O1", "-g", "-fsanitize=thread", "-march=native"]
+    for each in (["-fopenmp", "-DF_SELFTEST", "-c", "f.c"], ["team.c", "f.o", "-o", "program", "-lm", "-lpthread"]):
+        subprocess.run(["gcc", *options, *each], cwd=tmp_path, check=True)
+    run = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "points agree" in run.stdout
 
 
 def test_small_loops_have_one_thread() -> None:

@@ -150,6 +150,12 @@ class Tuning:
     #: other work beside). On Zen 5, 50 and 100 rows take 25 and 28 ms, and 12 and 17 MB of memory.
     blocked_rows: int = 48
 
+    #: Bytes that each filter has of what a slope by the weights adds up at a time: a tile reads those of 8 filters (4
+    #: without AVX-512) again and again. On Zen 5 with 4, 8, 16, 32 and 64 KB, and all: 32 of 8 x 28 x 28 with 16
+    #: filters take 0.85, 0.90, 0.87, 0.86, 0.87 and 1.19 ms, 16 of 3 x 64 x 64 with 32 of 5 x 5 5.1, 5.3, 5.1, 5.1,
+    #: 5.0 and 22.7, in float32 2.1, 2.3, 2.1, 2.2, 2.2 and 3.7 (by turns, the least CPU time on a busy machine).
+    taps_bytes: int = 32_768
+
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
     #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
     vector_elements: int = 4
@@ -207,6 +213,8 @@ class Tuning:
     thread_share: int = 1_024
     #: Products of numbers from which on threads share a product of matrices: 25 us and less.
     thread_products: int = 262_144
+    #: The same of a convolution, and of each of its slopes.
+    thread_windows: int = 524_288
     #: Rows of a result that one thread takes at a time.
     thread_rows: int = 24
     #: Columns of a sum of rows that one thread takes at a time. In one thread, 1000 x 1000 doubles took 230, 191, 164

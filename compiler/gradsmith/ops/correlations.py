@@ -33,7 +33,7 @@ def _extents(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     """Batch, groups, results, channels; sizes of the picture, the results and the taps."""
     rank = len(params["stride"])
     batch, *groups, channels = static_shape(x.shape[:-rank])
-    places = static_shape(correlated_type(x, w, **params).shape[-rank:])
+    places = static_shape(correlated_type(x, w, params["stride"], params["dilation"]).shape[-rank:])
     sizes = (static_shape(x.shape[-rank:]), places, static_shape(w.shape[-rank:]))
     out = static_shape(w.shape)[-rank - 2]
     return (batch, math.prod(groups), out, channels, *(n for each in sizes for n in _plane(each)))
@@ -44,7 +44,8 @@ def _along(x: Type, w: Type, params: Params) -> tuple[int, ...]:
 
 
 def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
-    return (*_extents(x, w, params), *_plane(params["stride"]), _plane(params["dilation"])[0])
+    steps = (*_plane(params["stride"]), _plane(params["dilation"])[0])
+    return (*_extents(x, w, params), *steps, params["room"], params["lines"])
 
 
 def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
@@ -58,11 +59,14 @@ def _weights(x: Type, w: Type, params: Params) -> int:
 
 
 def _lines(x: Type, w: Type, params: Params) -> int:
-    """How many numbers the masks of a line of taps, a line, and the lines of all channels take, in vectors."""
+    """How many numbers the masks of a line of taps, lines, and a block's lines of all filters take, in vectors."""
     lanes = BYTES // (x.dtype.bits // 8)
     _batch, groups, out, channels, _h, b, _m, _n, p, q = _extents(x, w, params)
     joined, apart = -(-((p - 1) * b + q) // lanes) * lanes, p * (-(-q // lanes) * lanes)
-    return lanes + 2 * joined + groups * out * channels * max(joined, apart)
+    room, copied = int(params["room"]), int(params["lines"])
+    line = joined if q < lanes or (p - 1) * b + q <= room else apart // p
+    each = min(channels * max(line, apart), max(room, line))
+    return lanes + (1 + copied) * line + groups * out * each
 
 
 def _back_type(x: Type, w: Type, stride: Sizes, dilation: Sizes) -> Type:
@@ -125,7 +129,10 @@ convolve_across: Traced = _record(
     _across,
     ACROSS,
     "Convolution, with neighbouring taps in one vector.",
-    scratch=_lines,
+    15,
+    _lines,
+    lambda x, w, stride, dilation, **_: correlated_type(x, w, stride, dilation),
+    lambda x, w, stride, dilation, **_: correlated(x, w, stride, dilation),
 )
 convolve_back: Traced = _record(
     "convolve_back",
