@@ -240,12 +240,41 @@ def test_what_the_user_wrote_stays() -> None:
     assert share_exponentials(graph) is graph
 
 
-def test_the_one_with_fewer_exponentials_stays() -> None:
-    x, y = gs.symbols("x y")
-    before = joint(gs.exp(x) * gs.exp(y) * gs.sin(gs.exp(x + y)), (x, y))
-    after = share_exponentials(before)
-    assert len(after) < len(before)
-    assert count(after, "exp") == 3  # the user's
+def as_derived(*outputs: gs.Expr, user: int = 0) -> Graph:
+    """A graph as the chain rule would leave it, but for what output number `user` is made of."""
+    graph = to_graph(SYMBOLS, outputs)
+    written = {n.key for n in graph.rooted(graph.outputs[:user]).ordered()} if user else set()
+    new = Graph()
+    for n in graph.ordered():
+        mine = n.op == "input" or n.key in written
+        new.add(n.op, n.args, n.params, n.type, n.origin if mine else n.origin.backward(None, "mul"))
+    for name in ("inputs", "outputs"):
+        new.graph[name] = graph.graph[name]
+    return new
+
+
+SYMBOLS = a, b, c = gs.symbols("a b c")
+
+
+def test_of_two_that_the_chain_rule_made_the_one_with_fewer_exponentials_stays() -> None:
+    for outputs in itertools.permutations((gs.exp(a) * gs.exp(b), gs.exp(2.0 * a + b - a))):
+        after = share_exponentials(as_derived(*outputs))
+        assert count(after, "exp") == 1
+        assert len(set(after.outputs)) == 1
+
+
+def test_what_the_user_wrote_stays_and_takes_the_place_of_others() -> None:
+    mine, other = gs.exp(a) * gs.exp(b), gs.exp(b) / gs.exp(-a)
+    after = share_exponentials(as_derived(mine, -other, user=1))
+    assert [n.op for n in after.ordered()][3:] == ["exp", "exp", "mul", "neg"]
+    short = gs.exp(a + b)
+    after = share_exponentials(as_derived(mine, short, user=1))
+    assert count(after, "exp") == 3  # the other one may not overflow where this one does
+
+
+def test_one_that_is_a_number_for_more_arguments_takes_no_place() -> None:
+    graph = as_derived(a * gs.exp(c) * b, gs.exp(gs.log(a) + c) * b)
+    assert share_exponentials(graph) is graph
 
 
 def test_a_graph_without_exponentials_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
