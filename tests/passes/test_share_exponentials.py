@@ -320,9 +320,19 @@ def test_many_options_take_as_many_steps_each(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_two_that_wait_for_each_other() -> None:
-    x, y = gs.symbols("x y")
-    graph = joint(gs.exp(x) * gs.exp(y), (x, y))
-    keys = [n.key for n in graph.ordered() if n.op not in ("input", "constant")]
-    first, last = keys[0], keys[-1]
-    order = module._order(graph, {first: module._Same(last, False)})
-    assert order is None or order.index(last) < order.index(first)
+    graph = to_graph(SYMBOLS, [gs.sin(gs.exp(a)) * gs.exp(b), gs.sin(gs.exp(b)) * gs.exp(c), gs.exp(c)])
+    first, second, last = (n.key for n in graph.ordered() if n.op == "exp")
+    late = {first: module._Same(graph.outputs[1], False), second: module._Same(graph.outputs[0], True)}
+    merged, kept = module._merged(graph, late)
+    assert merged.text() == graph.text()  # neither could be computed before the other
+    merged, kept = module._merged(graph, {**late, last: module._Same(first, True)})
+    assert count(verify(merged), "exp") == 2
+    assert kept == {first}
+
+
+def test_a_product_may_give_way_to_a_later_one() -> None:
+    graph = to_graph(SYMBOLS, [gs.exp(a) * b, gs.exp(b) * c])
+    first, second = graph.outputs
+    merged, kept = module._merged(graph, {first: module._Same(second, True)})
+    assert [n.op for n in verify(merged).ordered()] == ["input"] * 3 + ["exp", "mul", "neg"]
+    assert merged.outputs[1] in kept
