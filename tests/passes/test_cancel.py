@@ -61,7 +61,7 @@ STAY = {
     "a factor is missing": c * (p - p) + gs.exp(p),
     "a domain is missing": gs.log(c) * (p - p) + gs.exp(p * c),
     "a root is missing": (p - p) / gs.sqrt(c) + gs.exp(p * c),
-    "it is divided by": c / (p - p) + gs.exp(p),
+    "it is divided by": a / (p - p) + gs.exp(p),
     "a choice": gs.where(a > 0.0, p - p, c) + gs.exp(p * c),
     "one side of a choice": gs.where(a > 0.0, p - p + c, c) + d,
     "other functions": gs.cos(p - p) + gs.exp(p),

@@ -240,12 +240,41 @@ def test_what_the_user_wrote_stays() -> None:
     assert share_exponentials(graph) is graph
 
 
-def test_the_one_with_fewer_exponentials_stays() -> None:
-    x, y = gs.symbols("x y")
-    before = joint(gs.exp(x) * gs.exp(y) * gs.sin(gs.exp(x + y)), (x, y))
-    after = share_exponentials(before)
-    assert len(after) < len(before)
-    assert count(after, "exp") == 3  # the user's
+def as_derived(*outputs: gs.Expr, user: int = 0) -> Graph:
+    """A graph as the chain rule would leave it, but for what output number `user` is made of."""
+    graph = to_graph(SYMBOLS, outputs)
+    written = {n.key for n in graph.rooted(graph.outputs[:user]).ordered()} if user else set()
+    new = Graph()
+    for n in graph.ordered():
+        mine = n.op == "input" or n.key in written
+        new.add(n.op, n.args, n.params, n.type, n.origin if mine else n.origin.backward(None, "mul"))
+    for name in ("inputs", "outputs"):
+        new.graph[name] = graph.graph[name]
+    return new
+
+
+SYMBOLS = a, b, c = gs.symbols("a b c")
+
+
+def test_of_two_that_the_chain_rule_made_the_one_with_fewer_exponentials_stays() -> None:
+    for outputs in itertools.permutations((gs.exp(a) * gs.exp(b), gs.exp(2.0 * a + b - a))):
+        after = share_exponentials(as_derived(*outputs))
+        assert count(after, "exp") == 1
+        assert len(set(after.outputs)) == 1
+
+
+def test_what_the_user_wrote_stays_and_takes_the_place_of_others() -> None:
+    mine, other = gs.exp(a) * gs.exp(b), gs.exp(b) / gs.exp(-a)
+    after = share_exponentials(as_derived(mine, -other, user=1))
+    assert [n.op for n in after.ordered()][3:] == ["exp", "exp", "mul", "neg"]
+    short = gs.exp(a + b)
+    after = share_exponentials(as_derived(mine, short, user=1))
+    assert count(after, "exp") == 3  # the other one may not overflow where this one does
+
+
+def test_one_that_is_a_number_for_more_arguments_takes_no_place() -> None:
+    graph = as_derived(a * gs.exp(c) * b, gs.exp(gs.log(a) + c) * b)
+    assert share_exponentials(graph) is graph
 
 
 def test_a_graph_without_exponentials_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,9 +320,19 @@ def test_many_options_take_as_many_steps_each(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_two_that_wait_for_each_other() -> None:
-    x, y = gs.symbols("x y")
-    graph = joint(gs.exp(x) * gs.exp(y), (x, y))
-    keys = [n.key for n in graph.ordered() if n.op not in ("input", "constant")]
-    first, last = keys[0], keys[-1]
-    order = module._order(graph, {first: module._Same(last, False)})
-    assert order is None or order.index(last) < order.index(first)
+    graph = to_graph(SYMBOLS, [gs.sin(gs.exp(a)) * gs.exp(b), gs.sin(gs.exp(b)) * gs.exp(c), gs.exp(c)])
+    first, second, last = (n.key for n in graph.ordered() if n.op == "exp")
+    late = {first: module._Same(graph.outputs[1], False), second: module._Same(graph.outputs[0], True)}
+    merged, kept = module._merged(graph, late)
+    assert merged.text() == graph.text()  # neither could be computed before the other
+    merged, kept = module._merged(graph, {**late, last: module._Same(first, True)})
+    assert count(verify(merged), "exp") == 2
+    assert kept == {first}
+
+
+def test_a_product_may_give_way_to_a_later_one() -> None:
+    graph = to_graph(SYMBOLS, [gs.exp(a) * b, gs.exp(b) * c])
+    first, second = graph.outputs
+    merged, kept = module._merged(graph, {first: module._Same(second, True)})
+    assert [n.op for n in verify(merged).ordered()] == ["input"] * 3 + ["exp", "mul", "neg"]
+    assert merged.outputs[1] in kept

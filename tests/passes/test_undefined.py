@@ -8,11 +8,11 @@ from gradsmith.trace import Expr, to_graph
 
 a, b, c = SYMBOLS = gs.symbols("a b c")
 v, w = VECTORS = gs.symbol("v", (3,)), gs.symbol("w", (3,))
-TABLE = gs.symbol("table", (2, 3))
+TABLE, SQUARE = gs.symbol("table", (2, 3)), gs.symbol("square", (3, 3))
 
 
 def covered(by: Expr, value: Expr, most: int = 100) -> bool:
-    graph = to_graph([*SYMBOLS, *VECTORS, TABLE], [by, value])
+    graph = to_graph([*SYMBOLS, *VECTORS, TABLE, SQUARE], [by, value])
     return covers(graph, made_of(graph, graph.outputs[:1], most), graph.outputs[1:], most)
 
 
@@ -27,6 +27,7 @@ def covered(by: Expr, value: Expr, most: int = 100) -> bool:
         (v * a, gs.exp(v) * a),
         (gs.sum(v * a), v),
         (v + gs.sum(w), v + w),
+        (TABLE * v, v + 2.0 * TABLE),
     ],
 )
 def test_covered(by: Expr, value: Expr) -> None:
@@ -42,7 +43,7 @@ def test_covered(by: Expr, value: Expr) -> None:
         (gs.where(a > 0.0, b, c), b),  # of the other side nothing is known
         (gs.maximum(a, b), a),
         (v * w, gs.sum(w)),  # which other elements make NaN, too
-        (gs.sum(TABLE, 0) + v, TABLE[0]),
+        (gs.sum(SQUARE, 1) + gs.zeros((3, 3)), 2.0 * SQUARE),  # rows where columns are
     ],
 )
 def test_not_covered(by: Expr, value: Expr) -> None:

@@ -5,14 +5,15 @@ In: a graph, and values in it. Out: yes, or no, which may also mean that it is n
 A NaN has a source: an argument, a logarithm or a root of a negative number, or an op that is not looked into. Whatever
 reads it through arithmetic and the like is NaN as well. So a value covers another if all sources of that one's NaN are
 among what it is made of in that way. What 0*inf, inf - inf and 0/0 make of finite or infinite arguments is no such
-source: there, fewer NaN are no loss. An array covers another element by element, and a scalar all elements of an array.
+source: there, fewer NaN are no loss. An array covers another element by element, and a scalar all elements of an array;
+what is broadcast to one shape is so in one way, so it stands at the same places.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence, Set
 
-from ..graph import Graph, Node
+from ..graph import Graph
 
 __all__ = ["covers", "made_of"]
 
@@ -24,7 +25,7 @@ _TOTAL = frozenset(
     }
 )  # fmt: skip
 #: ... and what else is NaN if an operand is.
-_PASSED_ON = _TOTAL | {"cos", "log", "log10", "log1p", "log2", "sin", "sqrt", "sum", "tan"}
+_PASSED_ON = _TOTAL | {"cos", "log", "log10", "log1p", "log2", "sin", "sqrt", "tan"}
 
 Operands = Callable[[int], Sequence[int]]
 
@@ -38,7 +39,7 @@ def made_of(graph: Graph, keys: Sequence[int], most: int, operands: Operands | N
     queue = [*found]
     for key in queue:
         n = graph.node(key)
-        if n.op in _PASSED_ON and _by_elements(graph, n):
+        if n.op in _PASSED_ON or (n.op == "sum" and not n.type.shape):
             for a in n.args if operands is None else operands(key):
                 if a not in found:
                     found[a] = None
@@ -58,14 +59,7 @@ def covers(graph: Graph, reached: Set[int], keys: Collection[int], most: int) ->
             continue
         n = graph.node(key)
         seen.add(key)
-        if len(seen) > most or (n.op != "constant" and not (n.op in _TOTAL and _by_elements(graph, n))):
+        if len(seen) > most or (n.op not in _TOTAL and n.op != "constant"):
             return False
         stack += n.args
     return True
-
-
-def _by_elements(graph: Graph, n: Node) -> bool:
-    """Whether an element is NaN where that at its place is: a scalar has one for all, and a sum of all one of all."""
-    if n.op == "sum":
-        return not n.type.shape
-    return n.op != "broadcast_to" or not graph.node(n.args[0]).type.shape
