@@ -73,7 +73,8 @@ def guarded(
     """Functions of a generated module that check their arguments before their first statement, by name.
 
     The module's own stay as they are. In tracebacks, both show the same text, and only the module's own have all of its
-    names, and compute all that their text says (see `condense` and `carry`).
+    names, and compute all that their text says, in its order (see `condense`, `arrange` and `carry`). `order` is
+    that of straight-line statements; without one, they stay where they are.
 
     >>> module = load_python("def f(x):\\n    return x + x\\n", "f")
     >>> other = lambda function, guarded, x: guarded(float(x))

@@ -47,6 +47,7 @@ LAWS = {
     "constants of which the product is rounded": (lambda: (0.1 * a) * (0.7 * b), lambda: (0.07 * a) * b),
     "constants above and below": (lambda: 0.3 * a * b / 1.7, lambda: (0.3 / 1.7) * a * b),
     "multiples of one value": (lambda: 0.2 * a + b + 0.3 * a, lambda: 0.5 * a + b),
+    "a multiple of a value twice": (lambda: (a + a) * 0.4 + b, lambda: 0.8 * a + b),
     "the slope of the logarithm of a quotient": (lambda: g / (a / b) / b, lambda: g / a),
 }
 

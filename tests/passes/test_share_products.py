@@ -33,3 +33,15 @@ def test_the_user_s_products_keep_their_grouping() -> None:
     x, y = gs.symbols("x y")
     g = to_graph([x, y], [(3.0 * y) + (x * 3.0) * y])
     assert share_products(g).text() == g.text()
+
+
+def test_links_whose_lengths_are_arguments() -> None:
+    """`g*(c*s)` where `c*s` is there and no larger than `c`; with any other factor, it might be infinite where `g` is 0."""
+    a, c, t = gs.symbols("a c t")
+    for turn, slope, saved in ((gs.cos, gs.sin, 2), (gs.sinh, gs.cosh, 0)):
+        g = to_graph([a, c, t], [(c * turn(a) - t) * (c * slope(a) + t)])
+        joint = simplify(adjoint(g, g.inputs[:1]))
+        shared = share_products(joint)
+        assert joint.text().count("= mul") - shared.text().count("= mul") == saved
+        found, want = (evaluate(graph, [0.7, 1.5, 0.3])[graph.outputs[1]] for graph in (shared, joint))
+        assert abs(found - want) < 1e-15 * abs(want)

@@ -4,6 +4,7 @@
     2*p + 2*q          ->  2*(p + q)
     x + x + x          ->  3*x
     0.2*x + 0.3*x      ->  0.5*x
+    0.4*(x + x)        ->  0.8*x
     (c*a)*b/d          ->  (c/d)*a*b       where c and d are numbers
     ((-c)*x)*y         ->  -((c*x)*y)      where c*x is computed anyway
     g*(1/c)            ->  g/c
@@ -235,6 +236,9 @@ class _Planner:
                 found += reversed(factors)
                 numbers += more
                 parts += operations
+                key = n.args[0]
+            elif n.op == "add" and n.args[0] == n.args[1]:
+                numbers.append(2.0)
                 key = n.args[0]
             else:
                 if n.op == "reciprocal":
