@@ -6,7 +6,7 @@ that of `ops._registers`; no copy of the windows is made.
 
 from __future__ import annotations
 
-from ._registers import COMPILERS, HEIGHTS, TOTAL, VECTORS, widths
+from ._registers import COMPILERS, FEW, HEIGHTS, TOTAL, VECTORS, widths
 
 __all__ = ["ACROSS", "ALONG", "BACK"]
 
@@ -16,15 +16,14 @@ _COPY = """\
 static GS_TILE_INLINE void gs_copy_row@f(const @real *from, @real *to, ptrdiff_t n) {
     ptrdiff_t j = 0;
 #if GS_VECTOR_BYTES > 0
-    typedef @real few __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
-    const ptrdiff_t lanes = (ptrdiff_t)(16 / sizeof(@real));
+    const ptrdiff_t few = (ptrdiff_t)(sizeof(gs_few@f) / sizeof(@real));
     GS_ROLLED
     for (; n - j >= GS_LANES@F; j += GS_LANES@F) {
         *(gs_vector@f *)(to + j) = *(const gs_vector@f *)(from + j);
     }
     GS_ROLLED
-    for (; n - j >= lanes; j += lanes) {
-        *(few *)(to + j) = *(const few *)(from + j);
+    for (; n - j >= few; j += few) {
+        *(gs_few@f *)(to + j) = *(const gs_few@f *)(from + j);
     }
 #endif
     GS_ROLLED
@@ -38,11 +37,9 @@ static GS_TILE_INLINE void gs_copy_row@f(const @real *from, @real *to, ptrdiff_t
 _ALONG = """\
 #ifndef GS_CONVOLVE@F
 #define GS_CONVOLVE@F
-#ifndef GS_FLAT
 /* Results of one channel that stand beside each other before they are put into their rows. Rows shorter than a vector
    have at most half of this in the picture. */
-#define GS_FLAT 128
-#endif
+#define GS_FLAT@F {tuning.flat_results}
 static GS_TILE_INLINE GS_CONTRACT void gs_convolve_of@f(int rows, int vectors, ptrdiff_t width, ptrdiff_t channels,
     ptrdiff_t p, ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, @real *y,
     ptrdiff_t yr) {
@@ -138,10 +135,10 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
        badly, rows of the picture are taken as one: what stands over the end of a row is computed, and left out. */
     const ptrdiff_t taps = channels * p * q, one = (n + GS_LANES@F - 1) / GS_LANES@F;
     const ptrdiff_t whole = (m - 1) * b + n, least = (whole + GS_LANES@F - 1) / GS_LANES@F;
-    const ptrdiff_t fit = n < GS_FLAT ? (GS_FLAT - n) / b + 1 : 1, times = (m + fit - 1) / fit;
+    const ptrdiff_t fit = n < GS_FLAT@F ? (GS_FLAT@F - n) / b + 1 : 1, times = (m + fit - 1) / fit;
     const ptrdiff_t some = (m + times - 1) / times;
-    @real kept[GS_TILE_ROWS * GS_FLAT];
-    const int flat = step == 1 && 2 * b <= GS_FLAT && (n < GS_LANES@F || 5 * least < 4 * m * one);
+    @real kept[GS_TILE_ROWS * GS_FLAT@F];
+    const int flat = step == 1 && 2 * b <= GS_FLAT@F && (n < GS_LANES@F || 5 * least < 4 * m * one);
     for (ptrdiff_t t = 0, o = 0, rows; o < groups * out; o += rows) {
         rows = gs_tile_height(out - o % out);
         for (ptrdiff_t k = 0; k < taps; ++k) {
@@ -165,9 +162,9 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
                 for (ptrdiff_t i = 0; i < m; i += some) {
                     i = m - i < some ? m - some : i;
                     gs_convolve_row@f(rows, channels, p, q, x + i * b, h * b, dp * b, dq, weights + o * taps, kept,
-                        GS_FLAT, (some - 1) * b + n);
+                        GS_FLAT@F, (some - 1) * b + n);
                     for (ptrdiff_t r = 0; r < rows * some; ++r) {
-                        gs_copy_row@f(kept + r / some * GS_FLAT + r % some * b,
+                        gs_copy_row@f(kept + r / some * GS_FLAT@F + r % some * b,
                             y + (r / some * m + i + r % some) * n, n);
                     }
                 }
@@ -181,12 +178,10 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
 _ACROSS = """\
 #ifndef GS_CORRELATE@F
 #define GS_CORRELATE@F
-#ifndef GS_MEETINGS
-#if GS_VECTOR_BYTES == 64
-#define GS_MEETINGS 8 /* channels that meet 3 places at a time, in registers */
+#if GS_VECTOR_BYTES == 64 /* channels that meet 3 places at a time, in registers */
+#define GS_MEETINGS@F {tuning.slope_channels_512}
 #else
-#define GS_MEETINGS 4
-#endif
+#define GS_MEETINGS@F {tuning.slope_channels}
 #endif
 #if GS_VECTOR_BYTES > 0
 typedef @whole gs_mask@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@whole)), may_alias));
@@ -201,7 +196,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_correlate_of@f(int rows, int places, p
     GS_CONTRACTED
     const gs_vector@f zero = {0};
     const ptrdiff_t last = length - GS_LANES@F;
-    gs_vector@f sum[GS_MEETINGS][3], seen[3], kept[GS_MEETINGS][3];
+    gs_vector@f sum[GS_MEETINGS@F][3], seen[3], kept[GS_MEETINGS@F][3];
     const @real *place[3];
     GS_UNROLLED
     for (int j = 0; j < places; ++j) {
@@ -265,7 +260,7 @@ static GS_NOINLINE GS_CONTRACT void gs_correlate_tile@f(ptrdiff_t rows, int wide
     GS_CORRELATE_CASES@F(2)
     GS_CORRELATE_CASES@F(3)
     GS_CORRELATE_CASES@F(4)
-#if GS_MEETINGS > 4
+#if GS_MEETINGS@F > 4
     GS_CORRELATE_CASES@F(5)
     GS_CORRELATE_CASES@F(6)
     GS_CORRELATE_CASES@F(7)
@@ -297,7 +292,7 @@ static void gs_taps@f(const @real *w, @real *work, ptrdiff_t out, ptrdiff_t chan
         *(gs_mask@f *)(work + v) = *(const gs_vector@f *)(line + v) != zero;
     }
     for (ptrdiff_t o = 0, rows; o < out; o += rows) {
-        rows = out - o < GS_MEETINGS ? out - o : GS_MEETINGS;
+        rows = out - o < GS_MEETINGS@F ? out - o : GS_MEETINGS@F;
         for (ptrdiff_t r = 0; r < channels * lines; ++r, to += rows * size) {
             for (ptrdiff_t i = 0; i < rows; ++i) {
                 const @real *from = w + ((o + i) * channels * lines + r) * runs * q;
@@ -339,7 +334,7 @@ static void gs_correlate@f(const @real *x, const @real *w, @real *y, @real *work
                     into[l] = to + at + l;
                 }
                 for (ptrdiff_t o = 0, rows; o < out; o += rows) {
-                    rows = out - o < GS_MEETINGS ? out - o : GS_MEETINGS;
+                    rows = out - o < GS_MEETINGS@F ? out - o : GS_MEETINGS@F;
                     gs_correlate_tile@f(rows, count > 1, channels, lines, length, seen, h * b, dp * b,
                         masks + 2 * size + o * taps, masks, into, m * n);
                     for (ptrdiff_t l = 0; l < count; ++l) {
@@ -387,6 +382,6 @@ static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, @real *
 #endif
 """
 
-ALONG = widths(COMPILERS, VECTORS, HEIGHTS, _COPY, _ALONG)
-BACK = widths(COMPILERS, VECTORS, HEIGHTS, _COPY, _ALONG, _BACK)
-ACROSS = widths(COMPILERS, VECTORS, TOTAL, _COPY, _ACROSS)
+ALONG = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, _ALONG)
+BACK = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, _ALONG, _BACK)
+ACROSS = widths(COMPILERS, VECTORS, FEW, TOTAL, _COPY, _ACROSS)
