@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -257,3 +259,18 @@ def test_without_threads_there_is_no_pragma() -> None:
 def test_what_is_refused(options: dict[str, Any], error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         gs.compile(lambda x: x * x, args=((3,),), **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # tests may run beside threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_computes_alone_and_does_not_wait_for_threads_it_has_not() -> None:
+    f = compiled()
+    g = gs.compile(lambda v: gs.sum(gs.sin(v)), args=((3,),), target="c", batch=True, threads="openmp", selftest=False)
+    given, points = arrays("float64"), np.ones((5000, 3))
+    before = f(*given), g.value_batch(points, threads=2)[0]
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        after = f(*given), g.value_batch(points, threads=2)[0]
+        os._exit(0 if after == before else 1)
+    assert os.waitpid(child, 0)[1] == 0

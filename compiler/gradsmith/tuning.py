@@ -8,11 +8,18 @@ in `benchmarks/`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from .errors import SpecError
 
 __all__ = ["Tuning"]
+
+
+#: What the kernels' texts have functions for.
+_CHOICES: Mapping[str, tuple[int, ...]] = {
+    "tile_rows": (4, 6, 8), "tile_rows_512": (4, 6, 8), "slope_channels": (4, 8), "slope_channels_512": (4, 8),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,16 @@ class Tuning:
     #: and 3.3 MB added up (d = 64), blocks of 50, 100 and 125 rows take 83, 89 and 91 ms, hand-written code 80 (much
     #: other work beside). On Zen 5, 50 and 100 rows take 25 and 28 ms, and 12 and 17 MB of memory.
     blocked_rows: int = 48
+    #: Results of one channel of a convolution that are computed beside each other, over the ends of rows, where rows
+    #: fill vectors badly; 64 at least. Pictures of 12 x 12 with 64, 128, 256 and 512: 3.7, 3.5, 3.3, 3.3 us in double,
+    #: 2.6, 2.6, 2.4, 2.4 in float with AVX-512, 6.2 and 3.2 with all as code of AVX2; larger ones differ less.
+    flat_results: int = 128
+    #: Channels whose slopes by the weights are added up together, at 3 places: 4 or 8. Sums of 8 are 24 registers, AVX2
+    #: has 16: with 4 / 8, 28 x 28 x 8 takes 31.9 / 42.3 us in double and 17.5 / 22.8 in float ...
+    slope_channels: int = 4
+    #: ... and with AVX-512, which has 32: 17.9 / 17.2 and 9.5 / 8.9; 12 x 12 6.6 / 6.0 and 4.6 / 4.1 (Zen 5, the least
+    #: of 120 by turns on a busy machine, value and slope).
+    slope_channels_512: int = 8
 
     #: Bytes that each filter has of what a slope by the weights adds up at a time: a tile reads those of 8 filters (4
     #: without AVX-512) again and again. On Zen 5 with 4, 8, 16, 32 and 64 KB, and all: 32 of 8 x 28 x 28 with 16
@@ -226,6 +243,9 @@ class Tuning:
             value = getattr(self, field.name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SpecError(f"Tuning({field.name}={value!r}): give a positive integer")
-        for name in ("tile_rows", "tile_rows_512"):
-            if getattr(self, name) not in (4, 6, 8):
-                raise SpecError(f"Tuning({name}={getattr(self, name)}): choose 4, 6 or 8")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
+                raise SpecError(f"Tuning({name}={getattr(self, name)}): choose {known}")
+        if self.flat_results < 64:  # two rows that are shorter than a vector, with what lies between them
+            raise SpecError(f"Tuning(flat_results={self.flat_results}): give 64 or more")

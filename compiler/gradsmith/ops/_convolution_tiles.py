@@ -6,7 +6,7 @@ that of `ops._registers`; no copy of the windows is made.
 
 from __future__ import annotations
 
-from ._registers import COMPILERS, HEIGHTS, TOTAL, VECTORS, widths
+from ._registers import COMPILERS, FEW, HEIGHTS, TOTAL, VECTORS, widths
 
 __all__ = ["ACROSS", "ALONG", "BACK"]
 
@@ -16,15 +16,14 @@ _COPY = """\
 static GS_TILE_INLINE void gs_copy_row@f(const @real *from, @real *to, ptrdiff_t n) {
     ptrdiff_t j = 0;
 #if GS_VECTOR_BYTES > 0
-    typedef @real few __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
-    const ptrdiff_t lanes = (ptrdiff_t)(16 / sizeof(@real));
+    const ptrdiff_t few = (ptrdiff_t)(sizeof(gs_few@f) / sizeof(@real));
     GS_ROLLED
     for (; n - j >= GS_LANES@F; j += GS_LANES@F) {
         *(gs_vector@f *)(to + j) = *(const gs_vector@f *)(from + j);
     }
     GS_ROLLED
-    for (; n - j >= lanes; j += lanes) {
-        *(few *)(to + j) = *(const few *)(from + j);
+    for (; n - j >= few; j += few) {
+        *(gs_few@f *)(to + j) = *(const gs_few@f *)(from + j);
     }
 #endif
     GS_ROLLED
@@ -50,11 +49,9 @@ static ptrdiff_t gs_pieces(ptrdiff_t count, ptrdiff_t products) {
 _ALONG = """\
 #ifndef GS_CONVOLVE@F
 #define GS_CONVOLVE@F
-#ifndef GS_FLAT
 /* Results of one channel that stand beside each other before they are put into their rows. Rows shorter than a vector
    have at most half of this in the picture. */
-#define GS_FLAT 128
-#endif
+#define GS_FLAT@F {tuning.flat_results}
 static GS_TILE_INLINE GS_CONTRACT void gs_convolve_of@f(int rows, int vectors, ptrdiff_t width, ptrdiff_t channels,
     ptrdiff_t p, ptrdiff_t q, const @real *x, ptrdiff_t xc, ptrdiff_t xp, ptrdiff_t xq, const @real *w, @real *y,
     ptrdiff_t yr) {
@@ -151,9 +148,9 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
        have pictures, rows of them, or parts of long rows: each result is one sum, whoever has it. */
     const ptrdiff_t taps = channels * p * q, one = (n + GS_LANES@F - 1) / GS_LANES@F;
     const ptrdiff_t whole = (m - 1) * b + n, least = (whole + GS_LANES@F - 1) / GS_LANES@F;
-    const ptrdiff_t fit = n < GS_FLAT ? (GS_FLAT - n) / b + 1 : 1, times = (m + fit - 1) / fit;
+    const ptrdiff_t fit = n < GS_FLAT@F ? (GS_FLAT@F - n) / b + 1 : 1, times = (m + fit - 1) / fit;
     const ptrdiff_t some = (m + times - 1) / times, most = {tuning.tile_vectors} * GS_LANES@F;
-    const int flat = step == 1 && 2 * b <= GS_FLAT && (n < GS_LANES@F || 5 * least < 4 * m * one);
+    const int flat = step == 1 && 2 * b <= GS_FLAT@F && (n < GS_LANES@F || 5 * least < 4 * m * one);
     const ptrdiff_t products = batch * groups * out * m * n * taps, pieces = gs_pieces(batch * groups, products);
     const ptrdiff_t units = flat ? times : m, high = pieces < units ? pieces : units;
     const ptrdiff_t stretch = flat || n < 4 * most ? n : 4 * most, along = n / stretch;
@@ -175,7 +172,7 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
         const @real *const seen = x + picture * channels * h * b + from;
         const @real *weights = work + picture % groups * out * taps;
         @real *into = y + picture * out * m * n + from;
-        @real kept[GS_TILE_ROWS * GS_FLAT];
+        @real kept[GS_TILE_ROWS * GS_FLAT@F];
         for (ptrdiff_t o = 0, rows; o < out; o += rows, weights += rows * taps, into += rows * m * n) {
             rows = gs_tile_height(out - o);
             for (ptrdiff_t k = first; k < (flat ? 0 : last); ++k) {
@@ -184,11 +181,11 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
             }
             for (ptrdiff_t k = first; k < (flat ? last : 0); ++k) {
                 const ptrdiff_t i = k * some < m - some ? k * some : m - some, done = k * some - i;
-                gs_convolve_row@f(rows, channels, p, q, seen + i * b, h * b, dp * b, dq, weights, kept, GS_FLAT,
+                gs_convolve_row@f(rows, channels, p, q, seen + i * b, h * b, dp * b, dq, weights, kept, GS_FLAT@F,
                     (some - 1) * b + n);
                 for (ptrdiff_t l = 0; l < rows; ++l) {
                     for (ptrdiff_t r = done; r < some; ++r) {
-                        gs_copy_row@f(kept + l * GS_FLAT + r * b, into + (l * m + i + r) * n, n);
+                        gs_copy_row@f(kept + l * GS_FLAT@F + r * b, into + (l * m + i + r) * n, n);
                     }
                 }
             }
@@ -201,12 +198,10 @@ static void gs_convolve@f(const @real *x, const @real *w, @real *y, @real *work,
 _ACROSS = """\
 #ifndef GS_CORRELATE@F
 #define GS_CORRELATE@F
-#ifndef GS_MEETINGS
-#if GS_VECTOR_BYTES == 64
-#define GS_MEETINGS 8 /* channels that meet 3 places at a time, in registers */
+#if GS_VECTOR_BYTES == 64 /* channels that meet 3 places at a time, in registers */
+#define GS_MEETINGS@F {tuning.slope_channels_512}
 #else
-#define GS_MEETINGS 4
-#endif
+#define GS_MEETINGS@F {tuning.slope_channels}
 #endif
 #if GS_VECTOR_BYTES > 0
 typedef @whole gs_mask@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(sizeof(@whole)), may_alias));
@@ -221,7 +216,7 @@ static GS_TILE_INLINE GS_CONTRACT void gs_correlate_of@f(int rows, int places, p
     GS_CONTRACTED
     const gs_vector@f zero = {0};
     const ptrdiff_t last = length - GS_LANES@F;
-    gs_vector@f sum[GS_MEETINGS][3], seen[3], kept[GS_MEETINGS][3];
+    gs_vector@f sum[GS_MEETINGS@F][3], seen[3], kept[GS_MEETINGS@F][3];
     const @real *place[3];
     GS_UNROLLED
     for (int j = 0; j < places; ++j) {
@@ -286,7 +281,7 @@ static GS_NOINLINE GS_CONTRACT void gs_correlate_tile@f(ptrdiff_t rows, int wide
     GS_CORRELATE_CASES@F(2)
     GS_CORRELATE_CASES@F(3)
     GS_CORRELATE_CASES@F(4)
-#if GS_MEETINGS > 4
+#if GS_MEETINGS@F > 4
     GS_CORRELATE_CASES@F(5)
     GS_CORRELATE_CASES@F(6)
     GS_CORRELATE_CASES@F(7)
@@ -331,7 +326,7 @@ static void gs_correlate@f(const @real *x, const @real *w, @real *y, @real *work
     const ptrdiff_t size = (length + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, shift = size - length;
     const ptrdiff_t cut = size - GS_LANES@F, fit = room < size ? 1 : room / size;
     const ptrdiff_t some = fit < lines ? fit : lines, many = fit < lines ? 1 : fit / lines;
-    const ptrdiff_t tiles = (out + GS_MEETINGS - 1) / GS_MEETINGS, three = m * n / 3, places = m * n - 2 * three;
+    const ptrdiff_t tiles = (out + GS_MEETINGS@F - 1) / GS_MEETINGS@F, three = m * n / 3, places = m * n - 2 * three;
     const gs_vector@f zero = {0};
     @real *const masks = (@real *)(((size_t)work + 63) / 64 * 64), *const held = masks + size;
     @real *const packed = held + own * size;
@@ -359,8 +354,8 @@ static void gs_correlate@f(const @real *x, const @real *w, @real *y, @real *work
             }
             for (ptrdiff_t t = jobs * k / shares; t < jobs * (k + 1) / shares; ++t) {
                 const ptrdiff_t tile = t / count, r = t % count;
-                const ptrdiff_t first = tile / tiles * out, o = tile % tiles * GS_MEETINGS;
-                const ptrdiff_t rows = out - o < GS_MEETINGS ? out - o : GS_MEETINGS;
+                const ptrdiff_t first = tile / tiles * out, o = tile % tiles * GS_MEETINGS@F;
+                const ptrdiff_t rows = out - o < GS_MEETINGS@F ? out - o : GS_MEETINGS@F;
                 gs_taps@f(w + ((first + o) * channels * lines + at + r) * runs * q, held + k * size,
                     packed + ((first + o) * count + r * rows) * size, rows, channels * p * q, length, runs, q, b);
             }
@@ -368,8 +363,8 @@ static void gs_correlate@f(const @real *x, const @real *w, @real *y, @real *work
         GS_PARALLEL(schedule(static) if(products >= {tuning.thread_windows}))
         for (ptrdiff_t t = 0; t < groups * tiles * batch * cuts; ++t) {
             const ptrdiff_t part = t % cuts, s = t / cuts % batch, tile = t / cuts / batch;
-            const ptrdiff_t g = tile / tiles, o = tile % tiles * GS_MEETINGS, end = places * (part + 1) / cuts;
-            const ptrdiff_t rows = out - o < GS_MEETINGS ? out - o : GS_MEETINGS;
+            const ptrdiff_t g = tile / tiles, o = tile % tiles * GS_MEETINGS@F, end = places * (part + 1) / cuts;
+            const ptrdiff_t rows = out - o < GS_MEETINGS@F ? out - o : GS_MEETINGS@F;
             const @real *const picture = x + ((s * groups + g) * channels + channel) * h * b + line * dp * b;
             @real *const to = y + ((s * groups + g) * out + o) * m * n;
             for (ptrdiff_t k = places * part / cuts; k < end; ++k) {
@@ -424,6 +419,6 @@ static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, @real *
 #endif
 """
 
-ALONG = widths(COMPILERS, VECTORS, HEIGHTS, _COPY, _PIECES, _ALONG)
-BACK = widths(COMPILERS, VECTORS, HEIGHTS, _COPY, _PIECES, _ALONG, _BACK)
-ACROSS = widths(COMPILERS, VECTORS, TOTAL, _COPY, _PIECES, _ACROSS)
+ALONG = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, _PIECES, _ALONG)
+BACK = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, _PIECES, _ALONG, _BACK)
+ACROSS = widths(COMPILERS, VECTORS, FEW, TOTAL, _COPY, _PIECES, _ACROSS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BYTES", "COMPILERS", "HEIGHTS", "MASKS", "TOTAL", "VECTORS", "widths"]
+__all__ = ["BYTES", "COMPILERS", "FEW", "HEIGHTS", "MASKS", "TOTAL", "VECTORS", "widths"]
 
 BYTES = 64  # of the widest vector register that the texts know
 
@@ -85,6 +85,16 @@ typedef @real gs_vector@f __attribute__((vector_size(GS_VECTOR_BYTES), aligned(s
 typedef @real gs_vector@f;
 #endif
 #define GS_LANES@F ((ptrdiff_t)(sizeof(gs_vector@f) / sizeof(@real)))
+#endif
+"""
+
+#: The shortest vectors: for what is left of a row, and for squares of 16 bytes a side.
+FEW = """\
+#ifndef GS_FEW@F
+#define GS_FEW@F
+#if GS_VECTOR_BYTES > 0
+typedef @real gs_few@f __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
+#endif
 #endif
 """
 

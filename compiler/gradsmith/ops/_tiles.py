@@ -7,7 +7,7 @@ file is compiled with.
 
 from __future__ import annotations
 
-from ._registers import COMPILERS, HEIGHTS, MASKS, TOTAL, VECTORS, widths
+from ._registers import COMPILERS, FEW, HEIGHTS, MASKS, TOTAL, VECTORS, widths
 
 __all__ = ["ADDED", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "PACKED", "ROWS"]
 
@@ -200,7 +200,6 @@ static GS_TILE_INLINE gs_vector@f gs_strided@f(const @real *x, ptrdiff_t step) {
 }
 
 #if GS_VECTOR_BYTES > 0
-typedef @real gs_few@f __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
 #if defined(__clang__) || __GNUC__ >= 12
 #define GS_MIXED@F(to, a, b, order, ...) to = __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -615,8 +614,8 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 
 
 DIRECT = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _DIRECT)
-PACKED = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _PACK, _PACKED)
-ADDED = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _PACK, _PACKED, _ADDED)
+PACKED = widths(COMPILERS, VECTORS, FEW, MASKS, HEIGHTS, _TILE, _PACK, _PACKED)
+ADDED = widths(COMPILERS, VECTORS, FEW, MASKS, HEIGHTS, _TILE, _PACK, _PACKED, _ADDED)
 ROWS = widths(COMPILERS, VECTORS, TOTAL, _ROWS)
 COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
 CBLAS_GEMM = widths(_CBLAS_GEMM)
