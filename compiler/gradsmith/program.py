@@ -139,6 +139,11 @@ class Function:
     shape_sizes: tuple[str, ...] = ()
 
     @property
+    def inside(self) -> str:
+        """The lines of the body as they stand between braces."""
+        return _inside(self.body)
+
+    @property
     def is_long(self) -> bool:
         """Whether it has so many inputs and outputs that C compilers take long over a statement for each."""
         return len(self.inputs) + len(self.outputs) > 48
@@ -154,6 +159,10 @@ class Function:
     def neighbours(self) -> tuple[Neighbours, ...] | None:
         """Each output with each array that shares no memory with it; None if there are too many."""
         return None if self.is_long else neighbours(self.inputs, self.outputs)
+
+
+def _inside(body: Sequence[Line]) -> str:
+    return "".join([f"    {'    ' * depth}{text}\n" if depth else f"    {text}\n" for depth, text in body])
 
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -286,6 +295,11 @@ class PartFunction:
     title: str
     signature: str
     body: tuple[Line, ...]
+
+    @property
+    def inside(self) -> str:
+        """The lines of the body as they stand between braces."""
+        return _inside(self.body)
 
     @property
     def is_straight(self) -> bool:

@@ -608,14 +608,16 @@ def to_graph(
     cotangents: Sequence[tuple[Expr, Expr]] = (),
     *,
     distinct: bool = False,
+    needed: Mapping[int, Expr] | None = None,
 ) -> Graph:
     """The graph that computes `outputs` from `inputs`; what no output needs is left out.
 
     `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped. `distinct`
     says that no two expressions are equal, as those of one recording are, so that none has to be looked for.
+    `needed` is what is `reachable` from the outputs, where that is known.
     """
     outputs = [as_expr(x) for x in outputs]
-    needed = _reachable(outputs)
+    needed = reachable(outputs) if needed is None else needed
     given = {x.serial: x for x in inputs}
     ordered = [*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]]
     return graph_of(ordered, len(given), outputs, cotangents, inputs, distinct=distinct)
@@ -632,12 +634,10 @@ def graph_of(
 ) -> Graph:
     """The graph of these expressions, operands first, of which the first `count` are its `inputs`, once each."""
     keys, nodes = _distinct(ordered) if distinct else _interned(ordered)
-    for key, op, _, _, _, _ in nodes[count:]:
-        if op == "input":
-            name = nodes[key].params["name"]
-            raise SpecError(
-                f"the result uses the symbol {name!r}, which is not among the arguments: make it one of them"
-            )
+    ops = [n[1] for n in nodes]
+    if "input" in ops[count:]:
+        name = nodes[ops.index("input", count)].params["name"]
+        raise SpecError(f"the result uses the symbol {name!r}, which is not among the arguments: make it one of them")
     graph = Graph.of(nodes)
     graph.graph["inputs"] = tuple(keys[x.serial] for x in (ordered[:count] if inputs is None else inputs))
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
@@ -701,7 +701,7 @@ def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = 
     outputs = [as_expr(x) for x in outputs]
     given = {x.serial for x in inputs}
     inner = set(given)
-    for e in sorted(_reachable(outputs).values(), key=_SERIAL):
+    for e in sorted(reachable(outputs).values(), key=_SERIAL):
         if any(a.serial in inner for a in e.args):
             inner.add(e.serial)
 
@@ -743,7 +743,7 @@ def between(outputs: Sequence[Expr], inputs: Sequence[Expr]) -> tuple[Graph, lis
 
     These follow `inputs` as inputs of the graph, whatever they are computed from; constants stand in the graph.
     """
-    needed = sorted(_reachable(outputs).values(), key=_SERIAL)
+    needed = sorted(reachable(outputs).values(), key=_SERIAL)
     graph, keys, active = Graph(), dict[int, int](), {x.serial for x in inputs}
     taken: dict[str, int] = {}
     for x in inputs:
@@ -777,7 +777,8 @@ def _input(graph: Graph, x: Expr, taken: dict[str, int]) -> int:
     return graph.add("input", (), params, x.type, x.origin)
 
 
-def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
+def reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
+    """All that `outputs` are made of, by serial."""
     found = {x.serial: x for x in outputs}
     stack = list(found.values())
     while stack:
@@ -791,8 +792,12 @@ def _reachable(outputs: Sequence[Expr]) -> dict[int, Expr]:
 
 def input_symbols(outputs: Sequence[Expr]) -> list[Expr]:
     """The symbols that `outputs` depend on, in the order in which they were made."""
-    needed = _reachable([as_expr(x) for x in outputs]).values()
-    return sorted((x for x in needed if x.op.name == "input"), key=_SERIAL)
+    return symbols_among(reachable([as_expr(x) for x in outputs]))
+
+
+def symbols_among(needed: Mapping[int, Expr]) -> list[Expr]:
+    """The symbols among what is `reachable`, in the order in which they were made."""
+    return sorted([x for x in needed.values() if x.op.name == "input"], key=_SERIAL)
 
 
 def to_exprs(

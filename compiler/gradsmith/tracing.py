@@ -7,6 +7,7 @@ outputs. Guarantee: the same computation gives the same graph, whichever way it 
 from __future__ import annotations
 
 import inspect
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from .frontends.sympy_errors import written
 from .frontends.text import parse
 from .graph import Graph
 from .pytree import Tree, flatten, leaf_names
-from .trace import Expr, as_expr, input_symbols, symbol, to_graph
+from .trace import Expr, as_expr, input_symbols, reachable, symbol, symbols_among, to_graph
 from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape, refuse_narrow
 
 __all__ = ["Parameter", "Spec", "Traced", "is_leaf", "spec", "trace"]
@@ -96,7 +97,9 @@ def _expressions(source: Any, args: Any, most: int | None) -> Traced:
         )
     if isinstance(args, Sequence | Mapping) and not isinstance(args, str):
         _refuse_many(len(args), most)
-    order = [*known.values(), *input_symbols([leaf for leaf in leaves if isinstance(leaf, Expr)])]
+    given = [as_expr(leaf) for leaf in leaves if isinstance(leaf, Expr)]
+    needed = reachable(given)
+    order = [*known.values(), *symbols_among(needed)]
     _refuse_many(len(order), most)
     known.update({str(s.name): s for s in order})
     outputs = []
@@ -114,7 +117,8 @@ def _expressions(source: Any, args: Any, most: int | None) -> Traced:
         twice = sorted(n for n, count in Counter(names).items() if count > 1)
         raise SpecError(f"two different symbols share the name {', '.join(twice)}: rename one (names become arguments)")
     parameters = tuple(Parameter(n, Tree(), (n,)) for n in names)
-    graph = to_graph(symbols, outputs)
+    all_given = len(given) == len(outputs) and all(map(operator.is_, given, outputs))
+    graph = to_graph(symbols, outputs, needed=needed if all_given else None)
     title = _title(source) or f"f({', '.join(names)})"
     return Traced(graph, parameters, tuple(names), tree, _output_names(paths), "f", title)
 

@@ -29,9 +29,11 @@ def verify(graph: Graph) -> Graph:
         types_of[key] = type
         if edges and not graph.edges_agree(n):
             raise _broken(n, "edges differ from args")
-        known = None
+        known: object = None
         if not params:
-            known = (name, id(type), *map(id, types))
+            known = (
+                (name, id(type), id(types[0]), id(types[1])) if len(types) == 2 else (name, id(type), *map(id, types))
+            )
             if known in well_typed:
                 continue
         op = lookup(n.op)

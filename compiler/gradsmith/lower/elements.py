@@ -18,7 +18,7 @@ from ..types import DType, Type
 from .fusion import shape_of
 from .naming import Names
 from .nests import lines_of
-from .printing import Printer, Template, Text
+from .printing import Printer, Template, Text, around
 from .statements import cotangent_owners, may_raise, working_dtype
 from .subscripts import Subscripts
 
@@ -55,6 +55,7 @@ class Elements:
         self._cells: dict[int, str] = {}
         self._plain: dict[tuple[str, DType] | None, str] = {}  # of ops on scalars, whose cells are nothing but text
         self._templates: dict[tuple[str, DType], Template] = {}  # of those that are alike
+        self._assigns: dict[DType, tuple[str, str, str] | None] = {}
         self._twin = twin
         self._owners: Mapping[int, int] = cotangent_owners(graph)
         #: names of run-time indices; the list of lines is kept so that its id stays its own
@@ -76,7 +77,14 @@ class Elements:
 
     def assign(self, n: Node, name: str, value: str) -> str:
         """The statement that gives a value to the new variable `name`."""
-        return self.target.syntax["assign"].format(type=self.type(n), name=name, value=value)
+        dtype = n.type.dtype
+        if dtype not in self._assigns:
+            self._assigns[dtype] = around(self.target.syntax["assign"], "name", "value", type=self.type(n))
+        pieces = self._assigns[dtype]
+        if pieces is None:
+            return self.target.syntax["assign"].format(type=self.type(n), name=name, value=value)
+        before, between, behind = pieces
+        return f"{before}{name}{between}{value}{behind}"
 
     def cell(self, n: Node) -> str:
         """How the target writes `n`, on operands `{0}`, `{1}` …"""
@@ -199,11 +207,7 @@ class Elements:
             operands = [
                 known[a] if a in known and a not in inner else element(a, index, flat, lines, depth) for a in n.args
             ]
-            template = self._templates.get((n.op, n.type.dtype)) if not n.type.shape else None
-            if template is None:
-                template = self._template(self.cell(n))
-                if self.is_alike(n) and not n.type.shape:
-                    self._templates[n.op, n.type.dtype] = template
+            template = self._template_of(n)
             if template.repeats:
                 self._name(template.repeats, operands, working_dtype(self.graph, n), lines, depth)
             return template.filled(operands)
@@ -224,6 +228,27 @@ class Elements:
             return self.element(a, index, flat, lines, depth)
         operands = [self.element(a, index, flat, lines, depth) for a in n.args]
         return self.fill(self.cell(n), operands, working_dtype(self.graph, n), lines, depth)
+
+    def scalar(self, n: Node, lines: list[Line]) -> Text:
+        """The same in a function of scalars alone, where what is in no variable yet is computed in place."""
+        known, node = self.scalars, self.graph.node
+        operands = [known[a] if a in known else self.scalar(node(a), lines) for a in n.args]
+        template = self._template_of(n)
+        if template.repeats:
+            self._name(template.repeats, operands, working_dtype(self.graph, n), lines, 0)
+        return template.filled(operands)
+
+    def _template_of(self, n: Node) -> Template:
+        """The cell of an element-wise op, taken apart."""
+        type = n.type
+        if type.shape:
+            return self._template(self.cell(n))
+        template = self._templates.get((n.op, type.dtype))
+        if template is None:
+            template = self._template(self.cell(n))
+            if self.is_alike(n):
+                self._templates[n.op, type.dtype] = template
+        return template
 
     def gathered(self, n: Node, structure: Gather | Scatter, index: Index, lines: list[Line], depth: int) -> Index:
         """The place in the array gathered from, or scattered to, for element `index` of the other one."""

@@ -32,7 +32,7 @@ from .memory import Lifetime, larger, place_buffers, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .order import most_waiting, with_few_waiting
-from .printing import Text
+from .printing import ATOM, Text
 from .row_loops import BlockLoop, RowLoop
 from .rows import Rows, is_per_row, reads_of
 from .sizes import Sizes
@@ -42,6 +42,9 @@ from .subscripts import Subscripts
 from .tables import FlatTables
 
 __all__ = ["loops"]
+
+
+_TEXT = tuple.__new__  # of a named tuple, without the call of a function in Python
 
 
 def _apart(stores: Sequence[Line]) -> list[Step]:
@@ -129,6 +132,7 @@ class Writer:
         self.row_buffers: set[int] = set()  # values of which memory holds one row
         self.offsets: dict[int, Extent] = {}
         self.sizes: dict[DType, Extent] = {}
+        self.plain = False  # whether all there is are scalars in variables
 
     def within(self, body: Graph, ends: Sequence[End], frames: Mapping[int, Frame] = MappingProxyType({})) -> Writer:
         """The writer of a body in this function; `frames` are of its state."""
@@ -184,6 +188,7 @@ class Writer:
         self.named_again()  # the inputs of a body are known by now
         found = []
         plain = all(not n.type.shape and lookup(n.op).kind in ("leaf", "elementwise") for n in self.graph.sorts)
+        self.plain = plain and not self.elements.around and not self.elements.once
         for unit in self.units.order:
             if plain:
                 found.append(self._statement(unit.nodes[0]))
@@ -480,7 +485,8 @@ class Writer:
         inputs = len(self.graph.inputs)
         place = {key: i for i, key in enumerate((*self.graph.inputs, *(u.nodes[0].key for u in units)))}
         reads: list[tuple[int, ...]] = [()] * inputs
-        reads += [tuple(place[a] for a in self.units.reads[u.nodes[0].key] if a in place) for u in units]
+        needs = self.units.reads
+        reads += [tuple([place[a] for a in needs[u[0][0].key] if a in place]) for u in units]
         makes = [True] * inputs + [not self._is_result(u.nodes[0]) for u in units]
         before = most_waiting(range(len(reads)), reads, makes)
         if before <= self.target.tuning.registers:
@@ -791,14 +797,14 @@ class Writer:
         """The statement that computes a scalar, whose words are right if all that it reads are scalars."""
         elements, scalars, lines = self.elements, self.elements.scalars, list[Line]()
         words = [scalars[key].text for key in self.units.reads[n.key] if key in scalars]
-        value = elements.compute(n, (), False, lines, 0)
+        value = elements.scalar(n, lines) if self.plain else elements.compute(n, (), False, lines, 0)
         end = self.first_ends.get(n.key)
         if end is not None and self._is_result(n):
             lines += self._stored_at_once(n, value, [end])
             return Step(n.origin, lines, {}, (*words, end.name))
         name = self.names.fresh(elements.wish(n))
         lines += lines_of(elements.assign(n, name, value.text))
-        value = scalars[n.key] = Text(name)
+        value = scalars[n.key] = _TEXT(Text, (name, ATOM))
         words.append(name)
         if self.reordered and end is not None:
             ends = self.ends_of[n.key]

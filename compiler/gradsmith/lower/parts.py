@@ -20,7 +20,7 @@ from ..program import Line, PartFunction
 from ..target import Target
 from ..types import DType
 from .nests import lines_of
-from .printing import WIDTH, wrapped
+from .printing import WIDTH, around, wrapped
 from .sizes import Sizes
 from .statements import Body, Step, annotated, is_long, words_of
 
@@ -49,19 +49,29 @@ def in_parts(
     words_of_places = {dtype: words_of([Line(0, place)]) for dtype, place in a_place.items()}
     place_of = {parameter: i for i, parameter in enumerate(taken)}
     definitions = _Definitions(body.prelude)
+    moves = _Moves(target)
     found, calls = [], []
     for number, (start, stop) in enumerate(cross.parts):
         steps, words = [], dict.fromkeys(chain.from_iterable(words_of_steps[start:stop]))
+        moved: dict[DType, None] = {}
         for i, step in enumerate(body.steps[start:stop], start):
-            loaded = cross.loads.get(i, ())
-            stored = [name for name in step.made if name in places and cross.values[name].made == number]
-            if not loaded and not stored:
+            loaded = cross.loads.get(i)
+            if loaded is None and places.keys().isdisjoint(step.made):
                 steps.append((step.origin, step.lines))
                 continue
-            for moved in (*loaded, *stored):
-                words.update(dict.fromkeys(words_of_places[cross.values[moved].dtype]))
-            loads, stores = _moves(loaded, stored, cross, places, target)
-            steps.append((step.origin, [*loads, *step.lines, *stores]))
+            lines: list[Line] = []
+            for value in loaded or ():
+                dtype = cross.values[value].dtype
+                moved[dtype] = None
+                lines += moves.load(dtype, value, places[value])
+            lines += step.lines
+            for value in step.made:
+                if value in places and cross.values[value].made == number:
+                    moved[cross.values[value].dtype] = None
+                    lines += moves.store(value, places[value])
+            steps.append((step.origin, lines))
+        for dtype in moved:
+            words.update(dict.fromkeys(words_of_places[dtype]))
         before = definitions.of(words)
         words.update(dict.fromkeys(words_of(before)))
         bounds = [line for text in sizes.definitions([*words]) for line in lines_of(text)] if sizes.bounds else []
@@ -203,17 +213,28 @@ def _places(cross: Crossing, work: Mapping[DType, Extent], main: DType) -> tuple
     return places, {d: work.get(d, 0) + used.get(d, 0) for d in dict.fromkeys([*work, *used])}
 
 
-def _moves(
-    loaded: Sequence[str], stored: Sequence[str], cross: Crossing, places: Mapping[str, str], target: Target
-) -> tuple[list[Line], list[Line]]:
-    """What loads the values that a step is the first of its part to read, and what stores those it makes."""
-    loads, stores = list[Line](), list[Line]()
-    for name in loaded:
-        type = target.types[cross.values[name].dtype.name]
-        loads += lines_of(target.syntax["assign"].format(type=type, name=name, value=places[name]))
-    for name in stored:
-        stores += lines_of(target.syntax["set"].format(name=places[name], value=name))
-    return loads, stores
+class _Moves:
+    """The statements that load a crossing value from its place, and those that store it there."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._loads: dict[DType, tuple[str, str, str] | None] = {}
+        self._store = around(target.syntax["set"], "name", "value")
+
+    def load(self, dtype: DType, name: str, place: str) -> list[Line]:
+        type, pattern = self._target.types[dtype.name], self._target.syntax["assign"]
+        if dtype not in self._loads:
+            self._loads[dtype] = around(pattern, "name", "value", type=type)
+        pieces = self._loads[dtype]
+        if pieces is None:
+            return lines_of(pattern.format(type=type, name=name, value=place))
+        return [Line(0, f"{pieces[0]}{name}{pieces[1]}{place}{pieces[2]}")]
+
+    def store(self, name: str, place: str) -> list[Line]:
+        pieces = self._store
+        if pieces is None:
+            return lines_of(self._target.syntax["set"].format(name=place, value=name))
+        return [Line(0, f"{pieces[0]}{place}{pieces[1]}{name}{pieces[2]}")]
 
 
 class _Definitions:

@@ -17,7 +17,7 @@ import numpy as np
 from ..target import Target
 from ..types import FLOAT32, DType
 
-__all__ = ["ATOM", "WIDTH", "Printer", "Template", "Text", "wrapped"]
+__all__ = ["ATOM", "WIDTH", "Printer", "Template", "Text", "around", "wrapped"]
 
 ATOM = 1000
 WIDTH = 100  # columns of generated code
@@ -93,6 +93,18 @@ class Template(NamedTuple):
             else:
                 text += f"({operand}){after}"
         return _TEXT(Text, (text, own))
+
+
+def around(pattern: str, first: str, second: str, **others: str) -> tuple[str, str, str] | None:
+    """What stands before, between and behind two fields of a pattern, where that is all there is to it, else None.
+
+    >>> around("const {type} {name} = {value};", "name", "value", type="double")
+    ('const double ', ' = ', ';')
+    """
+    text = pattern.format(**others, **{first: "\0", second: "\1"})
+    before, _, rest = text.partition("\0")
+    between, _, behind = rest.partition("\1")
+    return (before, between, behind) if f"{before}\0{between}\1{behind}" == text else None
 
 
 _TEXT = tuple.__new__  # of a named tuple, without the call of a function in Python

@@ -169,12 +169,15 @@ def annotated(
     The first run has none if it goes on with what stands `before`.
     """
     runs: list[tuple[tuple[str, int, str], list[str], Origin, list[Line]]] = []
+    last: Origin | None = None
     for origin, lines in steps:
-        key = (origin.path, origin.line, origin.role)
-        if not runs or runs[-1][0] != key:
-            runs.append((key, [], origin, []))
-        if origin.rule and origin.rule not in runs[-1][1]:
-            runs[-1][1].append(origin.rule)
+        if origin is not last:
+            key = (origin.path, origin.line, origin.role)
+            if not runs or runs[-1][0] != key:
+                runs.append((key, [], origin, []))
+            if origin.rule and origin.rule not in runs[-1][1]:
+                runs[-1][1].append(origin.rule)
+            last = origin
         runs[-1][3].extend(lines)
     result: list[Line] = []
     told: object = before and (before.path, before.line, before.role)

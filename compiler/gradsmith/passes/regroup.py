@@ -134,6 +134,7 @@ class _Planner:
         self.ours = {key for key in once if (origin := nodes[key].origin).name is None and origin.derived}
         self.numbers: dict[int, float] = {}  # constants, also those that are broadcast
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
+        self.filled: set[int] = set()  # arrays filled with one scalar
         for key, op, args, params, _, _ in nodes.values():
             if op == "constant":
                 value = params["value"]
@@ -142,6 +143,8 @@ class _Planner:
             elif op == "broadcast_to":
                 if args[0] in self.numbers:
                     self.numbers[key] = self.numbers[args[0]]
+                if not nodes[args[0]].type.shape:
+                    self.filled.add(key)
             elif op == "mul" and args[0] in self.numbers:
                 self.multiples.setdefault((self.numbers[args[0]], args[1]), key)
 
@@ -293,12 +296,10 @@ class _Planner:
         return [self._factor(key)], [], 0
 
     def _factor(self, key: int) -> _Factor:
-        n = self.nodes[key]
-        filled = n.op == "broadcast_to" and not self.nodes[n.args[0]].type.shape
-        return _NEW(_Factor, (key, 1, filled))
+        return _NEW(_Factor, (key, 1, key in self.filled))
 
     def _atom(self, key: int) -> _Term:
-        return _NEW(_Term, (1, 1.0, (self._factor(key),)))
+        return _NEW(_Term, (1, 1.0, (_NEW(_Factor, (key, 1, key in self.filled)),)))
 
     def _reciprocal(self, key: int) -> int | None:
         n = self.nodes[key]
@@ -311,10 +312,10 @@ def _product_of(numbers: Sequence[float], below: Sequence[float]) -> float | Non
     """The product of constants over that of others, rounded once; None where this rounds more often than it did."""
     if not numbers and not below:
         return 1.0
+    if len(numbers) == 1 and not below:
+        return numbers[0] if 1 / _MODERATE < abs(numbers[0]) < _MODERATE else None
     if not all(1 / _MODERATE < abs(n) < _MODERATE for n in (*numbers, *below)):
         return None
-    if len(numbers) == 1 and not below:
-        return numbers[0]
     if len(numbers) == 2 and not below:  # which a float rounds once as well
         product = numbers[0] * numbers[1]
         return product if 1 / _MODERATE < abs(product) < _MODERATE else None
@@ -328,6 +329,8 @@ def _product_of(numbers: Sequence[float], below: Sequence[float]) -> float | Non
 def _grouped(terms: tuple[_Term, ...], depth: int) -> _Sum:
     """The sum of `terms`, with factors and constants that several of them share taken out, the most frequent first."""
     if len(terms) < 2 or depth == _DEEPEST:
+        return _Sum(terms)
+    if len(terms) == 2 and {*_candidates(terms[0])}.isdisjoint(_candidates(terms[1])):
         return _Sum(terms)
     where: dict[_Factor | float, list[int]] = {}
     for i, t in enumerate(terms):

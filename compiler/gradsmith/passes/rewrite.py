@@ -75,10 +75,10 @@ def _bare(rules: Sequence[Rule]) -> list[Rule]:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The expressions that a graph was made of, by key, and how equal ones are found."""
+    """The expressions that a graph was made of, by key, and how equal ones are found, if that is at hand."""
 
     exprs: list[Expr]
-    interned: dict[object, Expr]
+    interned: dict[object, Expr] | None
 
 
 _MOST_LEFT = 1.1  # expressions to each that a graph is made of
@@ -105,9 +105,9 @@ def recorded(
     if not state.apart or len(found) != len(needed | first):  # something was made elsewhere
         return to_graph(inputs, outputs, cotangents, distinct=state.apart)
     found.reverse()
-    interned = state.interned
-    if len(interned) > _MOST_LEFT * len(found):
-        interned = {key: x for key, x in interned.items() if x.serial in needed}
+    interned = (
+        state.interned if len(state.interned) <= _MOST_LEFT * len(found) else None
+    )  # else there is much to let go
     state.made.clear()
     state.interned = {}
     graph = graph_of(found, len(inputs), outputs, cotangents)
@@ -164,6 +164,8 @@ def _patched(
     moved: set[int] = set()  # what is made of other expressions than in `graph`, or stands elsewhere
     places: dict[int, int] = {}
     made, rule, interned = state.made, state.rewrite, kept.interned
+    if interned is None:
+        interned = {state.key_of(x): x for x in kept.exprs if x.op.name != "input"}
 
     def holds(found: Expr) -> bool:
         if not places:
