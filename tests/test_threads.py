@@ -71,6 +71,8 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "rows": (lambda A, T: -gs.sum(gs.log_softmax(A, axis=1) * T), ((60, 43), (60, 43))),
     "columns": (lambda A: gs.sum(gs.sum(gs.sin(A), axis=0) ** 2) + gs.sum(gs.cumsum(A, axis=1) ** 3), ((131, 43),)),
     "parts": (lambda x, y: gs.sum(gs.concatenate([x, 2 * y]) ** 3) + gs.sum(x[gs.argsort(y)] * y), ((301,), (301,))),
+    "running": (lambda x, y: gs.sum(gs.cumsum(gs.sin(x)) ** 3) + gs.dot(gs.cumsum(x[::-1]), y), ((403,), (403,))),
+    "running by name": (lambda x: gs.sum(gs.cumsum(x) ** 3), (("n",),)),
     "whole": (lambda k: gs.sum(k), (("n",),)),
 }
 
@@ -172,7 +174,7 @@ def parts_of(found: Any) -> list[np.ndarray]:
 def test_every_number_of_threads_gives_the_same_bits() -> None:
     openmp = pytest.importorskip("ctypes").CDLL("libgomp.so.1")
     calls = [(f, arrays("float32" if name == "packed" else "float64")) for name, f in programs().items()]
-    for name in ("sums", "strands", "along", "rows", "columns", "parts"):
+    for name in ("sums", "strands", "along", "rows", "columns", "parts", "running", "running by name"):
         for dtype in ("float64", "float32") if name in ("sums", "along", "rows") else ("float64",):
             calls.append((shared(name, dtype).value_and_grad, drawn(name, dtype)))
     calls += [(convolved(dtype).value_and_grad, pictures(dtype)) for dtype in ("float64", "float32")]
@@ -222,6 +224,23 @@ def test_named_sizes_are_cut_when_they_are_known(length: int) -> None:
     if length:
         x[length // 2] = np.nan
         assert np.isnan([f(x), g(x)]).all()
+
+
+@pytest.mark.parametrize("length", [0, 1, 64, 65, 20_001])
+def test_running_sums_in_shares_are_running_sums(length: int) -> None:
+    """Sums of whole numbers are exact; where nothing is negative nothing falls; inf and NaN reach what is behind them."""
+    options: dict[str, Any] = {"target": "c", "derivatives": "value", "threads": "openmp", "tuning": EAGER}
+    f = gs.compile(gs.cumsum, args=(("n",),), **options)
+    rng = np.random.default_rng(1)
+    whole = rng.integers(-1000, 1000, length).astype(float)
+    np.testing.assert_array_equal(f(whole), np.cumsum(whole))
+    assert "GS_PARALLEL" in f.source
+    rising = f(rng.random(length) ** 9)
+    assert (np.diff(rising) >= 0).all()
+    np.testing.assert_array_equal(np.signbit(f(np.full(length, -0.0))), True)
+    for special in (np.inf, np.nan) if length > 60 else ():
+        whole[length // 3] = special
+        np.testing.assert_array_equal(f(whole), np.cumsum(whole))
 
 
 def added(name: str, **options: Any) -> Any:

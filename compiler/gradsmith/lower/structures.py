@@ -26,6 +26,7 @@ from .nests import Nest, Nests, Write, lines_of
 from .owners import apart_by_rows, owned, owned_axes
 from .printing import Text
 from .rows import Rows
+from .running import running_sums
 from .shares import Shares, shares
 from .statements import words_of
 
@@ -221,14 +222,20 @@ class Structures:
         shape, axis = shape_of(self.graph, n.key), n.params["axis"]
         size = shape[axis]
 
+        def place(i: Affine, others: Index) -> Index:
+            at = i * -1 + (size - 1) if n.params["reverse"] else i
+            return (*others[:axis], at, *others[axis:])
+
+        in_shares = running_sums(self, n, structure, lambda i: place(i, (Affine(),) * (len(shape) - 1)))
+        if in_shares is not None:
+            return in_shares
+
         def along(nest: Nest, lines: list[Line]) -> None:
             total = self.elements.names.fresh(None, "acc_")
             lines += lines_of(self.accumulator(n, total, structure.initial), nest.depth)
 
             def inside(inner: Nest, body: list[Line]) -> None:
-                (i,) = inner.index
-                place = i * -1 + (size - 1) if n.params["reverse"] else i
-                index = (*nest.index[:axis], place, *nest.index[axis:])
+                index = place(inner.index[0], nest.index)
                 for combine, a in zip(structure.combine, n.args, strict=True):
                     value = self.elements.element(a, index, False, body, inner.depth)
                     self.combine(n, Reduction(combine, structure.initial), total, value, body, inner.depth)
