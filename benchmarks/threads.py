@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from arrays import jax_functions, torch_functions
 from harness.flags import march_option
 from harness.records import Build, Family, Ready, Workload
 
@@ -42,6 +43,10 @@ def cross_entropy(m: Any, x: Any, t: Any) -> Any:
     return -m.sum(m.log(e / m.sum(e, 1)[:, None]) * t)
 
 
+def convolution(m: Any, x: Any, w: Any, b: Any, t: Any) -> Any:
+    return m.mean((m.relu(m.conv2d(x, w, b)) - t) ** 2)
+
+
 SQUARE = (1000, 1000)
 MODELS = [
     Model("exp(-x²) sin(x) of 1,000,000", lambda m, x: m.exp(-x * x) * m.sin(x), ((1_000_000,),)),
@@ -52,6 +57,9 @@ MODELS = [
     Model("product of 512 x 512 matrices", lambda m, a, b: a @ b, ((512, 512), (512, 512))),
     Model("two layers 512x784-256-10, gradients", two_layers,
           ((512, 784), (512, 10), (784, 256), (256,), (256, 10), (10,)), (2, 3, 4, 5)),
+    Model("convolution 3x3 of 32x8x28x28, 16 filters, gradients", convolution,
+          ((32, 8, 28, 28), (16, 8, 3, 3), (16,), (32, 16, 26, 26)), (0, 1, 2)),
+    Model("running sums of 1,000,000", lambda m, x: m.cumsum(x, 0), ((1_000_000,),)),
     Model("100,000 points of x*y + y + tanh(x), gradients", lambda m, x, y: x * y + y + m.tanh(x), ((), ()), (0, 1),
           100_000),
     Model("100,000 points of x*y + y + tanh(x), out=", lambda m, x, y: x * y + y + m.tanh(x), ((), ()), (0, 1),
@@ -86,9 +94,10 @@ def torch(model: Model, count: int, arguments: Sequence[Any]) -> Ready:
 
     m.set_num_threads(count)
     leaves = [m.tensor(a, requires_grad=k in model.wrt) for k, a in enumerate(arguments)]
+    functions = torch_functions()
 
     def call() -> Any:
-        value = model.function(m, *leaves)
+        value = model.function(functions, *leaves)
         if not model.wrt:
             return value
         return value.detach(), m.autograd.grad(value.sum(), [leaves[k] for k in model.wrt])
@@ -101,7 +110,8 @@ def jax(model: Model, count: int, arguments: Sequence[Any]) -> Ready:
     import jax as j
 
     leaves = tuple(j.numpy.asarray(a) for a in arguments)
-    function: Callable[..., Any] = lambda *xs: model.function(j.numpy, *xs)
+    functions = jax_functions()
+    function: Callable[..., Any] = lambda *xs: model.function(functions, *xs)
     if model.wrt:
         function = j.value_and_grad(function, model.wrt)
     run = j.jit(j.vmap(function) if model.points else function)

@@ -61,6 +61,9 @@ PROGRAMS = {
     + gs.logsumexp(M @ M[1]),
     "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2),
     "shared": -gs.sum(gs.log_softmax(M, axis=1) * M.T) * gs.max(gs.sin(M)) + gs.sum((M[0, 1:] - M[0, :-1] ** 2) ** 2),
+    "places": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[1, :24], (2, 4, 3, 1))) ** 2)
+    + gs.sum(gs.cumsum(M[0]) ** 2)
+    + gs.sum(gs.take(M, gs.symbol("at", (3,), dtype="int32") % 7, axis=0) ** 3),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 
@@ -75,6 +78,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sums": {"args": [x, v, W], "batch": ("x", "v"), "reduce": "sum", "threads": "openmp"},
     "one_by_one": {"args": [v, W], "batch": "v", "reduce": "sum", "threads": "openmp"},
     "shared": {"threads": "openmp", "tuning": gs.Tuning(thread_elements=1, thread_share=16)},
+    "places": {
+        "threads": "openmp",
+        "tuning": gs.Tuning(thread_elements=1, thread_share=16, thread_windows=1, taps_bytes=64),
+    },
     "parts": {"tuning": gs.Tuning(longest_body=1, part_lines=3, unit_lines=30)},
     "nonzeros": {"derivatives": ALL, "sparse": "csc", "triangle": "lower"},
 }
@@ -166,7 +173,8 @@ def test_no_dependency_no_heap_no_globals(name: str) -> None:
     f = emitted(name)
     code = "".join(text.split(f"#ifdef {name.upper()}_SELFTEST")[0] for text in f.files.values())
     integers = {"<stdint.h>"} if f.libraries or "gs_vbits" in code else set()  # LAPACK's, and those of bit patterns
-    integers |= {"<omp.h>"} if {"threads", "batch"} <= {*OPTIONS.get(name, {})} else set()
+    integers |= {"<stdint.h>"} if "int32_t" in code else set()
+    integers |= {"<omp.h>"} if {"threads", "batch"} <= {*OPTIONS.get(name, {})} or "GS_TEAM" in code else set()
     assert set(re.findall(r"#include (\S+)", code)) == {"<math.h>", "<stddef.h>", f'"{name}.h"', *integers}
     assert not re.search(r"\b(malloc|calloc|realloc|free|alloca)\b", code)
     code = code.replace(f"\n{name.upper()}_PART void", "\nstatic void")  # what the macro stands for

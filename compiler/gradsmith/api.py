@@ -140,7 +140,7 @@ def compile(
         or several: these arguments have it, and all others are shared by the points.
     reduce: "sum": batch functions add up, over the points, the value and what is differentiated by shared arguments
         alone; None gives one of each for each point.
-    threads: "openmp": batch functions (or, without `batch`, large loops and products of matrices) run in several
+    threads: "openmp": batch functions (or, without `batch`, large loops, products and convolutions) run in several
         threads where the C compiler has OpenMP, with the same results to the last bit for any number of them.
     blas: "cblas": C code leaves products of matrices to `cblas_dgemm` and its kin, for which it has kernels of its own
         otherwise (None). Link it with what `f.libraries` names.

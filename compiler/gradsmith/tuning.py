@@ -230,7 +230,8 @@ class Tuning:
     thread_share: int = 1_024
     #: Products of numbers from which on threads share a product of matrices: 25 us and less.
     thread_products: int = 262_144
-    #: The same of a convolution, and of each of its slopes.
+    #: The same of a convolution, and of each of its slopes. One picture of 8 x 28 x 28 with 8 filters (389,376), value
+    #: and gradients in 1 / 2 threads: 35 / 27 us in double and 24 / 26 in float, by code for one thread 32 and 20.
     thread_windows: int = 524_288
     #: Rows of a result that one thread takes at a time.
     thread_rows: int = 24

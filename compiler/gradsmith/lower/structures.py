@@ -18,13 +18,15 @@ from ..graph import Graph, Node
 from ..index import Affine, Index, variable
 from ..program import Line
 from ..registry import Assembly, Contraction, Cut, Gather, Kernel, Reduction, Scan, Scatter, lookup
-from ..types import Shape
+from ..types import Shape, Type
 from .along import Along, Stretch, stretches
 from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
+from .owners import apart_by_rows, owned, owned_axes
 from .printing import Text
 from .rows import Rows
+from .running import running_sums
 from .shares import Shares, shares
 from .statements import words_of
 
@@ -42,7 +44,8 @@ class Structures:
 
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
-        self._target, self._syntax = elements.target, elements.target.syntax
+        self.target = self._target = elements.target
+        self._syntax = elements.target.syntax
         self.helpers: dict[str, None] = {}  # patterns in use that have helper code
         self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
         #: values that are computed where an assembly has them: which one, and as which part
@@ -219,14 +222,20 @@ class Structures:
         shape, axis = shape_of(self.graph, n.key), n.params["axis"]
         size = shape[axis]
 
+        def place(i: Affine, others: Index) -> Index:
+            at = i * -1 + (size - 1) if n.params["reverse"] else i
+            return (*others[:axis], at, *others[axis:])
+
+        in_shares = running_sums(self, n, structure, lambda i: place(i, (Affine(),) * (len(shape) - 1)))
+        if in_shares is not None:
+            return in_shares
+
         def along(nest: Nest, lines: list[Line]) -> None:
             total = self.elements.names.fresh(None, "acc_")
             lines += lines_of(self.accumulator(n, total, structure.initial), nest.depth)
 
             def inside(inner: Nest, body: list[Line]) -> None:
-                (i,) = inner.index
-                place = i * -1 + (size - 1) if n.params["reverse"] else i
-                index = (*nest.index[:axis], place, *nest.index[axis:])
+                index = place(inner.index[0], nest.index)
                 for combine, a in zip(structure.combine, n.args, strict=True):
                     value = self.elements.element(a, index, False, body, inner.depth)
                     self.combine(n, Reduction(combine, structure.initial), total, value, body, inner.depth)
@@ -538,10 +547,16 @@ class Structures:
         shape = types[part].shape
         nest = self.nests.over(shape, inside)
         apart = structure.apart or (structure.accumulate and exclusive)  # no two places of a part are one
+        apart = apart or apart_by_rows(shape, lambda index: structure.place(part, index, n.params, types))
         return self.shared_by_threads(nest, shape, math.prod(shape)) if apart and shape else nest
 
     def scatter(self, n: Node, structure: Scatter) -> list[Line]:
-        """Zeros, and a loop that adds each element at its run-time place."""
+        """Zeros, and a loop that adds each element at its run-time place; threads have rows of what is added, or to."""
+        shape, indices, x = shape_of(self.graph, n.args[0]), self.graph.node(n.args[1]).type, Type(n.params["shape"])
+        count = owned_axes(n, structure, shape, indices)
+        found = None if count is None else owned(self, n, structure, count, shape)
+        if found is not None:
+            return found
 
         def add(nest: Nest, body: list[Line]) -> None:
             there = self.elements.gathered(n, structure, nest.index, body, nest.depth)
@@ -549,7 +564,11 @@ class Structures:
             place = self.elements.place(n.key, there)
             body += lines_of(self._syntax["add_to"].format(name=place, value=value.text), nest.depth)
 
-        return self.cleared(n) + self.nests.over(shape_of(self.graph, n.args[0]), add)
+        self.elements.far.clear()
+        nest = self.nests.over(shape, add)
+        if apart_by_rows(shape, lambda index: structure.source(index, Affine(), n.params, x, indices)):
+            nest = self.shared_by_threads(nest, shape, math.prod(shape))
+        return self.cleared(n) + nest
 
     def cleared(self, n: Node) -> list[Line]:
         """Zeros in all of the memory of `n`."""

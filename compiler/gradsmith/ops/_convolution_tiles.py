@@ -292,8 +292,8 @@ static GS_NOINLINE GS_CONTRACT void gs_correlate_tile@f(ptrdiff_t rows, int wide
     }
 }
 
-static void gs_taps@f(const @real *w, @real *line, @real *to, ptrdiff_t rows, ptrdiff_t between, ptrdiff_t length,
-    ptrdiff_t runs, ptrdiff_t q, ptrdiff_t b) {
+static GS_NOINLINE void gs_taps@f(const @real *w, @real *line, @real *to, ptrdiff_t rows, ptrdiff_t between,
+    ptrdiff_t length, ptrdiff_t runs, ptrdiff_t q, ptrdiff_t b) {
     /* A line of each of some filters, as a tile reads them: of each b numbers of it q are taps, and the others 0, as in
        `line`. The last vector ends with the line, and has 0 for what the one before it has. */
     const ptrdiff_t size = (length + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, shift = size - length;
