@@ -52,7 +52,7 @@ class RowLoop:
                 sums[name] = n, self.totals[n.key]
                 self.structures.begun(n, self.totals[n.key], 1, before, int(self.shared is not None))
             elif self.roles[n.key] == "column":
-                before += self.structures.cleared(n)
+                before += [*self.structures.cleared(n), *self.structures.kept(n)]
         lines = before + self._rows()
         if self.shared is not None:
             lines = self.structures.in_shares(self.shared, lines, sums)
