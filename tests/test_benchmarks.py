@@ -122,27 +122,33 @@ def test_python_by_hand_gives_what_ours_gives() -> None:
 PLANNED = {
     "two layers 64x784-128-10": 20_144,
     "logistic regression 1000x500": 64,
-    "least squares 1000x500": 16,
+    "least squares 1000x500": 4,
+    "logsumexp of A x + b, 1000": 16,
     "Gaussian mixture d=10 k=25 n=1000": 29_242,
     "Gaussian mixture d=64 k=100 n=1000": 1_292_704,
     "heat equation, 128 cells, 50 steps": 544,
     "attention 128x64": 93_232,
     "convolution 3x3 of 28x28x8": 22_660,
+    "layer norm 128x256": 0,
     "LSTM, 20 steps": 64_560,
 }
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", PLANNED)
-def test_memory_is_as_planned_by_hand(name: str) -> None:
+def test_memory_is_as_planned_by_hand(name: str, dtype: str) -> None:
+    """Within a fifth; a line of the cache, less than which no block of rows has, counts as nothing."""
     import gradsmith as gs
 
     arrays = importlib.import_module("arrays")
+    assert {*PLANNED} == {m.name for m in arrays.MODELS}
     model = next(m for m in arrays.MODELS if m.name == name)
     f = gs.compile(
         functools.partial(model.loss, arrays.gradsmith_functions()), wrt=tuple(model.wrt), target="c", name="f",
         args=tuple(np.shape(a) for a in model.draw(np.random.default_rng(0))), selftest=False, derivatives="value_and_grad",
+        dtype=dtype,
     )  # fmt: skip
-    assert f.workspace["value_and_grad"] <= 1.2 * 8 * PLANNED[name]
+    assert f.workspace["value_and_grad"] <= max(1.2 * np.dtype(dtype).itemsize * PLANNED[name], 64)
 
 
 def test_ratios_are_of_the_same_round() -> None:

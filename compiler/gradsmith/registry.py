@@ -133,7 +133,8 @@ class Kernel:
     Its cell has the operands, the result, scratch memory if there is any, and then `arguments(*types, params)` in its
     places. `scratch(*types, params)` is how many numbers of the result's dtype the function needs for itself, and
     `integers(*types, params)` how many of int32, which stand behind them. `cut(*types, params)` is how blocks of rows
-    can be computed one by one, or None. The result may lie in the memory of operand number `replaces`.
+    can be computed one by one, or None; with `keeps`, one block leaves to the next what is in the scratch memory, where
+    the first one finds 0. The result may lie in the memory of operand number `replaces`.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
@@ -141,6 +142,7 @@ class Kernel:
     integers: Callable[..., int] | None = None
     cut: Callable[..., Cut | None] = lambda *operands: None
     replaces: int | None = None
+    keeps: bool = False
 
     def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, Extent]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""

@@ -149,8 +149,8 @@ class Tuning:
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in
     #: benchmarks/arrays.py, the least of 266 by turns; the second cache has 512 KB). On Zen 5 it takes 366 with 250 KB
-    #: and with 500 KB, 299 and 299 in float32 (and by AVX2 371 and 374, 286 and 288), and 250 KB are what code by hand
-    #: keeps; 180 KB take 308 in float32.
+    #: and with 500 KB (and by AVX2 371 and 374), and 250 KB are what code by hand keeps. A block of float32 has as many
+    #: numbers as one of float64: with 125 KB it takes 249.7 us there, and 250.4 with 250 KB (by AVX2 325 and 324).
     blocked_bytes: int = 250_000
     #: Least rows of a block: what is added up over all rows is read and written once a block. With 154 MB in between
     #: and 3.3 MB added up (d = 64), blocks of 50, 100 and 125 rows take 83, 89 and 91 ms, hand-written code 80 (much

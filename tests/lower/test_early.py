@@ -31,7 +31,7 @@ def body_of(f: gs.CompiledFunction, name: str) -> str:
 
 def test_a_sum_of_stages_takes_one_array_beside_the_last_stage() -> None:
     f = gs.compile(stages, args=((1000,),), target="c", derivatives="value", selftest=False, name="f")
-    assert f.workspace["value"] == 8 * 3000  # the sum so far, the last stage, and the next one
+    assert f.workspace["value"] == 8 * 2000  # the last stage and the next one; the sum so far is in the result
     x = np.random.default_rng(0).normal(size=1000)
     a = np.sin(x[::-1])
     b = np.sin(x + a[::-1])
@@ -92,8 +92,8 @@ def test_a_first_value_that_is_read_again_keeps_its_memory() -> None:
     assert f.check().ok
 
 
-def test_panels_lie_in_a_result_that_is_written_later() -> None:
-    """And a product that is a result comes first, so that what it reads need not be kept."""
+def test_a_product_that_is_a_result_comes_first() -> None:
+    """So that what it reads need not be kept."""
 
     def loss(x: Any, W: Any, V: Any) -> Any:
         return gs.sum((gs.relu(x @ W) @ V) ** 2)
@@ -101,7 +101,7 @@ def test_panels_lie_in_a_result_that_is_written_later() -> None:
     shapes = ((64, 784), (784, 128), (128, 10))
     f = gs.compile(loss, args=shapes, wrt=(1, 2), target="c", derivatives="value_and_grad", selftest=False, name="f")
     text = body_of(f, "f_value_and_grad")
-    assert "gs_gemm(x, W, t1, d_W," in text
+    assert text.index("d_V, 1, 128, 10, 64") < text.index("gs_gemm(t4, V, ")
     # by hand: two layers of 64 x 128, results of 64 x 10, and a panel of 256 x 12 with a tile
     assert f.workspace["value_and_grad"] <= 1.2 * 8 * (2 * 64 * 128 + 64 * 10 + 256 * 12 + 48)
     assert f.check().ok

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradsmith as gs
-from gradsmith.lower.memory import _placed, _placed_by_birth, place_buffers
+from gradsmith.lower.memory import _placed, _placed_by_birth, place_buffers, place_in_results
 
 LIFETIMES = st.lists(
     st.tuples(st.integers(1, 20), st.integers(0, 15), st.integers(0, 15)).map(lambda t: (t[0], min(t[1:]), max(t[1:]))),
@@ -55,6 +55,40 @@ def test_what_takes_the_place_of_another_overlaps_nothing_else(
             assert taken or offsets[k] + size <= offsets[other] or offsets[other] + size2 <= offsets[k] <= total - size
 
 
+RESULTS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 16)), max_size=3).map(
+    lambda found: {f"y{k}": result for k, result in enumerate(found)}
+)
+
+
+@given(LIFETIMES, RESULTS, st.integers(1, 8), st.data())
+def test_what_lies_in_a_result_is_over_before_that_is_written(
+    lifetimes: dict[int, tuple[int, int, int]], results: dict[str, tuple[int, int]], line: int, data: st.DataObject
+) -> None:
+    over: dict[int, int] = {}
+    for k, (size, first, _) in lifetimes.items():
+        fits = [o for o, life in lifetimes.items() if life[0] == size and life[1] < first == life[2]]
+        if fits and fits[0] not in over.values():
+            over[k] = fits[0]
+    ends = [k for k in lifetimes if k not in over.values()]
+    under = {name: data.draw(st.sampled_from(ends)) for name in results if ends and data.draw(st.booleans())}
+    under = {
+        name: k for name, k in under.items() if [*under.values()].count(k) == 1 and lifetimes[k][2] == results[name][1]
+    }
+    ahead = dict.fromkeys(lifetimes, 0)
+    places, total = place_in_results(lifetimes, results, line, ahead, over, under)
+    assert total <= place_buffers(lifetimes, line, ahead, over)[1]
+    for k, (size, first, last) in lifetimes.items():
+        name, offset = places[k]
+        room, written = results[name] if name else (total, 99)
+        assert 0 <= offset <= offset + size <= room
+        assert last < written or (under[name] == k and last == written)
+        for other, (size2, first2, last2) in lifetimes.items():
+            if other == k or places[other][0] != name or first > last2 or first2 > last:
+                continue
+            taken = places[other][1] == offset and (over.get(k) == other or over.get(other) == k)
+            assert taken or offset + size <= places[other][1] or places[other][1] + size2 <= offset
+
+
 def test_the_heat_equation_keeps_four_arrays_as_by_hand() -> None:
     """State, sum of the slopes, and two stages: as in benchmarks/hand/models.c, where each has four zeros at each end."""
 
@@ -88,7 +122,10 @@ def test_a_long_chain_of_arrays_needs_few_buffers() -> None:
 
 
 def test_the_header_says_what_each_function_uses() -> None:
-    f = gs.compile(lambda x: gs.sum(gs.exp(gs.sin(x))) * gs.sum(x), args=((1000,),), target="c", name="f")
+    kinds = ("grad", "value_and_grad")
+    shapes = ((50, 40), (40,))
+    f = gs.compile(lambda A, x: gs.sum(gs.tanh(A @ x)), args=shapes, wrt="x", target="c", name="f", derivatives=kinds)
+    assert f.workspace == dict.fromkeys(kinds, 50 * 8)
     said = re.findall(r"// It uses (\d+) doubles of `work`.\nvoid f_(\w+)\(", f.files["f.h"])
     assert {kind: 8 * int(count) for count, kind in said} == {k: n for k, n in f.workspace.items() if n}
 

@@ -19,7 +19,7 @@ def compiled(most: int, function: Any = of, **options: Any) -> Any:
         target="c",
         selftest=False,
         tuning=gs.Tuning(recompute_operations=most),
-        **options,
+        **{"wrt": "x", **options},
     )
 
 

@@ -50,6 +50,7 @@ class Elements:
         self.shared: Set[int] = frozenset()  # values of which the loop being written reads an element more than once
         self.read: dict[str, Text] = {}  # elements that it has read, and their names
         self.once: frozenset[int] = frozenset()  # values that have a name wherever they are computed
+        self.again: Set[int] = frozenset()  # values in memory that what is being written computes again
         self._named: dict[tuple[int, int, Index], tuple[list[Line], Text]] = {}  # which, by lines and place
         self.far: set[str] = set()  # of the loop being written: the variables that tell of arguments out of range
         self._cells: dict[int, str] = {}
@@ -171,6 +172,8 @@ class Elements:
         shape = shape_of(self.graph, key)
         if not shape:
             index, flat = (), False  # a scalar that is broadcast does not move with the loop
+        if key in self.again:
+            return self._once(self.graph.node(key), index, lines, depth)
         if key in self.buffers:
             read = self.at(key, index[0] if flat else self.offset(key, index))
             if key in self.shared and read not in self.read:

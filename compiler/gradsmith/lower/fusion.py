@@ -20,7 +20,7 @@ from ..types import Shape
 from .along import Along, along
 from .blocks import blocks_first
 from .early import computed_early
-from .recompute import recomputed
+from .recompute import recomputed, repeated_in_rows
 from .rows import Rows, rows_first
 from .statements import Plan
 
@@ -44,6 +44,7 @@ class Units:
     """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes).
 
     What is `joined` is computed in the memory of the array that it is a part of: which one, and the number of the part.
+    Values that a node computes again where it reads them are `repeated` there.
     """
 
     order: tuple[Unit, ...]
@@ -51,6 +52,7 @@ class Units:
     aliases: Mapping[int, int]
     virtual: frozenset[int]
     joined: Mapping[int, tuple[int, int]]
+    repeated: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 def shape_of(graph: Graph, key: int) -> Shape:
@@ -91,14 +93,15 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Un
         units = _fused(graph, planned, spelled_out, means, demands, again) if again else units
         early = computed_early(graph, planned, units, kept | spelled_out)
         units = _fused(graph, planned, spelled_out, means, demands, again, early) if early else units
-    if means.along is None or means.state:
+    found = along(graph, units, kept, means.along) if means.along is not None and not means.state else ()
+    if found:
+        once = frozenset[int]().union(*(one.values for one in found))
+        changed = _fused(graph, planned, spelled_out, means, demands, again, early - once, once)
+        units = _with_sums(changed, found) or units
+    if means.recompute is None:
         return units
-    found = along(graph, units, kept, means.along)
-    if not found:
-        return units
-    once = frozenset[int]().union(*(one.values for one in found))
-    changed = _fused(graph, planned, spelled_out, means, demands, again, early - once, once)
-    return _with_sums(changed, found) or units
+    reads, repeated = repeated_in_rows(graph, units, kept | spelled_out, means.recompute)
+    return replace(units, reads=reads, repeated=repeated) if repeated else units
 
 
 def _with_sums(units: Units, found: Sequence[Along]) -> Units | None:

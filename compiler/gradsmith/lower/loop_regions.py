@@ -19,7 +19,7 @@ from ..program import Line
 from ..registry import Assembly, lookup
 from ..types import BOOL, INT64, Bundle, DType, Shape
 from .frames import Frame, frames
-from .memory import larger, room
+from .memory import Place, larger, room
 from .nests import Nest, lines_of
 from .printing import Text
 
@@ -76,7 +76,7 @@ class WrittenRegion:
         self.inner = [Slot(dtype, size, "", True) for dtype, size in sizes.items()]
         self.slots += self.inner
 
-    def declared(self, bases: Mapping[DType, int]) -> list[Line]:
+    def declared(self, bases: Mapping[DType, Place]) -> list[Line]:
         """The statements that name the memory of the bodies."""
         return [line for child in self._kind.writers for line in child.declared(bases)]
 

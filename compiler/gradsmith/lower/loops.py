@@ -27,8 +27,9 @@ from ..types import DType, format_shape
 from .elements import Elements
 from .frames import Frame
 from .fusion import Means, Unit, fuse, is_block, shape_of
+from .in_place import in_place
 from .loop_regions import End, Slot, WrittenRegion
-from .memory import Lifetime, larger, place_buffers, room
+from .memory import Lifetime, Place, larger, place_in_results, room
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .order import most_waiting, with_few_waiting
@@ -130,7 +131,8 @@ class Writer:
         self.regions: dict[int, WrittenRegion] = {}
         self.slots: dict[int, Slot] = {}
         self.row_buffers: set[int] = set()  # values of which memory holds one row
-        self.offsets: dict[int, Extent] = {}
+        self.replaced: Mapping[int, int] = {}  # whose place a value takes
+        self.offsets: dict[int, Place] = {}
         self.sizes: dict[DType, Extent] = {}
         self.plain = False  # whether all there is are scalars in variables
 
@@ -387,10 +389,6 @@ class Writer:
                 if isinstance(structure, Kernel):
                     types = (self.graph.node(a).type for a in n.args)
                     for dtype, size in structure.memory(n.type.dtype, *types, n.params):
-                        result = self._unwritten(dtype, size, time.start, times)
-                        if result is not None and result not in self.structures.scratch.get(n.key, ()):
-                            self.structures.scratch.setdefault(n.key, []).append(result)
-                            continue
                         name, room_for = self.names.fresh(None), larger(1, size)
                         self.structures.scratch.setdefault(n.key, []).append(name)
                         self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
@@ -419,60 +417,43 @@ class Writer:
                 name = self.elements.buffers[key] = self.names.fresh(None)
                 self.slots[key] = Slot(type.dtype, room(type), name)
                 lifetimes[key] = (room(type), end, end)
-        over = self._over(lifetimes, times)
-        for dtype in sorted({slot.dtype for slot in self.slots.values()}):
+        self._find_places(lifetimes, times, end)
+
+    def _find_places(self, lifetimes: dict[int, Lifetime], times: Sequence[range], end: int) -> None:
+        """`offsets` and `sizes` of the slots that live so long: in place of others, in results, in the workspace."""
+        results = self._results_free(times, end)
+        lying = {e.key: e.name for e in self.ends if e.name in results and self.elements.buffers.get(e.key) == e.name}
+        found = in_place(self, lifetimes, times, lying)
+        self.replaced = found.replaced
+        for key in found.hosts:
+            self.row_buffers.discard(key)
+            del lifetimes[key]
+        for dtype in sorted({self.slots[key].dtype for key in lifetimes}):
             placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
             line = max(1, 8 * self.target.tuning.line_bytes // dtype.bits) if self._in_lines(dtype) else 1
             least = line * self.target.tuning.line_least
             ahead = {key: self._ahead(key) for key, life in placed.items() if certainly_at_most(least, life[0])}
-            taken = {key: old for key, old in over.items() if key in placed}
-            offsets, self.sizes[dtype] = place_buffers(placed, line, ahead if line > 1 else {}, taken)
-            self.offsets.update(offsets)
+            over = {key: old for key, old in found.over.items() if key in placed}
+            under = {name: key for name, key in found.under.items() if key in placed}
+            free = {name: (size, first) for name, (of, size, first) in results.items() if of == dtype}
+            places, size = place_in_results(placed, free, line, ahead if line > 1 else {}, over, under)
+            self.offsets.update(places)
+            if size != 0:
+                self.sizes[dtype] = size
+        for key, whole in found.hosts.items():
+            self.offsets[key] = (lying[whole], 0) if whole in lying else self.offsets[whole]
 
-    def _unwritten(self, dtype: DType, size: Extent, moment: int, times: Sequence[range]) -> str | None:
-        """A result that has room for what a support function needs while it runs, and is written later."""
-        for e in self.ends if not self.target.returns else ():
-            if e.pattern != "store" or not e.shape or self.graph.node(e.key).type.dtype != dtype:
-                continue
-            begun = [
-                time.start
-                for unit, time in zip(self.units.order, times, strict=True)
-                for m in (m for n in unit.nodes for m in self._made(n))
-                if self.elements.buffers.get(m.key) == e.name
-            ]
-            if certainly_at_most(size, math.prod(e.shape)) and moment < min(begun, default=moment + 1):
-                return e.name
-        return None
-
-    def _over(self, lifetimes: Mapping[int, Lifetime], times: Sequence[range]) -> dict[int, int]:
-        """Arrays that take the place of one that their loop reads last, element by element."""
-        found: dict[int, int] = {}
-        taken: set[int] = set()
-        apart = {key for pair in self.units.joined.items() for key in (pair[0], pair[1][0])}
-        apart |= {key for key, slot in self.slots.items() if slot.ahead != 0}
+    def _results_free(self, times: Sequence[range], end: int) -> dict[str, tuple[DType, Extent, int]]:
+        """The results that are arrays: type, elements, and when each is written first."""
+        first: dict[str, int] = {}
         for unit, time in zip(self.units.order, times, strict=True):
-            left = {n.key for n in unit.nodes if unit.shared and n.key in lifetimes and n.key not in apart}
-            if not left:
-                continue
-            last = {key: number for number, m in enumerate(unit.nodes) for key in self.units.reads[m.key]}
-            elsewhere = {k for m in unit.nodes for k, here in self.units.reads[m.key].items() if not here}
-            for number, n in enumerate(unit.nodes):
-                if n.key not in left or lookup(n.op).kind != "elementwise":
-                    continue
-                for key in self.units.reads[n.key]:
-                    m = self.graph.node(key)
-                    if (
-                        key in lifetimes
-                        and lifetimes[key][1] < time.start == lifetimes[key][2]
-                        and m.type == n.type
-                        and last[key] == number
-                        and key not in apart
-                        and key not in taken
-                        and key not in elsewhere
-                    ):
-                        found[n.key] = key
-                        taken.add(key)
-                        break
+            for m in (m for n in unit.nodes for m in self._made(n)):
+                first.setdefault(self.elements.buffers.get(m.key, ""), time.start)
+        found: dict[str, tuple[DType, Extent, int]] = {}
+        for e in self.ends if not self.target.returns else ():
+            dtype = self.graph.node(e.key).type.dtype
+            if e.pattern == "store" and e.shape and dtype.kind != "bool":
+                found[e.name] = dtype, math.prod(e.shape), first.get(e.name, end)
         return found
 
     def _reorder(self) -> bool:
@@ -593,17 +574,23 @@ class Writer:
         if e.base is not None:
             self.elements.bases[key] = e.base
 
-    def declared(self, bases: Mapping[DType, Extent]) -> list[Line]:
+    def declared(self, bases: Mapping[DType, Place]) -> list[Line]:
         """The statements that name the memory of all slots, given where the workspace of this body begins."""
         lines: list[Line] = []
         for key, slot in sorted(self.slots.items(), key=lambda item: item[1].dtype):
             if not slot.inner:
-                lines += self._placed(slot, bases.get(slot.dtype, 0) + self.offsets[key])
+                lines += self._placed(slot, self._within(key, bases))
         self.named_again()
         for region in self.regions.values():
-            inner = {slot.dtype: bases.get(slot.dtype, 0) + self.offsets[region.keys[slot]] for slot in region.inner}
+            inner = {slot.dtype: self._within(region.keys[slot], bases) for slot in region.inner}
             lines += region.declared(inner)
         return lines
+
+    def _within(self, key: int, bases: Mapping[DType, Place]) -> Place:
+        """Where a slot is: the name of a result ("": the workspace), and the place in that."""
+        result, offset = self.offsets[key]
+        around, base = bases.get(self.slots[key].dtype, ("", 0))
+        return (result, offset) if result else (around, base + offset)
 
     def named_again(self) -> None:
         """The names of arrays in another shape."""
@@ -615,12 +602,13 @@ class Writer:
                 if base in self.frames and self.frames[base].whole == alias:
                     self.elements.bases[alias] = self.elements.bases[base] + self.frames[base].ahead * -1
 
-    def _placed(self, slot: Slot, offset: Extent) -> list[Line]:
-        """A pointer into the workspace, or a buffer of the function's own."""
+    def _placed(self, slot: Slot, place_of: Place) -> list[Line]:
+        """A pointer into the workspace or a result, or a buffer of the function's own."""
         if self.target.returns:
             return self._new(slot.dtype, slot.name, slot.size)
-        work = "work" if slot.dtype == self.main else f"work_{slot.dtype.short}"
-        place = f"{work} + {offset}" if offset != 0 else work
+        result, offset = place_of
+        array = result or ("work" if slot.dtype == self.main else f"work_{slot.dtype.short}")
+        place = f"{array} + {offset}" if offset != 0 else array
         type = self.target.types[slot.dtype.name]
         return lines_of(self.target.syntax["buffer"].format(type=type, name=slot.name, place=place))
 
@@ -672,7 +660,7 @@ class Writer:
                 reads = self.units.reads[n.key]
                 here = makes and unit.shared and reads.get(old, False)
                 here = here and (not behind or self._known(unit, n, old))
-                here = here or (n.key == new and self._takes_over(n, old))
+                here = here or (n.key == new and self.takes_over(n, old))
                 if old in reads and (behind or makes) and not here:
                     return False
                 behind = behind or n.key == new
@@ -680,7 +668,7 @@ class Writer:
                 return False
         return behind
 
-    def _takes_over(self, n: Node, old: int) -> bool:
+    def takes_over(self, n: Node, old: int) -> bool:
         """Whether a kernel reads `old` as the operand that its result may replace, and as no other."""
         structure = lookup(n.op).structure
         if not isinstance(structure, Kernel) or structure.replaces is None:

@@ -4,7 +4,8 @@ In: a schedule. Out: the values that should be computed in place, in each of the
 store, and memory until it is read last; to compute it again costs its operations, and loads beyond the one that reading
 it would have been. Both are counted for each place where another loop reads it; `Tuning.recompute_operations` says how
 much a store is worth. What is read in its place must be in memory anyway, and for as long: then nothing else is stored
-for it, and the workspace can only shrink. Results are the same to the last bit.
+for it, and the workspace can only shrink. Results are the same to the last bit. In a loop over rows, what has memory
+for one row is computed again in the last inner loop that reads it, by the same measure.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from ..cost import count_of
 from ..dims import certainly_at_most
 from ..graph import Graph, Node
 from ..registry import Reduction, lookup
-from .rows import reads_of
+from .rows import Rows, is_per_row, reads_of
 
 if TYPE_CHECKING:
     from .fusion import Units
 
-__all__ = ["CHEAP", "recomputed"]
+__all__ = ["CHEAP", "recomputed", "repeated_in_rows"]
 
 CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "select", "compare"})  # as fast as a load
 
@@ -62,6 +63,68 @@ def recomputed(
             if in_memory and not replaced and len(shorter) <= 1 and places * (operations + len(sources) - 1) <= budget:
                 found.add(n.key)
     return frozenset(found)
+
+
+_Reads = Mapping[int, Mapping[int, bool]]
+
+
+def repeated_in_rows(
+    graph: Graph, units: Units, kept: set[int], budget: int
+) -> tuple[_Reads, Mapping[int, frozenset[int]]]:
+    """What loops over rows read, and which values their nodes compute again, where that makes room for another one.
+
+    A value of a row is computed again in the last inner loop that reads it, if no other loop behind its own does, or if
+    another such value is made before that: it can take the place.
+    """
+    reads = dict(units.reads)
+    repeated: dict[int, frozenset[int]] = {}
+    rows = [unit for unit in units.order if unit.rows is not None and not unit.rows.block]
+    read_in: dict[int, list[Node]] = {}
+    for m in (m for unit in units.order if rows for m in unit.nodes):
+        for key in reads[m.key]:
+            read_in.setdefault(key, []).append(m)
+    for unit in rows:
+        assert unit.rows is not None
+        inner_of = {n.key: k for k, inner in enumerate(unit.rows.inner) for n in inner.nodes}
+        for n in unit.nodes:
+            readers = read_in.get(n.key, [])
+            if (
+                n.key in kept
+                or is_per_row(n.type.shape, unit.rows.shape)
+                or not {m.key for m in readers} <= {*inner_of}
+            ):
+                continue
+            loops = sorted({inner_of[m.key] for m in readers} - {inner_of[n.key]})
+            others = (m for m in unit.nodes if m.type == n.type and m.key != n.key and loops)
+            if not loops or (len(loops) > 1 and not any(loops[-2] <= inner_of[m.key] < loops[-1] for m in others)):
+                continue
+            late = [m for m in readers if inner_of[m.key] == loops[-1]]
+            operations, sources = _operations(graph, n, units), _sources(graph, n, units, unit.rows)
+            if operations is None or not sources or any(_places(graph, m, n, units) == _MANY for m in late):
+                continue
+            found = (read for m in late for read in reads_of(graph, m, units.virtual, units.aliases))
+            places = {at for key, at in found if key == n.key}
+            if len(places) * (operations + len(sources) - 1) <= budget:
+                for m in late:
+                    same, rest = reads[m.key][n.key], {key: at for key, at in reads[m.key].items() if key != n.key}
+                    more = {key: at and same and rest.get(key, True) for key, at in reads[n.key].items()}
+                    reads[m.key] = rest | more
+                    repeated[m.key] = repeated.get(m.key, frozenset()) | {n.key}
+    return reads, repeated
+
+
+def _sources(graph: Graph, n: Node, units: Units, rows: Rows) -> list[int]:
+    """The arrays that `n` is computed from at its own place, if there is nothing else but variables of the row."""
+    found: list[int] = []
+    made = {m.key for m in rows.nodes}
+    for key, here in units.reads[n.key].items():
+        shape = graph.node(key).type.shape
+        if not shape or (key in made and is_per_row(shape, rows.shape)):
+            continue
+        if key in made or not here:
+            return []
+        found.append(key)
+    return found
 
 
 def _operations(graph: Graph, n: Node, units: Units) -> int | None:

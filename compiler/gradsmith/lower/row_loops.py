@@ -52,7 +52,7 @@ class RowLoop:
                 sums[name] = n, self.totals[n.key]
                 self.structures.begun(n, self.totals[n.key], 1, before, int(self.shared is not None))
             elif self.roles[n.key] == "column":
-                before += self.structures.cleared(n)
+                before += [*self.structures.cleared(n), *self.structures.kept(n)]
         lines = before + self._rows()
         if self.shared is not None:
             lines = self.structures.in_shares(self.shared, lines, sums)
@@ -71,11 +71,22 @@ class RowLoop:
             self.elements.bases[key] = flatten(nest.index, self.rows.shape) * size * -1 + share * size
         self.writer.named_again()
         for inner in self.rows.inner:
+            self.elements.shared = self._read_behind(inner)
             if inner.shape:
                 self._loop(inner, nest, lines)
             else:
                 for n in inner.nodes:
                     self._element(n, inner, nest.index, lines, nest.depth)
+            self.elements.again = self.elements.shared = frozenset()
+            self.elements.read.clear()
+
+    def _read_behind(self, inner: Inner) -> frozenset[int]:
+        """What is read behind the node of an inner loop that takes its place: it has a name then."""
+        reads, found = self.writer.units.reads, list[int]()
+        for number, n in enumerate(inner.nodes):
+            old = self.writer.replaced.get(n.key, -1)
+            found += [old for m in inner.nodes[number + 1 :] if old in reads[m.key]]
+        return frozenset(found)
 
     def _loop(self, inner: Inner, row: Nest, lines: list[Line]) -> None:
         """An inner loop, and what it has of each sum in a variable of this row."""
@@ -122,6 +133,7 @@ class RowLoop:
         if self.roles[n.key] == "element":
             self._element(n, inner, index, body, nest.depth)
             return
+        self.elements.again = self.writer.units.repeated.get(n.key, frozenset())
         value = self.elements.element(n.args[0], self._padded(n.args[0], index), False, body, nest.depth)
         if sums is not None:
             self.structures.combine(n, lookup(n.op).structure, sums[strand], value, body, nest.depth)
@@ -131,6 +143,7 @@ class RowLoop:
 
     def _element(self, n: Node, inner: Inner, index: Index, lines: list[Line], depth: int) -> None:
         index = self._padded(n.key, index)
+        self.elements.again = self.writer.units.repeated.get(n.key, frozenset())
         value = self.elements.compute(n, index, False, lines, depth)
         stored = n.key in self.elements.buffers
         if not stored or not inner.shape or any(n.key in self.writer.units.reads[m.key] for m in inner.nodes):

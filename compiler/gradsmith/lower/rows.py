@@ -28,6 +28,7 @@ __all__ = [
     "cut_of",
     "inner_loops",
     "is_per_row",
+    "is_same_row",
     "reads_of",
     "role_in_blocks",
     "role_in_products",
@@ -219,7 +220,7 @@ def collected(
         if k > last or needs_late:
             behind.append(n)
             late.add(n.key)
-        elif role is not None and all(key not in inside or _same_row(graph, key, at, rows) for key, at in reads):
+        elif role is not None and all(key not in inside or is_same_row(graph, key, at, rows) for key, at in reads):
             shared.append(n)
             (inside if role in ("element", "row", "product") else late).add(n.key)
         elif any(key in inside for key, _ in reads):
@@ -272,7 +273,8 @@ def _same(at: Index, shape: Shape) -> bool:
     return all(size == 1 or i == own for i, own, size in zip(at, _axes(len(at)), shape, strict=False))
 
 
-def _same_row(graph: Graph, key: int, at: Index | None, rows: Shape) -> bool:
+def is_same_row(graph: Graph, key: int, at: Index | None, rows: Shape) -> bool:
+    """Whether the element `at` of a stored value (see `reads_of`) is of the row that a loop over `rows` is at."""
     shape = graph.node(key).type.shape
     return at is not None and shape[: len(rows)] == rows and len(at) >= len(rows) and _same(at[: len(rows)], shape)
 

@@ -582,6 +582,22 @@ class Structures:
 
         return self.nests.over((size,), clear)
 
+    def kept(self, n: Node) -> list[Line]:
+        """Zeros in the scratch memory of `n`, if it is a kernel that keeps something there from block to block."""
+        structure = lookup(n.op).structure
+        if not isinstance(structure, Kernel) or not structure.keeps:
+            return []
+        memory = structure.memory(n.type.dtype, *(self.graph.node(a).type for a in n.args), n.params)
+        lines: list[Line] = []
+        for name, (dtype, size) in zip(self.scratch[n.key], memory, strict=True):
+            zero = self.elements.printer.number(0, dtype)
+
+            def clear(nest: Nest, body: list[Line], name: str = name, zero: Text = zero) -> None:
+                self.elements.set(f"{name}[{self.elements.subscripts.text(nest.index[0])}]", zero, body, nest.depth)
+
+            lines += self.nests.over((size,), clear)
+        return lines
+
     def kernel(self, n: Node, structure: Kernel) -> list[Line]:
         """A call of the support function."""
         arrays = [self.elements.start(key) for key in (*n.args, n.key)]

@@ -17,29 +17,30 @@ __all__ = ["SCALED", "SUMS"]
 _SUMS = """\
 #ifndef GS_EXP_SUMS@F
 #define GS_EXP_SUMS@F
-static void gs_exp_sums@f(const @real *a, const @real *z, @real *y, ptrdiff_t k, ptrdiff_t n, int add) {
-    /* y[j] is the sum of exp(z[p] - most) a[p*n + j] over all k rows, where most = y[n] is the largest z. With `add`,
-       so are those before, if there were some (y[n + 1]): their sums are scaled if z has become larger. */
-    for (ptrdiff_t j = 0; j < (add ? 0 : n + 2); ++j) {
+static void gs_exp_sums@f(const @real *a, const @real *z, @real *y, @real *kept, ptrdiff_t k, ptrdiff_t n, int add) {
+    /* y[j] is the sum of exp(z[p] - most) a[p*n + j] over all k rows, where most = kept[0] is the largest z. With
+       `add`, so are those before, if there were some (kept[1]): their sums are scaled if z has become larger. */
+    for (ptrdiff_t j = 0; j < (add ? 0 : n); ++j) {
         y[j] = 0;
     }
+    kept[1] = add ? kept[1] : 0;
     for (ptrdiff_t p = 0; p < k; p += 16) {
         const ptrdiff_t rows = k - p < 16 ? k - p : 16;
         @real weights[16], most = z[p];
         for (ptrdiff_t i = 1; i < rows; ++i) {
             most = z[p + i] > most ? z[p + i] : most;
         }
-        if (!(y[n + 1] > 0)) {
-            y[n] = most;
-            y[n + 1] = 1;
-        } else if (most > y[n]) {
-            const @real scale = exp@f(y[n] - most);
+        if (!(kept[1] > 0)) {
+            kept[0] = most;
+            kept[1] = 1;
+        } else if (most > kept[0]) {
+            const @real scale = exp@f(kept[0] - most);
             for (ptrdiff_t j = 0; j < n; ++j) {
                 y[j] *= scale;
             }
-            y[n] = most;
+            kept[0] = most;
         }
-        const @real shift = y[n] < -GS_LARGEST@F ? 0 : y[n];
+        const @real shift = kept[0] < -GS_LARGEST@F ? 0 : kept[0];
         for (ptrdiff_t i = 0; i < rows; ++i) {
             weights[i] = @exp@f(z[p + i] - shift);
         }
@@ -52,16 +53,27 @@ static void gs_exp_sums@f(const @real *a, const @real *z, @real *y, ptrdiff_t k,
 _SCALED = """\
 #ifndef GS_EXP_SCALED@F
 #define GS_EXP_SCALED@F
-static void gs_exp_scaled@f(const @real *a, const @real *w, const @real *z, const @real *sums, @real *y, ptrdiff_t k,
-    ptrdiff_t n) {
-    /* y = w A for weights w[p] = f exp(z[p]), from the sums of exp(z[p] - most) a[p*n + j], most = sums[n]: where z is
-       largest, the weight is what they are scaled by. What is not finite then is computed from A again. */
-    ptrdiff_t at = 0;
-    while (at < k - 1 && !(z[at] >= sums[n])) {
-        ++at;
+static void gs_exp_scaled@f(const @real *a, const @real *w, const @real *sums, @real *y, ptrdiff_t k, ptrdiff_t n) {
+    /* y = w A for weights w[p] = f exp(z[p]), from the sums of exp(z[p] - most) a[p*n + j], which may lie in y: where z
+       is largest, so is the weight (or least, if f < 0), and they are scaled by it. What is not finite then is computed
+       from A again. */
+    @real most[16], least[16];
+    for (int i = 0; i < 16; ++i) {
+        most[i] = least[i] = k > 0 ? w[0] : 0;
     }
-    const @real scale = k > 0 ? w[at] : 0;
-    int finite = k > 0 && z[at] <= sums[n];
+    for (ptrdiff_t p = 0; p < k; p += 16) {
+        const ptrdiff_t rows = k - p < 16 ? k - p : 16;
+        for (ptrdiff_t i = 0; i < rows; ++i) {
+            most[i] = w[p + i] > most[i] ? w[p + i] : most[i];
+            least[i] = w[p + i] < least[i] ? w[p + i] : least[i];
+        }
+    }
+    for (int i = 1; i < 16; ++i) {
+        most[0] = most[i] > most[0] ? most[i] : most[0];
+        least[0] = least[i] < least[0] ? least[i] : least[0];
+    }
+    const @real scale = most[0] > -least[0] ? most[0] : least[0];
+    int finite = k > 0;
     for (ptrdiff_t j = 0; j < n; ++j) {
         y[j] = scale * sums[j];
         finite &= y[j] - y[j] == 0;

@@ -215,20 +215,23 @@ def _exp_sums(a: Any, z: Any) -> Any:
     most = np.max(z)
     with np.errstate(all="ignore"):
         weights = np.exp(z - (0 if np.isneginf(most) else most))
-    return np.concatenate([weights @ a, [most, 1]])
+    return weights @ a
 
 
 gemv_exp_sums: Traced = _record(
-    "gemv_exp_sums", "gs_exp_sums", lambda a, z: Type((a.shape[1] + 2,), a.dtype), _exp_sums,
-    Kernel(lambda a, z, params: (*a.shape, 0), cut=lambda a, z, params: Cut((0, 1), adds=True)), SUMS, 6,
-    "exp(z - max(z)) A, then max(z) and 1: a sum of rows.",
+    "gemv_exp_sums", "gs_exp_sums", lambda a, z: Type(a.shape[1:], a.dtype), _exp_sums,
+    Kernel(
+        lambda a, z, params: (*a.shape, 0), scratch=lambda a, z, params: 2, keeps=True,
+        cut=lambda a, z, params: Cut((0, 1), adds=True),
+    ),
+    SUMS, 7, "exp(z - max(z)) A: a sum of rows.",
     cost=lambda y, a, z: {"mul": a.size, "add": a.size, "exp": z.size},
 )  # fmt: skip
 gemv_exp_scaled: Traced = _record(
-    "gemv_exp_scaled", "gs_exp_scaled", lambda a, w, z, sums: Type(a.shape[1:], a.dtype),
-    lambda a, w, z, sums: w @ a, Kernel(lambda a, w, z, sums, params: a.shape), SCALED, 7,
-    "w A for w = f exp(z) with a number f, from gemv_exp_sums.",
-    arity=4, cost=lambda y, a, w, z, sums: {"mul": y.size},
+    "gemv_exp_scaled", "gs_exp_scaled", lambda a, w, sums: Type(a.shape[1:], a.dtype),
+    lambda a, w, sums: w @ a, Kernel(lambda a, w, sums, params: a.shape, replaces=2), SCALED, 6,
+    "w A for w = f exp(z) with a number f, from gemv_exp_sums, in the memory of that.",
+    arity=3, cost=lambda y, a, w, sums: {"mul": y.size},
 )  # fmt: skip
 
 #: All of them: each stands for `matmul`.

@@ -177,8 +177,8 @@ def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | N
     stacked = [k for k in inside if k in graph.outputs or any(k in graph.node(m).args for m in late)]
     if any(place[key] != 0 for key in stacked):
         return None
-    held, carried = _memory(graph, inside, sums)
-    rows = _rows(size, held, tuning.blocked_rows, tuning.blocked_bytes)
+    held, carried, numbers = _memory(graph, inside, sums)
+    rows = _rows(size, 8 * numbers, tuning.blocked_rows, tuning.blocked_bytes)
     if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held:
         return None
     products = sum(graph.node(k).op == "matmul" for k in (*inside, *sums))
@@ -224,15 +224,16 @@ def _needed(graph: Graph, inside: Mapping[int, None], sums: Mapping[int, None], 
     return needed
 
 
-def _memory(graph: Graph, inside: Mapping[int, None], sums: Mapping[int, None]) -> tuple[int, int]:
-    """Bytes of what is computed for products or by them, and of what is carried."""
+def _memory(graph: Graph, inside: Mapping[int, None], sums: Mapping[int, None]) -> tuple[int, int, int]:
+    """Bytes of what is computed for products or by them, and of what is carried; and the numbers of the former."""
     held: set[int] = set()
     for key in (*inside, *sums):
         n = graph.node(key)
         if n.op == "matmul":
             operands = [a if graph.node(a).op != "transpose" else graph.node(a).args[0] for a in n.args]
             held.update(k for k in (key, *operands) if k in inside)
-    return sum(_bytes(graph, k) for k in held), sum(_bytes(graph, k) for k in sums)
+    numbers = sum(8 * _bytes(graph, k) // graph.node(k).type.dtype.bits for k in held)
+    return sum(_bytes(graph, k) for k in held), sum(_bytes(graph, k) for k in sums), numbers
 
 
 def _bytes(graph: Graph, key: int) -> int:

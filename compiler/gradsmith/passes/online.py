@@ -35,7 +35,7 @@ def _summed_before(e: Expr, target: Target) -> Expr | None:
     z, numbers = _exponent(w)
     if z is None or not _reaches(z, a) or not any(_reaches(number, a) for number in numbers):
         return None
-    return gemv_exp_scaled(a, w, z, gemv_exp_sums(a, z))
+    return gemv_exp_scaled(a, w, gemv_exp_sums(a, z))
 
 
 def _exponent(w: Expr) -> tuple[Expr | None, list[Expr]]:
