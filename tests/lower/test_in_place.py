@@ -51,6 +51,12 @@ def neighbours(x: Any, g: Any) -> Any:
     return {"y": y * gs.sum(y, axis=1)[:, None] + y[:, ::-1], "next": y[1:] * gs.sum(y[:-1], axis=1)[:, None] * g}
 
 
+def other_rows(x: Any, W: Any) -> Any:
+    """A whole array of which the loop over rows that would write over it reads other rows."""
+    y = x @ W
+    return y * gs.sum(y[::-1] * x, axis=1)[:, None]
+
+
 def weighted(A: Any, x: Any, b: Any) -> Any:
     return gs.logsumexp(A @ x + b, 0)
 
@@ -86,6 +92,7 @@ PROGRAMS: dict[str, Program] = {
     "normed, strict": (normed, MATRIX, {"strict": True}),
     "soft": (soft, MATRIX, {}),
     "neighbours": (neighbours, MATRIX, {"derivatives": "value"}),
+    "other rows": (other_rows, ((ROWS, LONG), (LONG, LONG)), {"derivatives": "value"}),
     "weighted": (weighted, SYSTEM, {"wrt": (1, 2), "tuning": SMALL}),
     "squares": (squares, SYSTEM, {"wrt": (1,), "tuning": SMALL}),
     "steps": (steps, ((LONG,), (LONG, LONG)), {}),
