@@ -174,3 +174,8 @@ def test_all_programs_test_themselves_under_sanitizers(tmp_path: Path) -> None:
     run = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.count("points agree") == len(PROGRAMS)
+
+
+def test_arguments_that_no_memory_holds_have_no_self_test() -> None:
+    f = gs.compile(lambda x: gs.sum(x * x), args=((2**40,),), target="c")
+    assert "SELFTEST" not in f.source

@@ -32,6 +32,7 @@ __all__ = ["selftest", "selftest_sizes"]
 _RANGES = ((0.2, 0.9), (-0.9, 0.9), (1.1, 3.0), (0.01, 0.1), (10.0, 90.0))
 _POINTS = 3
 _MOST_NUMBERS = 24  # arguments stored in full
+_MOST_COMPUTED = 4_194_304  # numbers of arguments, beyond which there is no self-test: NumPy has to make them all
 _BUDGET = 40_000  # mpmath operations spent on the values and gradients of one self-test
 _OWN_RULES = frozenset({"custom", "stop_gradient"})
 
@@ -68,11 +69,13 @@ def selftest(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) ->
 def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> SelfTest | None:
     """The self-test of `primal` with derivatives by the inputs `wrt` (keys); None where no point is in its domain.
 
-    `kinds` are the functions in the file and what they were derived as: central differences need the value beside a
-    gradient.
+    There is none either where arguments are too large to be made here. `kinds` are the functions in the file and what
+    they were derived as: central differences need the value beside a gradient.
     """
     types = [primal.node(k).type for k in primal.inputs]
     sizes = [t.size for t in types]
+    if sum(sizes) > _MOST_COMPUTED:
+        return None
     precision = _PRECISIONS[FLOAT32 if any(n.type.dtype == FLOAT32 for n in primal.ordered()) else FLOAT64]
     starts = np.cumsum([0, *sizes])
     own_rules = any(n.op in _OWN_RULES for n in with_inner(primal))
