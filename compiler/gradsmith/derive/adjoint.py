@@ -27,7 +27,7 @@ from ..graph import Graph, Node
 from ..ops import where
 from ..origin import Origin
 from ..passes.expand import expand_underivable
-from ..passes.rewrite import recorded
+from ..passes.rewrite import forget, recorded
 from ..passes.stabilise import stabilise
 from ..registry import lookup
 from ..trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
@@ -68,7 +68,9 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     inputs = [values[k] for k in graph.inputs]
     if plans:  # the ways back through loops were made before, in recordings of their own
         return to_graph(inputs, outputs, pairs)
-    return recorded(state, inputs, outputs, pairs)
+    joint = recorded(state, inputs, outputs, pairs)
+    # powers are written anew, and with them all that reads them, for which old expressions only take memory
+    return forget(joint) if any(n.op == "pow" for n in graph.sorts) else joint
 
 
 def _of_a_square(e: Expr) -> Expr | None:

@@ -75,10 +75,10 @@ def _bare(rules: Sequence[Rule]) -> list[Rule]:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The expressions that a graph was made of, by key, and how equal ones are found, if that is at hand."""
+    """The expressions that a graph was made of, by key, and how equal ones are found."""
 
     exprs: list[Expr]
-    interned: dict[object, Expr] | None
+    interned: dict[object, Expr]
 
 
 _MOST_LEFT = 1.1  # expressions to each that a graph is made of
@@ -89,7 +89,7 @@ def recorded(
 ) -> Graph:
     """The graph that computes `outputs`, all of which was made in one recording.
 
-    It keeps its expressions for the next pass, which takes them, or forgets them (`forget`).
+    It keeps its expressions, unless many were made in vain, for the next pass, which takes or forgets them (`forget`).
     """
     needed = {x.serial for x in outputs}
     need = needed.add
@@ -111,7 +111,8 @@ def recorded(
     state.made.clear()
     state.interned = {}
     graph = graph_of(found, len(inputs), outputs, cotangents)
-    graph.known("expressions", lambda _: _Kept(found, interned))
+    if interned is not None:
+        graph.known("expressions", lambda _: _Kept(found, interned))
     return graph
 
 
@@ -164,8 +165,6 @@ def _patched(
     moved: set[int] = set()  # what is made of other expressions than in `graph`, or stands elsewhere
     places: dict[int, int] = {}
     made, rule, interned = state.made, state.rewrite, kept.interned
-    if interned is None:
-        interned = {state.key_of(x): x for x in kept.exprs if x.op.name != "input"}
 
     def holds(found: Expr) -> bool:
         if not places:
