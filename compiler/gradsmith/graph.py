@@ -222,10 +222,6 @@ class Graph(nx.DiGraph):
             self._known[what] = find(self)
         return self._known[what]
 
-    def take(self, what: object) -> Any:
-        """What was found out about the graph, which forgets it; None where it is not known."""
-        return None if self._records is None else self._known.pop(what, None)
-
     @property
     def sorts(self) -> Collection[Node]:
         """One node for each op with each type: all that steps look at who ask what there is in a graph."""

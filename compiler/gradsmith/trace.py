@@ -58,16 +58,12 @@ class Recording:
     """What `apply` does besides making nodes, inside the compiler: share equal nodes, rewrite, set the origin.
 
     `apart` tells that no other recording was open meanwhile, so that all nodes made are `interned` here, once each.
-    `made` are these in their order. What was made before serial `since` counts as made where `holds` says so.
     """
 
     origin: Origin = NOWHERE
     interned: dict[object, Expr] = field(default_factory=dict)
     rewrite: Callable[[Expr], Expr | None] | None = None
     apart: bool = True
-    made: list[Expr] = field(default_factory=list)
-    since: int = -1
-    holds: Callable[[Expr], bool] | None = None
 
     def record(
         self,
@@ -79,7 +75,7 @@ class Recording:
         settled: bool = False,
     ) -> Expr:
         """The node that is equal to this one, or else a new one, or what `rewrite` has for it, unless `settled`."""
-        key: object  # as `key_of` has it
+        key: object
         if not params and len(args) == 2:  # as most nodes are; their type follows
             first, second = args[0].serial, args[1].serial
             key = (op.name, second, first) if second < first and op.commutative else (op.name, first, second)
@@ -91,9 +87,8 @@ class Recording:
                 serials.sort()
             key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
         found = self.interned.get(key)
-        if found is None or (found.serial < self.since and self.holds is not None and not self.holds(found)):
+        if found is None:
             found = Expr(op, args, params, type, origin)
-            self.made.append(found)
             if self.rewrite is not None and not settled:
                 replacement = self.rewrite(found)
                 if replacement is not None:
@@ -101,18 +96,6 @@ class Recording:
                     found = replacement
             self.interned[key] = found
         return found
-
-    def key_of(self, e: Expr) -> object:
-        """By what `record` knows a node that it made."""
-        if not e.params and len(e.args) == 2:
-            first, second = e.args[0].serial, e.args[1].serial
-            return (e.op.name, second, first) if second < first and e.op.commutative else (e.op.name, first, second)
-        if e.op.name == "constant" and e.params["value"].__class__ is float:
-            return _DOUBLE(e.params["value"]), e.type.shape, e.type.dtype
-        serials = [a.serial for a in e.args]
-        if e.op.commutative:
-            serials.sort()
-        return e.op.name, tuple(serials), freeze_key(e.params) if e.params else None, e.type.shape, e.type.dtype
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -620,26 +603,13 @@ def to_graph(
     needed = reachable(outputs) if needed is None else needed
     given = {x.serial: x for x in inputs}
     ordered = [*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]]
-    return graph_of(ordered, len(given), outputs, cotangents, inputs, distinct=distinct)
-
-
-def graph_of(
-    ordered: Sequence[Expr],
-    count: int,
-    outputs: Sequence[Expr],
-    cotangents: Sequence[tuple[Expr, Expr]] = (),
-    inputs: Sequence[Expr] | None = None,
-    *,
-    distinct: bool = True,
-) -> Graph:
-    """The graph of these expressions, operands first, of which the first `count` are its `inputs`, once each."""
     keys, nodes = _distinct(ordered) if distinct else _interned(ordered)
     ops = [n[1] for n in nodes]
-    if "input" in ops[count:]:
-        name = nodes[ops.index("input", count)].params["name"]
+    if "input" in ops[len(given) :]:
+        name = nodes[ops.index("input", len(given))].params["name"]
         raise SpecError(f"the result uses the symbol {name!r}, which is not among the arguments: make it one of them")
     graph = Graph.of(nodes)
-    graph.graph["inputs"] = tuple(keys[x.serial] for x in (ordered[:count] if inputs is None else inputs))
+    graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
     graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
     graph.graph["cotangents"] = {
         keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
@@ -826,8 +796,6 @@ def to_exprs(
             newest = next(_serial)
         if name == "input":
             exprs.append(given[key] if key in given else Expr(lookup(name), (), params, type, origin))
-            if state is not None:
-                state.made.append(exprs[-1])
             continue
         if state is not None:
             state.origin = origin.unnamed() if named else origin

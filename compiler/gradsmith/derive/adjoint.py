@@ -27,7 +27,6 @@ from ..graph import Graph, Node
 from ..ops import where
 from ..origin import Origin
 from ..passes.expand import expand_underivable
-from ..passes.rewrite import forget, recorded
 from ..passes.stabilise import stabilise
 from ..registry import lookup
 from ..trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
@@ -65,12 +64,8 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
         gradients = [zeros(graph.node(k).type) if g is None else g for k, g in zip(wrt, found.gradients, strict=True)]
     pairs = [(values[key], g) for key, g in found.cotangents.items()]
     outputs = [values[root], *gradients]
-    inputs = [values[k] for k in graph.inputs]
-    if plans:  # the ways back through loops were made before, in recordings of their own
-        return to_graph(inputs, outputs, pairs)
-    joint = recorded(state, inputs, outputs, pairs)
-    # powers are written anew, and with them all that reads them, for which old expressions only take memory
-    return forget(joint) if any(n.op == "pow" for n in graph.sorts) else joint
+    # the ways back through loops were made before, in recordings of their own
+    return to_graph([values[k] for k in graph.inputs], outputs, pairs, distinct=state.apart and not plans)
 
 
 def _of_a_square(e: Expr) -> Expr | None:

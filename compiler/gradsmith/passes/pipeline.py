@@ -25,7 +25,7 @@ from .normals import by_normals, of_one_scale
 from .online import online
 from .regions import with_bodies
 from .regroup import regroup
-from .rewrite import forget, rewritten
+from .rewrite import rewritten
 from .scalarise import scalarise
 from .scale_last import scale_last
 from .selected import selecting
@@ -48,7 +48,7 @@ def prepare(graph: Graph, target: Target, fast_math: bool = False, summation: Su
     With `fast_math`, sums and products may be regrouped; `summation` says how elements are added. For a strict target,
     the passes do what they do for all others too, and behind the last of them no operation changes.
     """
-    return with_bodies(graph, lambda part: forget(_prepared(part, target, fast_math, summation)))
+    return with_bodies(graph, lambda part: _prepared(part, target, fast_math, summation))
 
 
 def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summation) -> Graph:
