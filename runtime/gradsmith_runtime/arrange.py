@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
 
 __all__ = ["Order", "as_expressions", "in_order", "renamed", "straight", "walk"]
 
@@ -94,6 +95,7 @@ def _side(body: list[ast.stmt], reads: Counter[str]) -> tuple[str, ast.expr] | N
     if not 0 < len(pairs) == len(body) <= _SHORT:
         return None
     *first, (target, value) = pairs
+    value = deepcopy(value) if first else value  # the other side may refuse, and all stays as it is
     for name, held in reversed(first):
         count = sum(isinstance(n, ast.Name) and n.id == name for n in walk(value))
         unconditional = not any(isinstance(n, _CONDITIONAL) for n in walk(value))

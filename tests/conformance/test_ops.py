@@ -116,8 +116,9 @@ DIFFERENT = {
 }
 ONE = 8  # what targets may differ by, in units of eps*|result|
 WIDER = {
+    "dd_sin_over_x": 16,  # a point around one of its samples lies near a root of its slope
     "dd_tanh_over_x": 128,  # its sample lies beside a root of its slope
-    "mish": 16,  # and so does a point around one of its samples
+    "mish": 16,  # a point around one of its samples, too
     **dict.fromkeys(("svd", "svdvals", "pinv"), 64),  # LAPACK's iteration and ours
 }
 SECOND = (1.25, -0.75, 0.5)  # what the gradients are multiplied by before the second derivative is taken

@@ -228,7 +228,7 @@ def test_lstm(output_of) -> None:
     rows = [numbers(line) for line in output.splitlines() if re.fullmatch(r" +10+ +\d+ +[\d.]+ +[\d.]+", line)]
     assert [steps for steps, *_ in rows] == [10, 100, 1000]
     lines = [n for _, n, *_ in rows]
-    assert max(lines) < 1.3 * min(lines)  # of a hundred times the steps: their products take kernels that pack
+    assert max(lines) < 1.5 * min(lines)  # of a hundred times the steps: their products take kernels that pack
     assert rows[-1][2] > 10 * rows[-1][3]  # the workspace, without and with checkpoints
 
 

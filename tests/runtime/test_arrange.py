@@ -45,6 +45,7 @@ CHOICES = {
     "if x < y:\n    t = x\nelse:\n    a = y + x\n    t = y * a\nreturn t * a": "",  # a is read elsewhere
     "if x < y:\n    t = x\nelse:\n    a = y + x\n    t = (y if y < x else a) + a\nreturn t": "",  # a might not be there
     "if x < y:\n    t = x\n    u = y\nelse:\n    t = y\n    u = x\nreturn t * u": "",  # two values
+    "if x < y:\n    a = y + x\n    t = a * a\nelse:\n    t = x\n    u = y\nreturn t": "",  # one side alone
     "if x < y:\n    t = x\nreturn x": "",
     "if x < y:\n    t = x\nelse:\n    a = x + y\n    b = a + y\n    c = b + x\n    t = c + y\nreturn t": "",  # long
 }
