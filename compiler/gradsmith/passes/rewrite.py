@@ -105,9 +105,8 @@ def recorded(
     if not state.apart or len(found) != len(needed | first):  # something was made elsewhere
         return to_graph(inputs, outputs, cotangents, distinct=state.apart)
     found.reverse()
-    interned = (
-        state.interned if len(state.interned) <= _MOST_LEFT * len(found) else None
-    )  # else there is much to let go
+    much_is_left = len(state.interned) > _MOST_LEFT * len(found)  # which is to be let go
+    interned = None if much_is_left else state.interned
     state.made.clear()
     state.interned = {}
     graph = graph_of(found, len(inputs), outputs, cotangents)
