@@ -553,7 +553,7 @@ class Structures:
     def scatter(self, n: Node, structure: Scatter) -> list[Line]:
         """Zeros, and a loop that adds each element at its run-time place; threads have rows of what is added, or to."""
         shape, indices, x = shape_of(self.graph, n.args[0]), self.graph.node(n.args[1]).type, Type(n.params["shape"])
-        count = owned_axes(n, structure, shape, indices)
+        count = owned_axes(n, structure, shape, indices, self.target.tuning.thread_row)
         found = None if count is None else owned(self, n, structure, count, shape)
         if found is not None:
             return found
