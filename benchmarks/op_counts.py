@@ -5,7 +5,8 @@
 
 Prints a table, and writes `op_counts.md` where both other libraries are installed. What is counted, the same for all:
 one for each addition, subtraction, multiplication, division and negation, and one for each call of a function (sin,
-exp, sqrt, …); a square is a multiplication, a reciprocal a division. Loads, stores, inputs and constants count nothing.
+exp, sqrt, …); a square is a multiplication, a reciprocal a division. A choice counts a comparison, a selection and both
+sides, of which straight-line code computes one. Loads, stores, inputs and constants count nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ import gradsmith as gs
 
 REPORT = Path(__file__).with_name("op_counts.md")
 KINDS = ("value", "grad", "value_and_grad")
-GROUPS = {"+ −": ("add", "sub"), "×": ("mul",), "÷": ("div",), "neg": ("neg",)}  # all else is calls
+#: All else is calls.
+GROUPS = {
+    "+ −": ("add", "sub"), "×": ("mul",), "÷": ("div",), "neg": ("neg",), "choices": ("compare", "select"),
+}  # fmt: skip
 
 Count = Mapping[str, int]
 
@@ -44,7 +48,7 @@ class Counts:
         return sum(getattr(self, kind).values())
 
     def groups(self) -> str:
-        """Value and gradient, split into sums, products, quotients, negations and calls."""
+        """Value and gradient, split by `GROUPS`, and calls."""
         left = Counter(self.value_and_grad)
         parts = [sum(left.pop(k, 0) for k in kinds) for kinds in GROUPS.values()]
         return " / ".join(map(str, [*parts, sum(left.values())]))
@@ -144,6 +148,10 @@ COLUMNS: dict[str, Callable[[Program], Counts | None]] = {
     "heyoka": by_heyoka,
 }
 MISSING = "not installed"
+CHOICES = (
+    "A choice counts a comparison, a\nselection and both sides, of which one is computed: the slope of each `tanh`"
+    " in the network is one."
+)
 
 
 def measured() -> dict[str, dict[str, Counts | str | None]]:
@@ -187,7 +195,7 @@ def main() -> None:
     found = measured()
     totals = [["value / gradient / both", *COLUMNS, "ours beside the best"]]
     totals += [[name, *map(cell, row.values()), excess(row)] for name, row in found.items()]
-    details = [["+ − / × / ÷ / neg / calls", *COLUMNS]]
+    details = [[" / ".join([*GROUPS, "calls"]), *COLUMNS]]
     details += [[name, *map(detail, row.values())] for name, row in found.items()]
     titles = ("Operations", "Operations of value and gradient together, by kind")
     for title, rows in zip(titles, (totals, details), strict=True):
@@ -200,7 +208,8 @@ def main() -> None:
         return
     versions = ", ".join(f"{name} {version(name)}" for name in ("casadi", "heyoka"))
     tables = "\n".join(markdown(t, rows) for t, rows in zip(titles, (totals, details), strict=True))
-    REPORT.write_text(f"# Operation counts\n\nWritten by `op_counts.py` ({versions}).\n\n{tables}", encoding="utf-8")
+    head = f"# Operation counts\n\nWritten by `op_counts.py` ({versions}). {CHOICES}\n"
+    REPORT.write_text(f"{head}\n{tables}", encoding="utf-8")
 
 
 if __name__ == "__main__":

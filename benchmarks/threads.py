@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from arrays import jax_functions, torch_functions
+from arrays import convolution, jax_functions, torch_functions
 from harness.flags import march_option
 from harness.records import Build, Family, Ready, Workload
 
@@ -41,10 +41,6 @@ def two_layers(m: Any, x: Any, t: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> An
 def cross_entropy(m: Any, x: Any, t: Any) -> Any:
     e = m.exp(x)
     return -m.sum(m.log(e / m.sum(e, 1)[:, None]) * t)
-
-
-def convolution(m: Any, x: Any, w: Any, b: Any, t: Any) -> Any:
-    return m.mean((m.relu(m.conv2d(x, w, b)) - t) ** 2)
 
 
 SQUARE = (1000, 1000)

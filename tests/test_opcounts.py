@@ -29,7 +29,7 @@ PROGRAMS = {p.name: p for p in programs().PROGRAMS}
 BOUNDS = {
     "Speelpenning, n = 8": ((7, 18, 19), (7, 18, 19)),
     "Speelpenning, n = 20": ((19, 54, 55), (19, 54, 55)),
-    "arm, six links": ((44, 72, 75), (44, 72, 75)),
+    "arm, six links": ((44, 66, 69), (44, 72, 75)),
     "arm, lengths given": ((44, 66, 69), (44, 66, 69)),
     "Rosenbrock, n = 10": ((71, 81, 125), (71, 81, 115)),
     "Black-Scholes call": ((24, 33, 35), None),

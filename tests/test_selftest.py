@@ -179,3 +179,12 @@ def test_all_programs_test_themselves_under_sanitizers(tmp_path: Path) -> None:
 def test_arguments_that_no_memory_holds_have_no_self_test() -> None:
     f = gs.compile(lambda x: gs.sum(x * x), args=((2**40,),), target="c")
     assert "SELFTEST" not in f.source
+
+
+def test_an_axis_of_one_element_that_is_read_at_run_time_places_has_no_self_test() -> None:
+    """Which reads elements 0 and 1 elsewhere."""
+    for size, tested in ((1, False), (2, True)):
+        E, i = gs.symbol("E", (size, 3)), gs.symbol("i", (4,), dtype="int64")
+        f = gs.compile(gs.sum(E[i]), args=(E, i), name="f")
+        assert ('if __name__ == "__main__":' in f.source) is tested
+        assert f(np.ones((size, 3)), np.zeros(4, np.int64)) == 12.0

@@ -284,7 +284,7 @@ class CompiledFunction(partial[Any]):
 
     def __reduce__(self) -> Any:
         state = {k: v for k, v in self.__dict__.items() if k not in _OWN}
-        written = replace(self._target, cells={}, support={})  # which is functions, too, and was for writing the code
+        written = replace(self._target, cells={}, support={})  # some are functions; they were for writing the code
         return _restored, ({**state, "_target": written},)
 
     # What follows is called until a kind of function is linked, and where it cannot be.

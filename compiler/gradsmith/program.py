@@ -162,6 +162,7 @@ class Function:
 
 
 def _inside(body: Sequence[Line]) -> str:
+    # here, as a template takes twice as long over lines, of which there may be a million
     return "".join([f"    {'    ' * depth}{text}\n" if depth else f"    {text}\n" for depth, text in body])
 
 

@@ -166,7 +166,6 @@ class Tuning:
     #: ... and with AVX-512, which has 32: 17.9 / 17.2 and 9.5 / 8.9; 12 x 12 6.6 / 6.0 and 4.6 / 4.1 (Zen 5, the least
     #: of 120 by turns on a busy machine, value and slope).
     slope_channels_512: int = 8
-
     #: Bytes that each filter has of what a slope by the weights adds up at a time: a tile reads those of 8 filters (4
     #: without AVX-512) again and again. On Zen 5 with 4, 8, 16, 32 and 64 KB, and all: 32 of 8 x 28 x 28 with 16
     #: filters take 0.85, 0.90, 0.87, 0.86, 0.87 and 1.19 ms, 16 of 3 x 64 x 64 with 32 of 5 x 5 5.1, 5.3, 5.1, 5.1,
@@ -233,6 +232,9 @@ class Tuning:
     #: The same of a convolution, and of each of its slopes. One picture of 8 x 28 x 28 with 8 filters (389,376), value
     #: and gradients in 1 / 2 threads: 35 / 27 us in double and 24 / 26 in float, by code for one thread 32 and 20.
     thread_windows: int = 524_288
+    #: Numbers that are added to a row at a run-time place, from which on threads have rows: each looks at all places.
+    #: 20,000 rows of 16 take 0.97 of the time in two threads, of 64 0.72, and 4,096 of 256 0.61.
+    thread_row: int = 32
     #: Rows of a result that one thread takes at a time.
     thread_rows: int = 24
     #: Columns of a sum of rows that one thread takes at a time. In one thread, 1000 x 1000 doubles took 230, 191, 164

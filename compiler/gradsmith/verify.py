@@ -29,11 +29,9 @@ def verify(graph: Graph) -> Graph:
         types_of[key] = type
         if edges and not graph.edges_agree(n):
             raise _broken(n, "edges differ from args")
-        known: object = None
+        known = None
         if not params:
-            known = (
-                (name, id(type), id(types[0]), id(types[1])) if len(types) == 2 else (name, id(type), *map(id, types))
-            )
+            known = (name, id(type), *map(id, types))
             if known in well_typed:
                 continue
         op = lookup(n.op)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.lower import loops
+from gradsmith.lower import storage
 from gradsmith.lower.in_place import InPlace
 
 ROWS, LONG = 6, 24
@@ -131,8 +131,8 @@ def bytes_of(f: Any) -> int:
 def test_the_same_bits_as_with_arrays_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     together = compiled(name)
     with monkeypatch.context() as alone:
-        alone.setattr(loops, "in_place", lambda *given: InPlace())
-        alone.setattr(loops.Writer, "_results_free", lambda *given: {})
+        alone.setattr(storage, "in_place", lambda *given: InPlace())
+        alone.setattr(storage.Storage, "_results_free", lambda *given: {})
         apart = compiled(name)
     assert bytes_of(together) <= bytes_of(apart)
     for one, other in zip(results(name, together), results(name, apart), strict=True):

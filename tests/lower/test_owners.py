@@ -22,20 +22,13 @@ def test_iterations_are_apart_where_a_subscript_is_the_loops_alone(shape, place,
     assert apart_by_rows(shape, place) is apart
 
 
-@pytest.mark.parametrize(("width", "owners"), [(8, False), (64, True)])
-def test_narrow_rows_have_one_thread(width: int, owners: bool) -> None:
+@pytest.mark.parametrize(("width", "least", "owners"), [(8, 32, False), (64, 32, True), (8, 8, True)])
+def test_narrow_rows_have_one_thread(width: int, least: int, owners: bool) -> None:
     E, t = gs.symbol("E", (100, width)), gs.symbol("t", (40, width))
     i = gs.symbol("i", (40,), dtype="int64")
-    tuning = gs.Tuning(thread_elements=1)
     f = gs.compile(
-        gs.sum(E[i] * t),
-        args=(E, i, t),
-        wrt=(E,),
-        target="c",
-        name="f",
-        derivatives="grad",
-        threads="openmp",
-        tuning=tuning,
-    )
+        gs.sum(E[i] * t), args=(E, i, t), wrt=(E,), target="c", name="f", derivatives="grad", threads="openmp",
+        tuning=gs.Tuning(thread_elements=1, thread_row=least),
+    )  # fmt: skip
     body = f.source[f.source.rindex("void f_grad(") :]
     assert ("GS_TEAM" in body) is owners

@@ -71,14 +71,14 @@ class WrittenRegion:
         sizes: dict[DType, Extent] = {}
         for child in self._kind.writers:
             child.schedule()
-            for dtype, size in child.sizes.items():
+            for dtype, size in child.storage.sizes.items():
                 sizes[dtype] = larger(size, sizes.get(dtype, 0))
         self.inner = [Slot(dtype, size, "", True) for dtype, size in sizes.items()]
         self.slots += self.inner
 
     def declared(self, bases: Mapping[DType, Place]) -> list[Line]:
         """The statements that name the memory of the bodies."""
-        return [line for child in self._kind.writers for line in child.declared(bases)]
+        return [line for child in self._kind.writers for line in child.storage.declared(bases)]
 
     def lines(self) -> list[Line]:
         """The statements of the loop or branch; its scalar results are known by their variables from here on."""
@@ -117,7 +117,7 @@ class WrittenRegion:
     def _framed(self, e: End, m: Node | None, wish: str | None, body: Graph, frame: Frame) -> End:
         """Where a result is that lies in its frame: in memory of its reader, if that can grow, or of the loop."""
         dtype, size = body.node(frame.whole).type.dtype, room(body.node(frame.whole).type)
-        slot = self.writer.slots.get(m.key) if m is not None else None
+        slot = self.writer.storage.slots.get(m.key) if m is not None else None
         if m is not None and slot is not None and m.key not in self.writer.units.joined:
             self.grown[m.key] = Slot(dtype, size, slot.name, ahead=frame.ahead)
             self._elements.bases[m.key] = Affine(frame.ahead)
@@ -258,7 +258,7 @@ class _Scan:
             region.state(self.child, body.inputs[self.consts + k], self.results[k])
         for k in range(self.carries, len(region.types) if self.before else 0):
             lines += region.cleared(k)
-        self.child.named_again()
+        self.child.storage.named_again()
         lines += region.surroundings(self.child)
         inside: list[Line] = []
         for k in range(self.consts):
@@ -300,7 +300,7 @@ class _While:
             lines += region.begun(self.results[k], args[self.consts + k], region.types[k].dtype)
             region.state(self.child, self.body.inputs[self.consts + k], self.results[k])
             region.state(self.tester, self.test.inputs[self.consts + k], self.results[k])
-        self.child.named_again()
+        self.child.storage.named_again()
         lines += region.surroundings(self.child)
         for child, graph in ((self.child, self.body), (self.tester, self.test)):
             for k in range(self.consts):

@@ -1,14 +1,14 @@
 """Loop lowering: scalars become local variables, arrays become buffers filled by loop nests (C, and Python at length).
 
 In: a graph, the outputs wanted, and a target with statement syntax. Out: a `Body`. Layout ops cost nothing: they turn
-into subscripts. What is computed when is decided by `fusion`, where it lives by `memory`; how an element is written by
-`elements`, how an array structure by `structures`. Results go into output parameters and buffers into a workspace,
-unless the target's functions return their results: then they make their buffers.
+into subscripts. What is computed when is decided by `fusion`, where it lives by `storage`; how an element is written by
+`elements`, how an array structure by `structures`, a loop over several values by `shared_loops` or `row_loops`. Results
+go into output parameters and buffers into a workspace, unless the target's functions return their results: then they
+make their buffers.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,29 +16,28 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..dims import Extent, atom, certainly_at_most
 from ..graph import Graph, Node
-from ..index import Affine, Index, flatten
+from ..index import Affine, flatten
 from ..origin import Origin
 from ..program import Argument, Line
-from ..registry import NEAR, Assembly, Kernel, Reduction, Scan, lookup
+from ..registry import NEAR, Assembly, Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
+from .carried import is_kept
 from .elements import Elements
 from .frames import Frame
-from .fusion import Means, Unit, fuse, is_block, shape_of
-from .in_place import in_place
-from .loop_regions import End, Slot, WrittenRegion
-from .memory import Lifetime, Place, larger, place_in_results, room
+from .fusion import Means, Unit, fuse
+from .loop_regions import End, WrittenRegion
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
 from .order import most_waiting, with_few_waiting
 from .printing import ATOM, Text
 from .row_loops import BlockLoop, RowLoop
-from .rows import Rows, is_per_row, reads_of
+from .shared_loops import SharedLoop
 from .sizes import Sizes
 from .statements import Body, Group, Step, annotated, is_long, may_raise, plan, words_of, working_dtype
-from .structures import STRUCTURES, Structures, is_sum, parted, shifted
+from .storage import Storage
+from .structures import STRUCTURES, Structures
 from .subscripts import Subscripts
 from .tables import FlatTables
 
@@ -129,11 +128,6 @@ class Writer:
         for e in ends:
             self.ends_of.setdefault(e.key, []).append(e)
         self.regions: dict[int, WrittenRegion] = {}
-        self.slots: dict[int, Slot] = {}
-        self.row_buffers: set[int] = set()  # values of which memory holds one row
-        self.replaced: Mapping[int, int] = {}  # whose place a value takes
-        self.offsets: dict[int, Place] = {}
-        self.sizes: dict[DType, Extent] = {}
         self.plain = False  # whether all there is are scalars in variables
 
     def within(self, body: Graph, ends: Sequence[End], frames: Mapping[int, Frame] = MappingProxyType({})) -> Writer:
@@ -152,8 +146,8 @@ class Writer:
         entry = self._entry(inputs)
         self.schedule()
         returned = self._returned(groups) if self.target.returns else []
-        declared = [*returned, *self.declared({})]
-        self.result.work.update(self.sizes if not self.target.returns else {})
+        declared = [*returned, *self.storage.declared({})]
+        self.result.work.update(self.storage.sizes if not self.target.returns else {})
         steps, stores = self.steps(), self._stores()
         tables = [] if self.tables.of_file else self.tables.lines
         self.result.result = self._results(groups)
@@ -169,9 +163,8 @@ class Writer:
         `reads` are the statements that make variables of inputs: they come first, or, where values are many, before the
         first statement that names the variable.
         """
-        kept = [
-            line for e in self.ends if self._is_kept(e) for line in self.nests.over(e.shape, self._copier(e.key, e))
-        ]
+        old = [e for e in self.ends if is_kept(self.ends, e)]
+        kept = [line for e in old for line in self.nests.over(e.shape, self._copier(e.key, e))]
         left = dict(reads or {})
         first = [] if self.reordered else [line for read in left.values() for line in read]
         steps = self.steps()
@@ -187,7 +180,7 @@ class Writer:
 
     def steps(self) -> list[Step]:
         """The statements of each unit."""
-        self.named_again()  # the inputs of a body are known by now
+        self.storage.named_again()  # the inputs of a body are known by now
         found = []
         plain = all(not n.type.shape and lookup(n.op).kind in ("leaf", "elementwise") for n in self.graph.sorts)
         self.plain = plain and not self.elements.around and not self.elements.once
@@ -216,7 +209,7 @@ class Writer:
             structure = lookup(n.op).structure
             assert isinstance(structure, Assembly)
             for part, a in enumerate(n.args):
-                leaves = all(lookup(self.graph.node(key).op).kind == "leaf" for key in self.stored_under(a))
+                leaves = all(lookup(self.graph.node(key).op).kind == "leaf" for key in self.storage.stored_under(a))
                 if leaves and joined.get(a) != (whole, part) and (whole, part) not in written:
                     written.add((whole, part))
                     lines += self.structures.part(n, structure, part)
@@ -229,7 +222,7 @@ class Writer:
         """The scalars that a unit computes and that are variables now."""
         named: dict[str, DType] = {}
         for n in unit.nodes:
-            for m in self._made(n):
+            for m in self.made(n):
                 name = self.elements.scalars.get(m.key)
                 if name is not None and name.text.isidentifier():
                     named[name.text] = m.type.dtype
@@ -254,7 +247,7 @@ class Writer:
         """Buffers of the results that a function returns."""
         found = []
         for out, (key,) in ((g.argument, g.keys) for g in groups if g.argument.shape):
-            found += self._new(self.graph.node(key).type.dtype, out.name, out.size)
+            found += self.storage.new(self.graph.node(key).type.dtype, out.name, out.size)
         return found
 
     def _results(self, groups: Sequence[Group]) -> str:
@@ -321,13 +314,10 @@ class Writer:
                     found.update(n.args[i] for i in repeats)
         return found
 
-    # --- memory -------------------------------------------------------------------------------------------------
+    # --- the schedule -------------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
-        """What is computed when, and which memory that takes: `slots`, `offsets` and `sizes`.
-
-        Arrays live in the output parameters where possible, and else in the workspace (or in buffers of their own).
-        """
+        """What is computed when, and where that lives: `units` and `storage`."""
         self._constants()
         by_rows = "independent" in self.target.syntax and not self.target.strict
         tuning = self.target.tuning
@@ -344,117 +334,9 @@ class Writer:
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
         self.reordered = "independent" in self.target.syntax and self._reorder()
         self.structures.in_place = self.units.joined
-        self.copies: dict[int, int] = {}
-        self.starts: dict[int, Sequence[Extent]] = {}  # of parts of arrays, see `_starts`
-        if not self.results and not any(n.type.shape for n in self.graph.sorts):
-            return  # scalars need no memory
-        for e in self.ends:
-            made_here = e.key in self.units.reads and e.key not in self.elements.buffers
-            if e.shape and e.carried is None and made_here and self._fits(e):
-                self._lies(e.key, e)
-        times = self._times()
-        end = times[-1].stop if times else 0
-        last = self._last_reads(times, end)
-        for a, (whole, _) in self.units.joined.items():
-            last[whole] = max(last.get(whole, 0), last.get(a, 0))
-        self._replaced_in_place()
-        begins = self._begun_in_place()
-        lifetimes: dict[int, Lifetime] = {}
-        for unit, time in zip(self.units.order, times, strict=True):
-            if unit.rows is not None:
-                lifetimes.update(self._lifetimes_in_rows(unit.rows, time, last))
-                continue
-            for m in [m for n in unit.nodes if n.type.shape or n.key in self.results for m in self._made(n)]:
-                if not m.type.shape or m.key in self.elements.buffers:
-                    continue
-                if m.key in begins:  # the memory of the state is born with its first value
-                    state = begins[m.key]
-                    lifetimes[state] = (room(m.type), time.start, last.get(state, end))
-                    continue
-                whole, _ = self.units.joined.get(m.key, (m.key, 0))
-                if m.key != whole:
-                    if whole not in self.elements.buffers and whole not in lifetimes:  # born with its first part
-                        lifetimes[whole] = (room(self.graph.node(whole).type), time.start, last[whole])
-                elif m.key not in lifetimes and (last.get(m.key, time.start) > time.start or not unit.shared):
-                    lifetimes[m.key] = (room(m.type), time.start, last.get(m.key, time.start))
-        for key in sorted(lifetimes, key=lambda key: self.graph.node(key).type.dtype):
-            n = self.graph.node(key)
-            name = self.elements.buffers[key] = self.names.fresh(self.elements.wish(n))
-            self.slots[key] = Slot(n.type.dtype, lifetimes[key][0], name)
-        self.elements.buffers.update({a: self.elements.buffers[state] for a, state in begins.items()})
-        self._join()
-        for unit, time in zip(self.units.order, times, strict=True):
-            for n in unit.nodes:
-                structure = lookup(n.op).structure
-                if isinstance(structure, Kernel):
-                    types = (self.graph.node(a).type for a in n.args)
-                    for dtype, size in structure.memory(n.type.dtype, *types, n.params):
-                        name, room_for = self.names.fresh(None), larger(1, size)
-                        self.structures.scratch.setdefault(n.key, []).append(name)
-                        self.slots[-1 - len(self.slots)] = Slot(dtype, room_for, name)
-                        lifetimes[-len(self.slots)] = (room_for, time.start, time[-1])
-                columns = self.structures.shared_columns(n) if unit.rows is None else None
-                if columns is not None:
-                    name, room_for = self.names.fresh(None), columns.count * n.type.size
-                    self.structures.scratch[n.key] = [name]
-                    self.slots[-1 - len(self.slots)] = Slot(n.type.dtype, room_for, name)
-                    lifetimes[-len(self.slots)] = (room_for, time.start, time[-1])
-                if n.key in self.results:
-                    region = self.regions[n.key] = WrittenRegion(self, n, {m.params["index"]: m for m in self._made(n)})
-                    for grown, slot in region.grown.items():
-                        self.slots[grown] = slot
-                        lifetimes[grown] = (slot.size, *lifetimes[grown][1:])
-                        for a in (a for a, state in begins.items() if state == grown):
-                            self.elements.bases[a] = self.elements.bases[grown]
-                    for slot in region.slots:
-                        key = region.keys[slot] = -1 - len(self.slots)
-                        self.slots[key] = slot
-                        lifetimes[key] = (slot.size, time.start, time.start)
-        for e in self.ends:
-            if e.carried is not None and e.shape and self._needs_copy(e):
-                key = self.copies[e.carried] = -1 - len(self.slots)
-                type = self.graph.node(e.key).type
-                name = self.elements.buffers[key] = self.names.fresh(None)
-                self.slots[key] = Slot(type.dtype, room(type), name)
-                lifetimes[key] = (room(type), end, end)
-        self._find_places(lifetimes, times, end)
-
-    def _find_places(self, lifetimes: dict[int, Lifetime], times: Sequence[range], end: int) -> None:
-        """`offsets` and `sizes` of the slots that live so long: in place of others, in results, in the workspace."""
-        results = self._results_free(times, end)
-        lying = {e.key: e.name for e in self.ends if e.name in results and self.elements.buffers.get(e.key) == e.name}
-        found = in_place(self, lifetimes, times, lying)
-        self.replaced = found.replaced
-        for key in found.hosts:
-            self.row_buffers.discard(key)
-            del lifetimes[key]
-        for dtype in sorted({self.slots[key].dtype for key in lifetimes}):
-            placed = {key: life for key, life in lifetimes.items() if self.slots[key].dtype == dtype}
-            line = max(1, 8 * self.target.tuning.line_bytes // dtype.bits) if self._in_lines(dtype) else 1
-            least = line * self.target.tuning.line_least
-            ahead = {key: self._ahead(key) for key, life in placed.items() if certainly_at_most(least, life[0])}
-            over = {key: old for key, old in found.over.items() if key in placed}
-            under = {name: key for name, key in found.under.items() if key in placed}
-            free = {name: (size, first) for name, (of, size, first) in results.items() if of == dtype}
-            places, size = place_in_results(placed, free, line, ahead if line > 1 else {}, over, under)
-            self.offsets.update(places)
-            if size != 0:
-                self.sizes[dtype] = size
-        for key, whole in found.hosts.items():
-            self.offsets[key] = (lying[whole], 0) if whole in lying else self.offsets[whole]
-
-    def _results_free(self, times: Sequence[range], end: int) -> dict[str, tuple[DType, Extent, int]]:
-        """The results that are arrays: type, elements, and when each is written first."""
-        first: dict[str, int] = {}
-        for unit, time in zip(self.units.order, times, strict=True):
-            for m in (m for n in unit.nodes for m in self._made(n)):
-                first.setdefault(self.elements.buffers.get(m.key, ""), time.start)
-        found: dict[str, tuple[DType, Extent, int]] = {}
-        for e in self.ends if not self.target.returns else ():
-            dtype = self.graph.node(e.key).type.dtype
-            if e.pattern == "store" and e.shape and dtype.kind != "bool":
-                found[e.name] = dtype, math.prod(e.shape), first.get(e.name, end)
-        return found
+        self.storage = Storage(self)
+        if self.results or any(n.type.shape for n in self.graph.sorts):  # scalars need no memory
+            self.storage.plan()
 
     def _reorder(self) -> bool:
         """Whether straight-line code was put into an order in which fewer values wait, as too many for registers do."""
@@ -482,235 +364,18 @@ class Writer:
         """Whether a scalar is stored where it belongs, and read no more."""
         return n.key in self.first_ends and self.plan.uses[n.key] == 1
 
-    def _join(self) -> None:
-        """Parts of an array that is put together are computed where it has them."""
-        for key, (whole, part) in self.units.joined.items():
-            n = self.graph.node(whole)
-            self.elements.buffers[key] = self.elements.buffers[whole]
-            self.elements.bases[key] = self.elements.bases.get(whole, Affine())
-            if is_block(self.graph, n):
-                self.elements.bases[key] = self.elements.bases[key] + self._starts(whole)[part]
-            else:
-                self.elements.parts[key] = whole, part
-
-    def _starts(self, whole: int) -> Sequence[Extent]:
-        """How many elements are in front of each part of an array that is put together of blocks, and of its end."""
-        if whole not in self.starts:
-            sizes = (math.prod(shape_of(self.graph, a)) for a in self.graph.node(whole).args)
-            self.starts[whole] = [*itertools.accumulate(sizes, initial=0)]
-        return self.starts[whole]
-
-    def _in_lines(self, dtype: DType) -> bool:
-        """Whether arrays begin where lines of the cache do: where loops become vector code."""
-        return "independent" in self.target.syntax and not self.target.returns and dtype.kind == "float"
-
-    def _ahead(self, key: int) -> int:
-        """How many elements of a buffer are ahead of what is written in one piece: the largest part that is in it."""
-        if key in self.slots and self.slots[key].ahead != 0:
-            ahead = self.slots[key].ahead
-            return ahead if isinstance(ahead, int) else 0
-        if key < 0 or not is_block(self.graph, self.graph.node(key)):
-            return 0
-        most, found = 0, 0
-        for before, end in itertools.pairwise(self._starts(key)):
-            if isinstance(before, int) and isinstance(end, int) and end - before > most:
-                most, found = end - before, before
-        return found
-
-    def _times(self) -> list[range]:
-        """When each unit runs: one moment, or one for each inner loop."""
-        times, now = [], 0
-        for unit in self.units.order:
-            count = 1 if unit.rows is None else len(unit.rows.inner)
-            times.append(range(now, now + count))
-            now += count
-        return times
-
-    def _last_reads(self, times: Sequence[range], end: int) -> dict[int, int]:
-        """When each stored value is read last; `end` is behind all units, where results are copied out."""
-        last: dict[int, int] = {}
-        for unit, time in zip(self.units.order, times, strict=True):
-            if unit.rows is None:
-                for n in unit.nodes:
-                    last.update(dict.fromkeys(self.units.reads[n.key], time.start))
-                continue
-            made = {n.key for n in unit.nodes}
-            for moment, inner in zip(time, unit.rows.inner, strict=True):
-                for key in (key for n in inner.nodes for key in self.units.reads[n.key]):
-                    last[key] = moment if key in made else time[-1]  # the next row reads it again
-        for e in self.ends:
-            last.update(dict.fromkeys(self.stored_under(e.key), end))
-        return last
-
-    def _lifetimes_in_rows(self, rows: Rows, time: range, last: Mapping[int, int]) -> dict[int, Lifetime]:
-        """Lifetimes of what a loop over rows makes; what only the same row reads has memory for one row, or none."""
-        lifetimes: dict[int, Lifetime] = {}
-        shared = self.structures.shared_rows(rows)  # in which case each share has a row
-        for moment, inner in zip(time, rows.inner, strict=True):
-            for n in inner.nodes:
-                if not n.type.shape or n.key in self.elements.buffers:
-                    continue
-                read = last.get(n.key, moment)
-                role = rows.role(self.graph, n)
-                if role == "column" or read > time[-1]:
-                    lifetimes[n.key] = (room(n.type), time.start, max(read, time[-1]))
-                elif read > moment and (rows.block or not is_per_row(n.type.shape, rows.shape)):
-                    lifetimes[n.key] = (rows.room(n) * (1 if shared is None else shared.count), moment, read)
-                    self.row_buffers.add(n.key)
-        return lifetimes
-
-    def _made(self, n: Node) -> list[Node]:
+    def made(self, n: Node) -> list[Node]:
         """The values that come from a unit's node: itself, or the results of a loop or branch."""
         return self.results.get(n.key, [n])
 
-    def _fits(self, e: End) -> bool:
-        """Whether a result can be computed where it belongs: a support function needs a pointer to within a buffer."""
-        kernel = isinstance(lookup(self.graph.node(e.key).op).structure, Kernel)
-        return not kernel or e.base is None or "pointer" in self.target.syntax
-
-    def _lies(self, key: int, e: End) -> None:
-        """`key` is computed where it belongs in the end."""
-        self.elements.buffers[key] = e.name
-        if e.base is not None:
-            self.elements.bases[key] = e.base
-
-    def declared(self, bases: Mapping[DType, Place]) -> list[Line]:
-        """The statements that name the memory of all slots, given where the workspace of this body begins."""
-        lines: list[Line] = []
-        for key, slot in sorted(self.slots.items(), key=lambda item: item[1].dtype):
-            if not slot.inner:
-                lines += self._placed(slot, self._within(key, bases))
-        self.named_again()
-        for region in self.regions.values():
-            inner = {slot.dtype: self._within(region.keys[slot], bases) for slot in region.inner}
-            lines += region.declared(inner)
-        return lines
-
-    def _within(self, key: int, bases: Mapping[DType, Place]) -> Place:
-        """Where a slot is: the name of a result ("": the workspace), and the place in that."""
-        result, offset = self.offsets[key]
-        around, base = bases.get(self.slots[key].dtype, ("", 0))
-        return (result, offset) if result else (around, base + offset)
-
-    def named_again(self) -> None:
-        """The names of arrays in another shape."""
-        for alias, base in self.units.aliases.items():
-            if base in self.elements.buffers:
-                self.elements.buffers[alias] = self.elements.buffers[base]
-                if base in self.elements.bases:
-                    self.elements.bases[alias] = self.elements.bases[base]
-                if base in self.frames and self.frames[base].whole == alias:
-                    self.elements.bases[alias] = self.elements.bases[base] + self.frames[base].ahead * -1
-
-    def _placed(self, slot: Slot, place_of: Place) -> list[Line]:
-        """A pointer into the workspace or a result, or a buffer of the function's own."""
-        if self.target.returns:
-            return self._new(slot.dtype, slot.name, slot.size)
-        result, offset = place_of
-        array = result or ("work" if slot.dtype == self.main else f"work_{slot.dtype.short}")
-        place = f"{array} + {offset}" if offset != 0 else array
-        type = self.target.types[slot.dtype.name]
-        return lines_of(self.target.syntax["buffer"].format(type=type, name=slot.name, place=place))
-
-    def _new(self, dtype: DType, name: str, size: Extent) -> list[Line]:
-        zero = self.elements.printer.number(0, dtype).text
-        return lines_of(self.target.syntax["buffer"].format(name=name, value=zero, size=atom(size)))
-
-    # --- what a loop carries ------------------------------------------------------------------------------------
-
-    def _replaced_in_place(self) -> None:
-        """New state that may be written over the old: all that reads the old one has done so, or does at that place."""
-        for e in self.ends:
-            if e.carried is None or not e.shape or e.key in self.elements.buffers or e.key not in self.units.reads:
-                continue
-            others = [x for x in self.ends if x is not e and not self._is_kept(x)]
-            late = {key for x in others for key in self.stored_under(x.key)}
-            if e.carried not in late and self._fits(e) and self._reads_only_before(e.carried, e.key):
-                self._lies(e.key, e)
-
-    def _begun_in_place(self) -> dict[int, int]:
-        """First values of a loop's state that are computed in the memory of the state, as nothing else reads them."""
-        found: dict[int, int] = {}
-        made = {n.key for unit in self.units.order if unit.rows is None for n in unit.nodes if not n.bodies}
-        made -= {*self.plan.outputs, *self.units.joined, *(whole for whole, _ in self.units.joined.values())}
-        for n in (n for unit in self.units.order for n in unit.nodes if "consts" in n.params):
-            first = int(n.params.get("counted", False)) + n.params["consts"]
-            carries = n.params.get("carries", len(n.args) - first)
-            for m in (m for m in self.results.get(n.key, ()) if m.type.shape and m.params["index"] < carries):
-                a = n.args[first + m.params["index"]]
-                kernel = isinstance(lookup(self.graph.node(a).op).structure, Kernel)
-                if a in made and self.plan.uses[a] == 1 and not (kernel and m.key in self.elements.bases):
-                    if m.key in self.elements.buffers:
-                        end = End(a, self.elements.buffers[m.key], m.type.shape, self.elements.bases.get(m.key))
-                        self._lies(a, end)
-                    else:
-                        found[a] = m.key
-        return found
-
-    def _is_kept(self, e: End) -> bool:
-        """Whether a result is old state, which is copied before all else, so that new state may take its place."""
-        return bool(e.shape) and e.carried is None and any(x.carried == e.key for x in self.ends)
-
-    def _reads_only_before(self, old: int, new: int) -> bool:
-        """Whether no unit reads `old` behind the one that makes `new`, nor that one but at the place it writes."""
-        behind = False
-        for unit in self.units.order:
-            makes = any(n.key == new for n in unit.nodes)
-            for n in unit.nodes:
-                reads = self.units.reads[n.key]
-                here = makes and unit.shared and reads.get(old, False)
-                here = here and (not behind or self._known(unit, n, old))
-                here = here or (n.key == new and self.takes_over(n, old))
-                if old in reads and (behind or makes) and not here:
-                    return False
-                behind = behind or n.key == new
-            if not makes and any(m.key == new for n in unit.nodes for m in self._made(n)):
-                return False
-        return behind
-
-    def takes_over(self, n: Node, old: int) -> bool:
-        """Whether a kernel reads `old` as the operand that its result may replace, and as no other."""
-        structure = lookup(n.op).structure
-        if not isinstance(structure, Kernel) or structure.replaces is None:
-            return False
-        read = [self.stored_under(a) for a in n.args]
-        return read.pop(structure.replaces) == [old] and not any(old in keys for keys in read)
-
-    def _known(self, unit: Unit, n: Node, key: int) -> bool:
-        """Whether all that `n` reads of `key` has been read before in the same loop: it has a name then."""
-        before: set[tuple[int, Index | None]] = set()
-        for m in unit.nodes:
-            reads = {pair for pair in reads_of(self.graph, m, self.units.virtual, self.units.aliases) if pair[0] == key}
-            if m.key == n.key:
-                return reads <= before and all(at is not None for _, at in reads)
-            before |= reads
-        return False
-
-    def _needs_copy(self, e: End) -> bool:
-        """Whether the new state has to be put aside before the old one is written over: where it reads old state."""
-        states = {x.carried for x in self.ends if x.carried is not None}
-        if e.key == e.carried or (e.key in self.elements.buffers and self.elements.buffers[e.key] == e.name):
-            return False
-        return bool(states & set(self.stored_under(e.key)))
-
-    def stored_under(self, key: int) -> list[int]:
-        """The stored values that reading `key` reads."""
-        found, stack = [], [key]
-        while stack:
-            k = self.units.aliases.get(stack[-1], stack[-1])
-            stack.pop()
-            if k in self.units.virtual:
-                stack.extend(self.graph.node(k).args)
-            else:
-                found.append(k)
-        return found
+    # --- results ------------------------------------------------------------------------------------------------
 
     def _stores(self) -> list[Line]:
         """What results still lack: scalars, and arrays that live elsewhere. A loop's state is replaced last."""
         lines: list[Line] = []
         replaced: list[Line] = []
         for e in self.ends:
-            if e.key in self.stored or e.key == e.carried or self._is_kept(e):
+            if e.key in self.stored or e.key == e.carried or is_kept(self.ends, e):
                 continue
             if not e.shape:
                 value = self.elements.element(e.key, (), False, lines, 0)
@@ -720,8 +385,8 @@ class Writer:
                 text = lines_of(self.target.syntax[e.pattern].format(name=self._place(e), value=stored.text))
                 (lines if e.carried is None else replaced).extend(text)
             elif (self.elements.buffers.get(e.key), self.elements.bases.get(e.key)) != (e.name, e.base):
-                if e.carried in self.copies:
-                    name = self.elements.buffers[self.copies[e.carried]]
+                if e.carried in self.storage.copies:
+                    name = self.elements.buffers[self.storage.copies[e.carried]]
                     lines += self.nests.over(e.shape, self._copier(e.key, End(e.key, name, e.shape)))
                     replaced += self.moved(End(e.key, name, e.shape), e)
                 else:
@@ -772,7 +437,7 @@ class Writer:
         if unit.along is not None:
             return self.structures.along(unit.along)
         if unit.shared:
-            return self._shared_loop(unit)
+            return SharedLoop(self, unit).lines()
         (n,) = unit.nodes
         if n.key in self.results:
             return self.regions[n.key].lines()
@@ -808,107 +473,3 @@ class Writer:
             stored = value if e.pattern == "set" and e.base is None else self.elements.stored(n, value)
             found += lines_of(self.target.syntax[e.pattern].format(name=self._place(e), value=stored.text))
         return found
-
-    def _shared_loop(self, unit: Unit) -> list[Line]:
-        """One loop that computes several element-wise arrays and full reductions of the same shape."""
-        before: list[Line] = []
-        totals: dict[int, list[str]] = {}
-        flat = len(unit.shape) > 1 and all(self._walks_flat(n) for n in unit.nodes)
-        shape = (math.prod(unit.shape),) if flat else unit.shape
-        reductions = [n for n in unit.nodes if isinstance(lookup(n.op).structure, Reduction)]
-        strands = self.structures.strands(reductions, shape) if len(reductions) == len(unit.nodes) else range(1)
-        shape = parted(shape, len(strands))
-        shared = self.structures.shared(reductions, shape, len(strands)) if reductions else None
-        depth = 0 if shared is None else 1
-        named: dict[int, str] = {}
-        for n in reductions:
-            name = named[n.key] = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
-            own = name if shared is None else self.names.fresh(None, "acc_")
-            totals[n.key] = self.structures.begun(n, own, len(strands), before, depth)
-
-        read_here = {key for n in unit.nodes for key in self.units.reads[n.key]}
-
-        def inside(nest: Nest, lines: list[Line]) -> None:
-            for strand, start in enumerate(strands):
-                place = Nest(shifted(nest.index, start), flat, nest.depth)
-                for n in unit.nodes:
-                    if n.key in totals:
-                        value = self.elements.element(n.args[0], place.index, flat, lines, nest.depth)
-                        name = totals[n.key][strand]
-                        self.structures.combine(n, lookup(n.op).structure, name, value, lines, nest.depth)
-                    else:
-                        self._shared_element(n, n.key in read_here, place, lines)
-
-        running = {name: n for n in reductions for name in totals[n.key]}
-        sums = {name: self.structures.sum_of(n) for name, n in running.items() if is_sum(lookup(n.op).structure)}
-        self.elements.far.clear()
-        self.elements.shared = self._read_again(unit)
-        loops = self.nests.over(shape, inside, depth, span=self.structures.span(shared))
-        self.elements.shared = frozenset()
-        self.elements.read.clear()
-        operators = self.structures.operators(running)
-        independent = not totals and not self.target.strict
-        self.structures.helpers.update({"simd": None} if independent else {})
-        lines = before + self.nests.rows(loops, shape, sums, self.subscripts.out_of_order, operators, independent)
-        if not totals:
-            lines = self.structures.shared_by_threads(lines, shape, math.prod(shape), simd=independent)
-        for n in reductions:
-            self.structures.ended(n, totals[n.key], lines, depth)
-        if shared is not None:
-            lines = self.structures.in_shares(shared, lines, {named[n.key]: (n, totals[n.key][0]) for n in reductions})
-        self.elements.locals.clear()
-        self.elements.scalars.update({key: Text(name) for key, name in named.items()})
-        return lines
-
-    def _read_again(self, unit: Unit) -> set[int]:
-        """What several nodes of a shared loop read at one place, behind a store: it may be to the same memory for C.
-
-        A compiler that does not know better reads again, and computes again what it could share.
-        """
-        found: set[tuple[int, Index | None]] = set()
-        again: set[int] = set()
-        stored = False
-        for n in unit.nodes:
-            reads = reads_of(self.graph, n, self.units.virtual, self.units.aliases)
-            if stored:
-                again.update(key for key, at in reads & found if at is not None and key in self.elements.buffers)
-            found |= reads
-            stored = stored or n.key in self.elements.buffers
-        return again
-
-    def _shared_element(self, n: Node, read_here: bool, nest: Nest, lines: list[Line]) -> None:
-        value = self.elements.compute(n, nest.index, nest.flat, lines, nest.depth)
-        buffer = self.elements.buffers.get(n.key)
-        if read_here or buffer is None:
-            name = self.names.fresh(None if buffer is not None else self.elements.wish(n))
-            lines += lines_of(self.elements.assign(n, name, value.text), nest.depth)
-            self.elements.locals[n.key] = value = Text(name)
-        if buffer is not None:
-            offset = nest.index[0] if nest.flat else self.elements.offset(n.key, nest.index)
-            self.elements.set(self.elements.at(n.key, offset), self.elements.stored(n, value), lines, nest.depth)
-
-    def _walks_flat(self, n: Node) -> bool:
-        """Whether every array that `n` reads has its own shape and is read at the place being computed."""
-        stack = list(n.args) if lookup(n.op).kind != "layout" else [n.key]
-        shape = shape_of(self.graph, n.args[0] if lookup(n.op).kind == "reduction" else n.key)
-        if n.key in self.elements.parts:
-            return False
-        while stack:
-            key = stack.pop()
-            a = self.graph.node(key)
-            if key in self.elements.parts:
-                return False
-            if a.type.shape == ():
-                continue
-            kind = lookup(a.op).kind
-            if a.op == "broadcast_to" and self.graph.node(a.args[0]).type.shape == ():
-                continue
-            if shape_of(self.graph, key) != shape or key in self.elements.around:
-                return False
-            if key in self.units.virtual:
-                if kind != "elementwise":
-                    return False
-                stack.extend(a.args)
-            elif key == n.key and kind == "layout":
-                return False
-        return True

@@ -84,8 +84,8 @@ def place_in_results(
     """As `place_buffers`, where buffers may lie in `results`: each place with the name of its result, or "".
 
     A result has so many elements, and a unit that writes it first; what it has `under` itself is read last in that
-    unit, and it may take its place. Other buffers lie in results only where the workspace would be larger without that
-    (by a seventh), as nobody knows how results are aligned.
+    unit, and it may take its place. Other buffers lie in results only where the workspace is an eighth smaller by that
+    at least, as nobody knows how results are aligned.
 
     >>> place_in_results({1: (8, 0, 1), 2: (8, 0, 2)}, {"y": (9, 2)})
     ({1: ('y', 0), 2: ('', 0)}, 8)

@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["apart_by_rows", "owned", "owned_axes"]
 
-#: Numbers that each row adds at least, as every thread looks at all indices: 20,000 rows of 16 take 0.97 of the time in
-#: two threads, of 64 0.72, and 4,096 of 256 0.61.
-_WIDE = 32
-
 
 def apart_by_rows(shape: Shape, place: Callable[[Index], Index]) -> bool:
     """Whether the iterations of the outermost loop over `shape` have no place in common.
@@ -50,8 +46,8 @@ def apart_by_rows(shape: Shape, place: Callable[[Index], Index]) -> bool:
     return any(len(i.terms) == 1 and i.terms[0][0] == own for i in there)
 
 
-def owned_axes(n: Node, structure: Scatter, shape: Shape, indices: Type) -> int | None:
-    """How many axes of the loop over `shape` find a row of the result, if what they add to it is wide."""
+def owned_axes(n: Node, structure: Scatter, shape: Shape, indices: Type, wide: int) -> int | None:
+    """How many axes of the loop over `shape` find a row of the result, if what they add to it has `wide` numbers."""
     x, index, row = Type(n.params["shape"]), tuple(variable(f"axis {k}") for k in range(len(shape))), variable("row")
     if structure.source(index, row, n.params, x, indices)[0] != row:
         return None
@@ -59,7 +55,7 @@ def owned_axes(n: Node, structure: Scatter, shape: Shape, indices: Type) -> int 
     if tuple(structure.where(index, n.params, x, indices)) != index[:count]:
         return None
     rest = math.prod(shape[count:])
-    return count if isinstance(rest, int) and rest >= _WIDE else None
+    return count if isinstance(rest, int) and rest >= wide else None
 
 
 def owned(structures: Structures, n: Node, structure: Scatter, count: int, shape: Shape) -> list[Line] | None:
@@ -105,7 +101,7 @@ def owned(structures: Structures, n: Node, structure: Scatter, count: int, shape
         inside += lines_of(syntax["row_of_team"].format(name=name, size=atom(rows), share=share, team=team), 1)
     first, end = (elements.names.fresh(None, wish) for wish in ("first_", "end_"))
     for name, row in ((first, low), (end, high)):
-        inside += lines_of(syntax["assign"].format(type="ptrdiff_t", name=name, value=f"{row}*{atom(width)}"), 1)
+        inside += lines_of(syntax["start_of_row"].format(name=name, row=row, size=atom(width)), 1)
     inside += nests.over((rows * width,), clear, 1, span=(0, first, end))
     inside += nests.over(shape[:count], add, 1)
     structures.helpers.update({"team": None, "simd": None})

@@ -65,11 +65,11 @@ class RowLoop:
         return self.nests.over(self.rows.shape, self._row, int(shared is not None), span=self.structures.span(shared))
 
     def _row(self, nest: Nest, lines: list[Line]) -> None:
-        for key in (n.key for n in self.rows.nodes if n.key in self.writer.row_buffers):
+        for key in (n.key for n in self.rows.nodes if n.key in self.writer.storage.row_buffers):
             size = math.prod(shape_of(self.graph, key)[len(self.rows.shape) :])
             share = Affine() if self.shared is None else variable(self.structures.number_of_share)
             self.elements.bases[key] = flatten(nest.index, self.rows.shape) * size * -1 + share * size
-        self.writer.named_again()
+        self.writer.storage.named_again()
         for inner in self.rows.inner:
             self.elements.shared = self._read_behind(inner)
             if inner.shape:
@@ -84,7 +84,7 @@ class RowLoop:
         """What is read behind the node of an inner loop that takes its place: it has a name then."""
         reads, found = self.writer.units.reads, list[int]()
         for number, n in enumerate(inner.nodes):
-            old = self.writer.replaced.get(n.key, -1)
+            old = self.writer.storage.replaced.get(n.key, -1)
             found += [old for m in inner.nodes[number + 1 :] if old in reads[m.key]]
         return frozenset(found)
 
@@ -197,9 +197,9 @@ class BlockLoop(RowLoop):
         """What is done with `count` rows, of which the first is that of `nest`."""
         (start,) = nest.index
         for n in self.rows.nodes:
-            if n.key in self.writer.row_buffers:
+            if n.key in self.writer.storage.row_buffers:
                 self.elements.bases[n.key] = start * math.prod(shape_of(self.graph, n.key)[1:]) * -1
-        self.writer.named_again()
+        self.writer.storage.named_again()
         for inner in self.rows.inner:
             (first, *_) = inner.nodes
             cut = cut_of(self.graph, first)

@@ -44,7 +44,7 @@ class Structures:
 
     def __init__(self, graph: Graph, elements: Elements, nests: Nests) -> None:
         self.graph, self.elements, self.nests = graph, elements, nests
-        self.target = self._target = elements.target
+        self.target = elements.target
         self._syntax = elements.target.syntax
         self.helpers: dict[str, None] = {}  # patterns in use that have helper code
         self.scratch: dict[int, list[str]] = {}  # of kernels: the names of their memory
@@ -78,7 +78,7 @@ class Structures:
         """Whether this is a sum over other axes than the innermost, whose elements may be added in any loop."""
         last = max((k for k, size in enumerate(source) if size != 1), default=-1)
         known = is_sum(structure) and n.type.dtype.kind == "float" and "independent" in self._syntax
-        return known and not self._target.strict and last >= 0 and last not in n.params["axis"]
+        return known and not self.target.strict and last >= 0 and last not in n.params["axis"]
 
     def _summed_across(self, n: Node, source: Shape) -> list[Line]:
         """Zeros, and a loop in the order of memory that adds: its innermost steps are independent."""
@@ -125,7 +125,7 @@ class Structures:
         (rows, *_) = source
         if 0 not in n.params["axis"] or rows == 1 or (isinstance(rows, int) and rows < _LEAST_ROWS * _COLUMNS):
             return None
-        return shares(self._target, source, most=_COLUMNS)
+        return shares(self.target, source, most=_COLUMNS)
 
     def _columns_in_shares(self, n: Node, shared: Shares, write: Callable[[list[Line]], None]) -> list[Line]:
         """The sums of all rows, which `write` adds up, from those of each share."""
@@ -261,8 +261,8 @@ class Structures:
         Where that is the only one and is to become vectors (`simd`), threads take whole vectors, so that the same
         elements are left over for any number of threads.
         """
-        least = self._target.tuning.thread_elements
-        if not self._target.threads or (isinstance(work, int) and work < least) or all(size == 1 for size in shape):
+        least = self.target.tuning.thread_elements
+        if not self.target.threads or (isinstance(work, int) and work < least) or all(size == 1 for size in shape):
             return nest
         clauses = "" if isinstance(work, int) else f" if(parallel : {work} >= {least})"
         clauses += "".join(f" reduction(| : {name})" for name in sorted(self.elements.far))
@@ -276,9 +276,9 @@ class Structures:
 
         Strict code has one order, in which one thread adds.
         """
-        if self._target.strict and any(n.type.dtype.kind == "float" for n in totals):
+        if self.target.strict and any(n.type.dtype.kind == "float" for n in totals):
             return None
-        return shares(self._target, shape, each)
+        return shares(self.target, shape, each)
 
     def shared_rows(self, rows: Rows) -> Shares | None:
         """How threads share a loop over rows; those that add to the same columns have one thread."""
@@ -357,7 +357,7 @@ class Structures:
         parts of the long axis side by side: half as many where each would be short, as their sums are added up, too.
         """
         long = [size for size in shape if size != 1]
-        size, tuning = long[0] if len(long) == 1 else None, self._target.tuning
+        size, tuning = long[0] if len(long) == 1 else None, self.target.tuning
         free = len(self.operators({str(k): n for k, n in enumerate(totals)})) == len(totals) > 0
         if not isinstance(size, int) or not free or sum(self._weight(n) for n in totals) > _LIGHT * len(totals):
             return range(1)
@@ -420,9 +420,9 @@ class Structures:
         for total, n in totals.items():
             structure = lookup(n.op).structure
             combine = structure.combine if isinstance(structure, Reduction) else "add"  # a contraction
-            cells, key = lookup(combine).cells, f"{self._target.name}.reduction"
+            cells, key = lookup(combine).cells, f"{self.target.name}.reduction"
             operator = cells.get(f"{key}.{n.type.dtype.name}", cells.get(key, ""))
-            if operator and n.type.dtype.kind == "float" and not self._target.strict:
+            if operator and n.type.dtype.kind == "float" and not self.target.strict:
                 found[total] = str(operator)
         if found:
             self.helpers.update(dict.fromkeys(["simd", *found.values()]))
@@ -452,9 +452,9 @@ class Structures:
             parts = structure.places(n.params)
             places = np.concatenate([np.ravel(part) for part in parts or (np.empty(0),)])
             exclusive = parts is not None and len(np.unique(places)) == len(places)
-            exclusive = exclusive and not self._target.strict  # 0.0 + -0.0 is 0.0
+            exclusive = exclusive and not self.target.strict  # 0.0 + -0.0 is 0.0
             placed = any(self.in_place.get(a) == (n.key, k) or (n.key, k) in self.written for k, a in enumerate(n.args))
-            apart = exclusive or placed or self._target.strict or parts is None
+            apart = exclusive or placed or self.target.strict or parts is None
             rows = None if apart else stretches(self.graph, n)
             if rows is not None:
                 return self._by_stretches(n, rows)
@@ -553,7 +553,7 @@ class Structures:
     def scatter(self, n: Node, structure: Scatter) -> list[Line]:
         """Zeros, and a loop that adds each element at its run-time place; threads have rows of what is added, or to."""
         shape, indices, x = shape_of(self.graph, n.args[0]), self.graph.node(n.args[1]).type, Type(n.params["shape"])
-        count = owned_axes(n, structure, shape, indices)
+        count = owned_axes(n, structure, shape, indices, self.target.tuning.thread_row)
         found = None if count is None else owned(self, n, structure, count, shape)
         if found is not None:
             return found

@@ -1,4 +1,4 @@
-"""LAPACK: the factorizations of `factorizations` and `singular` by calls of a library, in C code that is to have it.
+"""LAPACK: `factorizations`, `matrix_eigenvalues` and `singular` by calls of a library, in C code that is to have it.
 
 Each is a record beside the one that it stands for, with a cell for C only; `passes.libraries` puts it in its place.
 Fortran reads rows as columns, so it sees every matrix transposed. Nothing is turned round for that: LU factors are
@@ -19,7 +19,8 @@ from ..registry import Kernel
 from ..trace import op
 from ..types import Type, static_shape
 from ._declare import Traced
-from .factorizations import cholesky, eigh, lu, lu_solve, solve_triangular
+from .factorizations import cholesky, lu, lu_solve, solve_triangular
+from .matrix_eigenvalues import eigh
 from .singular import svd
 
 __all__: list[str] = []

@@ -15,6 +15,7 @@ from . import factorizations, singular
 from .contraction import matmul, matrix_transpose
 from .conversion import astype
 from .layout import broadcast_to, expand_dims, squeeze
+from .matrix_eigenvalues import eigen_parts
 
 __all__ = [
     "EighResult", "SVDResult", "SlogdetResult", "cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_power",
@@ -207,7 +208,7 @@ def eigh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_input: 
     value = _symmetric(x, "eigh", symmetrize_input and UPLO is None)
     if UPLO is not None and _triangle(UPLO, "eigh"):
         value = matrix_transpose(value)
-    return EighResult(*factorizations.eigen_parts(value))
+    return EighResult(*eigen_parts(value))
 
 
 def eigvalsh(x: Any, /, UPLO: Literal["L", "U"] | None = None, *, symmetrize_input: bool = True) -> Expr:

@@ -79,7 +79,7 @@ def _without(found: _Followed) -> Replacement:
 
 def _trees(graph: Graph) -> dict[int, _Terms]:
     """The sums of the chain rule, each with its terms; those within others that nothing else reads have none."""
-    uses = Counter(chain(graph.outputs, *[n.args for n in graph.ordered()]))
+    uses = Counter(chain(graph.outputs, chain.from_iterable(n.args for n in graph.ordered())))
     found: dict[int, _Terms] = {}
     within: dict[int, _Terms] = {}
     for n in graph.backwards():

@@ -14,7 +14,7 @@ node costs a bounded number of steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -166,26 +166,12 @@ class Forms:
             if multiple is not None:
                 return {((_ROOT_2, 1),): multiple if value > 0 else -multiple}
             return {(): value} if value else {}
-        parts = [self._polynomials[a] for a in n.args] if n.op in ARITHMETIC else []
-        match n.op:
-            case "add":
-                return _sum(parts[0], parts[1], 1)
-            case "sub":
-                return _sum(parts[0], parts[1], -1)
-            case "neg":
-                return _sum({}, parts[0], -1)
-            case "mul":
-                return _expanded(parts[0], parts[1])
-            case "square":
-                return _expanded(parts[0], parts[0])
-            case "div":
-                return _expanded(parts[0], _inverse(parts[1]))
-            case "reciprocal":
-                return _inverse(parts[0])
-            case "broadcast_to" if not self._graph.node(n.args[0]).type.shape:
-                return parts[0]
-            case "sqrt":
-                return {((n.args[0], 1),): _ONE}
+        if n.op in _POLYNOMIALS:
+            return _POLYNOMIALS[n.op](*[self._polynomials[a] for a in n.args])
+        if n.op == "sqrt":
+            return {((n.args[0], 1),): _ONE}
+        if n.op == "broadcast_to" and not self._graph.node(n.args[0]).type.shape:
+            return self._polynomials[n.args[0]]
         return self._polynomials[n.key]
 
     def _product(self, n: Node) -> Product:
@@ -198,22 +184,12 @@ class Forms:
             exponent = _expanded(x, x) if degree == 2 else x
             exponent = {p: coefficient * c for p, c in exponent.items()}
             return Product(scale, (), exponent, scale != 1, (1, int(degree == 1)))
-        parts = [self._products[a] for a in n.args] if n.op in ARITHMETIC - _SUMS else []
-        match n.op:
-            case "neg":
-                return parts[0]._replace(constant=-parts[0].constant)
-            case "mul":
-                return _times(parts[0], parts[1])
-            case "square":
-                return _times(parts[0], parts[0])
-            case "div":
-                return _times(parts[0], _to_the(parts[1], -1))
-            case "reciprocal":
-                return _to_the(parts[0], -1)
-            case "broadcast_to" if not self._graph.node(n.args[0]).type.shape:
-                return parts[0]
-            case "sqrt":
-                return Product(_ONE, ((n.args[0], 1),), {})
+        if n.op in _PRODUCTS:
+            return _PRODUCTS[n.op](*[self._products[a] for a in n.args])
+        if n.op == "sqrt":
+            return Product(_ONE, ((n.args[0], 1),), {})
+        if n.op == "broadcast_to" and not self._graph.node(n.args[0]).type.shape:
+            return self._products[n.args[0]]
         return self._products[n.key]
 
 
@@ -333,6 +309,24 @@ def _to_the(a: Product, n: int) -> Product:
         exponent=exponent,
         exponentials=(abs(n) * every, abs(n) * others),
     )
+
+
+_POLYNOMIALS: Mapping[str, Callable[..., Polynomial]] = {
+    "add": lambda a, b: _sum(a, b, 1),
+    "sub": lambda a, b: _sum(a, b, -1),
+    "neg": lambda a: _sum({}, a, -1),
+    "mul": _expanded,
+    "square": lambda a: _expanded(a, a),
+    "div": lambda a, b: _expanded(a, _inverse(b)),
+    "reciprocal": _inverse,
+}
+_PRODUCTS: Mapping[str, Callable[..., Product]] = {
+    "neg": lambda a: a._replace(constant=-a.constant),
+    "mul": _times,
+    "square": lambda a: _times(a, a),
+    "div": lambda a, b: _times(a, _to_the(b, -1)),
+    "reciprocal": lambda a: _to_the(a, -1),
+}
 
 
 def _short(c: Fraction) -> Fraction:

@@ -2,6 +2,7 @@
 
     a/d, b/d, c/d  ->  r = 1/d, a*r, b*r, c*r
     2*a/d, 2*b/d   ->  s = 2*r, a*s, b*s
+    a/d, b/d, c/d  ->  ok ? a*r : a/d, ...      where d may be tiny, or large
 
 A division takes as long as four multiplications or more. In: a graph. Out: a graph with fewer divisions.
 
