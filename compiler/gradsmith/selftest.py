@@ -189,7 +189,10 @@ def _point(
         values = evaluate(primal, [a.astype(t.dtype.name) for a, t in zip(shaped(at, types), types, strict=True)])
         return [float(v) for k in primal.outputs for v in np.ravel(values[k])]
 
-    near = floats(numbers)
+    try:
+        near = floats(numbers)
+    except IndexError:  # where an integer reads beyond an axis
+        return None
     if not np.all(np.isfinite(near)):
         return None
     scalar = len(near) == 1 and primal.node(primal.outputs[0]).type.shape == ()
