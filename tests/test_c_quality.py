@@ -63,7 +63,8 @@ PROGRAMS = {
     "shared": -gs.sum(gs.log_softmax(M, axis=1) * M.T) * gs.max(gs.sin(M)) + gs.sum((M[0, 1:] - M[0, :-1] ** 2) ** 2),
     "places": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[1, :24], (2, 4, 3, 1))) ** 2)
     + gs.sum(gs.cumsum(M[0]) ** 2)
-    + gs.sum(gs.take(M, gs.symbol("at", (3,), dtype="int32") % 7, axis=0) ** 3),
+    + gs.sum(gs.take(M, (at := gs.symbol("at", (3,), dtype="int32")) % 7, axis=0) ** 3)
+    + gs.sum(gs.take(gs.symbol("one", (1, 33)), at % 1, axis=0) ** 2),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 

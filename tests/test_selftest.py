@@ -176,6 +176,14 @@ def test_all_programs_test_themselves_under_sanitizers(tmp_path: Path) -> None:
     assert run.stdout.count("points agree") == len(PROGRAMS)
 
 
+def test_indices_beyond_an_axis_are_no_point() -> None:
+    """No integer but 0 fits the first array; in the second, some of those that we try."""
+    short = gs.compile(lambda x, k: gs.sum(x[k] ** 2), args=((1,), gs.spec((), "int64")), target="c")
+    assert short.source
+    doubled = gs.compile(lambda x, k: gs.sum(x[2 * k] ** 2), args=((2,), gs.spec((), "int64")), target="c")
+    assert "SELFTEST" in doubled.source
+
+
 def test_arguments_that_no_memory_holds_have_no_self_test() -> None:
     f = gs.compile(lambda x: gs.sum(x * x), args=((2**40,),), target="c")
     assert "SELFTEST" not in f.source

@@ -191,7 +191,7 @@ def _point(
 
     try:
         near = floats(numbers)
-    except IndexError:  # of an axis with one element
+    except IndexError:  # where an integer reads beyond an axis
         return None
     if not np.all(np.isfinite(near)):
         return None

@@ -32,7 +32,7 @@ _KINDS: Mapping[str, type] = {
     "loader": str, "library": list, "helpers": dict, "loops": dict, "longest": int,
 }  # fmt: skip
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\(")
-_TUNED = re.compile(r"\{tuning\.(\w+)\}")
+_TUNED = re.compile(r"\{(?:tuning\.(\w+)|target\.threads)\}")
 _LITERAL = re.compile(r"(?<![\w.])\d+\.\d*(?:[eE][-+]?\d+)?")
 #: what code is linked with that calls the vector functions of somebody else
 _VECTOR_LIBRARIES: Mapping[str, tuple[str, ...]] = {"sleef": ("sleefgnuabi",)}
@@ -170,7 +170,11 @@ class Target:
             keys = ((table, key) for table, name in tables for key in (f"{name}.{dtype.name}", name))
             found = next((table[key] for table, key in keys if key in table), ())
         texts = (found,) if isinstance(found, str) else found
-        return tuple(_TUNED.sub(lambda m: str(getattr(self.tuning, m[1])), text) for text in texts)
+
+        def setting(m: re.Match[str]) -> str:
+            return str(getattr(self.tuning, m[1]) if m[1] else int(self.threads))
+
+        return tuple(_TUNED.sub(setting, text) for text in texts)
 
     def libraries(self, op: Op, dtype: DType, *, loop: bool = False) -> tuple[str, ...]:
         """What code is linked with in which this target's cell of `op` stands, as the linker's -l takes it."""

@@ -82,7 +82,13 @@ def one_text(f: CompiledFunction) -> str:
 
 
 def joined(texts: Sequence[str]) -> list[str]:
-    """The texts of one unit for each tuning of the kernels of products: a file each took longer than the compiler."""
+    """The texts of one unit for each tuning of the kernels of products: a file each took longer than the compiler.
+
+    Code for several threads is by itself: behind it, other kernels are refused, and behind other kernels it has one.
+    """
+    threads = [text for text in texts if "#define GS_THREADS 1" in text]
+    if 0 < len(threads) < len(texts):
+        return [*joined([text for text in texts if text not in threads]), *joined(threads)]
     units: dict[str, list[str]] = {}
     for text in texts:
         found = re.search(r"#define GS_TUNING_\w+", text)

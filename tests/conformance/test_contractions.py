@@ -176,6 +176,26 @@ def test_files_of_two_tunings_share_no_kernels(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_kernels_of_one_thread_take_none_for_several(tmp_path: Path) -> None:
+    """Those have a block for each thread in their workspace."""
+    many: dict[str, Any] = {"threads": "openmp"}
+    for order, wanted in (((many, {}), "is for several threads"), (({}, many), ""), ((many, many), "")):
+        texts = []
+        for name, options in zip("fg", order, strict=True):
+            f = gs.compile(
+                lambda a, b: a @ b, args=((40, 40), (40, 40)), target="c", derivatives="value", name=name, selftest=False,
+                **options,
+            )  # fmt: skip
+            (tmp_path / f"{name}.h").write_text(f.files[f"{name}.h"])
+            texts.append(f.source)
+        unit = tmp_path / "unit.c"
+        unit.write_text("".join(texts))
+        done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", unit], capture_output=True, text=True, check=False)
+        assert wanted in done.stderr
+        assert bool(done.returncode) == bool(wanted), done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.skipif("x86_64" not in platform.machine(), reason="reads assembly of x86")
 @pytest.mark.parametrize("registers", [("-mavx2", "-mfma"), ("-mavx512f",)])
 def test_tiles_stay_in_registers(registers: tuple[str, ...], tmp_path: Path) -> None:

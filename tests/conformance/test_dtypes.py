@@ -22,7 +22,11 @@ from gradsmith.trace import to_graph
 from .harness import COMPILERS, TARGETS, Library, Run, run_python
 
 NAMES = ("bool", "int32", "int64", "float32", "float64")
-UNBOUNDED = ("**8", "least")  # cases that leave the range of int32 or int64, which Python's integers do not have
+UNBOUNDED = (
+    "**8",
+    "least",
+    "least,",
+)  # cases that leave the range of int32 or int64, which Python's integers do not have
 KINDS = {"bool": "b", "int": "i", "float": "f"}
 
 # --- promotion --------------------------------------------------------------------------------------------------------
@@ -204,6 +208,8 @@ def integer_cases(dtype: str) -> Iterator[tuple[str, Case]]:
         )
         yield "2**53 + 1", made(lambda x: x + 9007199254740993, a)
     yield "least // -1", Case(*_wrapping(edge, by), want=wrapped)
+    yield "least, neg", made(lambda x: -x, edge)
+    yield "least, abs", made(lambda x: abs(x), edge)
     for name in ("sign", "square", "isnan", "isfinite", "signbit", "sum", "prod", "max", "min", "mean", "var", "argmax",
                  "argmin", "sort", "argsort", "diff", "count_nonzero", "all", "any", "logical_not"):  # fmt: skip
         function = getattr(gs, name)
@@ -319,6 +325,38 @@ def test_values_and_dtypes_are_numpys(key: str, runs: dict[str, list[tuple[str, 
             np.testing.assert_allclose(got, case.want, rtol=3e-16 if got.dtype == "float64" else 1e-7, err_msg=target)
         else:
             np.testing.assert_array_equal(got, case.want, err_msg=target)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_least_integer_has_a_negative_in_c(compiler: str, tmp_path: Path) -> None:
+    """Itself, as NumPy has it, and without undefined behaviour."""
+    lines, tests = ["#include <stdint.h>"], []
+    for name in ("int32", "int64"):
+        n = gs.symbol("n", (), name)
+        f = gs.compile([-n, abs(n), -(n | 1)], args=[n], target="c", name=f"of_{name}", selftest=False)
+        f.save(tmp_path)
+        lines.append(f'#include "{f.name}.c"')
+        least = f"{name.upper()}_MIN"
+        tests += [f"    {name}_t y_{name}[3];", f"    of_{name}({least}, y_{name}, y_{name} + 1, y_{name} + 2);"]
+        tests.append(
+            f"    if (y_{name}[0] != {least} || y_{name}[1] != {least} || y_{name}[2] != {name.upper()}_MAX) return 1;"
+        )
+    (tmp_path / "all.c").write_text("\n".join([*lines, "int main(void) {", *tests, "    return 0;", "}", ""]))
+    options = [
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Werror",
+        "-fsanitize=undefined",
+        "-fno-sanitize-recover=all",
+    ]
+    built = subprocess.run(
+        [compiler, *options, "all.c", "-o", "all", "-lm"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([tmp_path / "all"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # --- gradients --------------------------------------------------------------------------------------------------------

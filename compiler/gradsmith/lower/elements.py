@@ -267,6 +267,8 @@ class Elements:
             counted = self.fill(cell, [read], indices.type.dtype, lines, depth)
             self._places[key] = lines, self.names.fresh(None, "at_")
             lines += lines_of(self.assign(indices, self._places[key][1], counted.text), depth)
+            if size == 1 and "unused" in self.target.syntax:  # every place is the first
+                lines += lines_of(self.target.syntax["unused"].format(name=self._places[key][1]), depth)
         _, name = self._places[key]
         return structure.source(index, variable(name), n.params, x, indices.type)
 

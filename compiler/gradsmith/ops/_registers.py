@@ -5,7 +5,8 @@ makes the text for double and for float of each. Guarantee: C99 (and C++) withou
 compiler has GNU's vectors and the machine has such registers they are used; elsewhere a vector is one number, and the
 same text is plain C.
 
-The texts name fields of `Tuning` as `{tuning.field}`, which `Target.support_texts` fills in.
+The texts name fields of `Tuning` as `{tuning.field}`, and whether there are threads as `{target.threads}`, which
+`Target.support_texts` fills in.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ COMPILERS = """\
 #ifndef GS_THREADS /* a file for several threads has defined it */
 #define GS_THREADS 0
 #define GS_PARALLEL(clauses)
+#endif
+#if GS_THREADS > {target.threads} /* whose kernels have memory for one */
+#error "the code above is for several threads: compile this file by itself, or before it"
 #endif
 #ifndef GS_TILE_INLINE
 #if defined(__GNUC__) && !defined(__TINYC__)

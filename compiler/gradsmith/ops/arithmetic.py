@@ -61,6 +61,10 @@ __all__ = [
     "subtract",
 ]
 
+#: C's own sign has no meaning before the least integer, which what is no number becomes; NumPy's is that integer again.
+_C_NEGATIVE = {"c.int64": "(int64_t)(0 - (uint64_t)({0}))", "c.int32": "(int32_t)(0 - (uint32_t)({0}))"}
+_C_ABS = {name: f"{{0}} < 0 ? {text} : {{0}}" for name, text in _C_NEGATIVE.items()}
+
 _PAIRS = [(0.7, 1.3), (-2.5, 0.4), (3.0, -1.5), (-0.3, -4.0)]
 _PAIR_EDGES = [(0.0, 1.0), (-0.0, 2.0), (1e-300, 3.0), (1e300, 0.5), (np.inf, 2.0), (-np.inf, 1.0), (np.nan, 1.0)]
 _ONES = [(0.7,), (-2.5,), (3.0,), (-0.3,)]
@@ -152,7 +156,7 @@ negative = elementwise(
     symbol="−",
     slope="-1",
     vjp=lambda g, y, x: (-g,),
-    cells=infix("-{0}"),
+    cells=infix("-{0}") | _C_NEGATIVE,
     evaluate=np.negative,
     mp=lambda mp, x: -x,
     sympy=lambda sp, x: -x,
@@ -170,7 +174,7 @@ absolute = elementwise(
     slope="sign(x)",
     flat=lambda y, x: equal(x, 0.0),
     vjp=lambda g, y, x: (g * sign(x),),
-    cells=cells("abs({0})", "np.abs({0})", "fabs({0})") | {"c.int": "{0} < 0 ? -{0} : {0}"},
+    cells=cells("abs({0})", "np.abs({0})", "fabs({0})") | _C_ABS,
     evaluate=np.abs,
     mp="fabs",
     sympy="Abs",
