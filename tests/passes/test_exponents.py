@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import gradsmith as gs
@@ -10,6 +11,7 @@ from gradsmith.passes.simplify import simplify
 from gradsmith.trace import Expr, to_graph
 
 a, b, c, t, u = SYMBOLS = gs.symbols("a b c t u")
+ROOT_IN_FLOAT32 = float(np.float32(math.sqrt(0.5)))
 PI = 3.0  # any number that is no power of two
 
 
@@ -53,6 +55,7 @@ OTHER = {
     "another power": (gs.exp(a * t), gs.exp(a * gs.sqrt(t))),
     "half a logarithm": (gs.exp(0.5 * gs.log(b) + c), b * gs.exp(c)),
     "no exponential": (gs.expm1(c) * a, gs.exp(c) * a),
+    "a root of a half in float32": (gs.gaussian(a * ROOT_IN_FLOAT32), gs.gaussian(a / math.sqrt(2.0))),
     "a constant near a density's": (0.3989422804 * gs.exp(-0.5 * a * a), gs.npdf(a)),
 }
 

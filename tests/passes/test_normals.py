@@ -72,6 +72,15 @@ def test_constants_that_are_a_power_of_two_but_for_rounding_are_one(dtype):
         assert re.search(rf"d_x = {slope}f? \* gs_densityf?\(x\);", f.source)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_constants_at_the_ends_of_the_range_stay(dtype):
+    x = gs.symbol("x")
+    for c in (np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal):
+        f = gs.compile(float(c) * gs.ndtr(x), target="c", dtype=dtype)
+        slope = float(c) * mpmath.npdf(3.0)
+        assert abs(f.grad(3.0) - slope) <= 8.0 * np.spacing(np.array(float(slope), dtype))
+
+
 def test_strict_code_keeps_the_quotient():
     assert "1.4142135623730951" in gs.compile(SPELLINGS["divided"](gs.symbol("x")), target="c", strict=True).source
 

@@ -40,9 +40,8 @@ class Exponential(NamedTuple):
 
 _ONE = Fraction(1)
 _ROOT_2 = -1  # an atom of which the square is 2, and which stands for the floats nearest to it, as in normals.py
-_MULTIPLES_OF_ROOT_2: Mapping[float, Fraction] = {
-    **dict.fromkeys((*ROOTS[64], *ROOTS[32]), _ONE),
-    **dict.fromkeys((*INVERSE_ROOTS[64], *INVERSE_ROOTS[32]), Fraction(1, 2)),
+_MULTIPLES_OF_ROOT_2: Mapping[int, Mapping[float, Fraction]] = {  # by bits: what float32 rounds is off in float64
+    bits: {**dict.fromkeys(ROOTS[bits], _ONE), **dict.fromkeys(INVERSE_ROOTS[bits], Fraction(1, 2))} for bits in ROOTS
 }
 EXPONENTIALS: Mapping[str, Exponential] = {
     "exp": Exponential(_ONE, _ONE, 1),
@@ -162,7 +161,7 @@ class Forms:
     def _polynomial(self, n: Node) -> Polynomial:
         value = _number(n)
         if value is not None:
-            multiple = _MULTIPLES_OF_ROOT_2.get(abs(float(value)))
+            multiple = _MULTIPLES_OF_ROOT_2[n.type.dtype.bits].get(abs(float(value)))
             if multiple is not None:
                 return {((_ROOT_2, 1),): multiple if value > 0 else -multiple}
             return {(): value} if value else {}

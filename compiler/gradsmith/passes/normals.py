@@ -29,6 +29,7 @@ INVERSE_ROOTS: dict[int, tuple[float, ...]] = {
     64: (_ROOT_HALF, 1.0 / math.sqrt(2.0)),
     32: (float(np.float32(_ROOT_HALF)),),
 }
+_MODERATE = 2.0**100  # beyond it, the next power of two may be none, in float32 too
 _NPDF_TO_GAUSSIAN = math.sqrt(2.0 * math.pi)
 
 
@@ -78,7 +79,9 @@ def _unscaled(e: Expr) -> Expr | None:
         if e.op.name == "mul":
             scale, first = number(e.args[0]), e.args[1]
     near = 1e-15 if e.type.dtype.bits == 64 else 3e-7
-    if scale is None or not 0.0 < abs(scale) < math.inf or "npdf" not in (first.op.name, *(o.op.name for o in others)):
+    if scale is None or not 1.0 / _MODERATE < abs(scale) < _MODERATE:
+        return None
+    if "npdf" not in (first.op.name, *(o.op.name for o in others)):
         return None
     power = 2.0 ** round(math.log2(abs(scale)))
     if abs(abs(scale) / power - 1.0) > near or abs(scale) == power != 1.0:
