@@ -98,6 +98,17 @@ def test_reading_an_array_element_by_element_is_linear() -> None:
     assert sizes[200] < 2.1 * sizes[100]
 
 
+def test_a_gradient_that_is_put_together_from_many_numbers_is_linear() -> None:
+    def work(n: int) -> int:
+        x, v = gs.symbol("x"), gs.symbol("v", (n,))
+        e = sum(((x * v[i] - 1.5) ** 2 for i in range(n)), x)
+        return calls_of(lambda: gs.compile(e, target="c", derivatives="value_and_grad", selftest=False, roll=False))
+
+    work(10)
+    short, long, longest = work(200), work(400), work(800)
+    assert longest - long < 2.4 * (long - short)
+
+
 def test_wide_sums_and_deep_nesting_are_freed_without_recursion() -> None:
     e = chain(200_000)
     del e
