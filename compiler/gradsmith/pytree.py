@@ -63,11 +63,12 @@ class Tree:
         """The leaves of `value`, which must have this shape; `where` names it in the error."""
         if self.kind is None:
             return [value]
-        if self.kind == "dict" and isinstance(value, dict) and value.keys() == set(self.keys):
-            value = {key: value[key] for key in self.keys}  # in another order, it is the same dict
         branches = _children(value, lambda _: False)
+        if branches is not None and branches[0] == self.kind == "dict" and set(branches[1]) == set(self.keys):
+            entries = dict(zip(*branches[1:], strict=True))  # in another order, it is the same dict
+            branches = "dict", self.keys, [entries[key] for key in self.keys]
         if branches is None or branches[0] != self.kind or tuple(branches[1]) != self.keys:
-            raise SpecError(f"{where} is {_shape_text(value)}, expected {self}")
+            raise SpecError(f"{where} is {_shape_text(value, branches)}, expected {self}")
         found: list[Any] = []
         for key, child, part in zip(self.keys, self.children, branches[2], strict=True):
             found += child.flatten(part, f"{where}{_step(self.kind, key)}")
@@ -116,23 +117,24 @@ def _step(kind: str, key: Any) -> str:
 
 
 def _children(value: Any, is_leaf: Callable[[Any], bool]) -> tuple[str, Sequence[Any], Sequence[Any]] | None:
-    """Kind, keys and parts of a branch; None for a leaf."""
+    """Kind, keys and parts of a branch as they are at this moment; None for a leaf."""
     if value is None:
         return "none", (), ()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return "named tuple", value._fields, value
     if isinstance(value, tuple | list):
-        return type(value).__name__ if type(value) in (tuple, list) else "tuple", range(len(value)), value
+        parts = tuple(value)  # other threads may change a list
+        return type(value).__name__ if type(value) in (tuple, list) else "tuple", range(len(parts)), parts
     if isinstance(value, dict):
-        return "dict", list(value), list(value.values())
+        entries = dict(value)
+        return "dict", list(entries), list(entries.values())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [f.name for f in dataclasses.fields(value) if f.init]
         return "dataclass", names, [getattr(value, n) for n in names]
     return None
 
 
-def _shape_text(value: Any) -> str:
-    branches = _children(value, lambda _: False)
+def _shape_text(value: Any, branches: tuple[str, Sequence[Any], Sequence[Any]] | None) -> str:
     if branches is None:
         return f"a {type(value).__name__}"
     return f"a {branches[0]} with {', '.join(map(repr, branches[1])) or 'no entries'}"
