@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import countOf
 from types import ModuleType
 from typing import Any
 
@@ -24,18 +25,24 @@ from .arrange import Order
 from .carry import carry
 from .condense import PREFIX, condense
 
+#: What guards call: the code of users may have variables with the names of builtins.
+_BUILTINS = {"_gs_float": float, "_gs_list": list, "_gs_type": type, "_gs_map": map, "_gs_len": len}
+_BUILTINS["_gs_count"] = countOf
+#: Numbers whose classes are looked at together, and how many there have to be: 4 to 6 ns a look, one by one 5 to 7.
+_TOGETHER, _FEW = 16, 8
+
 
 @dataclass(frozen=True)
 class Guard:
     """What a function does before its first statement, when it is called by users and not by other code.
 
-    If one of the `tests`, expressions by the name of their argument in which builtins are called `_gs_float`,
-    `_gs_list` and `_gs_len`, is true, it returns `other(function, guarded, *arguments)`, where `function`
-    has no guard and `guarded` has. Arguments that are left out are `missing`. `last` names one more argument behind the
-    others, None by default ("" for none).
+    If one of the `tests`, expressions by the name of their argument in which builtins are called as `_BUILTINS` says,
+    is true, it returns `other(function, guarded, *arguments)`, where `function` has no guard and `guarded` has.
+    Arguments that are left out are `missing`. `last` names one more argument behind the others, None by default ("" for
+    none).
 
     `lists` are the arguments that are lists of floats. Where the function's first statements take one apart, that is
-    done once: its length and its ends are looked at there, and its test is not used.
+    done once: its length and its elements are looked at there, and its test is not used.
 
     `result`, an expression of `_gs_0`, `_gs_1` …, is returned in place of the results, which are called so there.
     `groups` tells how they come: so many in each part of a tuple (1: not in a tuple of their own). "" changes nothing.
@@ -85,7 +92,7 @@ def guarded(
     loader = module.__loader__
     assert isinstance(loader, SourceLoader), "it comes from load_python"
     space = module.__dict__
-    space.update(_gs_float=float, _gs_list=list, _gs_len=len)  # user code may have variables called so
+    space.update(_BUILTINS, **{f"_gs_floats_{n}": [float] * n for n in range(1, _TOGETHER + 1)})
     space.update({PREFIX + name: value for name, value in vars(math).items() if name[0] != "_"})
     tree = ast.parse(loader.source)
     defined = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
@@ -114,13 +121,13 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     whole, body = function.body[:doc], function.body[doc:]
     taken = _taken_apart(body, guard.lists)
     tests = [text for name, text in guard.tests.items() if name not in taken]
-    ends = [end for unpacked in taken.values() for end in _ends(unpacked)]
+    numbers = [name for unpacked in taken.values() for name in _read(unpacked)]
     # the way out stands before what computes: jumps beyond 255 instructions take one more
     leave = f"    return _{function.name}_given({', '.join(given)})\n"
     text = f"if {' or '.join([*tests, *(f'{name}.__class__ is not _gs_list' for name in taken)])}:\n{leave}"
     if taken:  # of another length: ValueError, which what stands behind the way out knows nothing of
-        text += f"try:\n    pass\nexcept ValueError:\n    {ends[0]} = None\n"
-        text += f"if {' or '.join(f'{end}.__class__ is not _gs_float' for end in ends)}:\n{leave}"
+        text += f"try:\n    pass\nexcept ValueError:\n    {' = '.join(numbers[:_TOGETHER])} = None\n"
+        text += f"if {' or '.join(_looks(numbers))}:\n{leave}"
     guarded = ast.parse(text).body
     for statement in guarded:
         for node in ast.walk(statement):
@@ -144,11 +151,19 @@ def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.As
     return taken
 
 
-def _ends(unpacked: ast.Assign) -> list[str]:
-    """The names of the first and the last element that is read, or of the last one."""
+def _read(unpacked: ast.Assign) -> list[str]:
+    """The names of the elements that are read, or of the last one: its length is looked at in any case."""
     assert isinstance(unpacked.targets[0], ast.List)
-    names = [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"] or ["_"]
-    return [*dict.fromkeys(names[:1] + names[-1:])]
+    return [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"] or ["_"]
+
+
+def _looks(names: Sequence[str]) -> list[str]:
+    """Expressions of which one is true if one of the variables is no float; the first reads `_TOGETHER` at most."""
+    classes = [f"{name}.__class__" for name in names]
+    if len(names) < _FEW:
+        return [f"{one} is not _gs_float" for one in classes]
+    parts = [classes[i : i + _TOGETHER] for i in range(0, len(names), _TOGETHER)]
+    return [f"[{', '.join(part)}] != _gs_floats_{len(part)}" for part in parts]
 
 
 class _Packed(ast.NodeTransformer):
