@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ FITTING: dict[str, Any] = {
     "int": 3, "negative": -2, "zero": 0, "bool": True, "beyond 2**53": 2**53 + 1, "int8": np.int8(100),
     "int32": np.int32(50_000), "uint8": np.uint8(200), "int64": np.int64(2**62 + 1), "uint64": np.uint64(2**63 + 3),
     "float32": np.float32(0.1), "float64": np.float64(0.1), "numpy's bool": np.bool_(True),
-    "array of no axes": np.array(0.3),
+    "array of no axes": np.array(0.3), "2**70": 2**70, "10**200": 10**200, "Fraction": Fraction(1, 3),
 }  # fmt: skip
 #: What is no number of an array.
 WRONG: dict[str, Any] = {
@@ -167,3 +168,12 @@ def test_lists_of_other_lengths_are_errors(name):
             with pytest.raises(gs.errors.ShapeMismatchError) as caught:
                 f.value_and_grad(*arguments[:k], wrong, *arguments[k + 1 :])
             assert caught.value.__context__ is None  # not "while another exception was handled"
+
+
+@pytest.mark.parametrize("target", ["python", "numpy"])
+def test_lists_may_hold_any_real_numbers(target):
+    f = gs.compile(lambda x, A: gs.sum(A @ x), args=((2,), (2, 2)), target=target, selftest=False, derivatives="value")
+    assert f([Fraction(1, 4), 2**70], [[1, Fraction(1, 2)], (0, 0.0)]) == 0.25 + 2.0**69
+    for bad, message in (([10**400, 1], "int too large"), ([Fraction(1, 4), None], r"dtype object \(list\)")):
+        with pytest.raises(gs.ArgumentError, match=message):
+            f(bad, [[1.0, 0.5], [0.0, 0.0]])

@@ -21,13 +21,14 @@ from operator import countOf
 from types import ModuleType
 from typing import Any
 
-from .arrange import Order
+from .arrange import Order, straight
 from .carry import carry
 from .condense import PREFIX, condense
+from .told import Looks, looks_of
 
 #: What guards call: the code of users may have variables with the names of builtins.
-_BUILTINS = {"_gs_float": float, "_gs_list": list, "_gs_type": type, "_gs_map": map, "_gs_len": len}
-_BUILTINS["_gs_count"] = countOf
+_BUILTINS: dict[str, Any] = {"_gs_float": float, "_gs_list": list, "_gs_type": type, "_gs_map": map, "_gs_len": len}
+_BUILTINS |= {"_gs_count": countOf, "_gs_exception": Exception}
 #: Numbers whose classes are looked at together, and how many there have to be: 4 to 6 ns a look, one by one 5 to 7.
 _TOGETHER, _FEW = 16, 8
 
@@ -97,10 +98,13 @@ def guarded(
     tree = ast.parse(loader.source)
     defined = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
     functions = [f for name, f in defined.items() if name in guards]
+    tree.body = []
     for f in functions:
-        condense(f, {name: helper for name, helper in defined.items() if name not in guards}, order)
+        looks = _looks_behind(f, guards[f.name])
+        helpers = {name: helper for name, helper in defined.items() if name not in guards}
+        condense(f, helpers, order, looks.behind if looks else ())
         carry(f)
-    tree.body = [_checked(f, guards[f.name]) for f in functions]
+        tree.body.append(_checked(f, guards[f.name], looks))
     plain = {name: space[name] for name in guards}
     exec(compile(tree, loader.filename, "exec", dont_inherit=True), space)
     found = {name: space[name] for name in guards}
@@ -112,7 +116,7 @@ def guarded(
     return found
 
 
-def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
+def _checked(function: ast.FunctionDef, guard: Guard, looks: Looks | None) -> ast.FunctionDef:
     """The function behind its guard, which is at the line of the function."""
     given = [a.arg for a in function.args.args] + [guard.last] * bool(guard.last)
     if guard.result:
@@ -123,20 +127,57 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     tests = [text for name, text in guard.tests.items() if name not in taken]
     numbers = [name for unpacked in taken.values() for name in _read(unpacked)]
     # the way out stands before what computes: jumps beyond 255 instructions take one more
-    leave = f"    return _{function.name}_given({', '.join(given)})\n"
-    text = f"if {' or '.join([*tests, *(f'{name}.__class__ is not _gs_list' for name in taken)])}:\n{leave}"
+    leave = f"return _{function.name}_given({', '.join(given)})\n"
+    text = f"if {' or '.join([*tests, *(f'{name}.__class__ is not _gs_list' for name in taken)])}:\n    {leave}"
     if taken:  # of another length: ValueError, which what stands behind the way out knows nothing of
-        text += f"try:\n    pass\nexcept ValueError:\n    {' = '.join(numbers[:_TOGETHER])} = None\n"
-        text += f"if {' or '.join(_looks(numbers))}:\n{leave}"
-    guarded = ast.parse(text).body
+        first = looks.before or numbers[:1] if looks else numbers
+        text += f"try:\n    pass\nexcept ValueError:\n    {' = '.join(first[:_TOGETHER])} = None\n"
+        text += f"if {' or '.join(_looks(first, 'is not', '!='))}:\n    {leave}"
+    guarded = _parsed(text, function)
     for statement in guarded:
-        for node in ast.walk(statement):
-            ast.copy_location(node, function)
         if isinstance(statement, ast.Try):
             statement.body = [*taken.values()]
+    if looks:
+        body = _told(body, leave, " or ".join(guard.tests[name] for name in taken), looks.behind, function)
     function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
     function.body = whole + guarded + body
     return function
+
+
+def _parsed(text: str, place: ast.AST) -> list[ast.stmt]:
+    """The statements of a text, all of them at one place."""
+    found = ast.parse(text).body
+    for statement in found:
+        for node in ast.walk(statement):
+            ast.copy_location(node, place)
+    return found
+
+
+def _looks_behind(function: ast.FunctionDef, guard: Guard) -> Looks | None:
+    """What to look at if not at each number of the lists that are taken apart."""
+    block = straight(function)
+    if block is None:
+        return None
+    taken = _taken_apart([s for s in block if not isinstance(s, ast.Expr)], guard.lists)
+    numbers = [name for unpacked in taken.values() for name in _read(unpacked) if name != "_"]
+    return looks_of(block, numbers, guard.tests.keys() - {*guard.lists, guard.last})
+
+
+def _told(body: list[ast.stmt], leave: str, wrong: str, behind: Sequence[str], place: ast.AST) -> list[ast.stmt]:
+    """Statements that leave where a value `behind` is no float, or where they fail and an argument is `wrong`."""
+    fine = " and ".join(_looks(behind, "is", "==")) or "True"
+    text = f"if {fine}:\n    pass\ntry:\n    pass\nexcept _gs_exception:\n    if not ({wrong}):\n        raise\n{leave}"
+    last, outer, way_out = _parsed(text, place)
+    assert isinstance(last, ast.If)
+    assert isinstance(outer, ast.Try)
+    inner = body[0] if isinstance(body[0], ast.Try) else ast.Try(body, [], [], [])
+    for handler in inner.handlers:
+        (test,) = _parsed(f"if not ({wrong}):\n    pass", place)
+        assert isinstance(test, ast.If)
+        test.body, handler.body = handler.body, [test]
+    last.body = inner.body[-1:]
+    outer.body, outer.handlers = [*inner.body[:-1], last], inner.handlers + outer.handlers
+    return [outer, way_out]
 
 
 def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.Assign]:
@@ -157,13 +198,13 @@ def _read(unpacked: ast.Assign) -> list[str]:
     return [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"] or ["_"]
 
 
-def _looks(names: Sequence[str]) -> list[str]:
-    """Expressions of which one is true if one of the variables is no float; the first reads `_TOGETHER` at most."""
+def _looks(names: Sequence[str], alone: str, together: str) -> list[str]:
+    """Comparisons of the classes of variables with that of floats; the first reads `_TOGETHER` at most."""
     classes = [f"{name}.__class__" for name in names]
     if len(names) < _FEW:
-        return [f"{one} is not _gs_float" for one in classes]
+        return [f"{one} {alone} _gs_float" for one in classes]
     parts = [classes[i : i + _TOGETHER] for i in range(0, len(names), _TOGETHER)]
-    return [f"[{', '.join(part)}] != _gs_floats_{len(part)}" for part in parts]
+    return [f"[{', '.join(part)}] {together} _gs_floats_{len(part)}" for part in parts]
 
 
 class _Packed(ast.NodeTransformer):
