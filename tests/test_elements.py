@@ -26,7 +26,7 @@ FITTING: dict[str, Any] = {
 }  # fmt: skip
 #: What is no number of an array.
 WRONG: dict[str, Any] = {
-    "Decimal": Decimal("0.1"), "text": "0.1", "bytes": b"1", "None": None, "complex": 1j, "complex64": np.complex64(1),
+    "Decimal": Decimal("0.1"), "text": "0.1", "bytes": b"1", "None": None, "complex": 1j, "complex128": np.complex128(0.5), "complex64": np.complex64(1),
     "longdouble": np.longdouble("0.1"), "list": [0.1], "array": np.array([0.1]), "date": np.datetime64(1, "s"),
     "symbol": gs.symbols("x"), "10**400": 10**400,
 }  # fmt: skip

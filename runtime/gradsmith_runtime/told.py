@@ -7,9 +7,9 @@ what the floats of the numbers give, to the last bit.
 Sums, differences, products and quotients of a float and another number are one of three things. They are floats, made
 of the float of that number: so it is with `int`, `bool` and `Fraction`. They are of another class, as with the numbers
 of NumPy and complex numbers; then so is all that these operations make of them, and one look at the last of it is
-enough. Or they are an error, as with `Decimal` and text. Functions of `math` take the float of any number. So a number
-needs no look of its own if a float stands beside it wherever it is read, and one value that is made of it by these
-operations in every call is looked at.
+enough. Or they are an error, as with `Decimal` and text. So a number needs no look of its own if a float stands beside
+it wherever it is read, and one value that is made of it by these operations in every call is looked at. Functions are
+no such operations: those of `math` make floats of NumPy's complex numbers.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ __all__ = ["Looks", "looks_of"]
 
 #: Numbers that one value has to stand for, so that to look at it and to keep it pays.
 _PAYS = 3
-#: Functions of `math` that compute with the floats of their arguments, and give a float; `log` takes ints as they are.
+#: Functions of `math` that give a float.
 _OF_FLOATS = frozenset((
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "copysign", "cos", "cosh", "erf", "erfc", "exp",
-    "exp2", "expm1", "fabs", "fmod", "gamma", "hypot", "lgamma", "log1p", "pow", "sin", "sinh", "sqrt", "tan", "tanh",
+    "exp2", "expm1", "fabs", "fmod", "gamma", "hypot", "lgamma", "log", "log10", "log1p", "log2", "pow", "sin", "sinh",
+    "sqrt", "tan", "tanh",
 ))  # fmt: skip
 _OPERATIONS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 
@@ -134,13 +135,11 @@ class _Uses:
             return self.above(node, s, [self.value(node.operand, s)])
         if isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATIONS):
             return self.operation(node, s)
-        if not _is_of_floats(node):
-            self.other(node)
-        else:
-            assert isinstance(node, ast.Call)
+        if isinstance(node, ast.Call) and _is_of_floats(node):
             for argument in node.args:
-                if not self.is_number(argument):
-                    self.value(argument, s)
+                self.value(argument, s)
+        else:
+            self.other(node)
         return self.above(node, s, [])
 
     def is_number(self, node: ast.expr) -> bool:
