@@ -233,6 +233,9 @@ def checked_argument(name: str, value: Any, argument: Argument) -> Any:
         if isinstance(value, numbers.Real) and not isinstance(value, np.generic) and argument.dtype[:5] == "float":
             value = float(value)
         array = np.asarray(value)
+        exact = array.dtype == object and isinstance(value, list | tuple) and argument.dtype[:5] == "float"
+        if exact and all(isinstance(v, numbers.Real) for v in array.flat):  # fractions, integers beyond 64 bits
+            value = array = array.astype(np.float64)
         refuse_narrow(array.dtype)
         if _is_masked(value):
             raise TypeError(
@@ -280,8 +283,8 @@ _MISSING = object()
 def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
     """How Python code is entered as `f.grad` is called; None if it takes or gives another structure.
 
-    Arguments that are Python's own floats, or lists of the right length that begin and end with one, go straight into
-    the code; anything else is converted or refused behind a way out in its first line.
+    Arguments that are Python's own floats, or lists of the right length of nothing else, go straight into the code;
+    anything else is converted or refused behind a way out, which is taken before results are there.
     """
     parts = [Tree() if size == 1 else _tuple_of([Tree()] * size) for size in emitted.groups]
     made = parts[0] if len(parts) == 1 else _tuple_of(parts)
@@ -292,10 +295,10 @@ def guard_of(name: str, emitted: Function, form: Form) -> Guard | None:
         return None
     tests: dict[str, str] = {}
     for a in emitted.inputs:
-        ends = "".join(f" or {a.name}[{end}].__class__ is not _gs_float" for end in (0, -1) if a.size)
         tests[a.name] = (
             f"{a.name}.__class__ is not _gs_float" if a.is_scalar
-            else f"{a.name}.__class__ is not _gs_list or _gs_len({a.name}) != {a.size}{ends}"
+            else f"{a.name}.__class__ is not _gs_list or _gs_len({a.name}) != {a.size}"
+            f" or _gs_count(_gs_map(_gs_type, {a.name}), _gs_float) != {a.size}"
         )  # fmt: skip
     out = "out" if "out" not in tests else ""
     if out:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from itertools import count
 
@@ -38,12 +38,15 @@ _SHORT = 3
 
 
 def condense(
-    function: ast.FunctionDef, helpers: Mapping[str, ast.FunctionDef] | None = None, order: Order | None = None
+    function: ast.FunctionDef,
+    helpers: Mapping[str, ast.FunctionDef] | None = None,
+    order: Order | None = None,
+    kept: Collection[str] = (),
 ) -> None:
     """Put what is assigned once and read once where it is read, and call `math.f` by one name.
 
     Of `helpers`, the functions of the file by name, short ones stand where they are called. With an `order`, statements
-    stand in it, and a value may have the name of another one that is read no more.
+    stand in it, and a value may have the name of another one that is read no more. Names that are `kept` stay.
 
     >>> tree = ast.parse("def f(x):\\n    t = x * x\\n    u = math.exp(t)\\n    return u, u + x")
     >>> condense(tree.body[0])
@@ -60,7 +63,7 @@ def condense(
         if order and block:
             as_expressions(block)
             in_order(block, order)
-        condensed = _Condensed(function)
+        condensed = _Condensed(function, kept)
         condensed.run()
         if block:
             renamed(block, condensed.handled)
@@ -198,7 +201,7 @@ def _own(s: ast.stmt) -> list[ast.AST]:
 class _Condensed:
     """How often names are read, and the values that are on their way to the place where they are."""
 
-    def __init__(self, function: ast.FunctionDef) -> None:
+    def __init__(self, function: ast.FunctionDef, kept: Collection[str]) -> None:
         self.body = function.body
         self.reads: Counter[str] = Counter()
         self.stores: Counter[str] = Counter()
@@ -216,7 +219,7 @@ class _Condensed:
                 self.changing.update(name for name in names if self.reads[name])
                 if isinstance(s.targets[0], ast.Name):
                     self.last[s.targets[0].id] = place
-        self.handled: set[str] = set()  # read where errors are handled
+        self.handled: set[str] = {*kept}  # and read where errors are handled
         for s in (s for t in function.body if isinstance(t, ast.Try) for h in t.handlers for s in _statements(h.body)):
             self.handled.update(n.id for n in walk(s) if isinstance(n, ast.Name))
         self.reads.update(self.handled)  # twice: they stay

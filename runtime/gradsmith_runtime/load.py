@@ -17,25 +17,33 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import countOf
 from types import ModuleType
 from typing import Any
 
-from .arrange import Order
+from .arrange import Order, straight
 from .carry import carry
 from .condense import PREFIX, condense
+from .told import Looks, looks_of
+
+#: What guards call: the code of users may have variables with the names of builtins.
+_BUILTINS: dict[str, Any] = {"_gs_float": float, "_gs_list": list, "_gs_type": type, "_gs_map": map, "_gs_len": len}
+_BUILTINS |= {"_gs_count": countOf, "_gs_exception": Exception}
+#: Numbers whose classes are looked at together, and how many there have to be: 4 to 6 ns a look, one by one 5 to 7.
+_TOGETHER, _FEW = 16, 8
 
 
 @dataclass(frozen=True)
 class Guard:
     """What a function does before its first statement, when it is called by users and not by other code.
 
-    If one of the `tests`, expressions by the name of their argument in which builtins are called `_gs_float`,
-    `_gs_list` and `_gs_len`, is true, it returns `other(function, guarded, *arguments)`, where `function`
-    has no guard and `guarded` has. Arguments that are left out are `missing`. `last` names one more argument behind the
-    others, None by default ("" for none).
+    If one of the `tests`, expressions by the name of their argument in which builtins are called as `_BUILTINS` says,
+    is true, it returns `other(function, guarded, *arguments)`, where `function` has no guard and `guarded` has.
+    Arguments that are left out are `missing`. `last` names one more argument behind the others, None by default ("" for
+    none).
 
     `lists` are the arguments that are lists of floats. Where the function's first statements take one apart, that is
-    done once: its length and its ends are looked at there, and its test is not used.
+    done once: its length and its elements are looked at there, and its test is not used.
 
     `result`, an expression of `_gs_0`, `_gs_1` …, is returned in place of the results, which are called so there.
     `groups` tells how they come: so many in each part of a tuple (1: not in a tuple of their own). "" changes nothing.
@@ -85,15 +93,18 @@ def guarded(
     loader = module.__loader__
     assert isinstance(loader, SourceLoader), "it comes from load_python"
     space = module.__dict__
-    space.update(_gs_float=float, _gs_list=list, _gs_len=len)  # user code may have variables called so
+    space.update(_BUILTINS, **{f"_gs_floats_{n}": [float] * n for n in range(1, _TOGETHER + 1)})
     space.update({PREFIX + name: value for name, value in vars(math).items() if name[0] != "_"})
     tree = ast.parse(loader.source)
     defined = {f.name: f for f in tree.body if isinstance(f, ast.FunctionDef)}
     functions = [f for name, f in defined.items() if name in guards]
+    tree.body = []
     for f in functions:
-        condense(f, {name: helper for name, helper in defined.items() if name not in guards}, order)
+        looks = _looks_behind(f, guards[f.name])
+        helpers = {name: helper for name, helper in defined.items() if name not in guards}
+        condense(f, helpers, order, looks.behind if looks else ())
         carry(f)
-    tree.body = [_checked(f, guards[f.name]) for f in functions]
+        tree.body.append(_checked(f, guards[f.name], looks))
     plain = {name: space[name] for name in guards}
     exec(compile(tree, loader.filename, "exec", dont_inherit=True), space)
     found = {name: space[name] for name in guards}
@@ -105,7 +116,7 @@ def guarded(
     return found
 
 
-def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
+def _checked(function: ast.FunctionDef, guard: Guard, looks: Looks | None) -> ast.FunctionDef:
     """The function behind its guard, which is at the line of the function."""
     given = [a.arg for a in function.args.args] + [guard.last] * bool(guard.last)
     if guard.result:
@@ -114,22 +125,59 @@ def _checked(function: ast.FunctionDef, guard: Guard) -> ast.FunctionDef:
     whole, body = function.body[:doc], function.body[doc:]
     taken = _taken_apart(body, guard.lists)
     tests = [text for name, text in guard.tests.items() if name not in taken]
-    ends = [end for unpacked in taken.values() for end in _ends(unpacked)]
+    numbers = [name for unpacked in taken.values() for name in _read(unpacked)]
     # the way out stands before what computes: jumps beyond 255 instructions take one more
-    leave = f"    return _{function.name}_given({', '.join(given)})\n"
-    text = f"if {' or '.join([*tests, *(f'{name}.__class__ is not _gs_list' for name in taken)])}:\n{leave}"
+    leave = f"return _{function.name}_given({', '.join(given)})\n"
+    text = f"if {' or '.join([*tests, *(f'{name}.__class__ is not _gs_list' for name in taken)])}:\n    {leave}"
     if taken:  # of another length: ValueError, which what stands behind the way out knows nothing of
-        text += f"try:\n    pass\nexcept ValueError:\n    {ends[0]} = None\n"
-        text += f"if {' or '.join(f'{end}.__class__ is not _gs_float' for end in ends)}:\n{leave}"
-    guarded = ast.parse(text).body
+        first = looks.before or numbers[:1] if looks else numbers
+        text += f"try:\n    pass\nexcept ValueError:\n    {' = '.join(first[:_TOGETHER])} = None\n"
+        text += f"if {' or '.join(_looks(first, 'is not', '!='))}:\n    {leave}"
+    guarded = _parsed(text, function)
     for statement in guarded:
-        for node in ast.walk(statement):
-            ast.copy_location(node, function)
         if isinstance(statement, ast.Try):
             statement.body = [*taken.values()]
+    if looks:
+        body = _told(body, leave, " or ".join(guard.tests[name] for name in taken), looks.behind, function)
     function.args.args += [ast.copy_location(ast.arg(guard.last), function)] * bool(guard.last)
     function.body = whole + guarded + body
     return function
+
+
+def _parsed(text: str, place: ast.AST) -> list[ast.stmt]:
+    """The statements of a text, all of them at one place."""
+    found = ast.parse(text).body
+    for statement in found:
+        for node in ast.walk(statement):
+            ast.copy_location(node, place)
+    return found
+
+
+def _looks_behind(function: ast.FunctionDef, guard: Guard) -> Looks | None:
+    """What to look at if not at each number of the lists that are taken apart."""
+    block = straight(function)
+    if block is None:
+        return None
+    taken = _taken_apart([s for s in block if not isinstance(s, ast.Expr)], guard.lists)
+    numbers = [name for unpacked in taken.values() for name in _read(unpacked) if name != "_"]
+    return looks_of(block, numbers, guard.tests.keys() - {*guard.lists, guard.last})
+
+
+def _told(body: list[ast.stmt], leave: str, wrong: str, behind: Sequence[str], place: ast.AST) -> list[ast.stmt]:
+    """Statements that leave where a value `behind` is no float, or where they fail and an argument is `wrong`."""
+    fine = " and ".join(_looks(behind, "is", "==")) or "True"
+    text = f"if {fine}:\n    pass\ntry:\n    pass\nexcept _gs_exception:\n    if not ({wrong}):\n        raise\n{leave}"
+    last, outer, way_out = _parsed(text, place)
+    assert isinstance(last, ast.If)
+    assert isinstance(outer, ast.Try)
+    inner = body[0] if isinstance(body[0], ast.Try) else ast.Try(body, [], [], [])
+    for handler in inner.handlers:
+        (test,) = _parsed(f"if not ({wrong}):\n    pass", place)
+        assert isinstance(test, ast.If)
+        test.body, handler.body = handler.body, [test]
+    last.body = inner.body[-1:]
+    outer.body, outer.handlers = [*inner.body[:-1], last], inner.handlers + outer.handlers
+    return [outer, way_out]
 
 
 def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.Assign]:
@@ -144,11 +192,19 @@ def _taken_apart(body: list[ast.stmt], lists: Sequence[str]) -> dict[str, ast.As
     return taken
 
 
-def _ends(unpacked: ast.Assign) -> list[str]:
-    """The names of the first and the last element that is read, or of the last one."""
+def _read(unpacked: ast.Assign) -> list[str]:
+    """The names of the elements that are read, or of the last one: its length is looked at in any case."""
     assert isinstance(unpacked.targets[0], ast.List)
-    names = [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"] or ["_"]
-    return [*dict.fromkeys(names[:1] + names[-1:])]
+    return [e.id for e in unpacked.targets[0].elts if isinstance(e, ast.Name) and e.id != "_"] or ["_"]
+
+
+def _looks(names: Sequence[str], alone: str, together: str) -> list[str]:
+    """Comparisons of the classes of variables with that of floats; the first reads `_TOGETHER` at most."""
+    classes = [f"{name}.__class__" for name in names]
+    if len(names) < _FEW:
+        return [f"{one} {alone} _gs_float" for one in classes]
+    parts = [classes[i : i + _TOGETHER] for i in range(0, len(names), _TOGETHER)]
+    return [f"[{', '.join(part)}] {together} _gs_floats_{len(part)}" for part in parts]
 
 
 class _Packed(ast.NodeTransformer):
