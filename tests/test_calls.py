@@ -1,5 +1,6 @@
 """compiler/gradsmith/calls.py: how a compiled function is called, in the user's structure, with `out=`, with bad input."""
 
+import array
 import copy
 import functools
 import gc
@@ -295,6 +296,28 @@ def test_arrays_of_every_layout_give_the_same(target, change):
         assert value == expected[0]
         np.testing.assert_array_equal(d_a, expected[1])
     np.testing.assert_array_equal(f.grad(a.T.copy().T, out=np.empty((2, 3))) if target == "c" else d_a, d_a)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_no_buffer_is_held_after_a_call(many):
+    sizes = ((2,), (3,), *[()] * (50 if many else 0))  # with many arguments, there is no statement for each
+    f = gs.compile(lambda a, b, *c: gs.sum(a) * gs.sum(b * b) + sum(c), args=sizes, wrt=(0, 1), target="c")
+    rest = [1.0] * (len(sizes) - 2)
+    good = [array.array("d", [1.0] * n) for n in (2, 3, 1, 2, 3)]
+    good[2] = np.zeros(())  # an array of numpy among the others
+    wrong = array.array("d", [1.0] * 7)
+    for bad in (None, 0, 1, 3, 4):
+        given = [wrong if k == bad else x for k, x in enumerate(good)]
+        views = [memoryview(x) for x in given]
+        a, b, value, d_a, d_b = [x if k == 2 else views[k] for k, x in enumerate(given)]
+        if bad is None:
+            f.value_and_grad(a, b, *rest, out=(value, (d_a, d_b)))
+            assert [*d_a, *d_b] == [3.0] * 2 + [4.0] * 3
+        else:
+            with pytest.raises(ValueError, match="shape"):
+                f.value_and_grad(a, b, *rest, out=(value, (d_a, d_b)))
+        for view in views:
+            view.release()  # which is a BufferError while somebody has a buffer of it
 
 
 # --- objects ---

@@ -149,6 +149,12 @@ class Function:
         return len(self.inputs) + len(self.outputs) > 48
 
     @property
+    def most_buffers(self) -> int:
+        """How many buffers a call may have to hold: of its arrays, and of the places that are given for numbers."""
+        numbers = [] if self.is_long else [a for a in self.outputs if a.is_scalar]
+        return len(numbers) + sum(not a.is_scalar for a in (*self.inputs, *self.outputs))
+
+    @property
     def counts(self) -> tuple[str, ...]:
         """The sizes of workspaces and outputs known at run time only, as C expressions that cannot overflow."""
         parts: tuple[Work | Argument, ...] = (*self.work, *self.outputs)

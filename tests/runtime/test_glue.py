@@ -22,6 +22,7 @@ import jinja2
 import numpy as np
 import pytest
 
+from gradsmith import program
 from gradsmith.program import neighbours
 from gradsmith.tuning import Tuning
 from gradsmith_runtime import build_extension
@@ -86,6 +87,7 @@ class Function:
     agreements: tuple[str, ...] = ()
     shape_sizes: tuple[str, ...] = ()
     is_long: bool = False
+    most_buffers = program.Function.most_buffers
 
     @property
     def neighbours(self) -> Any:

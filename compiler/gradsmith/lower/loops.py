@@ -30,7 +30,7 @@ from .fusion import Means, Unit, fuse
 from .loop_regions import End, WrittenRegion
 from .naming import Names
 from .nests import Nest, Nests, Write, lines_of
-from .order import most_waiting, with_few_waiting
+from .order import most_waiting, with_choices_together, with_few_waiting
 from .printing import ATOM, Text
 from .row_loops import BlockLoop, RowLoop
 from .shared_loops import SharedLoop
@@ -332,33 +332,47 @@ class Writer:
             framed={frame.whole: state for state, frame in self.frames.items()},
         )
         self.units = fuse(self.graph, self.plan, self._repeated(), means)
-        self.reordered = "independent" in self.target.syntax and self._reorder()
+        self.reordered = False
+        if "independent" in self.target.syntax and self._is_straight():
+            self._reorder()
         self.structures.in_place = self.units.joined
         self.storage = Storage(self)
         if self.results or any(n.type.shape for n in self.graph.sorts):  # scalars need no memory
             self.storage.plan()
 
-    def _reorder(self) -> bool:
-        """Whether straight-line code was put into an order in which fewer values wait, as too many for registers do."""
-        units = self.units.order
+    def _is_straight(self) -> bool:
+        """Whether all there is are scalars, each computed by one statement."""
         if any(e.carried is not None or e.pattern not in self.target.syntax for e in self.ends):
             return False
-        if any(len(u.nodes) != 1 or u.nodes[0].type.shape or u.nodes[0].key in self.results or u.shared for u in units):
-            return False
+        return not any(
+            len(u.nodes) != 1 or u.nodes[0].type.shape or u.nodes[0].key in self.results or u.shared
+            for u in self.units.order
+        )
+
+    def _reorder(self) -> None:
+        """Put straight-line code into an order in which fewer values wait, if too many for registers do.
+
+        Where scalars stand in no loop of vectors, choices come together, too, as they are branches then.
+        """
+        units = self.units.order
         inputs = len(self.graph.inputs)
         place = {key: i for i, key in enumerate((*self.graph.inputs, *(u.nodes[0].key for u in units)))}
         reads: list[tuple[int, ...]] = [()] * inputs
         needs = self.units.reads
         reads += [tuple([place[a] for a in needs[u[0][0].key] if a in place]) for u in units]
         makes = [True] * inputs + [not self._is_result(u.nodes[0]) for u in units]
-        before = most_waiting(range(len(reads)), reads, makes)
-        if before <= self.target.tuning.registers:
-            return False
-        order = with_few_waiting(reads, makes)
-        if most_waiting(order, reads, makes) >= before:
-            return False
-        self.units = replace(self.units, order=tuple(units[i - inputs] for i in order if i >= inputs))
-        return True
+        given: Sequence[int] = range(len(reads))
+        order = given
+        before = most_waiting(given, reads, makes)
+        if before > self.target.tuning.registers:
+            tight = with_few_waiting(reads, makes)
+            self.reordered = most_waiting(tight, reads, makes) < before
+            order = tight if self.reordered else given
+        if not self.target.lanes and any(lookup(n.op).choice for n in self.graph.sorts):
+            nodes = enumerate([u.nodes[0] for u in units], inputs)
+            order = with_choices_together(order, reads, {i: n.args[0] for i, n in nodes if lookup(n.op).choice})
+        if order is not given:
+            self.units = replace(self.units, order=tuple(units[i - inputs] for i in order if i >= inputs))
 
     def _is_result(self, n: Node) -> bool:
         """Whether a scalar is stored where it belongs, and read no more."""

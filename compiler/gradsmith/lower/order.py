@@ -1,14 +1,20 @@
-"""Order: the statements of straight-line code so that few values wait at a time, for those in registers cost nothing.
+"""Order: the statements of straight-line code so that few values wait at a time, and choices stand together.
 
-In: what each statement reads and whether it makes a value (or stores one). Out: an order of the same statements. What
-is computed, and from what, does not change. Guarantee: a statement stands behind all that it reads; time is linear.
+Values in registers cost nothing, and choices on one condition that follow each other are one branch for a C compiler.
+
+In: what each statement reads and whether it makes a value (or stores one), or which condition it asks. Out: an order of
+the same statements. What is computed, and from what, does not change. Guarantee: a statement stands behind all that it
+reads; time is linear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["most_waiting", "with_few_waiting"]
+__all__ = ["most_waiting", "with_choices_together", "with_few_waiting"]
+
+_NEAR = 64  # statements, over which choices are brought together ...
+_TOGETHER = 8  # ... so many at most: their values wait for each other
 
 
 def with_few_waiting(reads: Sequence[Sequence[int]], makes: Sequence[bool]) -> list[int]:
@@ -70,6 +76,51 @@ def with_few_waiting(reads: Sequence[Sequence[int]], makes: Sequence[bool]) -> l
                 if not done[i]:
                     take(i)
     return order
+
+
+def with_choices_together(order: Sequence[int], reads: Sequence[Sequence[int]], asks: Mapping[int, int]) -> list[int]:
+    """`order` with choices on one condition behind each other, and nothing between them but what they need.
+
+    `asks` has the condition of each choice. What needs no choice goes up, and what no other choice needs goes down.
+
+    >>> #                a   b   ok  u = ok ? a : b, f(u), v = ok ? b : a, g(v), w = ok ? g(v) : a
+    >>> reads = [[], [], [], [2, 0, 1], [3], [2, 1, 0], [5], [2, 6, 0]]
+    >>> with_choices_together(range(8), reads, {3: 2, 5: 2, 7: 2})
+    [0, 1, 2, 3, 5, 6, 7, 4]
+    """
+    found: list[int] = []
+    ahead = [*reversed(order)]
+    placed: set[int] = set()
+    while ahead:
+        first = ahead.pop()
+        if first not in asks or first in placed:
+            found.append(first)
+            continue
+        near = [first, *ahead[: -_NEAR - 1 : -1]]
+        together: dict[int, int] = {}  # choices ...
+        level: dict[int, int] = {}  # ... how many of them come before one another; the same of what reads them
+        last = 0
+        for k, i in enumerate(near):
+            below = max((level[a] for a in reads[i] if a in level), default=0)
+            if asks.get(i) == asks[first] and i not in placed and len(together) < _TOGETHER:
+                together[i] = level[i] = below + 1
+                last = k
+            elif below:
+                level[i] = below
+        placed.update(together)
+        if len(together) < 2:
+            found.append(first)
+            continue
+        del near[last + 1 :]
+        needed = {*together}
+        for i in reversed(near):
+            if i in needed:
+                needed.update(a for a in reads[i] if a in level)
+        block = sorted((i for i in near if i in needed), key=lambda i: (level[i], i not in together))
+        rest = [i for i in near if i in level and i not in needed]
+        del ahead[len(ahead) + 1 - len(near) :]
+        ahead += reversed([*(i for i in near if i not in level), *block, *rest])
+    return found
 
 
 def most_waiting(order: Sequence[int], reads: Sequence[Sequence[int]], makes: Sequence[bool]) -> int:
