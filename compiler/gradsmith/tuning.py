@@ -99,8 +99,8 @@ class Tuning:
     #: Points that such blocks go through together, as one share of a thread: rows of results begin and end anywhere in
     #: a line of memory, and only there parts of lines are stored. Not measured by itself.
     stream_run: int = 2_048
-    #: Points from which on a short first block ends where a line of the first result does: vectors of 64 bytes lie in
-    #: two lines each otherwise. Zen 5, without / with, rows 16 bytes behind a line, medians by turns on a busy machine:
+    #: Points from which on a short first block ends where lines do in most rows: vectors of 64 bytes lie in two
+    #: lines each otherwise. Zen 5, without / with, rows 16 bytes behind a line, medians by turns on a busy machine:
     #: Rosenbrock's function (n = 10) with 4,096 points 1.56 / 1.82, 16,384 2.23 / 2.00, 100,000 2.53 / 2.31; the
     #: network 44 / 37; as code of AVX2 3.2 / 2.9 and 52 / 50, and Black-Scholes 17 / 15.
     head_points: int = 16_384
