@@ -2,6 +2,7 @@
 
 import itertools
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -157,6 +158,16 @@ def test_which_points_share_a_block_depends_on_addresses_where_nothing_else_does
     options: dict[str, Any] = {"args": (x,), "target": "c", "batch": True, "derivatives": "value"}
     sources = [gs.compile(f(x), **options, **more).source for f, more in cases]
     assert ["gs_head" in source for source in sources] == [True, False, False]
+
+
+def test_all_rows_say_where_blocks_begin_and_many_rows_are_asked_for_into_the_second_cache() -> None:
+    v, k = gs.symbol("v", shape=(3,)), gs.symbol("k", dtype="int32")
+    for near, second in ((3, 1), (4, 0)):  # of v, and k
+        tuning = gs.Tuning(stream_rows=1, near_rows=near)
+        f = gs.compile(gs.sum(v) * k, args=(v, k), wrt=(v,), target="c", batch=True, derivatives="grad", tuning=tuning)
+        voters = re.findall(r"gs_vote_double\(gs_votes, (\w+) \+ gs_k", f.source)
+        assert voters == ["v", "d_v"]
+        assert re.findall(r"gs_past_double\(gs_to,.* (\d)\);", f.source) == [str(second)]
 
 
 def test_arguments_without_the_axis_are_the_same_for_all_points(f: gs.CompiledFunction) -> None:

@@ -243,9 +243,10 @@ class Batch:
 
     With `lanes`, a block is one loop of straight-line code; without, `function` is called for each point. `work` lists
     the workspaces, one of each for each thread. From `streams` points on, results are stored past the caches (0:
-    never), all of C's type `streamed`, in blocks of `short_block` points, which ask for the arguments `ahead`; `run`
-    points of them go together. From `head` points on (0: never), a short first block ends where lines of memory do
-    in most rows of the arrays `lined`. From `least` points on, there is work for `threads`.
+    never), all of C's type `streamed`, in blocks of `short_block` points, which ask for the arguments `ahead` (into the
+    `second` cache, or the first); `run` points of them go together. From `head` points on (0: never), a short first
+    block ends where lines of memory do in most rows of the arrays `lined`. From `least` points on, there is work for
+    `threads`.
     """
 
     name: str
@@ -264,6 +265,7 @@ class Batch:
     short_block: int = 0
     row_room: int = 0  # of a short block of one row of results: its numbers, with a line in front
     ahead: int = 0
+    second: bool = False
     run: int = 0
     head: int = 0
     lined: tuple[Strided, ...] = ()

@@ -178,6 +178,7 @@ def _past(found: Batch, target: Target) -> Batch:
         short_block=short,
         row_room=short + line,
         ahead=2 * short,
+        second=found.rows_read > tuning.near_rows,
         run=max(1, tuning.stream_run // short) * short,
     )
 
