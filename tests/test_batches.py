@@ -2,6 +2,7 @@
 
 import itertools
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -121,21 +122,29 @@ def test_any_layout_gives_the_same(which: str, layout: str, request: pytest.Fixt
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
     """Rows that begin anywhere in a line of memory, blocks and runs that end anywhere in it, and rows with gaps."""
-    options: dict[str, Any] = {"args": ((3,),), "target": "c", "batch": True, "threads": "openmp", "dtype": dtype}
-    formula = lambda v: gs.sum(gs.exp(v) * v[::-1])
+    options: dict[str, Any] = {"args": ((3,), (2, 2)), "wrt": 0, "target": "c", "batch": True, "threads": "openmp"}
+    formula = lambda v, m: gs.sum(gs.exp(v) * v[::-1]) - m[0, 1] * m[1, 0] * m[1, 0]
+    as_rows = lambda a: np.ascontiguousarray(a.T).T
+    layouts = (
+        as_rows,
+        np.ascontiguousarray,
+        lambda a: as_rows(a) if a.ndim == 2 else as_rows(a.swapaxes(1, 2)).swapaxes(1, 2),
+    )
     stored, headed, streamed = (
-        gs.compile(formula, **options, tuning=gs.Tuning(stream_bytes=1, stream_lines=6, stream_run=64, **more))
-        for more in ({}, {"head_points": 1}, {"head_points": 1, "stream_rows": 7})
+        gs.compile(
+            formula, **options, dtype=dtype, tuning=gs.Tuning(stream_bytes=1, stream_lines=14, stream_run=64, **more)
+        )
+        for more in ({}, {"head_points": 1}, {"head_points": 1, "stream_rows": 11})
     )
     assert "f_value_and_grad_batch_past(" not in stored.source
     assert "f_value_and_grad_batch_past(" in streamed.source
     for n, f in itertools.product((1, 15, 16, 17, 300, 387), (headed, streamed)):
-        (v,) = points(n, (3,))
-        expected = stored.value_and_grad_batch(v.astype(dtype))
-        for start, step, order in itertools.product((0, 1, 5), (1, 2), "FC"):
+        v, m = (a.astype(dtype) for a in points(n, (3,), (2, 2)))
+        expected = stored.value_and_grad_batch(v, m)
+        for start, step, laid in itertools.product((0, 1, 5), (1, 2), layouts):
             memory = np.full((4, 5 + step * n), 7.0, dtype)
             value, slope = memory[0, start : start + step * n : step], memory[1:, start : start + step * n : step].T
-            f.value_and_grad_batch(np.asarray(v, dtype, order=order), out=(value, slope), threads=2)
+            f.value_and_grad_batch(laid(v), laid(m), out=(value, slope), threads=2)
             assert np.array_equal(value, expected[0])
             assert np.array_equal(slope, expected[1])
             value[...] = slope[...] = 7.0
@@ -149,6 +158,16 @@ def test_which_points_share_a_block_depends_on_addresses_where_nothing_else_does
     options: dict[str, Any] = {"args": (x,), "target": "c", "batch": True, "derivatives": "value"}
     sources = [gs.compile(f(x), **options, **more).source for f, more in cases]
     assert ["gs_head" in source for source in sources] == [True, False, False]
+
+
+def test_all_rows_say_where_blocks_begin_and_many_rows_are_asked_for_into_the_second_cache() -> None:
+    v, k = gs.symbol("v", shape=(3,)), gs.symbol("k", dtype="int32")
+    for near, second in ((3, 1), (4, 0)):  # of v, and k
+        tuning = gs.Tuning(stream_rows=1, near_rows=near)
+        f = gs.compile(gs.sum(v) * k, args=(v, k), wrt=(v,), target="c", batch=True, derivatives="grad", tuning=tuning)
+        voters = re.findall(r"gs_vote_double\(gs_votes, (\w+) \+ gs_k", f.source)
+        assert voters == ["v", "d_v"]
+        assert re.findall(r"gs_past_double\(gs_to,.* (\d)\);", f.source) == [str(second)]
 
 
 def test_arguments_without_the_axis_are_the_same_for_all_points(f: gs.CompiledFunction) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import itertools
 import platform
 import sys
 from collections.abc import Iterator
@@ -149,6 +150,24 @@ def test_memory_is_as_planned_by_hand(name: str, dtype: str) -> None:
         dtype=dtype,
     )  # fmt: skip
     assert f.workspace["value_and_grad"] <= max(1.2 * np.dtype(dtype).itemsize * PLANNED[name], 64)
+
+
+def test_of_slices_by_the_clock_the_least_interrupted_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = importlib.import_module("harness.worker")
+
+    def found(*interruptions: int) -> tuple[str, int]:
+        """Which slice counts, if others interrupt the slices so often; and how many slices are taken."""
+        sums = [0, *itertools.accumulate(interruptions)]
+        counter = iter([n for pair in itertools.pairwise(sums) for n in pair])
+        names = iter("abcdefgh")
+        taken: list[str] = []
+        monkeypatch.setattr(worker, "interruptions", lambda: next(counter))
+        result = worker.least_interrupted(lambda: taken.append(next(names)) or taken[-1])
+        return result, len(taken)
+
+    assert found(0, 9) == ("a", 1)
+    assert found(7, 2, 0, 0) == ("c", 3)
+    assert found(7, 3, 5, 4, 6, 0) == ("b", 5)
 
 
 def test_ratios_are_of_the_same_round() -> None:

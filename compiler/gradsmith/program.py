@@ -249,9 +249,10 @@ class Batch:
 
     With `lanes`, a block is one loop of straight-line code; without, `function` is called for each point. `work` lists
     the workspaces, one of each for each thread. From `streams` points on, results are stored past the caches (0:
-    never), all of C's type `streamed`, in blocks of `short_block` points, which ask for the arguments `ahead`; `run`
-    points of them go together. From `head` points on (0: never), a short first block ends where a line of the first
-    result does. From `least` points on, there is work for `threads`.
+    never), all of C's type `streamed`, in blocks of `short_block` points, which ask for the arguments `ahead` (into the
+    `second` cache, or the first); `run` points of them go together. From `head` points on (0: never), a short first
+    block ends where lines of memory do in most rows of the arrays `lined`. From `least` points on, there is work for
+    `threads`.
     """
 
     name: str
@@ -270,8 +271,10 @@ class Batch:
     short_block: int = 0
     row_room: int = 0  # of a short block of one row of results: its numbers, with a line in front
     ahead: int = 0
+    second: bool = False
     run: int = 0
     head: int = 0
+    lined: tuple[Strided, ...] = ()
     least: int = 1
 
     @property
@@ -469,6 +472,7 @@ class Program:
     gathered: tuple[str, ...] = ()  # the element types that batch functions bring into lanes
     scattered: tuple[str, ...] = ()  # those that they bring back
     streamed: tuple[str, ...] = ()  # the types of results that batch functions may store past the caches
+    lined: tuple[str, ...] = ()  # and those by which blocks begin where lines of memory do
     summed: tuple[str, ...] = ()  # and those that they add
     batch_work: tuple[Work, ...] = ()
     most_axes: int = 0  # of an argument or a result of one point

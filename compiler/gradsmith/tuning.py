@@ -96,11 +96,16 @@ class Tuning:
     #: (17) with 34, 68, 136 and 272 14.4, 12.8, 12.2 and 13.5. As code of AVX2 there, by blocks of 128 points / so: 72
     #: / 51, and 29 / 29.
     stream_lines: int = 128
+    #: Rows of arguments up to which the first cache is to have these lines; those of more may meet in few of its places
+    #: and drive each other out. Zen 5, first / second cache: the network (54 rows) with 100,000 points 30 / 30, 100,003
+    #: 40 / 38, 100,480 61 / 34, 102,400 70 / 43, 131,072 92 / 48; bundle adjustment (17 rows) 14.4 / 15.2, 13.3 / 14.0,
+    #: and with 131,072 13.4 / 14.3. The network as code of AVX2 with 131,072 points 84 / 55.
+    near_rows: int = 24
     #: Points that such blocks go through together, as one share of a thread: rows of results begin and end anywhere in
     #: a line of memory, and only there parts of lines are stored. Not measured by itself.
     stream_run: int = 2_048
-    #: Points from which on a short first block ends where a line of the first result does: vectors of 64 bytes lie in
-    #: two lines each otherwise. Zen 5, without / with, rows 16 bytes behind a line, medians by turns on a busy machine:
+    #: Points from which on a short first block ends where lines do in most rows: vectors of 64 bytes lie in two
+    #: lines each otherwise. Zen 5, without / with, rows 16 bytes behind a line, medians by turns on a busy machine:
     #: Rosenbrock's function (n = 10) with 4,096 points 1.56 / 1.82, 16,384 2.23 / 2.00, 100,000 2.53 / 2.31; the
     #: network 44 / 37; as code of AVX2 3.2 / 2.9 and 52 / 50, and Black-Scholes 17 / 15.
     head_points: int = 16_384

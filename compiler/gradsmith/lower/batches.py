@@ -32,8 +32,9 @@ from .tables import FlatTables
 __all__ = ["Batching", "batch", "reserve"]
 
 #: What the template calls its own variables.
-_OWN = ("n", "threads", "streams", "lane", "lanes", "count", "start", "stop", "block", "blocks", "room", "memory",
-        "to", "rows", "asked", "asks", "first", "done", "head", "most", "run", "runs", "k", "work")  # fmt: skip
+_OWN = ("n", "threads", "streams", "lane", "lanes", "count", "start", "stop", "block", "blocks", "room", "votes",
+        "memory", "to", "rows", "asked", "asks", "first", "done", "head", "most", "run", "runs", "k",
+        "work")  # fmt: skip
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _LEAST = 8  # points in a block: lanes come in groups of so many
 #: Unsigned types of half the width of a number, by its bits.
@@ -145,7 +146,8 @@ def _headed(found: Batch, target: Target) -> Batch:
     far = found.lanes is not None and found.lanes.far is not None
     if found.sums or far or found.block * DTYPES[first.argument.dtype].bits < 8 * target.tuning.line_bytes:
         return found
-    return replace(found, head=max(target.tuning.line_bytes, target.tuning.head_points))
+    rows = tuple(a for a in (*found.inputs, *found.outputs) if a.each and a.argument.ctype == first.argument.ctype)
+    return replace(found, head=max(target.tuning.line_bytes, target.tuning.head_points), lined=rows)
 
 
 def _past(found: Batch, target: Target) -> Batch:
@@ -176,6 +178,7 @@ def _past(found: Batch, target: Target) -> Batch:
         short_block=short,
         row_room=short + line,
         ahead=2 * short,
+        second=found.rows_read > tuning.near_rows,
         run=max(1, tuning.stream_run // short) * short,
     )
 

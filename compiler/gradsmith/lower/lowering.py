@@ -200,6 +200,7 @@ def lower(
         gathered=_memory_types(a for b in batches if b.lanes for a in b.inputs if a.each),
         scattered=_memory_types(a for b in batches if b.lanes for a in b.outputs if a.each),
         streamed=tuple(dict.fromkeys(b.streamed for b in batches if b.streams)),
+        lined=_memory_types(a for b in batches for a in b.lined),
         summed=_memory_types(a for b in batches if b.lanes for a in b.sums),
         batch_work=_widest([w for b in batches for w in b.work], name, sizes),
         most_axes=max((a.argument.ndim for b in batches for a in (*b.inputs, *b.outputs)), default=0),
