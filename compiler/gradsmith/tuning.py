@@ -200,7 +200,7 @@ class Tuning:
     #: Additions and products, for each sum, of a loop that waits for its additions; with more it has one strand. 1,024
     #: doubles with 1 / 4 strands, ns with AVX2 and AVX-512 (Zen 5): with 2 operations an element 210 / 130 and 150 /
     #: 130, with 4 210 / 160 and 160 / 150, with 5 220 / 180 and no gain (the least of 5,000 by turns).
-    strand_operations: int = 3
+    strand_operations: int = 4
 
     #: Bytes of a line of the cache: arrays of a workspace begin at multiples of it, or the largest part of an array
     #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an
