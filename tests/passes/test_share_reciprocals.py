@@ -179,6 +179,17 @@ def test_c_divides_once_at_ordinary_sizes_and_is_right_at_all(dtype: str) -> Non
         assert f(q, v) == value  # the same to the last bit, alone and with the gradient
 
 
+def test_c_says_once_why_it_asks() -> None:
+    def two(q: Any, v: Any) -> Any:
+        return turned(q, v) + turned(v, q)
+
+    code = gs.compile(two, args=((2,), (2,)), target="c", derivatives="value", selftest=False).source.splitlines()
+    asking = [k for k, line in enumerate(code) if ASKED in line]
+    saying = [k for k, line in enumerate(code) if "// at this size, a reciprocal neither overflows" in line]
+    assert len(asking) == 2
+    assert saying == [asking[0] - 1]
+
+
 def test_points_in_vectors_and_strict_code_divide() -> None:
     points = in_c(batch=True, derivatives="value_and_grad").source
     assert ASKED in points
