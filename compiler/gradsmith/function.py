@@ -15,7 +15,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
@@ -123,6 +123,9 @@ class CompiledFunction(partial[Any]):
     With the C target, the first call builds the extension module; from then on `f.grad` and its like are built-in
     functions, and no Python code runs in a call. `f(...)` passes one more C function: `functools.partial`, the class of
     the standard library that forwards a call, is what this class derives from.
+
+    `f` can be pickled, and so can `f.grad` and its like, for other processes to call. But once Python code has run,
+    those of flat arguments are plain functions, which pickle cannot take (cloudpickle can): take them from `f` there.
 
     >>> import gradsmith as gs
     >>> import numpy as np
@@ -283,9 +286,7 @@ class CompiledFunction(partial[Any]):
         return made
 
     def __reduce__(self) -> Any:
-        state = {k: v for k, v in self.__dict__.items() if k not in _OWN}
-        written = replace(self._target, cells={}, support={})  # some are functions; they were for writing the code
-        return _restored, ({**state, "_target": written},)
+        return _Pickled(self.__dict__).__reduce__()
 
     # What follows is called until a kind of function is linked, and where it cannot be.
 
@@ -422,12 +423,14 @@ class CompiledFunction(partial[Any]):
             found = {kinds[name]: function for name, function in entered.items()}
             for kind, function in found.items():
                 setattr(self, kind, function)
+        pickled = _Pickled(self.__dict__)
         for emitted in self._program.functions if self._target.loader == "c" and not self._needed else ():
             kind = emitted.kind
             if not self._is_direct(kind):
                 continue
             doc = getattr(CompiledFunction, f"_{kind}").__doc__
-            found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind))
+            reduced = _holding, (pickled, kind, self.name)
+            found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind), reduced)
             setattr(self, kind, found[kind])
         if "value" in found:
             redirect(self, found["value"])
@@ -732,12 +735,34 @@ class CompiledFunction(partial[Any]):
         return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
 
 
+# --- pickles --------------------------------------------------------------------------------------------------------
+
+
+class _Pickled:
+    """What a compiled function is pickled as: a callable of it has this, not the function, which has the callable."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._state = {k: v for k, v in state.items() if k not in _OWN}
+
+    def __reduce__(self) -> Any:
+        # some fields of the target are functions; they were for writing the code
+        target = replace(self._state["_target"], cells={}, support={})
+        return _restored, ({**self._state, "_target": target},)
+
+
 def _restored(state: dict[str, Any]) -> CompiledFunction:
     """A compiled function from a pickle."""
     made = CompiledFunction.__new__(CompiledFunction)
     made.__dict__.update(state)
     redirect(made, First(weakref.ref(made)))
     return made
+
+
+def _holding(function: CompiledFunction, kind: str, name: str) -> SimpleNamespace:
+    """An object with a callable of a function as its attribute, from which pickles of built-in functions take it."""
+    return SimpleNamespace(**{name: getattr(function, kind)})
 
 
 def _shapes(graph: Graph, derived: Mapping[str, Graph]) -> dict[str, list[Shape]]:
