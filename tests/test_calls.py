@@ -381,7 +381,9 @@ def test_a_callable_to_be_pickled_holds_no_function():
 
 def test_functions_of_a_module_say_what_to_pickle():
     f = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c", name="f")
-    with pytest.raises(TypeError, match=r"cannot pickle a function of a built module, but what gradsmith.compile returns"):
+    with pytest.raises(
+        TypeError, match=r"cannot pickle a function of a built module, but what gradsmith.compile returns"
+    ):
         pickle.dumps(f.module.f)
 
 
