@@ -38,8 +38,11 @@ def test_the_same_gradient_without_a_workspace(function: Any, n: int) -> None:
         np.testing.assert_array_equal(slope, slopes)
 
 
-def test_what_costs_more_is_stored() -> None:
-    assert compiled(bending, 50, 4).workspace["value_and_grad"] > 0
+@pytest.mark.parametrize(("function", "cost"), [(rosenbrock, 3), (bending, 6), (late, 3)])
+def test_what_costs_more_is_stored(function: Any, cost: int) -> None:
+    """All that is done again for an element counts: what is read at another place, and what that is made of."""
+    assert compiled(function, 50, cost).workspace["value_and_grad"] == 0
+    assert compiled(function, 50, cost - 1).workspace["value_and_grad"] > 0
 
 
 def test_a_result_stays() -> None:
