@@ -49,7 +49,6 @@ class Structures:
         #: values that are computed where an assembly has them: which one, and as which part
         self.in_place: Mapping[int, tuple[int, int]] = {}
         self.written: set[tuple[int, int]] = set()  # parts of assemblies that are in memory already
-        self._parts: dict[int, list[Type]] = {}  # the types of the parts of the assembly written last
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -535,9 +534,7 @@ class Structures:
     def part(self, n: Node, structure: Assembly, part: int, exclusive: bool = True) -> list[Line]:
         """The loop that sets the elements of one part, or adds them."""
         elements = self.elements
-        if n.key not in self._parts:  # once for all parts, of which there may be as many as numbers
-            self._parts = {n.key: [self.graph.node(a).type for a in n.args]}
-        types = self._parts[n.key]
+        types = elements.parts_of(n)
 
         def inside(nest: Nest, body: list[Line]) -> None:
             value = elements.element(n.args[part], nest.index, False, body, nest.depth)
