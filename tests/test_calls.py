@@ -5,6 +5,7 @@ import copy
 import functools
 import gc
 import inspect
+import multiprocessing
 import pickle
 import platform
 import subprocess
@@ -357,6 +358,67 @@ def test_a_pickle_is_a_function_again(target, strict):
     assert after[0] == before[0]
     assert np.asarray(after[1][0]["w"]).tolist() == np.asarray(before[1][0]["w"]).tolist()
     assert (g.cost, g.source, repr(g)) == (f.cost, f.source, repr(f))
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_callables_that_were_taken_from_a_function_can_be_pickled(target, called):
+    f = gs.compile(lambda p, n: gs.sum(gs.exp(p["w"])) * n, args=({"w": (3,)}, ()), target=target)
+    if called:
+        f({"w": W}, 2.0)
+    value, both = pickle.loads(pickle.dumps((f.value, f.value_and_grad)))
+    assert value({"w": W}, 2.0) == f({"w": W}, 2.0) == both(n=2.0, p={"w": W})[0]
+    assert [*both({"w": W}, 2.0)[1][0]["w"]] == [*f.grad({"w": W}, 2.0)[0]["w"]]
+    assert pickle.loads(pickle.dumps(both))({"w": W}, 2.0)[0] == value({"w": W}, 2.0)  # and again
+
+
+def test_plain_functions_of_python_code_cannot_be_pickled_but_what_they_are_of():
+    """Pickle looks for them in a module, which another process cannot import, and asks nobody else."""
+    f = gs.compile(gs.symbol("x") ** 2, target="python")
+    assert pickle.loads(pickle.dumps(f.grad))(3.0) == 6.0
+    f(3.0)
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(f.grad)
+    assert pickle.loads(pickle.dumps(f)).grad(3.0) == 6.0
+
+
+def test_callables_pickled_together_are_of_one_function():
+    f = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c")
+    f(W)
+    value, grad = pickle.loads(pickle.dumps((f.value, f.grad)))
+    assert value == gs.forwarding.Kept(grad._method.__self__, "value")
+
+
+def test_a_callable_to_be_pickled_holds_no_function():
+    """A function is freed when the last name of it goes, and what was taken from it can be pickled even then."""
+    f = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c")
+    f(W)
+    grad, gone = f.grad, weakref.ref(f)
+    gc.disable()
+    try:
+        del f
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert pickle.loads(pickle.dumps(grad))([1.0, 2.0, 3.0]).tolist() == [2.0, 4.0, 6.0]
+
+
+def test_functions_of_a_module_say_what_to_pickle():
+    f = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c", name="f")
+    with pytest.raises(
+        TypeError, match=r"cannot pickle a function of a built module, but what gradsmith.compile returns"
+    ):
+        pickle.dumps(f.module.f)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_other_processes_call_what_they_are_given(method):
+    f = gs.compile(lambda v: gs.sum(v * v), args=((3,),), target="c")
+    points = [[1.0, 2.0, 3.0], [0.5, 0.5, 1.0]]
+    f(points[0])
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        found = pool.map(f.value_and_grad, points)
+    assert [(value, g.tolist()) for value, g in found] == [(14.0, [2.0, 4.0, 6.0]), (1.5, [1.0, 1.0, 2.0])]
 
 
 def test_no_reference_leaks_through_trees_and_places(trees):

@@ -31,7 +31,7 @@ SHOWN = """
 import gradsmith as gs
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.show.explain import explain
-from gradsmith.trace import to_graph
+from gradsmith.as_graph import to_graph
 a, b, c = gs.symbols("a b c")
 graph = to_graph([a, b, c], [a*b + b*c + gs.sin(a*c)/b])
 joint, point = adjoint(graph, graph.inputs), {"a": 1, "b": 2, "c": 3}

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from gradsmith import ops as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.errors import MissingExtraError, SpecError
 from gradsmith.passes.simplify import simplify
 from gradsmith.show.draw import to_dot, to_mermaid, to_svg
 from gradsmith.show.picture import picture_of
-from gradsmith.trace import symbol, symbols, to_graph
+from gradsmith.trace import symbol, symbols
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
 BLUE, ORANGE = "#0072b2", "#d55e00"

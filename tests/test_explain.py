@@ -7,6 +7,7 @@ import pytest
 import sympy
 
 from gradsmith import ops as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.errors import DerivativeError, SpecError
 from gradsmith.evaluate import evaluate
@@ -15,7 +16,7 @@ from gradsmith.ops import selection
 from gradsmith.registry import OPS
 from gradsmith.show.explain import explain, lesson
 from gradsmith.show.notation import names
-from gradsmith.trace import registry_function, symbol, symbols, to_graph
+from gradsmith.trace import registry_function, symbol, symbols
 
 torch = pytest.importorskip("torch")
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_exprs, to_graph
 from gradsmith.graph import Graph, freeze_key
-from gradsmith.trace import to_exprs, to_graph
 from gradsmith.types import BOOL, Dim, Type, broadcast_shapes, normalize_axes, normalize_shape
 from gradsmith.verify import verify
 

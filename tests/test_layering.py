@@ -9,18 +9,21 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPILER, RUNTIME = ROOT / "compiler" / "gradsmith", ROOT / "runtime" / "gradsmith_runtime"
 
 ORDER = [
-    "_version", "origin", "errors", "dims", "types", "index", "pytree", "registry", "graph", "regions", "trace", "verify",
+    "_version", "origin", "errors", "dims", "types", "index", "pytree", "registry", "graph", "regions", "trace", "as_graph", "verify",
     "ops", "program", "tuning", "target", "cost", "passes", "evaluate", "exact", "batch", "derive", "selftest_kinds", "selftest",
-    "frontends", "tracing", "lower", "calls", "batch_calls", "c_builds", "forwarding", "sparse_results", "function", "api", "show", "verification", "cli", "__init__", "__main__",
+    "frontends", "tracing", "lower", "calls", "batch_calls", "c_builds", "forwarding", "sparse_results", "proofs",
+    "function", "api", "show", "verification", "cli", "__init__", "__main__",
 ]  # fmt: skip
 
 #: Imports inside functions that point the other way, each for a reason.
 LATE = {
     ("batch_calls", "function"),  # the type of what its functions are methods of
+    ("proofs", "function"),  # likewise
     ("forwarding", "function"),  # the type of what calls are forwarded for
     ("graph", "show"),  # graph.to_svg() and its like are shortcuts for users
-    ("function", "show"),  # f.explain(), _repr_html_()
-    ("function", "verification"),  # f.check(), f.debug()
+    ("proofs", "show"),  # f.explain()
+    ("proofs", "verification"),  # f.check(), f.debug()
+    ("function", "show"),  # _repr_html_()
     ("evaluate", "passes"),  # composites are evaluated by their expansion
 }  # fmt: skip
 

@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 import pytest
 
 from gradsmith import ops as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.show.notebook import to_html
-from gradsmith.trace import symbols, to_graph
+from gradsmith.trace import symbols
 
 SOURCE = 'def f(x):\n    return "<b>&amp;" + x  # </pre><script>alert(1)</script>\n'
 VOID = {"path", "ellipse", "polygon", "polyline"}

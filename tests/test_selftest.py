@@ -1,5 +1,6 @@
 """Self-tests of emitted files: they cover every kind of function, store little, and see one wrong number."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 import gradsmith as gs
 from gradsmith.derive.derivatives import KINDS
+from gradsmith.selftest import _RANGES, _numbers
+from gradsmith.types import BOOL, FLOAT64, INT64, Type
 
 from .test_c_quality import WARNINGS
 
@@ -196,3 +199,17 @@ def test_an_axis_of_one_element_that_is_read_at_run_time_places_has_no_self_test
         f = gs.compile(gs.sum(E[i]), args=(E, i), name="f")
         assert ('if __name__ == "__main__":' in f.source) is tested
         assert f(np.ones((size, 3)), np.zeros(4, np.int64)) == 12.0
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_numbers_are_those_that_the_file_computes(rounded: bool) -> None:
+    """By one formula in the reference and in emitted code: to the last bit, for all kinds of arguments."""
+    types = [Type((), FLOAT64), Type((31, 7), FLOAT64), Type((200,), INT64), Type((0,), FLOAT64), Type((), BOOL)]
+    for seed, (low, high) in itertools.product((1, 2, 11), _RANGES):
+        found, expected = _numbers(seed, types, low, high, rounded=rounded), list[float]()
+        for k, type in enumerate(itertools.chain.from_iterable([t] * t.size for t in types)):
+            value = ((k + 1) * 0.6180339887498949 + seed * 0.3) % 1.0 * (high - low) + low
+            if type.dtype.kind != "float":
+                value = float((k + seed) % 2 if rounded else int(value))
+            expected.append(round(value, 2) if rounded else value)
+        assert list(map(float.hex, found)) == list(map(float.hex, expected))

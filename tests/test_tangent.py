@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.tangent import pushed
 from gradsmith.evaluate import evaluate, evaluate_torch, import_torch
 from gradsmith.registry import OPS
-from gradsmith.trace import registry_function, symbol, to_graph
+from gradsmith.trace import registry_function, symbol
 from gradsmith.types import as_dtype
 
 DIFFERENTIABLE = [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,12 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith_runtime import build_extension
+
+try:
+    interpreters: Any = importlib.import_module("_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters")
+except ImportError:
+    interpreters = None
 
 #: Every loop and product goes to threads, however small; few rows and columns each, so that there are many shares.
 EAGER = gs.Tuning(
@@ -354,3 +363,39 @@ def test_a_forked_process_computes_alone_and_does_not_wait_for_threads_it_has_no
         after = f(*given), g.value_batch(points, threads=2)[0]
         os._exit(0 if after == before else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+COUNTED = """
+__attribute__((visibility("default"))) int registered = 0;
+int counted(void (*before)(void), void (*parent)(void), void (*child)(void)) {
+    (void)before, (void)parent, (void)child;
+    ++registered;
+    return 0;
+}
+"""
+LOADED = """
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+loader = ExtensionFileLoader({name!r}, {path!r})
+module = module_from_spec(spec_from_file_location({name!r}, {path!r}, loader=loader))
+loader.exec_module(module)
+assert module.once(3.0) == 9.0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="without GNU's OpenMP, there is nothing to register")
+def test_a_process_asks_once_to_be_told_of_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the module is loaded: a fork would run as many functions, in each of its children."""
+    monkeypatch.setenv("CC", "gcc")
+    f = gs.compile("x*x", target="c", derivatives="value", threads="openmp", selftest=False, name="once")
+    sources, name, options = f._built
+    sources = {**sources, "once.c": sources["once.c"] + COUNTED}
+    sources[f"{name}.c"] = "#define pthread_atfork counted\n" + sources[f"{name}.c"]
+    path = build_extension(sources, name, options).__file__
+    again = LOADED.format(name=name, path=path)
+    exec(again, {})
+    if interpreters is not None:
+        other = interpreters.create()
+        interpreters.run_string(other, again)
+        interpreters.destroy(other)
+    assert ctypes.c_int.in_dll(ctypes.CDLL(path), "registered").value == 1

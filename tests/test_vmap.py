@@ -12,12 +12,13 @@ import pytest
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import input_symbols, to_graph
 from gradsmith.batch import batching
 from gradsmith.batch.batched import Batch
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.registry import OPS, Op
-from gradsmith.trace import apply, input_symbols, to_graph
+from gradsmith.trace import apply
 from gradsmith.types import Type
 
 TARGETS = ("python", "numpy", "c")

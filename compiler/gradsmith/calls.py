@@ -136,15 +136,21 @@ def directions(name: str, by: Sequence[Tree], of: Sequence[str], tangents: Any) 
     ]
 
 
-def linked(module: Any, function: str, title: str, doc: str, form: Form) -> Callable[..., Any]:
-    """The built-in function of an extension module that calls one of its functions in this form."""
+def linked(
+    module: Any, function: str, title: str, doc: str, form: Form, reduced: tuple[Any, ...]
+) -> Callable[..., Any]:
+    """The built-in function of an extension module that calls one of its functions in this form.
+
+    `reduced`: what is pickled in its place, as of `__reduce__`: an object that has it as the attribute `title`.
+    """
     flat = all(tree.kind is None for tree in form.takes)
     out = "" if "out" in form.names else ", *, out=None"
     text = f"{title}($self{''.join(f', {name}' for name in form.names)}{out})\n--\n\n{doc}"
     takes = None if flat else [node for tree in form.takes for node in tree.nodes()]
     made = module.gs_bind(
-        function, title, text, form.names, takes, form.gives.nodes(), form.flatten, ShapeMismatchError, ArgumentError
-    )
+        function, title, text, form.names, takes, form.gives.nodes(), form.flatten, ShapeMismatchError, ArgumentError,
+        reduced,
+    )  # fmt: skip
     return made  # type: ignore[no-any-return]
 
 

@@ -54,7 +54,7 @@ class Kept(partial[Any]):
         return made
 
     def __reduce__(self) -> Any:
-        return getattr, (self._method.__self__, self._method.__name__)
+        return getattr, (self._method.__self__, self._method.__name__[1:])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Kept) and self._method == other._method

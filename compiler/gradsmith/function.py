@@ -15,23 +15,21 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from gradsmith_runtime import (
     Guard,
-    Report,
     SlowTierWarning,
     Tiers,
-    as_torch_function,
     guarded,
     load_python,
     quick_compiler,
 )
 
-from . import batch_calls
+from . import batch_calls, proofs
 from .c_builds import Built, build, built_of, tiers_of
 from .calls import (
     KINDS_CALLED,
@@ -73,7 +71,7 @@ from .tracing import Traced
 from .types import Shape, format_shape
 
 if TYPE_CHECKING:
-    from .verification.debug import DebugTwin
+    pass
 
 __all__ = ["CompiledFunction", "Wrt", "checked_argument"]
 
@@ -123,6 +121,9 @@ class CompiledFunction(partial[Any]):
     With the C target, the first call builds the extension module; from then on `f.grad` and its like are built-in
     functions, and no Python code runs in a call. `f(...)` passes one more C function: `functools.partial`, the class of
     the standard library that forwards a call, is what this class derives from.
+
+    `f` can be pickled, and so can `f.grad` and its like, for other processes to call. But once Python code has run,
+    those of flat arguments are plain functions, which pickle cannot take (cloudpickle can): take them from `f` there.
 
     >>> import gradsmith as gs
     >>> import numpy as np
@@ -283,9 +284,7 @@ class CompiledFunction(partial[Any]):
         return made
 
     def __reduce__(self) -> Any:
-        state = {k: v for k, v in self.__dict__.items() if k not in _OWN}
-        written = replace(self._target, cells={}, support={})  # some are functions; they were for writing the code
-        return _restored, ({**state, "_target": written},)
+        return _Pickled(self.__dict__).__reduce__()
 
     # What follows is called until a kind of function is linked, and where it cannot be.
 
@@ -422,12 +421,14 @@ class CompiledFunction(partial[Any]):
             found = {kinds[name]: function for name, function in entered.items()}
             for kind, function in found.items():
                 setattr(self, kind, function)
+        pickled = _Pickled(self.__dict__)
         for emitted in self._program.functions if self._target.loader == "c" and not self._needed else ():
             kind = emitted.kind
             if not self._is_direct(kind):
                 continue
             doc = getattr(CompiledFunction, f"_{kind}").__doc__
-            found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind))
+            reduced = _holding, (pickled, kind, self.name)
+            found[kind] = linked(self.module, emitted.name, self.name, doc, self._form(kind), reduced)
             setattr(self, kind, found[kind])
         if "value" in found:
             redirect(self, found["value"])
@@ -641,95 +642,27 @@ class CompiledFunction(partial[Any]):
 
     # --- proof --------------------------------------------------------------------------------------------------
 
-    def check(
-        self,
-        *,
-        n: int = 12,
-        seed: int = 0,
-        domain: Mapping[str, Any] | None = None,
-        points: Sequence[Any] = (),
-        against: str | None = None,
-        order: int = 1,
-        rtol: float | None = None,
-        atol: float | None = None,
-        max_ulp: int | None = None,
-        sizes: Mapping[str, int] | Sequence[Mapping[str, int]] | None = None,
-        raise_on_error: bool = False,
-    ) -> Report:
-        """Compare value and gradient with an independent reference at random points, at edge points and at yours.
+    check = proofs.check
+    debug = proofs.debug
+    torch_function = proofs.torch_function
+    explain = proofs.explain
 
-        Parameters
-        ----------
-        n, seed: how many random points, and their seed.
-        domain: where the numbers of an input lie, strictly between two bounds: `{"x": (0, 10), "params.W": (None, 1)}`.
-            Keys are names of arguments or of leaves, or pytree paths; bounds are numbers or arrays; None is open.
-        points: further points, each as the arguments of a call.
-        against: "torch" (autograd on the traced graph), "mpmath" (50 digits; slopes by differences there) or "finite"
-            (NumPy in float64; slopes by extrapolated central differences). By default the first of them that can:
-            torch if it is installed and all ops have a torch reference.
-        order: 2 compares second derivatives too: at each point the Hessian times a random direction (`d2_x`).
-        rtol, atol: the tolerance `atol + rtol*|expected|`; 1e-9 and 1e-12 by default, 1e-4 and 1e-6 for float32
-            results, and 1e-6 and 1e-8 against differences.
-        max_ulp: a limit in units in the last place besides.
-        sizes: sizes of named dimensions, `{"n": 7}` or several such; three sets of small ones by default.
-        raise_on_error: raise `MismatchError` with the report unless all is well.
 
-        Where the reference itself has lost digits (torch's slope of a saturated tanh, say), mpmath decides and the
-        difference becomes a note; so does one that rounding the inputs explains. The report has the worst absolute,
-        relative and ULP error of each output, where it is, and the condition number there; it names the op whose
-        derivative rule is wrong, and the op, operands and line where a NaN was born.
+# --- pickles --------------------------------------------------------------------------------------------------------
 
-        >>> import gradsmith as gs
-        >>> x = gs.symbol("x")
-        >>> gs.compile(gs.log(x)).check(domain={"x": (0, 10)}, against="mpmath", order=2).ok
-        True
-        """
-        from .verification.check import check
 
-        report = check(
-            self, n=n, seed=seed, domain=domain, points=points, against=against, order=order, rtol=rtol, atol=atol,
-            max_ulp=max_ulp, sizes=sizes,
-        )  # fmt: skip
-        if raise_on_error:
-            report.raise_on_mismatch()
-        return report
+class _Pickled:
+    """What a compiled function is pickled as: a callable of it has this, not the function, which has the callable."""
 
-    def debug(self, *, stop: Literal["nan", "nonfinite"] = "nonfinite") -> DebugTwin:
-        """A twin that is called like `value_and_grad`, and stops at the first NaN or infinity.
+    __slots__ = ("_state",)
 
-        It raises `NonFiniteError`, which names the op, its operands, the variable and your line, and whether it is a
-        value or on the way to a cotangent. With `stop="nan"`, infinities pass. A NaN in the branch of a `where` that is
-        not taken reaches no result and is no error.
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._state = {k: v for k, v in state.items() if k not in _OWN}
 
-        >>> import gradsmith as gs
-        >>> x = gs.symbol("x")
-        >>> f = gs.compile(gs.sqrt(x) * 2.0)
-        >>> f.debug()(4.0)
-        (4.0, 0.5)
-        >>> f.debug()(0.0)
-        Traceback (most recent call last):
-        ...
-        gradsmith.errors.NonFiniteError: f: div gives inf: ...
-        """
-        from .verification.debug import DebugTwin
-
-        return DebugTwin(self, stop)
-
-    def torch_function(self) -> Callable[..., Any]:
-        """A function of torch tensors that torch can differentiate: one flat float64 CPU tensor for each input leaf."""
-        if self._program.value_and_grad is None:
-            raise DerivativeError(f"torch_function() needs {self.name}'s value_and_grad: add it to derivatives=")
-        by = [self.graph.inputs.index(k) for k in self._wrt.keys]
-        return as_torch_function(lambda *x: tuple(self._flat("value_and_grad", x)), len(self.inputs), by, self.name)
-
-    def explain(self, style: str = "text", /, **point: Any) -> str:
-        """The forward and backward steps at a point, with the chain rule spelled out, and SymPy's gradient beside it.
-
-        `style` is "text", "markdown" or "latex"; the point is given by name: `f.explain(x=2.0, y=3.0)`.
-        """
-        from .show.explain import explain
-
-        return explain(self.graph, point, style=style, name=self.name)  # type: ignore[arg-type]
+    def __reduce__(self) -> Any:
+        # some fields of the target are functions; they were for writing the code
+        target = replace(self._state["_target"], cells={}, support={})
+        return _restored, ({**self._state, "_target": target},)
 
 
 def _restored(state: dict[str, Any]) -> CompiledFunction:
@@ -738,6 +671,11 @@ def _restored(state: dict[str, Any]) -> CompiledFunction:
     made.__dict__.update(state)
     redirect(made, First(weakref.ref(made)))
     return made
+
+
+def _holding(function: CompiledFunction, kind: str, name: str) -> SimpleNamespace:
+    """An object with a callable of a function as its attribute, from which pickles of built-in functions take it."""
+    return SimpleNamespace(**{name: getattr(function, kind)})
 
 
 def _shapes(graph: Graph, derived: Mapping[str, Graph]) -> dict[str, list[Shape]]:

@@ -33,7 +33,7 @@ class Origin:
 
     `path` finds the source text and is never printed; `file` is its last part, which is. `name` is the variable the
     value was stored in, or None. `role` tells values from cotangents and tangents, and `rule` names the op whose
-    derivative rule made the node.
+    derivative rule made the node. `why` is what the code says of a value that no line of the program asks for.
     """
 
     file: str = ""
@@ -42,6 +42,7 @@ class Origin:
     path: str = ""
     role: Literal["primal", "cotangent", "tangent"] = "primal"
     rule: str = ""
+    why: str = ""
 
     @cached_property
     def derived(self) -> bool:
@@ -63,6 +64,10 @@ class Origin:
     def backward(self, name: str | None, rule: str) -> Origin:
         """The same place as that of a cotangent which the derivative rule of an op made."""
         return _shared(self.file, self.line, name, self.path, "cotangent", rule)
+
+    def because(self, why: str) -> Origin:
+        """The same place of a value that the code is to say `why` it has."""
+        return _shared(self.file, self.line, self.name, self.path, self.role, self.rule, why)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from .types import INT32, DType, Type, same_shape
 
 __all__ = [
     "NEAR", "OPS", "Assembly", "Cell", "Contraction", "Counter", "Cut", "Gather", "Kernel", "Layout", "Length", "Op",
-    "Reduction", "Region", "Scan", "Scatter", "lookup", "register",
+    "Parts", "Reduction", "Region", "Scan", "Scatter", "lookup", "register",
 ]  # fmt: skip
 
 Params = Mapping[str, Any]
@@ -69,6 +70,24 @@ class Contraction:
     length: Callable[[Type, Type], Any]
 
 
+class Parts(tuple[Type, ...]):
+    """The types of all parts of an assembly, of which there may be as many as numbers."""
+
+    @cached_property
+    def _starts(self) -> dict[int, list[Any]]:
+        return {}
+
+    def start(self, part: int, axis: int) -> Any:
+        """Where a part begins if they lie one after another along `axis`; found for all of them at once.
+
+        >>> Parts([Type((2, 3)), Type((2, 5)), Type((2, 4))]).start(2, axis=1)
+        8
+        """
+        if axis not in self._starts:
+            self._starts[axis] = [*accumulate((t.shape[axis] for t in self), initial=0)]
+        return self._starts[axis][part]
+
+
 @dataclass(frozen=True)
 class Assembly:
     """The result is put together from parts: where does element `index` of part number `part` go?
@@ -78,7 +97,7 @@ class Assembly:
     a part is written over those before it.
     """
 
-    place: Callable[[int, Index, Params, Sequence[Type]], Index]
+    place: Callable[[int, Index, Params, Parts], Index]
     accumulate: bool = False
     places: Callable[[Params], Sequence[np.ndarray] | None] = lambda params: ()
     apart: bool = False

@@ -160,14 +160,14 @@ def tested(primal: Graph, wrt: Sequence[int], kinds: Mapping[str, Derived]) -> S
 
 
 def _numbers(seed: int, types: Sequence[Type], low: float, high: float, *, rounded: bool) -> list[float]:
-    """Well-spread arguments by a formula that Python and C compute alike to the last bit, rounded if stored."""
+    """Well-spread arguments by a formula that NumPy, Python and C compute alike to the last bit, rounded if stored."""
     numbers: list[float] = []
     for type in types:
-        for k in range(len(numbers), len(numbers) + type.size):
-            value = ((k + 1) * GOLDEN + seed * 0.3) % 1.0 * (high - low) + low
-            if type.dtype.kind != "float":
-                value = float((k + seed) % 2 if rounded else int(value))  # also an index into all but the shortest axes
-            numbers.append(round(value, 2) if rounded else value)
+        k = np.arange(len(numbers), len(numbers) + type.size)
+        found = np.fmod((k + 1) * GOLDEN + seed * 0.3, 1.0) * (high - low) + low
+        if type.dtype.kind != "float":  # also an index into all but the shortest axes
+            found = (k + seed) % 2.0 if rounded else np.trunc(found) + 0.0
+        numbers += [round(value, 2) for value in found.tolist()] if rounded else found.tolist()
     return numbers
 
 

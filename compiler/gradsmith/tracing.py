@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from .as_graph import input_symbols, reachable, symbols_among, to_graph
 from .errors import SpecError, TraceError
 from .frontends.sympy import from_sympy, is_sympy
 from .frontends.sympy_errors import written
 from .frontends.text import parse
 from .graph import Graph
 from .pytree import Tree, flatten, leaf_names
-from .trace import Expr, as_expr, input_symbols, reachable, symbol, symbols_among, to_graph
+from .trace import Expr, as_expr, symbol
 from .types import FLOAT64, Dim, Type, as_dtype, normalize_shape, refuse_narrow
 
 __all__ = ["Parameter", "Spec", "Traced", "is_leaf", "spec", "trace"]

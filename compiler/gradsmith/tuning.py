@@ -202,6 +202,10 @@ class Tuning:
     #: 1, 2 and 4 strands, ns with AVX2 / AVX-512 (Zen 5): 64 doubles 15, 12, 12 / 13, 12, 15, 128 23, 16, 14 / 17, 14,
     #: 16, 256 39, 24, 18 / 25, 18, 18, 256 of float32 25, 18, 18 / 21, 19, 24; layer norm with such rows 0.96 with 2.
     strand_elements: int = 32
+    #: Additions and products, for each sum, of a loop that waits for its additions; with more it has one strand. 1,024
+    #: doubles with 1 / 4 strands, ns with AVX2 and AVX-512 (Zen 5): with 2 operations an element 210 / 130 and 150 /
+    #: 130, with 4 210 / 160 and 160 / 150, with 5 220 / 180 and no gain (the least of 5,000 by turns).
+    strand_operations: int = 4
 
     #: Bytes of a line of the cache: arrays of a workspace begin at multiples of it, or the largest part of an array
     #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an
@@ -230,13 +234,22 @@ class Tuning:
     #: and 256 in 2 threads, a sum of a million sin(x)^2 took 1.37, 1.43, 1.34 and 1.45 ms, a dot product of 100,000
     #: 13.2, 14.1, 13.5 and 13.4 us, a softmax of 1,000 rows of 300 359, 365, 369 and 362.
     thread_shares: int = 64
-    #: Elements of such a share at least, lest what is around it takes long. Not measured by itself.
+    #: Elements of such a share at least, lest what is around it takes long, and of what one thread takes at a time of a
+    #: loop that becomes vectors (rounded up to whole ones). Not measured by itself.
     thread_share: int = 1_024
+    #: Such shares at most of a sum of rows, each of which has sums of all columns. With 2, 4, 16 and 64 in 2 threads,
+    #: us: 1000 x 1000 sines 296, 296, 299, 309, 4096 x 64 79, 79, 80, 81, 512 x 256 39.8, 39.7, 41.0, 41.5.
+    thread_sums: int = 16
     #: Products of numbers from which on threads share a product of matrices: 25 us and less.
     thread_products: int = 262_144
     #: The same of a convolution, and of each of its slopes. One picture of 8 x 28 x 28 with 8 filters (389,376), value
     #: and gradients in 1 / 2 threads: 35 / 27 us in double and 24 / 26 in float, by code for one thread 32 and 20.
     thread_windows: int = 524_288
+    #: Threads at most that copy the taps of such a slope at a time, each of which has a line of them for itself. With
+    #: 1, 4, 16 and 64 in 2 threads (Zen 5, the least of 150 by turns): 32 of 8 x 28 x 28 with 16 filters 799, 725, 731
+    #: and 729 us, 4 of 16 x 16 x 16 with 64 243, 227, 228 and 231, 64 x 12 x 12 with 64 149 with each; in one thread
+    #: the same with all.
+    thread_lines: int = 16
     #: Numbers that are added to a row at a run-time place, from which on threads have rows: each looks at all places.
     #: 20,000 rows of 16 take 0.97 of the time in two threads, of 64 0.72, and 4,096 of 256 0.61.
     thread_row: int = 32

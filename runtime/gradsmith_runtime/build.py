@@ -16,6 +16,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +25,8 @@ from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from .cache import cache_key, cached, forget, is_cached
-from .errors import ArgumentError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
+from .cache import cache_directory, cache_key, cached, forget, is_cached
+from .errors import ArgumentError, CacheError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
 from .processes import Ended, Stop, run_all
 
 _log = logging.getLogger("gradsmith")
@@ -50,6 +51,8 @@ NEEDED = {OPENMP: "#include <omp.h>\n", NUMPY: "#include <Python.h>\n#include <n
 LAYOUT = "2"  # part of every key: raise it when the way of building changes
 TIMEOUT = "GRADSMITH_COMPILER_TIMEOUT"  # seconds that one run of a compiler may take
 LONGEST = 3600.0  # the same, if the environment does not say: a compiler that hangs must not hang us for ever
+FULL = ("No space left on device", "Disk quota exceeded")  # what compilers say of a full disk, ...
+ROOM = 1 << 20  # ... if there is room for what they say: bytes that they need for a small function
 
 
 @dataclass(frozen=True)
@@ -285,8 +288,18 @@ class _Build:
 
             for ended in run_all(stage, folder, timeout=_timeout(), stop=self.stop, told=told):
                 if ended.status != 0:
+                    self._expect_room(ended, folder)
                     return ended
         return None
+
+    def _expect_room(self, ended: Ended, folder: Path) -> None:
+        """That a command did not fail for want of it, in the cache or where compilers keep temporary files."""
+        said = next((words for words in FULL if words in ended.output), "")
+        temporary = tempfile.gettempdir()
+        if said or min(shutil.disk_usage(place).free for place in (folder, temporary)) < ROOM:
+            problem = f"or {temporary}, where compilers keep temporary files, is full ({said or FULL[0]})"
+            remedy = "make room, or set GRADSMITH_CACHE_DIR and TMPDIR to directories that have it"
+            raise CacheError(str(cache_directory()), problem, remedy) from self._failure(ended, folder)
 
     def _refused(self, words: Sequence[str], folder: Path) -> list[str]:
         """Those that it does not take; none where it takes nothing at all, on a full disk, say."""

@@ -110,21 +110,22 @@ lapack=True or blas=
         return type(self), (self.name, self.libraries)
 
 
+_PRIVATE = "set GRADSMITH_CACHE_DIR to a directory that only you can write"
+
+
 class CacheError(GradsmithError, OSError):
-    """The cache directory cannot be used: not writable, not ours, or open to others.
+    """The cache directory cannot be used: not writable, not ours, open to others, or full.
 
     >>> print(CacheError("/x", "is read-only"))
     the cache directory /x is read-only; set GRADSMITH_CACHE_DIR to a directory that only you can write
     """
 
-    def __init__(self, directory: str, problem: str) -> None:
-        super().__init__(
-            f"the cache directory {directory} {problem}; set GRADSMITH_CACHE_DIR to a directory that only you can write"
-        )
-        self.directory, self.problem = directory, problem
+    def __init__(self, directory: str, problem: str, remedy: str = _PRIVATE) -> None:
+        super().__init__(f"the cache directory {directory} {problem}; {remedy}")
+        self.directory, self.problem, self.remedy = directory, problem, remedy
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.directory, self.problem)
+        return type(self), (self.directory, self.problem, self.remedy)
 
 
 class ArgumentError(GradsmithError, TypeError):

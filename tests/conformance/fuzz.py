@@ -30,12 +30,13 @@ import numpy as np
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate_torch
 from gradsmith.function import CompiledFunction
 from gradsmith.graph import Graph
 from gradsmith.regions import with_inner
 from gradsmith.registry import OPS
-from gradsmith.trace import Expr, to_graph
+from gradsmith.trace import Expr
 from gradsmith.verification.differences import widened
 
 from .harness import Library, run_python

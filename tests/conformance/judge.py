@@ -21,12 +21,13 @@ import numpy as np
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import to_exprs, to_graph
 from gradsmith.derive.adjoint import gradient
 from gradsmith.evaluate import evaluate, evaluate_mp, evaluate_torch
 from gradsmith.exact import digits, mp_outputs
 from gradsmith.graph import Graph
 from gradsmith.passes.expand import expand
-from gradsmith.trace import Expr, constant, to_exprs, to_graph
+from gradsmith.trace import Expr, constant
 
 from .random_programs import Sample, evaluated
 

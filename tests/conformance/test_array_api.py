@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import input_symbols, to_graph
 from gradsmith.derive.adjoint import gradient
-from gradsmith.trace import input_symbols, to_graph
 
 from . import harness
 from .test_arrays import Family, Shape, check_family

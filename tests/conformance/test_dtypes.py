@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint, gradient
-from gradsmith.trace import to_graph
 
 from .harness import COMPILERS, TARGETS, Library, Run, run_python
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import gradient
 from gradsmith.evaluate import evaluate
-from gradsmith.trace import to_graph
 
 from .harness import weights
 from .plain_numpy import Table, agree, numbers, slopes

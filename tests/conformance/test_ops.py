@@ -24,13 +24,14 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import gradient
 from gradsmith.graph import Graph
 from gradsmith.ops.correlations import CORRELATIONS
 from gradsmith.ops.lapack import LAPACK
 from gradsmith.ops.products import PRODUCTS
 from gradsmith.registry import OPS, Op
-from gradsmith.trace import registry_function, to_graph
+from gradsmith.trace import registry_function
 
 from . import harness
 from .harness import Program, Reference, Runners, compiled, contracted, distance

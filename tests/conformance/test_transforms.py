@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate_torch
 from gradsmith.function import CompiledFunction
-from gradsmith.trace import to_graph
 
 from .harness import COMPILERS
 from .random_programs import Sample, random_sample

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_exprs, to_graph
 from gradsmith.derive.flatness import slopes
 from gradsmith.evaluate import evaluate
 from gradsmith.registry import OPS
-from gradsmith.trace import registry_function, to_exprs, to_graph
+from gradsmith.trace import registry_function
 
 from .harness import Program, Runners, compiled, distance, weights
 from .random_programs import random_sample

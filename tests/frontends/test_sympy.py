@@ -11,13 +11,14 @@ import pytest
 import sympy as sp
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.errors import UnsupportedError
 from gradsmith.evaluate import evaluate
 from gradsmith.frontends.sympy import from_sympy, is_sympy, to_sympy
 from gradsmith.frontends.text import parse
 from gradsmith.origin import statement_text
 from gradsmith.registry import OPS
-from gradsmith.trace import apply, symbol, symbols, to_graph
+from gradsmith.trace import apply, symbol, symbols
 
 x, y, z = sp.symbols("x y z")
 A, v = sp.MatrixSymbol("A", 3, 3), sp.MatrixSymbol("v", 3, 1)

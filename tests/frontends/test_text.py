@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.errors import ParseError
 from gradsmith.evaluate import evaluate
 from gradsmith.frontends.text import parse
 from gradsmith.frontends.text_calls import FUNCTIONS
 from gradsmith.frontends.text_sums import parse_sum
 from gradsmith.origin import statement_text
-from gradsmith.trace import Expr, symbol, symbols, to_graph
+from gradsmith.trace import Expr, symbol, symbols
 
 
 def value(text, *at, known=None):

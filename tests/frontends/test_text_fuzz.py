@@ -14,12 +14,13 @@ import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gradsmith.as_graph import to_graph
 from gradsmith.errors import ParseError
 from gradsmith.evaluate import evaluate
 from gradsmith.frontends.sympy import from_sympy, to_sympy
 from gradsmith.frontends.text import parse
 from gradsmith.frontends.text_calls import FUNCTIONS
-from gradsmith.trace import Expr, symbol, to_graph
+from gradsmith.trace import Expr, symbol
 
 # Hypothesis draws the same examples in every run, so that a failure belongs to the change that made it.
 LONGER = int(os.environ.get("GRADSMITH_FUZZ", "1"))

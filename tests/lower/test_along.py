@@ -21,12 +21,24 @@ def late(x: Any) -> Any:
     return gs.sum((x[1:] * x[1:] * x[1:] - x[:-1]) ** 2)
 
 
-def compiled(function: Any, n: int, most: int) -> Any:
+def weighted(x: Any) -> Any:
+    """With an array of constants, which the sum and the gradient read."""
+    return gs.sum((x[1:] - x[:-1] ** 2) ** 2 * np.arange(x.shape[0] - 1.0))
+
+
+def compiled(function: Any, n: int | tuple[int, ...], most: int) -> Any:
     tuning = gs.Tuning(along_operations=most, unroll_elements=1)
-    return gs.compile(function, args=((n,),), target="c", derivatives="value_and_grad", selftest=False, tuning=tuning)
+    return gs.compile(
+        function,
+        args=(n if isinstance(n, tuple) else (n,),),
+        target="c",
+        derivatives="value_and_grad",
+        selftest=False,
+        tuning=tuning,
+    )
 
 
-@pytest.mark.parametrize("function", [rosenbrock, bending, late])
+@pytest.mark.parametrize("function", [rosenbrock, bending, late, weighted])
 @pytest.mark.parametrize("n", [4, 50])
 def test_the_same_gradient_without_a_workspace(function: Any, n: int) -> None:
     apart, together = compiled(function, n, 1), compiled(function, n, 20)
@@ -38,8 +50,26 @@ def test_the_same_gradient_without_a_workspace(function: Any, n: int) -> None:
         np.testing.assert_array_equal(slope, slopes)
 
 
-def test_what_costs_more_is_stored() -> None:
-    assert compiled(bending, 50, 4).workspace["value_and_grad"] > 0
+@pytest.mark.parametrize(("function", "cost"), [(rosenbrock, 3), (bending, 6), (late, 3)])
+def test_what_costs_more_is_stored(function: Any, cost: int) -> None:
+    """All that is done again for an element counts: what is read at another place, and what that is made of."""
+    assert compiled(function, 50, cost).workspace["value_and_grad"] == 0
+    assert compiled(function, 50, cost - 1).workspace["value_and_grad"] > 0
+    assert compiled(function, 50, cost).source == compiled(function, 50, 20).source  # the cheapest, whatever may be
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda x: gs.sum(gs.sin(x[1:] - x[:-1]) ** 2 * (x[1:] - x[:-1])), (50,)),
+        (lambda x: gs.sum(gs.sqrt(1.0 + (x[1:] - x[:-1]) ** 2)), (50,)),
+        (lambda a: gs.sum((a[1] - a[0] ** 2) ** 2), (3, 50)),
+        (lambda x: gs.sum((x[::2] - x[1::2] ** 2) ** 2), (50,)),
+    ],
+    ids=["sine", "root", "rows of a matrix", "every other"],
+)
+def test_what_is_dear_or_lies_otherwise_is_stored(function: Any, shape: tuple[int, ...]) -> None:
+    assert compiled(function, shape, 20).source == compiled(function, shape, 1).source
 
 
 def test_a_result_stays() -> None:

@@ -78,6 +78,17 @@ def test_others_have_one(program: Any, shape: Any) -> None:
     assert not any(f"+ {place}]" in source_of(program, shape) for place in (31, 64, 128))
 
 
+@pytest.mark.parametrize("most", [2, 4])
+def test_a_sum_that_does_more_than_add_has_one_strand(most: int) -> None:
+    """As many operations as the tuning says, and one more."""
+    power: Any = lambda x, count: x if count == 0 else power(x, count - 1) * (1.5 + x) if count > 1 else x * x
+    tuning = gs.Tuning(strand_operations=most)
+    texts = [source_of(lambda x, n=n: gs.sum(power(x, n)), (LONG,), tuning=tuning) for n in (1, 2, 3)]
+    counts = [1, 3, 5]
+    for text, count in zip(texts, counts, strict=True):
+        assert (f"< {LONG // 4};" in text) == (count <= most)
+
+
 def test_strict_code_has_one_order() -> None:
     one, other = (source_of(lambda x: gs.sum(x), (LONG,), strict=True, tuning=gs.Tuning(sum_strands=k)) for k in (1, 4))
     assert one == other

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.blocks import in_blocks
 from gradsmith.passes.layouts import laid_out
 from gradsmith.passes.simplify import simplify
 from gradsmith.target import load_target
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 torch = pytest.importorskip("torch")

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.cancel import without_cancelled
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import Expr, recording, to_graph
+from gradsmith.trace import Expr, recording
 from gradsmith.verify import verify
 
 a, b, c, d = SYMBOLS = gs.symbols("a b c d")

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.origin import Origin
 from gradsmith.passes.early_sums import early_sums
-from gradsmith.trace import recording, to_graph
+from gradsmith.trace import recording
 from gradsmith.verify import verify
 
 A, B, v = gs.symbol("A", (4, 3)), gs.symbol("B", (4, 3)), gs.symbol("v", (4,))

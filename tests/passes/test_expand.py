@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.expand import expand, expand_underivable, expanded
 from gradsmith.passes.form import form
 from gradsmith.passes.pipeline import prepare
 from gradsmith.registry import OPS, Op
 from gradsmith.target import load_target
-from gradsmith.trace import to_graph
 from gradsmith.types import Type, as_dtype
 from gradsmith.verify import verify
 

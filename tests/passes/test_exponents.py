@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.passes.exponents import Forms, agree
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import Expr, to_graph
+from gradsmith.trace import Expr
 
 a, b, c, t, u = SYMBOLS = gs.symbols("a b c t u")
 ROOT_IN_FLOAT32 = float(np.float32(math.sqrt(0.5)))

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import constant, to_graph
+from gradsmith.trace import constant
 
 
 def folded(expr: gs.Expr) -> str:

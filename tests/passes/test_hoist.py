@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.origin import Origin
 from gradsmith.passes.hoist import hoist
-from gradsmith.trace import recording, to_graph
+from gradsmith.trace import recording
 from gradsmith.verify import verify
 
 s = gs.symbol("s")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.layouts import laid_out
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 x, mu = gs.symbol("x", (7, 3)), gs.symbol("mu", (4, 3))

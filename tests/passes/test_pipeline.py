@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
@@ -15,7 +16,6 @@ from gradsmith.passes.expand import expand_underivable
 from gradsmith.passes.pipeline import prepare
 from gradsmith.passes.share_sums import share_sums
 from gradsmith.target import load_target
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 TARGETS = ["python", "numpy", "c"]

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.cost import count
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.regroup import regroup
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import constant, recording, symbol, to_graph
+from gradsmith.trace import constant, recording, symbol
 from gradsmith.verify import verify
 
 x, y, z = gs.symbols("x y z")

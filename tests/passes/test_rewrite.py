@@ -1,10 +1,11 @@
 """The driver of rewriting: who is asked about what."""
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.passes.fold import fold
 from gradsmith.passes.rewrite import About, rewritten
 from gradsmith.passes.simplify import apply_law
-from gradsmith.trace import Expr, to_graph
+from gradsmith.trace import Expr
 
 
 def asker(asked: list[str]) -> About:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.roll import roll
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 

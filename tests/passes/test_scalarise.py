@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.scalarise import scalarise
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 JAVASCRIPT = Path(__file__).resolve().parents[2] / "examples" / "targets" / "javascript"  # it has no loops

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.cost import count
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.origin import Origin
 from gradsmith.passes.scale_last import scale_last
-from gradsmith.trace import recording, to_graph
+from gradsmith.trace import recording
 from gradsmith.verify import verify
 
 INPUTS = a, b, c, d, x, y = gs.symbols("a b c d x y")

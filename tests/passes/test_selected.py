@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.rewrite import rewritten
 from gradsmith.passes.selected import selecting
 from gradsmith.target import load_target
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 A = gs.symbol("A", (3, 4))

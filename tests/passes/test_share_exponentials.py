@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes import share_exponentials as module
 from gradsmith.passes.share_exponentials import share_exponentials
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 ROOT_2 = math.sqrt(2.0)

@@ -1,11 +1,11 @@
 """Products of the chain rule are regrouped onto products that the value computes; the user's own are not."""
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.share_products import share_products
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import to_graph
 
 
 def products(constant: float, *, share: bool) -> int:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.origin import Origin
 from gradsmith.passes.share_reciprocals import share_reciprocals
-from gradsmith.trace import recording, to_graph
+from gradsmith.trace import recording
 from gradsmith.verify import verify
 
 a, b, c, d = gs.symbols("a b c d")
@@ -177,6 +178,17 @@ def test_c_divides_once_at_ordinary_sizes_and_is_right_at_all(dtype: str) -> Non
         want, (wq, wv) = exact.value_and_grad(q.astype(float).tolist(), v.astype(float).tolist())
         np.testing.assert_allclose([value, *dq, *dv], [want, *wq, *wv], rtol=rtol)
         assert f(q, v) == value  # the same to the last bit, alone and with the gradient
+
+
+def test_c_says_once_why_it_asks() -> None:
+    def two(q: Any, v: Any) -> Any:
+        return turned(q, v) + turned(v, q)
+
+    code = gs.compile(two, args=((2,), (2,)), target="c", derivatives="value", selftest=False).source.splitlines()
+    asking = [k for k, line in enumerate(code) if ASKED in line]
+    saying = [k for k, line in enumerate(code) if "// at this size, a reciprocal neither overflows" in line]
+    assert len(asking) == 2
+    assert saying == [asking[0] - 1]
 
 
 def test_points_in_vectors_and_strict_code_divide() -> None:

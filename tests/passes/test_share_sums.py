@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.passes.share_sums import share_sums
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 x = gs.symbol("x", (6,))

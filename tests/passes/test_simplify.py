@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate
 from gradsmith.ops.indexing import scatter
 from gradsmith.origin import Origin
 from gradsmith.passes.simplify import simplify
-from gradsmith.trace import recording, to_graph
+from gradsmith.trace import recording
 from gradsmith.verify import verify
 
 x, y, z = gs.symbols("x y z")

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.evaluate import evaluate_mp
 from gradsmith.passes.stabilise import LAWS, Law, _promising, _table, stabilise
-from gradsmith.trace import to_graph
 from gradsmith.verify import verify
 
 BUILT = {row.law.text for rows in _table().values() for row in rows}

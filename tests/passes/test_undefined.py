@@ -3,8 +3,9 @@
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.passes.undefined import covers, made_of
-from gradsmith.trace import Expr, to_graph
+from gradsmith.trace import Expr
 
 a, b, c = SYMBOLS = gs.symbols("a b c")
 v, w = VECTORS = gs.symbol("v", (3,)), gs.symbol("w", (3,))

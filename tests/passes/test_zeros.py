@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
+from gradsmith.as_graph import to_graph
 from gradsmith.derive.adjoint import adjoint
 from gradsmith.evaluate import evaluate
 from gradsmith.graph import Graph
 from gradsmith.passes.simplify import simplify
 from gradsmith.passes.zeros import without_added_zeros, without_zeros
-from gradsmith.trace import Expr, to_graph
+from gradsmith.trace import Expr
 from gradsmith.verify import verify
 
 a, b, x = gs.symbols("a b x")

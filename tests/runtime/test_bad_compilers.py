@@ -2,12 +2,14 @@
 
 import errno
 import os
+import pickle
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,38 @@ def test_a_full_disk_is_named_with_the_remedy(where, cache, monkeypatch):
     assert build_extension(sources(1), "_gs_f").answer() == 1
 
 
+FULL = (
+    r"the cache directory .* or .*, where compilers keep temporary files, is full \({}\); "
+    "make room, or set GRADSMITH_CACHE_DIR and TMPDIR to directories that have it"
+)
+
+
+@pytest.mark.parametrize("units", [{}, UNITS], ids=["link", "assemble"])
+@pytest.mark.parametrize("words", ["No space left on device", "Disk quota exceeded"])
+def test_a_compiler_that_finds_the_disk_full_is_not_the_culprit(words, units, fake, cache):
+    """And no flag is left out for it."""
+    fake(f'echo "$@" >>"$0.calls"; echo "/usr/bin/ld: final link failed: {words}"; exit 1')
+    with pytest.raises(CacheError, match=FULL.format(words)) as caught:
+        build_extension(sources(1), "_gs_f", BuildOptions(optional=("-O1",), units=units))
+    assert isinstance(caught.value.__cause__, CompilerFailedError)
+    assert words in caught.value.__cause__.output
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert remains(cache) == []
+
+
+@pytest.mark.parametrize("full", ["cache", "temporary"])
+def test_a_compiler_whose_words_find_no_room_either(full, fake, cache, monkeypatch):
+    def usage(place):
+        inside = cache in Path(place).parents
+        return types.SimpleNamespace(free=8192 if inside == (full == "cache") else 1 << 30)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert build_extension(sources(1), "_gs_f").answer() == 1  # nobody asks as long as all is well
+    fake("exit 1")
+    with pytest.raises(CacheError, match=FULL.format("No space left on device")):
+        build_extension(sources(2), "_gs_f")
+
+
 def test_files_that_a_limit_cuts_off_are_no_artefacts(cache, tmp_path):
     """The linker's own write fails; what it began is thrown away."""
     code = (
@@ -159,7 +193,7 @@ def test_files_that_a_limit_cuts_off_are_no_artefacts(cache, tmp_path):
         f"build_extension({sources(1)!r}, '_gs_f')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert re.search(r"CompilerFailedError|CacheError", done.stderr), done.stderr
+    assert re.search(r"CompilerFailedError(.|\n)*File (size limit exceeded|too large)", done.stderr), done.stderr
     assert remains(cache) == []
 
 

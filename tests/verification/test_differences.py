@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gradsmith as gs
-from gradsmith.trace import to_graph
+from gradsmith.as_graph import to_graph
 from gradsmith.types import Type
 from gradsmith.verification.differences import mixed, quotient, widened
 

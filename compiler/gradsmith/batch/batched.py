@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from ..as_graph import to_graph
 from ..errors import GraphError
 from ..graph import Graph, Node
 from ..ops import any as any_
@@ -22,7 +23,7 @@ from ..ops import reshape, where
 from ..ops._batch import lifted, spread
 from ..ops.control import parts
 from ..registry import Gather, Op, Params, Scatter, lookup
-from ..trace import Expr, Recording, _record, apply, constant, next_serial, symbol, to_graph
+from ..trace import Expr, Recording, _record, apply, constant, next_serial, symbol
 from ..types import Bundle, Type
 
 __all__ = ["Batch", "Rule", "Value", "Values", "element_type", "lifted_type", "needs_mask"]

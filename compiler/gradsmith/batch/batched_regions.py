@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..as_graph import to_graph
 from ..graph import Graph, Node
 from ..ops import any as any_
 from ..ops import astype, less, logical_and
@@ -21,7 +22,7 @@ from ..ops._batch import moved
 from ..ops.control import parts
 from ..origin import Origin
 from ..registry import lookup
-from ..trace import Expr, apply, constant, recording, registry_function, to_graph
+from ..trace import Expr, apply, constant, recording, registry_function
 from ..types import BOOL, INT64, Type
 from .batched import Batch, Rule, Value, lifted_type
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import between
 from ..errors import ShapeError, SpecError
 from ..ops._batch import moved, spread
 from ..pytree import Tree, flatten, parameter_names
 from ..registry import lookup
-from ..trace import Expr, as_expr, between, recording
+from ..trace import Expr, as_expr, recording
 from ..types import Dim, Type, format_shape
 from .batched import Batch, Value
 from .batched_regions import REGIONS

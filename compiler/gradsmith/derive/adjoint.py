@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from ..as_graph import between, input_symbols, to_exprs, to_graph
 from ..errors import DerivativeError
 from ..graph import Graph, Node
 from ..ops import where
@@ -29,7 +30,7 @@ from ..origin import Origin
 from ..passes.expand import expand_underivable
 from ..passes.stabilise import stabilise
 from ..registry import lookup
-from ..trace import Expr, Recording, between, constant, input_symbols, recording, to_exprs, to_graph
+from ..trace import Expr, Recording, constant, recording
 from ..types import format_shape
 from .adjoint_regions import Reverse, activity, ready, reverse, zeros
 from .choices import Share, any_of, chosen, forwards, kept, mask, tame, under, wild

@@ -19,13 +19,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..as_graph import closed, to_exprs, to_graph
 from ..errors import DerivativeError
 from ..graph import Graph, Node
 from ..ops import broadcast_to, logical_not, logical_or, where
 from ..ops.control import part
 from ..regions import depends
 from ..registry import lookup
-from ..trace import Expr, Recording, closed, constant, recording, registry_function, to_exprs, to_graph
+from ..trace import Expr, Recording, constant, recording, registry_function
 from ..types import BOOL, Bundle, Shape, Type
 from .adjoint_sums import Collector, Steps, collectors, kept_anyway
 from .choices import Share, arriving_masks, chosen, is_scalar, mask, tame, under, wild

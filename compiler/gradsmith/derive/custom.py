@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import between, input_symbols, to_exprs, to_graph
 from ..batch.batching import vmap
 from ..errors import ArgumentError, DerivativeError
 from ..evaluate import evaluate
@@ -28,7 +29,7 @@ from ..ops.indexing import section
 from ..passes.retype import retype
 from ..pytree import Tree, flatten
 from ..registry import Op, Params, lookup
-from ..trace import Expr, apply, as_expr, between, input_symbols, op, to_exprs, to_graph
+from ..trace import Expr, apply, as_expr, op
 from ..types import FLOAT32, FLOAT64, Type
 from .adjoint import pulled, zeros
 

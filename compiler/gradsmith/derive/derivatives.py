@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..as_graph import to_exprs, to_graph
 from ..graph import Graph
 from ..passes.expand import expand_underivable
 from ..passes.regions import with_bodies
 from ..passes.share_sums import share_sums
 from ..registry import lookup
-from ..trace import Expr, constant, to_exprs, to_graph
+from ..trace import Expr, constant
 from ..verify import verify
 from .adjoint import adjoint, pulled, zeros
 from .jacobian import Entries, Storage, dense, second, slopes, sparse

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import between, input_symbols, to_exprs, to_graph
 from ..graph import Graph
 from ..ops import reshape
 from ..ops.indexing import getitem
@@ -26,7 +27,7 @@ from ..origin import Origin
 from ..passes.fold import fold
 from ..passes.rewrite import first_of
 from ..passes.simplify import apply_law, number
-from ..trace import Expr, apply, between, constant, input_symbols, recording, to_exprs, to_graph
+from ..trace import Expr, apply, constant, recording
 from ..types import static_shape
 from .adjoint import derivable
 from .families import Families, families

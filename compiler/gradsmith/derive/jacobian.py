@@ -28,6 +28,7 @@ from typing import Any, Literal
 import networkx as nx
 import numpy as np
 
+from ..as_graph import input_symbols, to_graph
 from ..batch.batching import vmap
 from ..cost import count
 from ..dims import dims_in
@@ -36,7 +37,7 @@ from ..ops import broadcast_to, concatenate, equal, reshape, scatter, transpose,
 from ..ops.indexing import getitem
 from ..passes.simplify import simplify
 from ..registry import lookup
-from ..trace import Expr, constant, input_symbols, registry_function, symbol, to_graph
+from ..trace import Expr, constant, registry_function, symbol
 from ..types import INT64, DType, Type, static_shape
 from .adjoint import derivable, pulled, zeros
 from .elimination import Nonzeros, eliminated

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import to_graph
 from ..graph import Graph, Node
 from ..ops._declare import no_gradient
 from ..passes.expand import expanded
 from ..registry import Assembly, Contraction, Gather, Layout, Op, Scan, lookup
-from ..trace import recording, symbol, to_graph
+from ..trace import recording, symbol
 from ..types import Bundle, Type, static_shape
 
 __all__ = ["dependencies"]

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..as_graph import to_exprs
 from ..errors import DerivativeError
 from ..graph import Graph, Node
 from ..ops import where
 from ..ops.control import part
 from ..origin import Origin
 from ..registry import Op, lookup
-from ..trace import Expr, Recording, apply, recording, to_exprs
+from ..trace import Expr, Recording, apply, recording
 from .adjoint import derivable, pulled, zeros
 from .choices import tame
 from .tangent_regions import Forward, forward

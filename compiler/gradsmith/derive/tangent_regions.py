@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..as_graph import closed, to_exprs
 from ..graph import Graph, Node
 from ..regions import depends
 from ..registry import lookup
-from ..trace import Expr, Recording, closed, recording, registry_function, to_exprs
+from ..trace import Expr, Recording, recording, registry_function
 from .adjoint_regions import zeros
 
 __all__ = ["Forward", "forward"]

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import between as graph_between
+from ..as_graph import input_symbols, to_exprs
 from ..errors import ArgumentError, DerivativeError, ShapeMismatchError
 from ..pytree import Tree, flatten, parameter_names
 from ..registry import lookup
-from ..trace import Expr, as_expr, constant, input_symbols, to_exprs
-from ..trace import between as graph_between
+from ..trace import Expr, as_expr, constant
 from ..types import format_shape
 from .adjoint import pulled, zeros
 from .flatness import slopes

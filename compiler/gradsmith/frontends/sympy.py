@@ -16,11 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ..as_graph import input_symbols
 from ..errors import UnsupportedError
 from ..graph import Graph, Node
 from ..origin import Origin
 from ..registry import OPS, lookup
-from ..trace import Expr, as_expr, input_symbols, recording, symbol
+from ..trace import Expr, as_expr, recording, symbol
 from .common import Plan, fold, formula_origin
 from .sympy_errors import children, short, written
 from .sympy_rules import rules
@@ -143,7 +144,8 @@ def to_sympy(graph: Graph) -> tuple[dict[int, Any], dict[int, Any]]:
 
     The symbols are real. Raises `UnsupportedError` for arrays and for ops without a `sympy=` field.
 
-    >>> from gradsmith.trace import symbol, to_graph
+    >>> from gradsmith.as_graph import to_graph
+    >>> from gradsmith.trace import symbol
     >>> x = symbol("x")
     >>> graph = to_graph([x], [3.0 * x**2])
     >>> expressions, symbols = to_sympy(graph)

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .. import ops
+from ..as_graph import input_symbols
 from ..errors import GradsmithError, ParseError
-from ..trace import Expr, as_expr, input_symbols, recording, symbol
+from ..trace import Expr, as_expr, recording, symbol
 from .common import Plan, fold, formula_origin
 from .text_calls import CONSTANTS, FUNCTIONS, call_plan, static
 from .text_errors import LITERALS, REFUSALS, TOO_DEEP, Refused, fail, fail_at, read

@@ -12,7 +12,7 @@ from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
-from ..registry import NEAR, Assembly, Counter, Gather, Layout, Length, Scatter, lookup
+from ..registry import NEAR, Assembly, Counter, Gather, Layout, Length, Parts, Scatter, lookup
 from ..target import Target
 from ..types import DType, Type
 from .fusion import shape_of
@@ -44,6 +44,7 @@ class Elements:
         self.bases: dict[int, Affine] = {}  # where in its buffer a value begins, if not at the beginning
         #: values that are parts of an array in memory, but not one block of it: that array, and the part's number
         self.parts: dict[int, tuple[int, int]] = {}
+        self._parts: dict[int, Parts] = {}
         #: values of the function around a body that are nowhere in memory, by how their elements are computed
         self.around: dict[int, Callable[[Index, list[Line], int], Text]] = {}
         self.locals: dict[int, Text] = {}  # values of the loop being written
@@ -145,8 +146,13 @@ class Elements:
         n = self.graph.node(whole)
         structure = lookup(n.op).structure
         assert isinstance(structure, Assembly)
-        types = [self.graph.node(a).type for a in n.args]
-        return flatten(structure.place(part, index, n.params, types), n.type.shape)
+        return flatten(structure.place(part, index, n.params, self.parts_of(n)), n.type.shape)
+
+    def parts_of(self, n: Node) -> Parts:
+        """The types of the parts of an assembly."""
+        if n.key not in self._parts:
+            self._parts[n.key] = Parts(self.graph.node(a).type for a in n.args)
+        return self._parts[n.key]
 
     def at(self, key: int, offset: Affine) -> str:
         """The element at `offset` of a value in memory."""

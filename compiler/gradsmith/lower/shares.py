@@ -22,8 +22,6 @@ from ..types import Shape
 
 __all__ = ["Shares", "shares"]
 
-_UNIT = 16  # elements of which a share of a row has a multiple: whole vectors, and whole lines of the cache
-
 
 @dataclass(frozen=True)
 class Shares:
@@ -63,7 +61,8 @@ def shares(target: Target, shape: Shape, each: Extent = 1, most: int | None = No
     size, inner = shape[axis], math.prod(shape[axis + 1 :]) * each
     known = isinstance(inner, int)
     fewest = target.tuning.thread_share
-    unit = min(_UNIT, fewest) if known and inner < _UNIT else 1
+    line = target.tuning.line_bytes // 4 or 1  # elements of 4 bytes: whole lines of the cache are whole vectors, too
+    unit = min(line, fewest) if known and inner < line else 1
     shortest = -(-max(1, fewest // max(1, inner)) // unit) * unit if known else 1
     clauses = _clauses(work, least)
     if not isinstance(size, int):

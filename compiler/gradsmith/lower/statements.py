@@ -166,10 +166,11 @@ def annotated(
 ) -> list[Line]:
     """Statements with one comment above each run that comes from the same line of the user's program.
 
-    The first run has none if it goes on with what stands `before`.
+    The first run has none if it goes on with what stands `before`. What an origin says besides is said once.
     """
     runs: list[tuple[tuple[str, int, str], list[str], Origin, list[Line]]] = []
     last: Origin | None = None
+    said: set[str] = set()
     for origin, lines in steps:
         if origin is not last:
             key = (origin.path, origin.line, origin.role)
@@ -178,6 +179,9 @@ def annotated(
             if origin.rule and origin.rule not in runs[-1][1]:
                 runs[-1][1].append(origin.rule)
             last = origin
+        if origin.why and lines and origin.why not in said:
+            said.add(origin.why)
+            runs[-1][3].append(Line(0, target.comment.replace("{text}", origin.why)))
         runs[-1][3].extend(lines)
     result: list[Line] = []
     told: object = before and (before.path, before.line, before.role)

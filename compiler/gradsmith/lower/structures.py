@@ -32,10 +32,8 @@ from .statements import words_of
 
 __all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
 
-_LIGHT = 3  # operations, for each sum, of a loop that waits for its additions
-_COLUMNS = 16  # shares of a sum of rows at most, each of which has sums of all columns ...
-_LEAST_ROWS = 8  # ... and rows of each, so that what they take together is little beside
-_CHUNK = 1024  # elements, which are whole vectors of any kind
+_LEAST_ROWS = 8  # of a share of a sum of rows, so that what the sums of shares take together is little beside
+_VECTOR = 64  # elements, which are whole vectors of any kind
 _QUICK = {"add", "sub", "mul", "neg", "abs"}
 
 
@@ -51,7 +49,6 @@ class Structures:
         #: values that are computed where an assembly has them: which one, and as which part
         self.in_place: Mapping[int, tuple[int, int]] = {}
         self.written: set[tuple[int, int]] = set()  # parts of assemblies that are in memory already
-        self._parts: dict[int, list[Type]] = {}  # the types of the parts of the assembly written last
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -123,10 +120,10 @@ class Structures:
         structure, source = lookup(n.op).structure, shape_of(self.graph, n.args[0]) if n.args else ()
         if not isinstance(structure, Reduction) or not self._sums_across(n, structure, source):
             return None
-        (rows, *_) = source
-        if 0 not in n.params["axis"] or rows == 1 or (isinstance(rows, int) and rows < _LEAST_ROWS * _COLUMNS):
+        (rows, *_), most = source, self.target.tuning.thread_sums
+        if 0 not in n.params["axis"] or rows == 1 or (isinstance(rows, int) and rows < _LEAST_ROWS * most):
             return None
-        return shares(self.target, source, most=_COLUMNS)
+        return shares(self.target, source, most=most)
 
     def _columns_in_shares(self, n: Node, shared: Shares, write: Callable[[list[Line]], None]) -> list[Line]:
         """The sums of all rows, which `write` adds up, from those of each share."""
@@ -263,12 +260,13 @@ class Structures:
         elements are left over for any number of threads.
         """
         least = self.target.tuning.thread_elements
+        chunk = -(-self.target.tuning.thread_share // _VECTOR) * _VECTOR
         if not self.target.threads or (isinstance(work, int) and work < least) or all(size == 1 for size in shape):
             return nest
         clauses = "" if isinstance(work, int) else f" if(parallel : {work} >= {least})"
         clauses += "".join(f" reduction(| : {name})" for name in sorted(self.elements.far))
         alone = simd and sum(size != 1 for size in shape) == 1
-        clauses = f"simd schedule(static, {_CHUNK}){clauses}" if alone else f"schedule(static){clauses}"
+        clauses = f"simd schedule(static, {chunk}){clauses}" if alone else f"schedule(static){clauses}"
         rest = [line for line in nest if line.text != self._syntax.get("independent")] if alone else nest
         return [Line(nest[0].depth, self._syntax["parallel"].format(clauses=clauses)), *rest]
 
@@ -360,7 +358,8 @@ class Structures:
         long = [size for size in shape if size != 1]
         size, tuning = long[0] if len(long) == 1 else None, self.target.tuning
         free = len(self.operators({str(k): n for k, n in enumerate(totals)})) == len(totals) > 0
-        if not isinstance(size, int) or not free or sum(self._weight(n) for n in totals) > _LIGHT * len(totals):
+        light = sum(self._weight(n) for n in totals) <= tuning.strand_operations * len(totals)
+        if not isinstance(size, int) or not free or not light:
             return range(1)
         bits = max(n.type.dtype.bits for n in totals)
         for count in (tuning.sum_strands, tuning.sum_strands // 2):
@@ -535,9 +534,7 @@ class Structures:
     def part(self, n: Node, structure: Assembly, part: int, exclusive: bool = True) -> list[Line]:
         """The loop that sets the elements of one part, or adds them."""
         elements = self.elements
-        if n.key not in self._parts:  # once for all parts, of which there may be as many as numbers
-            self._parts = {n.key: [self.graph.node(a).type for a in n.args]}
-        types = self._parts[n.key]
+        types = elements.parts_of(n)
 
         def inside(nest: Nest, body: list[Line]) -> None:
             value = elements.element(n.args[part], nest.index, False, body, nest.depth)

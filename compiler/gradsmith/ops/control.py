@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from .. import trace
+from ..as_graph import closed
 from ..dims import Dim, Extent, at_least_zero, falls
 from ..errors import DTypeError, GraphError, ShapeError, SpecError
 from ..graph import Graph
 from ..pytree import Tree, flatten, leaf_names, parameter_names
 from ..registry import Params, Region
-from ..trace import Expr, as_expr, closed, op, registry_function, symbol
+from ..trace import Expr, as_expr, op, registry_function, symbol
 from ..types import BOOL, INT64, Bundle, DType, Type, promote
 from ._declare import Traced, free
 from .conversion import astype

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..index import Affine, Index
-from ..registry import Assembly, Params
+from ..registry import Assembly, Params, Parts
 from ..trace import Expr, as_expr, op
 from ..types import Type, format_shape, normalize_axes
 from ._declare import free
@@ -39,10 +39,9 @@ def _concatenate_vjp(g: Expr, y: Expr, *xs: Expr, axis: int) -> tuple[Expr, ...]
     return tuple(parts)
 
 
-def _concatenate_place(part: int, index: Index, params: Params, types: Sequence[Type]) -> Index:
+def _concatenate_place(part: int, index: Index, params: Params, types: Parts) -> Index:
     axis = params["axis"]
-    before = sum(t.shape[axis] for t in types[:part])
-    return (*index[:axis], index[axis] + before, *index[axis + 1 :])
+    return (*index[:axis], index[axis] + types.start(part, axis), *index[axis + 1 :])
 
 
 _concatenate = op(

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..as_graph import to_graph
 from ..graph import Graph, Node
 from ..ops import broadcast_to, concatenate, getitem, reshape, scan
 from ..registry import Reduction, lookup
 from ..target import Target
-from ..trace import Expr, apply, constant, recording, to_graph
+from ..trace import Expr, apply, constant, recording
 from ..types import Shape
 
 __all__ = ["in_blocks"]

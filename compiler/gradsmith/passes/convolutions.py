@@ -24,8 +24,6 @@ from .rewrite import About, Rule
 
 __all__ = ["by_tiles"]
 
-_LINES = 16  # of taps that threads copy at a time
-
 
 def by_tiles(target: Target) -> tuple[Rule, ...]:
     """The rule that calls kernels; none for a target without them, and for strict code."""
@@ -52,7 +50,7 @@ def _called(e: Expr, target: Target) -> Expr | None:
         return convolve_along(x, w, **params)
     if params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"]):
         room = target.tuning.taps_bytes * 8 // x.dtype.bits
-        return convolve_across(x, w, **params, room=room, lines=_LINES if target.threads else 1)
+        return convolve_across(x, w, **params, room=room, lines=target.tuning.thread_lines if target.threads else 1)
     return None
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
+from ..as_graph import to_graph
 from ..graph import Graph
 from ..registry import Op, lookup
-from ..trace import Expr, recording, symbol, to_graph
+from ..trace import Expr, recording, symbol
 from ..types import Type
 from .regions import with_bodies
 from .rewrite import About, Rule, rewritten

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
+from ..as_graph import to_exprs, to_graph
 from ..graph import Graph, Node
 from ..registry import Op
-from ..trace import Expr, recording, to_exprs, to_graph
+from ..trace import Expr, recording
 
 __all__ = ["About", "Replacement", "Rule", "first_of", "rewritten"]
 

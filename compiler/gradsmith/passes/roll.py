@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 import networkx as nx
 import numpy as np
 
+from ..as_graph import to_graph
 from ..graph import Graph, Node, freeze_key
 from ..ops import concatenate, getitem, negative, prod, reshape, scan, stack
 from ..ops import sum as sum_of
 from ..registry import lookup
 from ..target import Target
-from ..trace import Expr, _record, apply, constant, recording, to_graph
+from ..trace import Expr, _record, apply, constant, recording
 from ..types import static_shape
 
 __all__ = ["roll", "rolled"]

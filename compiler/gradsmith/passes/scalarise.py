@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import to_graph
 from ..errors import TargetError
 from ..graph import Graph, Node
 from ..index import Affine
 from ..ops import where
 from ..ops.gathering import gathered
 from ..registry import Assembly, Contraction, Gather, Reduction, Scan, Scatter, lookup
-from ..trace import Expr, constant, recording, registry_function, symbol, to_graph
+from ..trace import Expr, constant, recording, registry_function, symbol
 from ..types import FLOAT64, DType, Type, static_shape
 
 __all__ = ["scalarise"]

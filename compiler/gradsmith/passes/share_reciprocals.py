@@ -39,6 +39,7 @@ _ARITHMETIC = frozenset({"add", "sub", "neg", "mul", "square"})
 #: Numbers of ordinary size, whose reciprocals are too, and a factor up to `_MODERATE` as well.
 _ORDINARY = {"float64": (1e-280, 1e280), "float32": (1e-30, 1e30)}
 _MODERATE = 256.0
+_WHY = "at this size, a reciprocal neither overflows nor loses digits, so it stands for the divisions"
 _MOST = 32  # terms of a sum that are looked at
 
 
@@ -79,7 +80,8 @@ def share_reciprocals(graph: Graph, branches: bool = False) -> Graph:
         if not shared[d]:
             return product
         if d not in asked:
-            asked[d] = _of_ordinary_size(exprs[d], positive=_never_negative(graph, d))
+            asked[d] = ok = _of_ordinary_size(exprs[d], positive=_never_negative(graph, d))
+            ok.origin = ok.origin.because(_WHY)
         return where(asked[d], product, x / exprs[d])
 
     return rewritten(graph, fold, apply_law, replace=replace, at=denominators)

@@ -58,7 +58,8 @@ def to_dot(
 
     Errors: `SpecError` for a graph beyond `limit` or a point that does not fit.
 
-    >>> from gradsmith.trace import symbols, to_graph
+    >>> from gradsmith.as_graph import to_graph
+    >>> from gradsmith.trace import symbols
     >>> x, y = symbols("x y")
     >>> print(to_dot(to_graph([x, y], [x * y]), point={"x": 2.0, "y": 3.0}))
     digraph gradsmith {
@@ -140,7 +141,8 @@ def to_mermaid(
 ) -> str:
     """The graph as a Mermaid flowchart, which GitHub, GitLab and JupyterLab draw; see `to_dot` for the parameters.
 
-    >>> from gradsmith.trace import symbols, to_graph
+    >>> from gradsmith.as_graph import to_graph
+    >>> from gradsmith.trace import symbols
     >>> x, y = symbols("x y")
     >>> print(to_mermaid(to_graph([x, y], [x * y])))
     flowchart LR

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..as_graph import to_graph
 from ..errors import DerivativeError, SpecError, UnsupportedError
 from ..evaluate import evaluate
 from ..graph import Graph, Node
@@ -26,7 +27,7 @@ from ..passes.simplify import simplify
 from ..passes.specialise import sizes_of, specialised
 from ..regions import has_regions
 from ..registry import lookup
-from ..trace import Expr, constant, recording, to_graph
+from ..trace import Expr, constant, recording
 from ..types import Type, format_shape
 from .formula import written_size
 from .notation import literal, names, place
@@ -115,7 +116,8 @@ def explain(
 
     Errors: `SpecError` for a point, style or size that does not fit; `DerivativeError` for a result that is no scalar.
 
-    >>> from gradsmith.trace import symbols, to_graph
+    >>> from gradsmith.as_graph import to_graph
+    >>> from gradsmith.trace import symbols
     >>> x, y = symbols("x y")
     >>> print(explain(to_graph([x, y], [x * y]), {"x": 2.0, "y": 3.0}))
     f(x, y) = x*y at x = 2, y = 3

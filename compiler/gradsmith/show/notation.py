@@ -25,7 +25,8 @@ def names(graph: Graph) -> dict[int, str]:
 
     A constant that is one number is called by it. Other nodes of the derivative are `t1`, `t2`, …
 
-    >>> from gradsmith.trace import symbols, to_graph
+    >>> from gradsmith.as_graph import to_graph
+    >>> from gradsmith.trace import symbols
     >>> x, y = symbols("x y")
     >>> names(to_graph([x, y], [x * y + 2.0]))
     {0: 'x', 1: 'y', 2: 'v1', 3: '2', 4: 'v2'}

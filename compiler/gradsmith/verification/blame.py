@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..as_graph import to_graph
 from ..evaluate import evaluate, evaluate_mp
 from ..exact import DIGITS
 from ..graph import Graph, Node
@@ -21,7 +22,7 @@ from ..origin import described
 from ..passes.expand import expand_underivable
 from ..registry import lookup
 from ..show.notation import literal
-from ..trace import Expr, apply, constant, recording, to_graph
+from ..trace import Expr, apply, constant, recording
 from ..types import Type, static_shape
 from .differences import mixed, quotient, widened
 

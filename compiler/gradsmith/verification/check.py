@@ -20,6 +20,7 @@ import numpy as np
 from gradsmith_runtime import Entry, Finding, Report, compare
 
 from ..api import compile
+from ..as_graph import to_exprs
 from ..derive.adjoint import gradient
 from ..derive.derivatives import KINDS
 from ..errors import DerivativeError, SpecError
@@ -29,7 +30,7 @@ from ..ops import sum as total
 from ..passes.specialise import fitting_sizes, size_names, sizes_of
 from ..registry import lookup
 from ..selftest import selftest_sizes
-from ..trace import Expr, to_exprs
+from ..trace import Expr
 from ..types import FLOAT32, FLOAT64, Type, static_shape
 from .blame import Fault, disagreements, faults
 from .condition import conditions

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..api import compile
+from ..as_graph import to_exprs
 from ..errors import DerivativeError
 from ..function import CompiledFunction
 from ..ops import sum as total
 from ..pytree import flatten
-from ..trace import Expr, to_exprs
+from ..trace import Expr
 from ..tracing import Spec, is_leaf, trace
 from ..types import static_shape
 from .check import check

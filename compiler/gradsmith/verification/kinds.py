@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..as_graph import to_exprs, to_graph
 from ..derive.derivatives import Kind
 from ..evaluate import evaluate, evaluate_torch, import_torch
 from ..exact import operations
 from ..graph import Graph
-from ..trace import to_exprs, to_graph
 from ..types import Type, static_shape
 from .differences import mixed_all, quotient, widened
 
