@@ -142,6 +142,19 @@ def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
             assert np.all(memory == 7.0)  # nothing else was written
 
 
+def test_points_of_so_many_numbers_that_no_block_is_small() -> None:
+    """Those of a single point are more lines of memory than a block that stores past the caches may ask for."""
+    formula = lambda v: v[0] * v[1199] + v[7]
+    f = gs.compile(
+        formula, args=((1200,),), target="c", batch=True, derivatives="grad", tuning=gs.Tuning(stream_bytes=1)
+    )
+    (v,) = points(21, (1200,))
+    slope = f.grad_batch(np.asfortranarray(v))
+    right = np.zeros_like(v)
+    right[:, 0], right[:, 1199], right[:, 7] = v[:, 1199], v[:, 0], 1.0
+    assert np.array_equal(slope, right)
+
+
 def test_which_points_share_a_block_depends_on_addresses_where_nothing_else_does() -> None:
     """The order of a sum does, and where angles may be far, by a rounding, what lies in one block with such an angle."""
     x = gs.symbol("x")
