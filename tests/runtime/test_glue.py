@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 import tracemalloc
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -463,7 +464,7 @@ def test_without_numpy_results_are_memoryviews(g, monkeypatch):
 
 
 def test_a_big_workspace_and_a_released_lock(g):
-    """Four threads call at once: the GIL is released above 16384 numbers, and nothing is shared."""
+    """Four threads call at once, and nothing is shared."""
     failures = []
 
     def call(scale):
@@ -477,6 +478,44 @@ def test_a_big_workspace_and_a_released_lock(g):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+WAITING = """\
+#include <time.h>
+void w_{name}(const double *restrict v, double *restrict seen);
+void w_{name}(const double *restrict v, double *restrict seen)
+{{
+    volatile double *const flags = (volatile double *)v;
+    const clock_t end = clock() + {seconds} * CLOCKS_PER_SEC;
+    flags[1] = 1.0;
+    while (flags[0] == 0.0 && clock() < end) {{
+    }}
+    *seen = flags[0];
+}}
+"""
+
+
+def test_the_lock_is_released_above_the_stated_number_and_kept_up_to_it(build):
+    """Calls that wait for what another Python thread writes once it sees them wait: with the lock held, in vain."""
+    limit = Tuning().release_gil
+    calls = {"more": (limit, "5", 1.0), "few": (limit - 1, "0.05", 0.0)}  # there is one result, too
+    functions = [
+        Function(f"w_{name}", (Leaf("v", (size,)),), (Leaf("seen"),), returns_tuple=False)
+        for name, (size, _, _) in calls.items()
+    ]
+    code = "".join(WAITING.format(name=name, seconds=seconds) for name, (_, seconds, _) in calls.items())
+    header = "".join(f"void w_{name}(const double *restrict v, double *restrict seen);\n" for name in calls)
+    module = build("w", header, code, *functions)
+    for name, (size, _, wanted) in calls.items():
+        flags, found = np.zeros(size), []
+        call = getattr(module, f"w_{name}")
+        thread = threading.Thread(target=lambda: found.append(call(flags)))  # noqa: B023
+        thread.start()
+        while flags[1] == 0.0:
+            time.sleep(0)
+        flags[0] = 1.0
+        thread.join()
+        assert found == [wanted], name
 
 
 def calls_of_every_kind(g):
