@@ -328,6 +328,17 @@ def test_wrong_options_are_told(options: dict, error: type, text: str) -> None:
         gs.compile(lambda x: gs.sum(x * x), **{"args": ((2,),), "target": "c", "batch": True, **options})
 
 
+@pytest.mark.parametrize(
+    ("threads", "text"),
+    [(0, "=0: give 1 to 4096"), (10**400, "give 1 to"), ("2", "an integer, not str")],
+    ids=["none", "many", "text"],
+)
+def test_a_number_of_threads_that_is_none_is_no_error_of_shapes(threads: Any, text: str) -> None:
+    f = gs.compile(lambda x: x * x, args=((),), target="c", batch=True, threads="openmp", derivatives="value", name="f")
+    with pytest.raises(gs.ArgumentError, match=f"threads.*{text}"):
+        f.value_batch([1.0, 2.0], threads=threads)
+
+
 def test_one_point_at_a_time_says_how_to_get_more() -> None:
     with pytest.raises(gs.DerivativeError, match="add batch=True"):
         gs.compile(gs.symbol("x") ** 2, target="c").grad_batch([1.0])
