@@ -151,6 +151,19 @@ def test_results_stored_past_the_caches_are_the_same(dtype: str) -> None:
             assert np.all(memory == 7.0)  # nothing else was written
 
 
+def test_points_of_so_many_numbers_that_no_block_is_small() -> None:
+    """Those of a single point are more lines of memory than a block that stores past the caches may ask for."""
+    formula = lambda v: v[0] * v[1199] + v[7]
+    f = gs.compile(
+        formula, args=((1200,),), target="c", batch=True, derivatives="grad", tuning=gs.Tuning(stream_bytes=1)
+    )
+    (v,) = points(21, (1200,))
+    slope = f.grad_batch(np.asfortranarray(v))
+    right = np.zeros_like(v)
+    right[:, 0], right[:, 1199], right[:, 7] = v[:, 1199], v[:, 0], 1.0
+    assert np.array_equal(slope, right)
+
+
 def test_which_points_share_a_block_depends_on_addresses_where_nothing_else_does() -> None:
     """The order of a sum does, and where angles may be far, by a rounding, what lies in one block with such an angle."""
     x = gs.symbol("x")
@@ -332,6 +345,17 @@ def test_wrong_arguments_are_told(f: gs.CompiledFunction, change: dict, error: t
 def test_wrong_options_are_told(options: dict, error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         gs.compile(lambda x: gs.sum(x * x), **{"args": ((2,),), "target": "c", "batch": True, **options})
+
+
+@pytest.mark.parametrize(
+    ("threads", "text"),
+    [(0, "=0: give 1 to 4096"), (10**400, "give 1 to"), ("2", "an integer, not str")],
+    ids=["none", "many", "text"],
+)
+def test_a_number_of_threads_that_is_none_is_no_error_of_shapes(threads: Any, text: str) -> None:
+    f = gs.compile(lambda x: x * x, args=((),), target="c", batch=True, threads="openmp", derivatives="value", name="f")
+    with pytest.raises(gs.ArgumentError, match=f"threads.*{text}"):
+        f.value_batch([1.0, 2.0], threads=threads)
 
 
 def test_one_point_at_a_time_says_how_to_get_more() -> None:

@@ -18,7 +18,7 @@ def _run(path: Path) -> doctest.TestResults:
 
 PAGES = [
     "README.md", "docs/pipeline.md", "docs/numpy.md", "docs/derivatives.md", "docs/control.md", "docs/memory.md", "docs/vmap.md",
-    "docs/named-dimensions.md", "docs/linear-algebra.md", "docs/batches.md", "docs/building.md",
+    "docs/named-dimensions.md", "docs/linear-algebra.md", "docs/batches.md", "docs/building.md", "docs/calls.md", "docs/simd.md",
 ]  # fmt: skip
 
 

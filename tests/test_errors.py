@@ -418,7 +418,7 @@ def test_wrong_arguments(target: str):
         (gs.ArgumentError, lambda: f([[1.0], [1.0, 2.0]], b, 2.0), ["'A'"]),
         (gs.ArgumentError, lambda: f(np.array([["a"] * 3] * 2), b, 2.0), ["'A'", "<U1"]),
         (gs.ArgumentError, lambda: f(A, b, 2.0), ["'A'"]),  # a traced value
-        (gs.ArgumentError, lambda: f(a, b, 10**400), ["f()", "too large"]),
+        (gs.ArgumentError, lambda: f(a, b, 10**400), ["f()", "'x'", "too large"]),
     ]
     for kind, call, fragments in wrong:
         refused(kind, call, *fragments)

@@ -64,6 +64,11 @@ class Compiler:
     version: str
 
     @property
+    def name(self) -> str:
+        """What messages call it: the program, or the module that Python runs."""
+        return " ".join(self.shown[2:4]) if self.shown[1:2] == ("-m",) else self.shown[0]
+
+    @property
     def identity(self) -> str:
         """The resolved path, its arguments and its version: what tells compilers apart."""
         return "\n".join((os.path.realpath(self.command[0]), *self.command[1:], self.version))
@@ -237,7 +242,7 @@ class _Build:
         """Write the sources into `folder` and compile them there, so that messages carry bare file names."""
         for file, text in self.sources.items():
             (folder / file).write_text(text, encoding="utf-8", newline="\n")
-        _log.debug("building %s with %s", self.name, self.compiler.shown[0])
+        _log.debug("building %s with %s", self.name, self.compiler.name)
         flags = (*self.flags, *self.optional)
         failed = self._run(self._commands(flags), folder)
         unknown = self._refused(self.optional, folder) if failed else []
@@ -245,7 +250,7 @@ class _Build:
             if OPENMP in unknown:
                 name = self.name.removeprefix("_gs_")
                 warnings.warn(
-                    f"{self.compiler.shown[0]} cannot compile with {OPENMP}, so {name} runs in one thread: install the "
+                    f"{self.compiler.name} cannot compile with {OPENMP}, so {name} runs in one thread: install the "
                     "compiler's OpenMP library (libomp-dev for clang), or set CC to a compiler that has it",
                     RuntimeWarning,
                     stacklevel=2,

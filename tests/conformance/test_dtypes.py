@@ -538,6 +538,7 @@ REFUSED: list[tuple[gs.Expr, Any, str]] = [
     *((e, v, "argument") for e in (SHORT, LONG) for v in (3.0, 3.5, "3", None, np.float64(3), 1j, [3])),
     *((SHORT, v, "does not fit int32") for v in (2**31, -(2**31) - 1, np.int64(2**40))),
     *((LONG, v, "does not fit int64") for v in (2**63, np.uint64(2**63))),
+    *((LONG, v, "argument 'q'") for v in (10**5000, -(10**5000))),  # too many digits to be shown
     *((SHORTS, v, "does not fit int32") for v in ([1, 2, 2**31], np.array([1, 2, -(2**40)]))),
     (LONGS, np.array([1, 2, 2**63], np.uint64), "does not fit int64"),
     *((e, v, "argument") for e in (SHORTS, LONGS) for v in (np.arange(3.0), ["1", "2", "3"], [1, 2, 2**70], [1, [2], 3], [1, 2])),

@@ -50,6 +50,21 @@ def test_float32_is_within_the_bounds(built: Any) -> None:
         assert wrong == 0, name
 
 
+def test_float32_has_ieees_results_for_special_arguments(built: Any) -> None:
+    library, least = ctypes.CDLL(str(built[1])), float(np.finfo("float32").smallest_subnormal)
+    xs = np.array([0.0, np.inf, np.nan, 1.0, 2.0, least, np.finfo("float32").max, 1e-40], dtype="float32")
+    for name, (_, function) in ACCURACY["ONE"].items():
+        given = np.concatenate([xs, -xs])
+        given = given[np.abs(given) <= ACCURACY["RANGE"][name][1]] if name in ACCURACY["RANGE"] else given
+        tiny = ACCURACY["LEAST"]["f"][1] if name in ACCURACY["FAST"] else 0.0
+        if name.startswith("log") and name.endswith("_fast") and "1p" not in name:
+            given = given[(np.abs(given) >= ACCURACY["LEAST"]["f"][0]) | (given == 0.0) | np.isnan(given)]
+        for x, y in zip(given, ACCURACY["loop"](library, name, given), strict=True):
+            right = ACCURACY["exact"](function, float(x))
+            assert ACCURACY["error"](float(y), right, 24, -125, tiny) < ACCURACY["bound"](name, built[2]), (name, x, y)
+            assert x != 0.0 or np.signbit(y) == (np.signbit(x) if function(0) == 0 else y < 0), (name, x, y)
+
+
 def test_float64_is_within_the_bounds(built: Any) -> None:
     library = ctypes.CDLL(str(built[1]))
     for name, (_, function) in ACCURACY["ONE"].items():

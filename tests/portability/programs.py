@@ -32,6 +32,17 @@ def _long(x: Any, y: Any) -> Any:
     return total
 
 
+def _kernels(a: Any, b: Any, x: Any, w: Any) -> Any:
+    """Products, a convolution and loops that have kernels, with angles beyond their range."""
+    h = gs.tanh(a @ b)
+    e = gs.sum(h @ h.T) + gs.sum(gs.relu(gs.conv2d(x, w, padding=1)) ** 2) + gs.sum(gs.sin(a + 4e6) * gs.erf(a))
+    return e + gs.sum(gs.log1p(gs.exp(h)) * gs.atan2(h, 1.0 + h * h)) + gs.sum(gs.logsumexp(a @ b, axis=1))
+
+
+def _points(v: Any, a: Any) -> Any:
+    return gs.sum(gs.exp(-v * v) * a) + gs.sin(v[0]) * gs.log1p(a * a) + gs.where(a > 0.5, v[1], a) ** 3
+
+
 _ARRAYS = {"args": ((4, 3), (3,), gs.spec((), "int64")), "wrt": ("w", "v")}
 OPTIONS: dict[str, dict[str, Any]] = {
     "scalar": {"source": _scalar},
@@ -40,6 +51,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scan": {"source": _scan, "args": ((), (5,))},
     "parts": {"source": _long, "tuning": gs.Tuning(longest_body=1, part_lines=20, unit_lines=60)},
     "strict": {"source": _scan, "args": ((), (5,)), "strict": True},
+    "kernels": {"source": _kernels, "args": ((9, 12), (12, 17), (2, 3, 7, 9), (4, 3, 3, 3))},
+    "batch": {"source": _points, "args": ((3,), ()), "batch": True, "tuning": gs.Tuning(stream_rows=1)},
+    "sums": {"source": _points, "args": ((3,), ()), "batch": ("v",), "reduce": "sum", "threads": "openmp"},
 }
 
 

@@ -171,6 +171,12 @@ def test_cc_is_obeyed_with_its_arguments(monkeypatch):
     assert "clang" in compiler.version
 
 
+def test_messages_call_a_compiler_by_its_name():
+    named = {("gcc",): "gcc", ("clang", "-Wall"): "clang", ("python3", *build_module.ZIG): "ziglang cc"}
+    for shown, name in named.items():
+        assert build_module.Compiler(shown, shown, "").name == name
+
+
 def test_cc_is_never_silently_replaced(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler -m64")
     with pytest.raises(CompilerNotFoundError, match=r"\$CC = no-such-compiler -m64"):

@@ -166,7 +166,8 @@ def _past(found: Batch, target: Target) -> Batch:
     bytes_ = dtype.bits // 8
     line = tuning.line_bytes // bytes_
     reads = sum(int(a.argument.size) * DTYPES[a.argument.dtype].bits for a in found.inputs if a.each)
-    short = max(line, _power(min(found.block, 8 * tuning.line_bytes * tuning.stream_lines // max(1, reads))))
+    points = max(1, 8 * tuning.line_bytes * tuning.stream_lines // max(1, reads))
+    short = max(line, _power(min(found.block, points)))
     if short > found.block:
         return found
     starts = itertools.accumulate((int(a.argument.size) for a in given), initial=0)
