@@ -166,24 +166,26 @@ def without_added_zeros(graph: Graph) -> Graph:
     for n in graph.ordered():
         for a in dict.fromkeys(n.args):
             readers.setdefault(a, []).append(n)
-    outputs = frozenset(graph.outputs)
-
-    def hidden(key: int, depth: int) -> bool:
-        """Whether the sign of a zero that `key` is gets lost before a result."""
-        return key not in outputs and depth > 0 and all(hides(n, key, depth) for n in readers.get(key, ()))
-
-    def hides(n: Node, key: int, depth: int) -> bool:
-        if n.op in _EVEN or n.op in _COMPARE:
-            return True
-        beside = {"add": n.args, "sub": n.args[:1]}.get(n.op, ())  # only -0 + -0 and -0 - 0 are -0
-        if any(a != key and graph.node(a).op in _EVEN for a in beside):
-            return True
-        return n.op in _ARITHMETIC and hidden(n.key, depth - 1)
-
-    needless = {key: x for key, x in added.items() if hidden(key, _DEEPEST)}
+    for key in graph.outputs:
+        readers.pop(key, None)  # whose sign is seen, whoever else reads it
+    needless = {key: x for key, x in added.items() if _hidden(key, graph, readers, _DEEPEST)}
     if not needless:
         return graph
     return rewritten(graph, fold, apply_law, replace=lambda n, exprs: exprs[needless[n.key]], at=needless)
+
+
+def _hidden(key: int, graph: Graph, readers: Mapping[int, Sequence[Node]], depth: int) -> bool:
+    """Whether the sign of a zero that `key` is gets lost before a result."""
+    return depth > 0 and key in readers and all(_hides(n, key, graph, readers, depth) for n in readers[key])
+
+
+def _hides(n: Node, key: int, graph: Graph, readers: Mapping[int, Sequence[Node]], depth: int) -> bool:
+    if n.op in _EVEN or n.op in _COMPARE:
+        return True
+    beside = {"add": n.args, "sub": n.args[:1]}.get(n.op, ())  # only -0 + -0 and -0 - 0 are -0
+    if any(a != key and graph.node(a).op in _EVEN for a in beside):
+        return True
+    return n.op in _ARITHMETIC and _hidden(n.key, graph, readers, depth - 1)
 
 
 def _added_to(graph: Graph, n: Node) -> int | None:
