@@ -79,10 +79,12 @@ class Recording:
         if not params and len(args) == 2:  # as most nodes are; their type follows
             first, second = args[0].serial, args[1].serial
             key = (op.name, second, first) if second < first and op.commutative else (op.name, first, second)
+        elif not params and len(args) == 1:
+            key = op.name, args[0].serial
         elif op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
             key = _DOUBLE(params["value"]), type.shape, type.dtype
         else:
-            serials = [a.serial for a in args]
+            serials = [*map(_SERIAL, args)]
             if op.commutative:
                 serials.sort()
             key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
@@ -92,7 +94,8 @@ class Recording:
             if self.rewrite is not None and not settled:
                 replacement = self.rewrite(found)
                 if replacement is not None:
-                    assert replacement.type == type, f"{op.name}: {type} was rewritten to {replacement.type}"
+                    same = replacement.type is type or replacement.type == type
+                    assert same, f"{op.name}: {type} was rewritten to {replacement.type}"
                     found = replacement
             self.interned[key] = found
         return found
@@ -355,6 +358,7 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
 
 
 _DOUBLE = struct.Struct("<d").pack
+_SERIAL = operator.attrgetter("serial")
 
 
 def _broadcast(x: Expr, shape: Shape) -> Expr:
@@ -657,9 +661,6 @@ def _interned(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
         else:
             nodes[key] = nodes[key].renamed(x.origin)
     return keys, nodes
-
-
-_SERIAL = operator.attrgetter("serial")
 
 
 def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = None) -> tuple[Graph, list[Expr]]:
