@@ -3,6 +3,8 @@
 `GRADSMITH_CHAIN=100000 pytest tests/test_scale.py` compiles a longer one; benchmarks/compile_time.py goes to a million.
 """
 
+import gc
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conformance.loop_programs import PROGRAMS
 
 import gradsmith as gs
 from gradsmith.evaluate import evaluate
@@ -48,6 +51,28 @@ def test_a_chain_computes_what_the_graph_says(target: str) -> None:
     value, slope = f.value_and_grad(0.01)
     assert value == pytest.approx(want[f.adjoint.outputs[0]], rel=1e-12)
     assert slope == pytest.approx(want[f.adjoint.outputs[1]], rel=1e-12)
+
+
+def rosenbrock(*x: gs.Expr) -> Any:
+    return sum((100.0 * (b - a**2) ** 2 + (1.0 - a) ** 2 for a, b in itertools.pairwise(x)), start=0.0)
+
+
+@pytest.mark.parametrize("target", ["python", "numpy", "c"])
+@pytest.mark.parametrize("name", ["rosenbrock", "nested", "while", "branches in a loop"])
+def test_what_compiling_needs_is_freed_at_once(name: str, target: str) -> None:
+    """No cycles of references: the collector is paused meanwhile, and would have to look through all of it behind."""
+    program, shapes = PROGRAMS.get(name, (rosenbrock, ((),) * 20))
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gs.compile(program, args=shapes, target=target, derivatives="value_and_grad", selftest=False, roll=False)
+        gc.collect()
+        assert not [x for x in gc.garbage if type(x).__module__.startswith("gradsmith")]  # networkx keeps some
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def calls_of(action: Callable[[], Any]) -> int:

@@ -430,7 +430,7 @@ def _supported(graph: Graph, target: Target) -> None:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """No searches for reference cycles meanwhile: graphs have none, and looking costs as much as compiling."""
+    """No searches for reference cycles meanwhile: what we make has none, and looking costs as much as compiling."""
     enabled = gc.isenabled()
     gc.disable()
     try:

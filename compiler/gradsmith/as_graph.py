@@ -7,13 +7,12 @@ order in which expressions were made, so that a graph does not depend on how it 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from . import registry
 from .errors import SpecError
 from .graph import Graph, Node, intern_key, new_tuple
-from .trace import _DOUBLE, Expr, _recording, as_expr, next_serial
+from .trace import _DOUBLE, _SERIAL, Expr, _recording, as_expr, next_serial
 
 __all__ = ["between", "closed", "input_symbols", "reachable", "symbols_among", "to_exprs", "to_graph"]
 
@@ -90,9 +89,6 @@ def _interned(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
         else:
             nodes[key] = nodes[key].renamed(x.origin)
     return keys, nodes
-
-
-_SERIAL = operator.attrgetter("serial")
 
 
 def closed(inputs: Sequence[Expr], outputs: Sequence[Expr], since: int | None = None) -> tuple[Graph, list[Expr]]:

@@ -229,6 +229,12 @@ class Graph(nx.DiGraph):
         return found.values()
 
     @property
+    def numbers(self) -> Mapping[int, float]:
+        """The constants that are one floating-point number, by key."""
+        found: dict[int, float] = self.known("numbers", _numbers)
+        return found
+
+    @property
     def is_records(self) -> bool:
         """Whether nobody has asked for networkx's dictionaries, so that records are the truth."""
         return self._records is not None
@@ -359,6 +365,11 @@ _FREEZE_LIKE: Sequence[tuple[Any, Callable[[Any], object]]] = (
 
 def _sorts(graph: Graph) -> dict[object, Node]:
     return {(n[1], id(n[4])): n for n in graph.ordered()}  # types that are equal are mostly one
+
+
+def _numbers(graph: Graph) -> dict[int, float]:
+    values = {n[0]: n[3]["value"] for n in graph.ordered() if n[1] == "constant"}
+    return {key: value for key, value in values.items() if isinstance(value, float)}
 
 
 _NO_PARAMS = ("map",)  # what `freeze_key` makes of no params

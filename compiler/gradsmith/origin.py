@@ -88,17 +88,20 @@ def caller_origin() -> Origin:
     frame: FrameType | None = sys._getframe(1)
     is_result = True
     while frame is not None:
-        side = _side(frame.f_code.co_filename)
+        code = frame.f_code
+        side = _side(code.co_filename)
         if side == _USERS:
             break
-        if is_result and frame.f_code.co_name not in _ON_THE_WAY:
-            is_result = _destination(frame.f_code, frame.f_lasti) == _RETURNED
+        if is_result and code.co_name not in _ON_THE_WAY:
+            is_result = _code(code).destinations.get(frame.f_lasti) == _RETURNED
         frame = None if side == _ENTRY else frame.f_back
     if frame is None:
         return NOWHERE
-    path, line, name = frame.f_code.co_filename, _line(frame), None
+    known, name = _code(code), None
+    line = known.lines[bisect_right(known.starts, frame.f_lasti) - 1] or frame.f_lineno
+    path = code.co_filename
     while is_result and frame is not None and _side(frame.f_code.co_filename) == _USERS:
-        name = _destination(frame.f_code, frame.f_lasti)
+        name = _code(frame.f_code).destinations.get(frame.f_lasti)
         if name != _RETURNED:
             break
         name, frame = None, frame.f_back
@@ -143,17 +146,6 @@ def _code(code: CodeType) -> _Code:
 
 _MOST_CODES = 4096
 _CODES: dict[int, _Code] = {}
-
-
-def _line(frame: FrameType) -> int:
-    """The line that a frame is at."""
-    known = _code(frame.f_code)
-    return known.lines[bisect_right(known.starts, frame.f_lasti) - 1] or frame.f_lineno
-
-
-def _destination(code: CodeType, offset: int) -> str | None:
-    """The variable that takes the result of the instruction at `offset`, `_RETURNED`, or None."""
-    return _code(code).destinations.get(offset)
 
 
 def _destinations(code: CodeType) -> dict[int, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import numbers
+import operator
 import reprlib
 import struct
 import unicodedata
@@ -75,10 +76,12 @@ class Recording:
         if not params and len(args) == 2:  # as most nodes are; their type follows
             first, second = args[0].serial, args[1].serial
             key = (op.name, second, first) if second < first and op.commutative else (op.name, first, second)
+        elif not params and len(args) == 1:
+            key = op.name, args[0].serial
         elif op.name == "constant" and params["value"].__class__ is float:  # the most frequent of what has params
             key = _DOUBLE(params["value"]), type.shape, type.dtype
         else:
-            serials = [a.serial for a in args]
+            serials = [*map(_SERIAL, args)]
             if op.commutative:
                 serials.sort()
             key = op.name, tuple(serials), freeze_key(params) if params else None, type.shape, type.dtype
@@ -88,7 +91,8 @@ class Recording:
             if self.rewrite is not None and not settled:
                 replacement = self.rewrite(found)
                 if replacement is not None:
-                    assert replacement.type == type, f"{op.name}: {type} was rewritten to {replacement.type}"
+                    same = replacement.type is type or replacement.type == type
+                    assert same, f"{op.name}: {type} was rewritten to {replacement.type}"
                     found = replacement
             self.interned[key] = found
         return found
@@ -351,6 +355,7 @@ def _record(op: Op, args: tuple[Expr, ...], params: Mapping[str, Any], type: Typ
 
 
 _DOUBLE = struct.Struct("<d").pack
+_SERIAL = operator.attrgetter("serial")
 
 
 def _broadcast(x: Expr, shape: Shape) -> Expr:

@@ -17,31 +17,29 @@ __all__ = ["verify"]
 def verify(graph: Graph) -> Graph:
     """Check `graph` and return it; raises `GraphError` for the first broken invariant."""
     well_typed: set[object] = set()  # ops without params, with their types
-    types_of: dict[int, Type] = {}
-    type_of = types_of.__getitem__
+    types: dict[int, Type] = {}
+    ids: dict[int, int] = {}  # of the types, which are mostly one where they are equal
+    id_of = ids.__getitem__
     edges = not graph.is_records  # which follow from the args of records
     for n in graph.ordered():
         key, name, args, params, type, _ = n
         try:
-            types = [*map(type_of, args)]
+            known = (name, id(type), *map(id_of, args))
         except KeyError:
             raise _broken(n, "an operand is missing or comes later") from None
-        types_of[key] = type
+        types[key], ids[key] = type, id(type)
         if edges and not graph.edges_agree(n):
             raise _broken(n, "edges differ from args")
-        known = None
-        if not params:
-            known = (name, id(type), *map(id, types))
-            if known in well_typed:
-                continue
+        if not params and known in well_typed:
+            continue
         op = lookup(n.op)
         if op.arity is not None and len(n.args) != op.arity:
             raise _broken(n, f"takes {op.arity} operands")
         if op.kind != "leaf":
-            found = op.infer(*types, **n.params)
+            found = op.infer(*[types[a] for a in args], **n.params)
             if found != n.type:
                 raise _broken(n, f"is {n.type}, but its operands make it {found}")
-        if known:
+        if not params:
             well_typed.add(known)
         for body in n.bodies.values():
             verify(body)

@@ -8,6 +8,7 @@ step writes it once. Memory that a body needs besides is planned with that of th
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ class WrittenRegion:
         self.keys: dict[Slot, int] = {}  # what the writer calls the slots
         self.names = writer.names
         self._syntax, self._elements = writer.target.syntax, writer.elements
-        self._kind = _KINDS[n.op](self)
+        self._kind = _KINDS[n.op](weakref.proxy(self))  # no cycle of references
         sizes: dict[DType, Extent] = {}
         for child in self._kind.writers:
             child.schedule()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ class Storage:
     """The memory of one function or body: empty until it is planned."""
 
     def __init__(self, writer: Writer) -> None:
-        self.writer, self.graph, self.units, self.ends = writer, writer.graph, writer.units, writer.ends
+        self.writer: Writer = weakref.proxy(writer)  # whose part it is: no cycle of references
+        self.graph, self.units, self.ends = writer.graph, writer.units, writer.ends
         self.target, self.names = writer.target, writer.names
         self.elements, self.structures = writer.elements, writer.structures
         self.slots: dict[int, Slot] = {}

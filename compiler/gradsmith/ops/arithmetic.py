@@ -209,7 +209,8 @@ sign: Traced = elementwise(
 
 
 def _power_vjp(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr | None]:
-    if b.op.name == "constant" and np.all(b.params["value"]):  # which is known not to be 0, and has no slope
+    value = b.params["value"] if b.op.name == "constant" else 0.0
+    if value.all() if isinstance(value, np.ndarray) else value:  # which is known not to be 0, and has no slope
         return g * (b * a ** (b - 1.0)), None
     base = where(equal(b, 0.0), 0.0, g * (b * a ** (b - 1.0)))  # the slope of x**0 is 0 also at x = 0
     exponent = where(logical_and(equal(a, 0.0), b >= 0.0), 0.0, g * (y * log(a)))

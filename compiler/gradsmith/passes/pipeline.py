@@ -6,6 +6,8 @@ can neither write nor expand is an error that lists everything missing at once.
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from ..errors import TargetError
 from ..graph import Graph
 from ..registry import Op, lookup
@@ -55,11 +57,10 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     writes = written_by_all(target) if target.strict else target.writes
     # NumPy takes less time for one call than for several with fewer operations
     shares = target.strict or target.lowering != "array"
-    origins = {id(n.origin): n.origin for n in graph.ordered()}  # which many nodes share
-    rules = {origin.rule for origin in origins.values() if origin.derived}
+    made_by = cache(partial(_rules, graph))
 
     def spelled_out(op: Op) -> bool:
-        return not writes(op) or (shares and op.expands_in_rule and op.name in rules)
+        return not writes(op) or (shares and op.expands_in_rule and op.name in made_by())
 
     def in_loop(e: Expr) -> bool:
         return target.in_loop(e.type) and target.vector(e.op, e.dtype) != ""
@@ -97,6 +98,12 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = in_blocks(laid_out(early_sums(graph)), target)
         graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
     return _writable(graph, target)
+
+
+def _rules(graph: Graph) -> set[str]:
+    """The ops whose derivative rules made nodes."""
+    origins = {id(n.origin): n.origin for n in graph.ordered()}  # which many nodes share
+    return {origin.rule for origin in origins.values() if origin.derived}
 
 
 def _writable(graph: Graph, target: Target) -> Graph:

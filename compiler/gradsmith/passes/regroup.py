@@ -127,20 +127,16 @@ class _Planner:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.nodes = nodes = {n.key: n for n in graph.ordered()}
+        self.nodes = nodes = {n[0]: n for n in graph.ordered()}
         self.uses = Counter(chain.from_iterable([graph.outputs, *[n.args for n in nodes.values()]]))
         once = {key for key, count in self.uses.items() if count == 1}
         #: what nothing else reads and nobody looks for, so that it may be taken apart
         self.ours = {key for key in once if (origin := nodes[key].origin).name is None and origin.derived}
-        self.numbers: dict[int, float] = {}  # constants, also those that are broadcast
+        self.numbers = dict(graph.numbers)  # constants, also those that are broadcast
         self.multiples: dict[tuple[float, int], int] = {}  # (c, x) -> the first node c*x
         self.filled: set[int] = set()  # arrays filled with one scalar
-        for key, op, args, params, _, _ in nodes.values():
-            if op == "constant":
-                value = params["value"]
-                if isinstance(value, float):
-                    self.numbers[key] = value
-            elif op == "broadcast_to":
+        for key, op, args, _, _, _ in nodes.values():
+            if op == "broadcast_to":
                 if args[0] in self.numbers:
                     self.numbers[key] = self.numbers[args[0]]
                 if not nodes[args[0]].type.shape:

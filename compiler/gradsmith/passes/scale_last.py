@@ -59,7 +59,9 @@ class _Plan:
 
 def scale_last(graph: Graph) -> Graph:
     """`graph` with products by powers of two behind the sums of the chain rule that they are all factors of."""
-    sources = {n.key: found for n in graph.ordered() if (found := _scaled(graph, n)) is not None}
+    more = {key: value for key, value in graph.numbers.items() if value > 1.0}
+    candidates = [n for n in graph.ordered() if n.op == "mul" and not more.keys().isdisjoint(n.args)] if more else []
+    sources = {n.key: found for n in candidates if (found := _scaled(n, more)) is not None}
     for _ in range(_ROUNDS):
         plan = _planned(graph, sources)
         lost = [root for root, saved in plan.saved.items() if saved <= 0]
@@ -71,13 +73,12 @@ def scale_last(graph: Graph) -> Graph:
     return _rebuilt(graph, later, sources) if later else graph
 
 
-def _scaled(graph: Graph, n: Node) -> tuple[int, int] | None:
-    """What a product scales and by how many bits; None for what is none."""
-    if n.op == "mul" and not n.type.shape and n.origin.derived:
+def _scaled(n: Node, numbers: Mapping[int, float]) -> tuple[int, int] | None:
+    """What a product with one of `numbers` scales and by how many bits; None for what is none."""
+    if not n.type.shape and n.origin.derived:
         for c, x in (n.args, n.args[::-1]):
-            value = graph.node(c).params.get("value")
-            if isinstance(value, float) and value > 1.0:
-                fraction, exponent = math.frexp(value)
+            if c in numbers:
+                fraction, exponent = math.frexp(numbers[c])
                 return (x, exponent - 1) if fraction == 0.5 and exponent <= _MOST else None
     return None
 

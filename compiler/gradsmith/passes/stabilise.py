@@ -200,6 +200,7 @@ def _promising(graph: Graph) -> list[int]:
     candidates = _candidates(table)
     known: dict[tuple[str, ...], bool] = {}  # whether a law may apply to an op of operands of these kinds
     kinds: dict[int, str] = {}
+    kind_of = kinds.__getitem__
     numbers: dict[int, Any] = {}
     negative: set[int] = set()  # what is some value with the other sign
     unclear: set[int] = set()
@@ -237,7 +238,7 @@ def _promising(graph: Graph) -> list[int]:
         elif op == "pow" and args[1] in numbers:  # x**2 -> square(x), x**-1 -> 1/x
             op, args = _power(numbers[args[1]]), args[:1]
         if op in table:
-            sort = (op, *[kinds[a] for a in args])
+            sort = (op, *map(kind_of, args))
             if sort not in known:
                 known[sort] = bool(candidates(*sort))
             if known[sort] and (op not in _SUMS or unclear or has_offset(op, args, candidates(*sort))):

@@ -47,11 +47,12 @@ _DEEPEST = 6  # readers of readers that are looked at
 
 def without_zeros(graph: Graph) -> Graph:
     """`graph` without products with 0 that nothing needs."""
-    nodes = {n.key: n for n in graph.ordered()}
-    if not any(n.op == "mul" and any(_number(nodes[a]) == 0.0 for a in n.args) for n in nodes.values()):
+    none = {key for key, value in graph.numbers.items() if value == 0.0}
+    if not none or not any(n.op == "mul" and not none.isdisjoint(n.args) for n in graph.ordered()):
         return graph
+    nodes = {n.key: n for n in graph.ordered()}
     angles = _angles(nodes)
-    zeros = _zeros(nodes, angles) if len(angles) <= _MOST_ANGLES else {}
+    zeros = _zeros(nodes, graph.numbers, angles) if len(angles) <= _MOST_ANGLES else {}
     while zeros and (needed := _needed(graph, nodes, angles, zeros)):
         zeros = {key: depends for key, depends in zeros.items() if key not in needed}
     if not zeros:
@@ -77,14 +78,13 @@ def _angles(nodes: Mapping[int, Node]) -> dict[int, int]:
     return {key: 1 << i for i, key in enumerate(keys)}
 
 
-def _zeros(nodes: Mapping[int, Node], angles: Mapping[int, int]) -> dict[int, int]:
+def _zeros(nodes: Mapping[int, Node], numbers: Mapping[int, float], angles: Mapping[int, int]) -> dict[int, int]:
     """The values that are 0 if all angles are finite, each with the angles on which it depends."""
     bounds: dict[int, tuple[float, int]] = {}  # bound and angles
     found: dict[int, int] = {}
     for key, n in nodes.items():
-        value = _number(n)
-        if value is not None:
-            bounds[key] = (abs(value), 0)
+        if key in numbers and math.isfinite(numbers[key]):
+            bounds[key] = (abs(numbers[key]), 0)
         elif n.type.shape:
             continue
         elif n.op in _TURNS:
@@ -152,44 +152,42 @@ def _behind(key: int, nodes: Mapping[int, Node], zeros: Mapping[int, int]) -> se
     return {k for k in seen if k in zeros}
 
 
-def _number(n: Node) -> float | None:
-    value = n.params["value"] if n.op == "constant" else None
-    return value if isinstance(value, float) and math.isfinite(value) else None
-
-
 def without_added_zeros(graph: Graph) -> Graph:
     """`graph` without `x + 0` where nothing tells -0 from +0."""
-    added = {n.key: x for n in graph.ordered() if n.op == "add" for x in [_added_to(graph, n)] if x is not None}
+    zeros = {key for key, value in graph.numbers.items() if value == 0.0 and math.copysign(1.0, value) > 0.0}
+    added = {n.key: n for n in graph.ordered() if n.op == "add" and not zeros.isdisjoint(n.args)} if zeros else {}
     if not added:
         return graph
     readers: dict[int, list[Node]] = {}
+    depths = dict.fromkeys(added, _DEEPEST)  # of those whose readers count
+    near = depths.keys()
     for n in graph.ordered():
-        for a in dict.fromkeys(n.args):
-            readers.setdefault(a, []).append(n)
-    outputs = frozenset(graph.outputs)
-
-    def hidden(key: int, depth: int) -> bool:
-        """Whether the sign of a zero that `key` is gets lost before a result."""
-        return key not in outputs and depth > 0 and all(hides(n, key, depth) for n in readers.get(key, ()))
-
-    def hides(n: Node, key: int, depth: int) -> bool:
-        if n.op in _EVEN or n.op in _COMPARE:
-            return True
-        beside = {"add": n.args, "sub": n.args[:1]}.get(n.op, ())  # only -0 + -0 and -0 - 0 are -0
-        if any(a != key and graph.node(a).op in _EVEN for a in beside):
-            return True
-        return n.op in _ARITHMETIC and hidden(n.key, depth - 1)
-
-    needless = {key: x for key, x in added.items() if hidden(key, _DEEPEST)}
+        if not near.isdisjoint(n.args):
+            for a in near & n.args:
+                readers.setdefault(a, []).append(n)
+                if depths[a] > 1:
+                    depths[n.key] = max(depths[a] - 1, depths.get(n.key, 0))
+    for key in graph.outputs:
+        readers.pop(key, None)  # whose sign is seen, whoever else reads it
+    needless = {
+        key: second if first in zeros else first
+        for key, (_, _, (first, second), *_) in added.items()
+        if _hidden(key, graph, readers, _DEEPEST)
+    }
     if not needless:
         return graph
     return rewritten(graph, fold, apply_law, replace=lambda n, exprs: exprs[needless[n.key]], at=needless)
 
 
-def _added_to(graph: Graph, n: Node) -> int | None:
-    """What +0 is added to, if it is."""
-    for zero, x in (n.args, n.args[::-1]):
-        value = _number(graph.node(zero))
-        if value == 0.0 and math.copysign(1.0, value) > 0.0:
-            return x
-    return None
+def _hidden(key: int, graph: Graph, readers: Mapping[int, Sequence[Node]], depth: int) -> bool:
+    """Whether the sign of a zero that `key` is gets lost before a result."""
+    return depth > 0 and key in readers and all(_hides(n, key, graph, readers, depth) for n in readers[key])
+
+
+def _hides(n: Node, key: int, graph: Graph, readers: Mapping[int, Sequence[Node]], depth: int) -> bool:
+    if n.op in _EVEN or n.op in _COMPARE:
+        return True
+    beside = {"add": n.args, "sub": n.args[:1]}.get(n.op, ())  # only -0 + -0 and -0 - 0 are -0
+    if any(a != key and graph.node(a).op in _EVEN for a in beside):
+        return True
+    return n.op in _ARITHMETIC and _hidden(n.key, graph, readers, depth - 1)
