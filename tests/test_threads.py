@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib
 import os
 import shutil
 import signal
@@ -18,10 +16,7 @@ import pytest
 import gradsmith as gs
 from gradsmith_runtime import build_extension
 
-try:
-    interpreters: Any = importlib.import_module("_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters")
-except ImportError:
-    interpreters = None
+from .interpreters import in_interpreters
 
 #: Every loop and product goes to threads, however small; few rows and columns each, so that there are many shares.
 EAGER = gs.Tuning(
@@ -393,9 +388,5 @@ def test_a_process_asks_once_to_be_told_of_forks(monkeypatch: pytest.MonkeyPatch
     sources[f"{name}.c"] = "#define pthread_atfork counted\n" + sources[f"{name}.c"]
     path = build_extension(sources, name, options).__file__
     again = LOADED.format(name=name, path=path)
-    exec(again, {})
-    if interpreters is not None:
-        other = interpreters.create()
-        interpreters.run_string(other, again)
-        interpreters.destroy(other)
-    assert ctypes.c_int.in_dll(ctypes.CDLL(path), "registered").value == 1
+    count = f"import ctypes\nassert ctypes.c_int.in_dll(ctypes.CDLL({path!r}), 'registered').value == 1\n"
+    in_interpreters([again] * 2, then=count)

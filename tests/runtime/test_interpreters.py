@@ -3,34 +3,30 @@
 From Python 3.12 on, each interpreter here has a GIL of its own, too, so their calls run at the same time.
 """
 
-import gc
-import threading
-
 import pytest
 
 import gradsmith as gs
 
-try:
-    import _interpreters as interpreters
-except ImportError:
-    interpreters = pytest.importorskip("_xxsubinterpreters")
+from ..interpreters import in_interpreters
 
 pytestmark = pytest.mark.usefixtures("quick_builds")
 
-#: what another interpreter does with a module; no other module of ours is there
+#: what an interpreter does with a module; numpy may be imported in the first one only, and says so elsewhere
 TEXT = """
-import array, importlib.machinery, importlib.util, warnings
-warnings.simplefilter("ignore")  # numpy may be imported in the first interpreter only, and says so
-loader = importlib.machinery.ExtensionFileLoader({name!r}, {path!r})
-module = importlib.util.module_from_spec(importlib.util.spec_from_loader({name!r}, loader))
+import array, warnings
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+warnings.simplefilter("ignore")
+loader = ExtensionFileLoader({name!r}, {path!r})
+module = module_from_spec(spec_from_file_location({name!r}, {path!r}, loader=loader))
 loader.exec_module(module)
 call = module.{function}
 for i in range(1, {calls} + 1):
     {lines}
 try:
-    call("a")
-except (TypeError, ValueError):
-    pass
+    call("a", **{rest})
+except (TypeError, ValueError) as error:
+    assert "argument 'x'" in str(error), error
 else:
     raise AssertionError("a word is no number")
 """
@@ -47,54 +43,18 @@ ARRAYS = """
 """
 
 
-def run(f, lines, calls=100):
-    """Calls of f.value_and_grad in an interpreter of its own."""
-    module = f.module
-    text = TEXT.format(name=module.__name__, path=module.__file__, function=f"{f.name}_value_and_grad",
-                       calls=calls, lines=lines.strip())  # fmt: skip
-    interpreter = interpreters.create()
-    try:
-        failed = interpreters.run_string(interpreter, text)  # before 3.13, it raises
-        assert failed is None, failed.formatted
-    finally:
-        interpreters.destroy(interpreter)
+def text(f, lines, rest, calls):
+    """Calls of f.value_and_grad."""
+    f.value_and_grad  # noqa: B018  # builds it
+    return TEXT.format(name=f.module.__name__, path=f.module.__file__, function=f"{f.name}_value_and_grad",
+                       lines=lines.strip(), rest=rest, calls=calls)  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def products():
+@pytest.mark.parametrize("at_once", [False, True], ids=["in turn", "at once"])
+def test_a_module_lives_in_several_interpreters(at_once):
+    """They come and go, and those that stay keep what they have."""
     x, y = gs.symbols("x y")
-    return gs.compile(x * y + y * y, target="c", name="f")
-
-
-@pytest.fixture(scope="module")
-def squares():
-    return gs.compile(lambda x: gs.sum(x * x), args=((3,),), wrt=(0,), target="c", name="f")
-
-
-def test_a_module_serves_one_interpreter_after_the_other(products, squares):
-    for _ in range(3):
-        assert products.value_and_grad(1.0, 2.0) == (6.0, (2.0, 5.0))
-        run(products, NUMBERS)
-        run(squares, ARRAYS)
-        gc.collect()
-        assert squares.value_and_grad([1.0, 2.0, 3.0])[0] == 14.0
-
-
-def test_interpreters_call_at_the_same_time(products, squares):
-    failures, start = [], threading.Barrier(4)
-
-    def work(f, lines):
-        start.wait()
-        try:
-            run(f, lines, calls=3000)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=given) for given in [(products, NUMBERS), (squares, ARRAYS)] * 2]
-    for thread in threads:
-        thread.start()
-    found = {products.value_and_grad(1.0, 2.0) for _ in range(3000)}
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert found == {(6.0, (2.0, 5.0))}
+    products = gs.compile(x * y + y * y, target="c", name="f")
+    squares = gs.compile(lambda x: gs.sum(x * x), args=((3,),), wrt=(0,), target="c", name="f")
+    calls = 3000 if at_once else 100
+    in_interpreters([text(products, NUMBERS, {"y": 1.0}, calls), text(squares, ARRAYS, {}, calls)] * 2, at_once=at_once)
