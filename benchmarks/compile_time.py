@@ -394,8 +394,8 @@ def lines(
 
 
 SAYS = (
-    "What a compile and a build cost; each figure is taken in a process of its own, and is the median over {rounds}"
-    " rounds, or of one for programs of {once:,} operations and more. Answers of what is built are compared with the"
+    "What a compile and a build cost. Each figure is taken in a process of its own, and is the median over the rounds"
+    " (here {rounds}; one for programs of {once:,} operations and more). Answers of what is built are compared with the"
     " same operations on numbers and slopes in Python."
 )
 

@@ -47,7 +47,7 @@ class Product:
 
 
 PRODUCTS = [
-    *(Product(n, n, n) for n in (4, 8, 13, 16, 32, 48, 64, 100, 256, 512, 1024)),
+    *(Product(n, n, n) for n in (4, 8, 13, 16, 32, 48, 64, 256, 512, 1024)),
     Product(64, 784, 128),
     *(Product(n, n, n, several=100) for n in (4, 16)),
     Product(64, 64),

@@ -15,13 +15,13 @@ HAND, PEER = "/ hand", "/ best peer$"
 REASONS = (
     # family, column, rows: why, where it is measured, and what of ours gives up what the reason says
     Reason("calls", "Python", "tanh|network",
-           "types of arguments are looked at, which makes f(2, 3) right, and the slope of tanh is exact where 1 - y*y"
-           " has lost its digits", "0057-calls-of-python-code-free-their-numbers.md"),
+           "types of arguments are looked at, which makes `f(2, 3)` right, and the slope of tanh is exact where"
+           " `1 - y*y` has lost its digits", "0057-calls-of-python-code-free-their-numbers.md"),
     Reason("calls", "Python", "quaternion",
-           "types of arguments are looked at, which makes f(2, 3) right, and a choice decides whether one division may"
-           " stand for several", "0056-one-division-behind-a-branch.md"),
+           "types of arguments are looked at, which makes `f(2, 3)` right, and a choice decides whether one division"
+           " may stand for several", "0056-one-division-behind-a-branch.md"),
     Reason("calls", "Python", "",
-           "types of arguments are looked at, which makes f(2, 3) right",
+           "types of arguments are looked at, which makes `f(2, 3)` right",
            "0057-calls-of-python-code-free-their-numbers.md"),
     Reason("calls", "out= / hand", "quaternion",
            "the kernel adds up slopes in an order in which what is ready last stands in the middle",
@@ -45,6 +45,8 @@ REASONS = (
            "as fast as by hand: where the code happens to lie moves both by some percent",
            "0034-matrices-are-read-once.md"),
     Reason("contractions", "OpenBLAS", "^4 x|of 4 x", "products as small as this are loops, and no tiles",
+           "0050-vectors-that-rows-do-not-fill.md"),
+    Reason("convolutions", "share", "28x28|14x14", "rows of 26 and 10 results fill no whole number of vectors",
            "0050-vectors-that-rows-do-not-fill.md"),
     Reason("compile_time", "statement", "^(tree|Rosenbrock)", "statements of these texts hold several operations each",
            "0047-what-a-graph-has-is-asked-once.md"),

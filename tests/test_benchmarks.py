@@ -201,7 +201,7 @@ def test_figures_that_miss_their_aim_are_listed_with_a_reason() -> None:
     ]
     figures = [
         Figure("tanh", "Python", 1.24, "1.24"),
-        Figure("array of tanh", "Python", 1.2, "1.20"),
+        Figure("x*y + tanh(x)", "Python", 1.2, "1.20"),
         Figure("network", "Python", 1.01, "1.01"),
         Figure("square", "Python", 1.0, "1.00"),
         Figure("network", "peer", 1.31, "1.31 (Dr.Jit)", {"fast_math": "0.86"}),
@@ -214,7 +214,7 @@ def test_figures_that_miss_their_aim_are_listed_with_a_reason() -> None:
     assert aims.paragraph("calls", every, figures, reasons) == [
         "**Above the aim**",
         "",
-        "- Python, at most 1.00: tanh 1.24; array of tanh 1.20: it is exact"
+        "- Python, at most 1.00: tanh 1.24; x\\*y + tanh(x) 1.20: it is exact"
         " ([decision 57](decisions/0057-calls-of-python-code-free-their-numbers.md)).",
         "- Python, at most 1.00: network 1.01: types are looked at.",
         "- peer, at most 1.00: network 1.31 (Dr.Jit), 0.86 by fast_math: it is not exact.",

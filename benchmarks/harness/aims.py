@@ -97,7 +97,8 @@ def paragraph(family: str, aims: Sequence[Aim], figures: Sequence[Figure], reaso
         reason = next((r for r in reasons if r.fits(family, figure)), UNEXPLAINED)
         title = "Above the aim" if figure.value > aim.most else "Below the aim"
         beside = figure.others.get(reason.instead, "")
-        said = f"{figure.row} {figure.shown}" + (f", {beside} by {reason.instead}" if beside else "")
+        row = figure.row.replace("*", r"\*")  # two of them would make what stands between slanted
+        said = f"{row} {figure.shown}" + (f", {beside} by {reason.instead}" if beside else "")
         lines.setdefault((title, aim, reason), []).append(said)
     text: list[str] = []
     for title in ("Above the aim", "Below the aim"):

@@ -60,12 +60,12 @@ def blas() -> Blas:
 
 
 def kernels() -> str:
-    """Its version, and for which processor its kernels are."""
+    """Its version, and what it is told of the processor."""
     try:
-        found = blas()
-        return f"{' '.join(found.text('openblas_get_config').split()[:2])} ({found.text('openblas_get_corename')})"
+        version = " ".join(blas().text("openblas_get_config").split()[:2])
     except (Untried, AttributeError):
         return "OpenBLAS not installed"
+    return " ".join([version, *(f"({name}={value})" for name, value in best_kernels().items())])
 
 
 def best_kernels() -> Mapping[str, str]:
