@@ -43,7 +43,7 @@ coverage: $(VENV)/.test  ## run every test, in twice the time, and list the line
 docs: $(VENV)/.test  ## write docs/ops.md from the op table
 	$(py) tools/ops_reference.py
 
-bench: $(VENV)/.bench  ## write docs/benchmarks.md: times beside hand-written C and other libraries (about ten minutes)
+bench: $(VENV)/.bench  ## write docs/benchmarks.md: times beside hand-written C and other libraries, and of builds (about ten minutes)
 	$(py) benchmarks/op_counts.py
 	$(py) benchmarks/speed.py $(BENCH_ARGS)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from harness import peers
+from harness.aims import Aim
 from harness.flags import march_option
 from harness.hand import hand
 from harness.records import Build, Family, Ready, Workload, untried
@@ -428,5 +429,10 @@ FAMILY = Family(
     seconds=1e-6,
     workloads=[workload(model, dtype) for model in MODELS for dtype in ("float64", "float32")],
     pairs=[("gradsmith C, out=", "hand C, out="), ("gradsmith C", "hand C, out=")],
+    aims=[
+        Aim("gradsmith C, out= / hand C, out=", most=1.0),
+        Aim("gradsmith C / hand C, out=", most=1.0),
+        Aim("gradsmith / best peer", most=1.0),
+    ],
     peers={peer: "gradsmith C, out=" if peer.startswith("CasADi") else "gradsmith C" for peer in PEERS},
 )

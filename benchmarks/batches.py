@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import programs
 from harness import peers
+from harness.aims import Aim
 from harness.flags import march_option
 from harness.hand import hand
 from harness.records import Build, Family, Ready, Workload
@@ -324,5 +325,10 @@ FAMILY = Family(
     seconds=1e-9,
     workloads=[workload(batch) for batch in BATCHES],
     pairs=[("gradsmith C", "hand C"), ("gradsmith C, fast_math", "hand C")],
+    aims=[
+        Aim("gradsmith C / hand C", most=1.1),
+        Aim("gradsmith C, fast_math / hand C", most=1.1),
+        Aim("gradsmith / best peer", most=1.0),
+    ],
     peers=dict.fromkeys(("Dr.Jit", "torch.compile", "heyoka", "JAX", "CasADi C", "numba by hand"), "gradsmith C"),
 )

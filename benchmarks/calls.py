@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import programs
 from harness import peers
+from harness.aims import Aim
 from harness.hand import hand
 from harness.records import Build, Family, Ready, Workload, untried
 
@@ -368,6 +369,13 @@ FAMILY = Family(
         ("gradsmith C", "hand C"),
         ("gradsmith C, out=", "hand C, out="),
         ("gradsmith Python", "hand Python"),
+    ],
+    aims=[
+        Aim("gradsmith C / hand C", most=1.15),
+        Aim("gradsmith C, out= / hand C, out=", most=1.15, rows="^Rosenbrock"),  # loops; the others are straight lines
+        Aim("gradsmith C, out= / hand C, out=", most=1.0),
+        Aim("gradsmith Python / hand Python", most=1.0),
+        Aim("gradsmith / best peer", most=1.0),
     ],
     peers={
         **dict.fromkeys(("CasADi", "CasADi C", "heyoka"), "gradsmith C, out="),

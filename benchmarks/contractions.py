@@ -1,136 +1,205 @@
-"""Products of matrices, GFLOP/s: the C that we emit beside OpenBLAS on one thread.
+"""Products of matrices: the C that we emit beside OpenBLAS on one thread, and the peak of multiply-adds.
 
-Run `python benchmarks/contractions.py [rounds] [out.md]`, with gcc (or $CC) and libopenblas-dev. All sizes of one
-element type are one C file, built once for this machine. Each case is timed by turns in one process, the least time of
-all rounds counts (of the thread, so that other work on the machine matters less), and a wrong product gets no time.
-OpenBLAS 0.3.21 takes a Zen 5 for one of Intel's Haswell: set OPENBLAS_CORETYPE=SkylakeX for its kernels with AVX-512.
+`python benchmarks/contractions.py` is `speed.py contractions`: it takes the same options.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
+import functools
 import sys
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from harness.aims import Aim
+from harness.blas import best_kernels, blas
+from harness.flags import march_option
+from harness.native import REAL, library, peak, pointers
+from harness.records import Build, Family, Ready, Workload
 
-import gradsmith as gs
-from gradsmith_runtime import build
+__all__ = ["FAMILY", "FORMS", "PRODUCTS", "Product"]
 
-FLAGS = " ".join(("-march=native", *build.DEFAULT_FLAGS, *build.VECTOR_FLAGS))
-SIZES = [(n, n, n) for n in (4, 8, 13, 16, 32, 48, 64, 100, 128, 256, 512, 1024)] + [(64, 784, 128)]
+
+@dataclass(frozen=True)
+class Product:
+    """`several` products of m rows, k terms and n columns; of a matrix with a vector, if there are no columns."""
+
+    m: int
+    k: int
+    n: int = 0
+    several: int = 1
+
+    @property
+    def name(self) -> str:
+        sizes = f"{self.m} x {self.k} x {self.n}" if self.n else f"{self.m} x {self.k}, vector"
+        return sizes if self.several == 1 else f"{self.several} of {sizes}"
+
+    @property
+    def operations(self) -> float:
+        return 2.0 * self.several * self.m * self.k * max(1, self.n)
+
+    @property
+    def repeats(self) -> int:
+        """How many times one call from Python computes it, which hides what that call takes."""
+        return max(1, int(2e7 / self.operations))
+
+
+PRODUCTS = [
+    *(Product(n, n, n) for n in (4, 8, 13, 16, 32, 48, 64, 256, 512, 1024)),
+    Product(64, 784, 128),
+    *(Product(n, n, n, several=100) for n in (4, 16)),
+    Product(64, 64),
+    Product(1000, 500),
+]
+
+#: Which factors are stored transposed.
 FORMS = {"A B": (False, False), "Aᵀ B": (True, False), "A Bᵀ": (False, True)}
-VECTORS = [(64, 64), (300, 300), (1000, 500)]
 
+CALL = "void {name}(const {real} *a, const {real} *b, {real} *y{work});"
 
-def programs(dtype: str) -> dict[str, tuple[gs.CompiledFunction, tuple[Any, ...]]]:
-    """Our functions by name, with the case each is for."""
-    found = {}
+#: Ours, from Python once for many; it stands in a file of its own, as calls do, so that none of them can be spared.
+LOOP = """\
+{call}
 
-    def add(name: str, y: gs.Expr, xs: list[gs.Expr], case: tuple[Any, ...]) -> None:
-        f = gs.compile(y, args=xs, name=name, target="c", dtype=dtype, derivatives="value", selftest=False)
-        found[name] = f, case
-
-    for m, k, n in SIZES:
-        for i, (form, (ta, tb)) in enumerate(FORMS.items()):
-            a, b = gs.symbol("a", (k, m) if ta else (m, k)), gs.symbol("b", (n, k) if tb else (k, n))
-            y = (a.T if ta else a) @ (b.T if tb else b)
-            add(f"p{m}_{k}_{n}_{i}", y, [a, b], (m, k, n, form, ta, tb))
-    for m, k in VECTORS:
-        for i, ta in enumerate((False, True)):
-            a, x = gs.symbol("a", (m, k)), gs.symbol("x", (m if ta else k,))
-            add(f"v{m}_{k}_{i}", a.T @ x if ta else a @ x, [a, x], (m, k, 1, "Aᵀ x" if ta else "A x", ta, None))
-    return found
-
-
-DRIVER = """\
-double time_{name}(int library, int repeats, const {real} *a, const {real} *b, {real} *y, {real} *work) {{
-    struct timespec begin, end;
+void run(int repeats, const {real} *a, const {real} *b, {real} *y, {real} *work) {{
     (void)work;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
     for (int i = 0; i < repeats; ++i) {{
-        if (library) {{
-            {call};
-        }} else {{
-            {name}(a, b, y{work});
+        {name}(a, b, y{work});
+    }}
+}}
+"""
+
+#: CBLAS by a pointer: row after row is 101, as stored 111, transposed 112.
+BLAS_LOOP = """\
+#include <stdint.h>
+typedef {integer} size;
+typedef const {real} *from;
+typedef void gemm(int, int, int, size, size, size, {real}, from, size, from, size, {real}, {real} *, size);
+typedef void gemv(int, int, size, size, {real}, from, size, from, size, {real}, {real} *, size);
+
+void run(int repeats, const {real} *a, const {real} *b, {real} *y, void *function) {{
+    {kind} *call = ({kind} *)function;
+    for (int i = 0; i < repeats; ++i) {{
+        for (long j = 0; j < {several}; ++j) {{
+            call({arguments});
         }}
     }}
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
-    return ((double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec)) / repeats;
 }}
 """
 
 
-def blas_call(dtype: str, case: tuple[Any, ...]) -> str:
-    """OpenBLAS's call for one case."""
-    m, k, n, _, ta, tb = case
-    p, turned = "d" if dtype == "float64" else "s", {False: "CblasNoTrans", True: "CblasTrans"}
-    if tb is None:
-        return f"cblas_{p}gemv(CblasRowMajor, {turned[ta]}, {m}, {k}, 1, a, {k}, b, 1, 0, y, 1)"
-    forms = f"{turned[ta]}, {turned[tb]}, {m}, {n}, {k}"
-    return f"cblas_{p}gemm(CblasRowMajor, {forms}, 1, a, {m if ta else k}, b, {k if tb else n}, 0, y, {n})"
-
-
-def built(every: dict[str, tuple[gs.CompiledFunction, tuple[Any, ...]]], dtype: str, folder: Path) -> ctypes.CDLL:
-    """One shared library of all, and of what times them."""
-    for f, _ in every.values():
-        f.save(folder)
-    real = "double" if dtype == "float64" else "float"
-    parts = [
-        DRIVER.format(name=name, real=real, call=blas_call(dtype, case), work=", work" * len(f._program.value.work))
-        for name, (f, case) in every.items()
+def stored(form: str, arguments: Sequence[Any]) -> list[np.ndarray]:
+    """The factors as this form has them in memory."""
+    return [
+        np.ascontiguousarray(np.swapaxes(a, -1, -2)) if t else a for a, t in zip(arguments, FORMS[form], strict=True)
     ]
-    headers = [f'#include "{name}.h"' for name in every]
-    (folder / "all.c").write_text("".join(f'#include "{name}.c"\n' for name in every))
-    (folder / "driver.c").write_text("\n".join(["#include <cblas.h>", "#include <time.h>", *headers, *parts]))
-    compiler = os.environ.get("CC", "gcc").split()
-    link = ["-D_POSIX_C_SOURCE=200809L", "-fPIC", "-shared", "all.c", "driver.c", "-o", "all.so", "-lopenblas", "-lm"]
-    subprocess.run([*compiler, *FLAGS.split(), *link], cwd=folder, check=True)
-    library = ctypes.CDLL(str(folder / "all.so"))
-    library.openblas_set_num_threads(1)
-    return library
 
 
-def measured(dtype: str, rounds: int) -> list[str]:
-    """Rows of the table for one element type."""
-    every = programs(dtype)
-    generator = np.random.default_rng(0)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        library = built(every, dtype, Path(folder))
-        for name, (f, case) in every.items():
-            m, k, n, form, *_ = case
-            xs = [generator.normal(size=a.shape).astype(dtype) for a in f._program.inputs]
-            ys = [np.full(f._program.value.outputs[0].shape, np.nan, dtype) for _ in range(2)]
-            work = np.zeros(max([w.size for w in f._program.value.work], default=1), dtype)
-            call = getattr(library, f"time_{name}")
-            call.restype = ctypes.c_double
-            pointers = [[x.ctypes.data_as(ctypes.c_void_p) for x in (*xs, y, work)] for y in ys]
-            flops = 2.0 * m * k * n
-            best = [np.inf, np.inf]
-            for turn in range(rounds + 1):
-                for i in (0, 1):
-                    repeats = max(1, int(1e7 / flops)) if turn else 1
-                    best[i] = min(best[i], call(i, repeats, *pointers[i]))
-            assert np.allclose(*ys, rtol=1e-3 if dtype == "float32" else 1e-10, atol=1e-3), name
-            ours, theirs = (flops / t * 1e-9 for t in best)
-            rows.append(f"| {dtype} | {m} x {k} x {n} | {form} | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} |")
-            print(rows[-1], flush=True)
-    return rows
+def result(product: Product, dtype: str) -> np.ndarray:
+    shape = (product.m, product.n) if product.n else (product.m,)
+    return np.full((product.several, *shape) if product.several > 1 else shape, np.nan, dtype)
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    head = ["| type | rows x inner x columns | product | ours | OpenBLAS | ratio |", "|---|---|---|---|---|---|"]
-    print("\n".join(head))
-    rows = [row for dtype in ("float64", "float32") for row in measured(dtype, rounds)]
-    if len(sys.argv) > 2:
-        Path(sys.argv[2]).write_text("\n".join([*head, *rows, ""]))
+def gradsmith(product: Product, dtype: str, form: str, arguments: Sequence[Any]) -> Ready:
+    """The function of the emitted C itself, without the call from Python."""
+    import gradsmith as gs
+
+    given = stored(form, arguments)
+
+    def function(a: Any, b: Any) -> Any:
+        a, b = (gs.swapaxes(x, -1, -2) if t else x for x, t in zip((a, b), FORMS[form], strict=True))
+        return a @ b
+
+    f = gs.compile(
+        function, args=tuple(x.shape for x in given), name="f", target="c", dtype=dtype, derivatives="value",
+        selftest=False, **march_option(),
+    )  # fmt: skip
+    room = f.workspace["value"] // np.dtype(dtype).itemsize
+    y, work = result(product, dtype), np.zeros(max(1, room), dtype)
+    real = REAL[dtype]
+    call = CALL.format(name="f", real=real, work=f", {real} *work" if room else "")
+    loop = LOOP.format(call=call, name="f", real=real, work=", work" if room else "")
+    run = library({**f.files, "loop.c": loop}).run
+    return Ready(run, (product.repeats, *pointers([*given, y, work])), lambda _: [y])
+
+
+def openblas(product: Product, dtype: str, form: str, arguments: Sequence[Any]) -> Ready:
+    given, y = stored(form, arguments), result(product, dtype)
+    (m, k, n), (ta, tb) = (product.m, product.k, product.n), FORMS[form]
+    kind = "gemm" if n else "gemv"
+    order = {False: 111, True: 112}
+    if n:
+        turned = f"101, {order[ta]}, {order[tb]}, {m}, {n}, {k}"
+        places = [
+            f"a + {m * k} * j, {m if ta else k}",
+            f"b + {k * n} * j, {k if tb else n}",
+            f"0, y + {m * n} * j, {n}",
+        ]
+    else:
+        rows, columns = given[0].shape
+        turned, places = f"101, {order[ta]}, {rows}, {columns}", [f"a, {columns}", "b, 1", "0, y, 1"]
+    found = blas()
+    text = BLAS_LOOP.format(
+        integer=found.integer, real=REAL[dtype], kind=kind, several=product.several,
+        arguments=", ".join([turned, "1", *places]),
+    )  # fmt: skip
+    function = ctypes.c_void_p(found.address(f"cblas_{'d' if dtype == 'float64' else 's'}{kind}"))
+    return Ready(library({"loop.c": text}).run, (product.repeats, *pointers([*given, y]), function), lambda _: [y])
+
+
+def draw(product: Product, rng: np.random.Generator) -> Sequence[Any]:
+    several = (product.several,) if product.several > 1 else ()
+    right = (product.k, product.n) if product.n else (product.k,)
+    return [rng.normal(size=(*several, product.m, product.k)), rng.normal(size=(*several, *right))]
+
+
+def reference(*arguments: Any) -> list[Any]:
+    import torch
+
+    a, b = (torch.tensor(x, dtype=torch.float64) for x in arguments)
+    return [(a @ b).numpy()]
+
+
+def workload(product: Product, dtype: str) -> Workload:
+    entries: dict[str, Build] = {}
+    for form in list(FORMS)[: 3 if product.n else 2]:
+        entries[form] = functools.partial(gradsmith, product, dtype, form)
+        entries[f"OpenBLAS, {form}"] = functools.partial(openblas, product, dtype, form)
+    operations = product.operations * product.repeats
+    entries["peak"] = lambda _: peak(dtype, operations)
+    name = product.name + (", float32" if dtype == "float32" else "")
+    return Workload(name, functools.partial(draw, product), reference, entries, dtype, calls=operations)
+
+
+AGAINST = {(form, f"OpenBLAS, {form}"): f"{form} / OpenBLAS" for form in FORMS}
+SHARES = {("peak", form): f"{form}, share of the peak" for form in FORMS}
+LARGE = r"^(256|512|1024) x"
+
+FAMILY = Family(
+    name="contractions",
+    title="Products of matrices",
+    says="Rows x terms x columns, C called from C, factors as they are or stored transposed; A x and Aᵀ x stand in the"
+    " columns of A B and Aᵀ B. OpenBLAS is NumPy's own, with its kernels for AVX-512 where the processor has it. The"
+    " peak is that of fused multiply-adds of registers, taken by turns with the rest.",
+    unit="GFLOP/s",
+    seconds=1e-9,
+    workloads=[workload(product, dtype) for dtype in ("float64", "float32") for product in PRODUCTS],
+    pairs=[*AGAINST, *SHARES],
+    peers={},
+    aims=[
+        *(Aim(title, most=1.0, rows=r"^(\d|[1-5]\d|6[0-4]) x|^\d+ of") for title in AGAINST.values()),
+        *(Aim(title, least=0.7, rows=LARGE) for title in SHARES.values()),
+    ],
+    titles={**AGAINST, **SHARES},
+    yardsticks=("peak",),
+    per_second=True,
+    environment=best_kernels(),
+)
 
 
 if __name__ == "__main__":
-    main()
+    from speed import main
+
+    main(["contractions", *sys.argv[1:]])

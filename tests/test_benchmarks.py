@@ -3,7 +3,10 @@
 import functools
 import importlib
 import itertools
+import os
 import platform
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -177,3 +180,250 @@ def test_ratios_are_of_the_same_round() -> None:
     ours, theirs = (rounds.Result(tuple(k * s for s in slow)) for k in (1.5, 1.0))
     assert rounds.ratio(ours, theirs) == 1.5
     assert rounds.ratio(replace(ours, times=()), theirs) is None
+
+
+# --- what misses its aim ----------------------------------------------------------------------------------------------
+
+
+def aims_of(*modules: str) -> Any:
+    found = [importlib.import_module(name) for name in ("harness.aims", *modules)]
+    return found if modules else found[0]
+
+
+def test_figures_that_miss_their_aim_are_listed_with_a_reason() -> None:
+    aims = aims_of()
+    Figure, Reason = aims.Figure, aims.Reason
+    reasons = [
+        Reason("calls", "Python", "tanh", "it is exact", "0057-calls-of-python-code-free-their-numbers.md"),
+        Reason("calls", "Python", "", "types are looked at"),
+        Reason("calls", "peer", "network.*Dr.Jit", "it is not exact", instead="fast_math"),
+        Reason("arrays", "", "", "another table"),
+    ]
+    figures = [
+        Figure("tanh", "Python", 1.24, "1.24"),
+        Figure("x*y + tanh(x)", "Python", 1.2, "1.20"),
+        Figure("network", "Python", 1.01, "1.01"),
+        Figure("square", "Python", 1.0, "1.00"),
+        Figure("network", "peer", 1.31, "1.31 (Dr.Jit)", {"fast_math": "0.86"}),
+        Figure("arm", "peer", 1.02, "1.02 (JAX)"),
+        Figure("small", "share", 0.2, "0.20"),
+        Figure("large", "share", 0.69, "0.69"),
+        Figure("tanh", "without an aim", 9.0, "9.00"),
+    ]
+    every = [aims.Aim("Python", most=1.0), aims.Aim("peer", most=1.0), aims.Aim("share", least=0.7, rows="large")]
+    assert aims.paragraph("calls", every, figures, reasons) == [
+        "**Above the aim**",
+        "",
+        "- Python, at most 1.00: tanh 1.24; x\\*y + tanh(x) 1.20: it is exact"
+        " ([decision 57](decisions/0057-calls-of-python-code-free-their-numbers.md)).",
+        "- Python, at most 1.00: network 1.01: types are looked at.",
+        "- peer, at most 1.00: network 1.31 (Dr.Jit), 0.86 by fast_math: it is not exact.",
+        "- peer, at most 1.00: arm 1.02 (JAX): not explained.",
+        "",
+        "**Below the aim**",
+        "",
+        "- share, at least 0.70: large 0.69: not explained.",
+        "",
+    ]
+    assert aims.paragraph("calls", every, figures[3:4], reasons) == []
+    assert aims.paragraph("threads", [], figures, reasons) == []
+
+
+def test_of_several_aims_the_first_counts() -> None:
+    aims = aims_of()
+    every = [aims.Aim("out=", most=1.15, rows="^Rosenbrock"), aims.Aim("out=", most=1.0)]
+    figures = [aims.Figure(row, "out=", 1.1, "1.10") for row in ("Rosenbrock 10", "arm")]
+    assert [figure.row for _, figure in aims.missed(every, figures)] == ["arm"]
+
+
+def test_tables_judge_what_they_show() -> None:
+    """1.004 is shown as 1.00, which is no more than 1; peers and entries in the place of ours are named."""
+    aims, records, rounds, table = aims_of("harness.records", "harness.rounds", "harness.table")
+    family = records.Family(
+        "f", "Title", "What it says.", "GFLOP/s", 1e-9, [], [("ours", "hand"), ("peak", "ours")], {"peer": "ours"},
+        aims=[aims.Aim("ours / hand", most=1.0), aims.Aim(table.PEER, most=1.0), aims.Aim("share", least=0.7)],
+        titles={("peak", "ours"): "share"}, per_second=True,
+    )  # fmt: skip
+    times = {"ours": 1.004, "fast": 0.5, "hand": 1.0, "peer": 0.8, "peak": 0.6}
+    found = {"square": {entry: rounds.Result((1e-10 * time,)) for entry, time in times.items()}}
+    reason = aims.Reason("f", table.PEER, "square.*peer", "it is less exact", instead="fast")
+    assert table.tables(family, found, [reason]) == [
+        "## Title",
+        "",
+        "What it says.",
+        "",
+        "| ratio | ours / hand | share | gradsmith / best peer |",
+        "| --- | ---: | ---: | ---: |",
+        "| square | 1.00 | 0.60 | 1.25 (peer) |",
+        "",
+        "| GFLOP/s | ours | fast | hand | peer | peak |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| square | 9.96 | 20.0 | 10.0 | 12.5 | 16.7 |",
+        "",
+        "**Above the aim**",
+        "",
+        "- gradsmith / best peer, at most 1.00: square 1.25 (peer), 0.62 by fast: it is less exact.",
+        "",
+        "**Below the aim**",
+        "",
+        "- share, at least 0.70: square 0.60: not explained.",
+        "",
+    ]
+
+
+def shown_by_families() -> Iterator[tuple[str, Any, Any]]:
+    """Each family with each of its aims, and a figure for each cell that an aim is for; peers are named."""
+    aims, table, speed = aims_of("harness.table", "speed")
+    for name in speed.FAMILIES:
+        module = importlib.import_module(name)
+        if hasattr(module, "FAMILY"):
+            family = module.FAMILY
+            columns = {table.title(family, pair): [""] for pair in family.pairs}
+            columns |= {table.PEER: [f"({peer})" for peer in family.peers]} if family.peers else {}
+            of_tables = [(family.aims, [w.name for w in family.workloads], columns)]
+        else:
+            every = [module.emitted(False), module.built(), module.users()]
+            of_tables = [(t.aims, [row.name for row in t.rows], {c: [""] for c in t.columns}) for t in every]
+        for listed, rows, columns in of_tables:
+            for aim in listed:
+                assert aim.column in columns, f"{name}: no column {aim.column}"
+                assert any(re.search(aim.rows, row) for row in rows), f"{name}: no rows for {aim}"
+                for row in rows:
+                    yield from ((name, aim, aims.Figure(row, aim.column, 0.0, said)) for said in columns[aim.column])
+
+
+def test_aims_and_reasons_speak_of_what_there_is() -> None:
+    """No column that was renamed, no row that has gone, no decision that is elsewhere."""
+    every = list(shown_by_families())
+    for reason in aims_of("reasons")[1].REASONS:
+        assert any(reason.fits(name, figure) for name, _, figure in every), reason
+        assert not reason.decision or (BENCHMARKS.parent / "docs" / "decisions" / reason.decision).is_file(), reason
+        assert not reason.instead or any(
+            reason.instead in w.entries for w in importlib.import_module(reason.family).FAMILY.workloads
+        ), reason
+
+
+# --- products and convolutions ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sizes", "dtype"), [((5, 7, 9), "float64"), ((5, 7), "float32"), ((3, 4, 5, 2), "float32")])
+def test_products_are_right_in_all_forms(sizes: tuple[int, ...], dtype: str) -> None:
+    contractions = importlib.import_module("contractions")
+    records, verdict = importlib.import_module("harness.records"), importlib.import_module("harness.verdict").verdict
+    product = contractions.Product(*sizes[:2], *sizes[2:3], **({"several": sizes[3]} if sizes[3:] else {}))
+    workload = contractions.workload(product, dtype)
+    assert [*workload.entries][-1] == "peak"
+    assert len(workload.entries) == (7 if product.n else 5)
+    given = workload.given()
+    want = records.arrays_of(workload.reference(*given))
+    assert contractions.stored("Aᵀ B", given)[0].shape[-2:] == (product.k, product.m)
+    assert not product.n or contractions.stored("A Bᵀ", given)[1].shape[-2:] == (product.n, product.k)
+    for entry, build in workload.entries.items():
+        if entry == "peak":
+            continue
+        try:
+            ready = build(given)
+        except records.Untried:
+            pytest.skip("no OpenBLAS")
+        fewer = replace(ready, arguments=(3, *ready.arguments[1:]))
+        assert verdict(fewer.answer(), want, dtype) == "", entry
+
+
+@pytest.mark.parametrize("slopes", [False, True])
+def test_convolutions_are_right(slopes: bool) -> None:
+    convolutions = importlib.import_module("convolutions")
+    records, verdict = importlib.import_module("harness.records"), importlib.import_module("harness.verdict").verdict
+    case = convolutions.Convolution(2, 3, 7, 8, 4, 3, slopes)
+    workload = convolutions.workload(case, "float64")
+    assert workload.calls == 2 * (2 * 4 * 5 * 6) * (3 * 3 * 3) * (2 if slopes else 1)
+    given = workload.given()
+    x, w = (torch.tensor(a, requires_grad=True) for a in given[:2])
+    y = torch.nn.functional.conv2d(x, w)
+    want = torch.autograd.grad(y, (x, w), torch.tensor(given[2])) if slopes else [y]
+    arrays = records.arrays_of([a.detach().numpy() for a in want])
+    for entry in ("gradsmith C", "torch"):
+        assert verdict(workload.entries[entry](given).answer(), arrays, "float64") == "", entry
+    assert verdict(records.arrays_of(workload.reference(*given)), arrays, "float64") == ""
+
+
+def test_only_yardsticks_have_a_time_without_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "entries_of_a_test.py").write_text(ENTRIES, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rounds = importlib.import_module("harness.rounds")
+    family = importlib.import_module("entries_of_a_test").FAMILY
+    chosen = {name: family.workloads[0].entries[name] for name in ("right", "no slope", "not finite", "missing")}
+    family = replace(family, yardsticks=("no slope", "missing"), environment={"GRADSMITH_OF_A_TEST": "1"})
+    workload = replace(family.workloads[0], entries=chosen)
+    with rounds.Entries(family.name, environment=family.environment) as entries:
+        found = rounds.measure(entries, family, workload, rounds.Effort(2, 1e-4, 60.0), lambda doing: None)
+    assert {name for name, result in found.items() if result.times} == {"right", "no slope"}
+    assert found["missing"].why == "not installed"
+    assert "GRADSMITH_OF_A_TEST" not in os.environ
+
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+
+def test_building_is_measured_in_processes_of_its_own() -> None:
+    compile_time = importlib.import_module("compile_time")
+    found = compile_time.record(["emit", "chain", "200", "c"], False)
+    assert {*found} == {"statements", "nodes", "s"}
+    assert found["nodes"] > found["statements"] > 100
+    assert compile_time.record(["emit", "no such program", "200", "c"], False) == {"why": "KeyError: 'no such program'"}
+    built = compile_time.record(["build", "100"], True)
+    assert {*built} >= {"statements", "units", "emit, s", "build, s"}
+    swapped = compile_time.record(["tiers", "100"], False)
+    assert swapped["auto: swap, s"] >= swapped["auto: first answer, s"] > 0
+
+
+def test_a_build_with_a_wrong_answer_has_no_time() -> None:
+    compile_time = importlib.import_module("compile_time")
+    right = compile_time.chain(compile_time.Dual, 50)
+    compile_time.expect_right((right.value, right.slope), 50)
+    with pytest.raises(SystemExit, match="output 1 is off"):
+        compile_time.expect_right((right.value, right.slope * (1 + 1e-8)), 50)
+
+
+def test_figures_of_building_are_medians() -> None:
+    compile_time = importlib.import_module("compile_time")
+    of = [{"statements": 100, "nodes": 200, "s": s, "bytes a node": b} for s, b in ((4.0, 1.0), (1.0, 9.0), (2.0, 3.0))]
+    assert compile_time.summary(of) == {
+        "statements": 100, "nodes": 200, "s": 2.0, "bytes a node": 3.0, "µs a statement": 20_000.0, "µs a node": 10_000.0,
+    }  # fmt: skip
+    assert compile_time.summary([of[0], {"why": "it failed"}]) == {"why": "it failed"}
+
+
+def test_rows_of_building_say_what_misses_its_aim() -> None:
+    aims, compile_time = aims_of("compile_time")
+    row = compile_time.Row("tree of 10, c", ("tree", "c", "10"), [])
+    other = compile_time.Row("chain of 10, c", ("chain", "c", "10"), [])
+    table = compile_time.Table("Says.", ("program", "target", "operations"), ("s", "µs a statement"), [row, other],
+                               [aims.Aim("µs a statement", most=40)])  # fmt: skip
+    found = {row.name: {"s": 1.25, "µs a statement": 40.6}, other.name: {"why": "it failed"}}
+    reason = aims.Reason("compile_time", "statement", "^tree", "several operations each")
+    assert compile_time.lines(table, [row, other], found, [reason]) == [
+        "Says.",
+        "",
+        "| program | target | operations | s | µs a statement |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| tree | c | 10 | 1.25 | 41 |",
+        "| chain | c | 10 | it failed |  |",
+        "",
+        "**Above the aim**",
+        "",
+        "- µs a statement, at most 40: tree of 10, c 41: several operations each.",
+        "",
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_memory_of_compilers_is_that_of_programs_below_a_process() -> None:
+    compile_time = importlib.import_module("compile_time")
+    script = (
+        "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(flush=True); sys.stdin.read(); p.kill()"
+    )
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        assert process.stdout.readline() == "\n"
+        assert 0 < compile_time.largest_below(process.pid) < 10  # `sleep` is small, and Python does not count
+        process.stdin.close()

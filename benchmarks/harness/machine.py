@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gradsmith_runtime import find_compiler
 
+from .blas import kernels
 from .flags import FLAGS
 
-__all__ = ["LIBRARIES", "cores", "facts", "one_thread", "threads"]
+__all__ = ["LIBRARIES", "cores", "facts", "one_thread", "threads", "variables"]
 
 LIBRARIES = ("numpy", "torch", "jax", "casadi", "heyoka", "drjit", "pytensor", "numba", "sympy")
 
@@ -39,6 +40,19 @@ def cores() -> list[int]:
     if known:
         return [int(core) for core in known.split(",")]
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
+
+
+@contextmanager
+def variables(more: Mapping[str, str]) -> Iterator[None]:
+    """Have these in the environment of processes that are started meanwhile."""
+    kept = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name in more.keys() - kept.keys():
+            del os.environ[name]
+        os.environ.update(kept)
 
 
 @contextmanager
@@ -97,5 +111,5 @@ def facts(pinned: int | None) -> list[str]:
         f"{os.cpu_count()} cores, {processor()}; one core, one thread" + ("" if pinned is None else ", pinned"),
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         f"{compiler.version.splitlines()[0]}: `{' '.join((*compiler.shown, *FLAGS))}` for all C",
-        ", ".join(map(installed, LIBRARIES)),
+        ", ".join([*map(installed, LIBRARIES), kernels()]),
     ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .aims import Aim
+
 __all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "untried"]
 
 
@@ -47,7 +49,7 @@ class Workload:
     reference: Callable[..., Sequence[Any]]  # in double precision, by torch: [value, *gradients]
     entries: Mapping[str, Build]
     dtype: str = "float64"
-    calls: int = 1  # what a time is divided by: the points of a batch
+    calls: float = 1  # what a time is divided by: the points of a batch, or all operations of a product
 
     def given(self) -> list[Any]:
         """The arguments, the same in every process; numbers stay numbers, arrays have the workload's dtype."""
@@ -67,6 +69,11 @@ class Family:
     workloads: Sequence[Workload]
     pairs: Sequence[tuple[str, str]]  # ours beside the hand-written: each pair a column of ratios
     peers: Mapping[str, str]  # each with which of ours does the same work: writes into given arrays, or makes new ones
+    aims: Sequence[Aim] = ()  # what the ratios are to be
+    titles: Mapping[tuple[str, str], str] = field(default_factory=dict)  # of pairs; "ours / theirs" by default
+    yardsticks: Sequence[str] = ()  # entries that answer nothing: what the machine can do at most
+    per_second: bool = False  # the table of times shows how many there are in so many seconds, not how long one takes
+    environment: Mapping[str, str] = field(default_factory=dict)  # of its processes
     threads: Mapping[str, int] = field(default_factory=dict)  # of entries that run in several
     by_clock: bool = False  # times are the clock's, not the processor's, which several threads spend at once
 
