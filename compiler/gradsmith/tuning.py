@@ -75,10 +75,13 @@ class Tuning:
     #: Most points that a batch function takes at a time. From 32 to 256, Rosenbrock's gradient (n = 10) took the same
     #: 5.1 to 5.6 ns a point; the seed expression 8.4 with 32 and 7.1 with 128.
     batch_points: int = 128
-    #: Bytes of a block's arguments and results, for which fewer points are taken at a time: they lie on the C stack
-    #: where they are not read and written in place (the smallest usual stacks have 128 KiB). A network of 104 numbers a
-    #: point in rows takes 60, 63 and 65 ns with blocks of 64, 128 and 256 points where all is in the caches, and on
-    #: Zen 5 25, 21.4, 20.2 and 19.2 with 16, 32, 64 and 128.
+    #: Bytes of a block's arguments and results, for which fewer points are taken at a time, and of whatever else such a
+    #: function keeps on the C stack: the smallest usual stacks have 128 KiB, of which compilers take up to 20 for what
+    #: they put aside. A network of 104 numbers a point in rows takes 60, 63 and 65 ns with blocks of 64, 128 and 256
+    #: points where all is in the caches, and on Zen 5 25, 21.4, 20.2 and 19.2 with 16, 32, 64 and 128. Points of which
+    #: eight would take more are computed one by one. Zen 5, eight at a time / one by one, ns a point (the least of 41
+    #: by turns): gradients of 900 squares 1,838 / 335 in structures and 1,454 / 1,510 in rows, of 900 exp 5,119 / 602
+    #: and 6,843 / 1,921, of 450 squares 588 / 688 in rows.
     batch_bytes: int = 110_592
     #: Bytes of results from which on a batch function stores them past the caches, and asks for the lines that later
     #: blocks read: half of the last cache (32 MiB), where arguments lie as well. The network at 100,000 points takes
