@@ -565,43 +565,6 @@ def test_a_dropped_module_drops_its_state(g):
     assert loads() == loads()
 
 
-#: Loads a module with a state of its own, calls it rightly and wrongly; numpy cannot be loaded twice in a process.
-LOADS = """
-import array, sys
-sys.modules["numpy"] = None
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
-loader = ExtensionFileLoader({name!r}, {path!r})
-m = module_from_spec(spec_from_file_location({name!r}, {path!r}, loader=loader))
-loader.exec_module(m)
-assert [m.g_value(float(i), 1.0) for i in range(100)] == [i - 2.0 for i in range(100)]
-assert m.g_scale(2.0, array.array("d", [1.0, 2.0, 3.0])).tolist() == [2.0, 4.0, 6.0]
-try:
-    m.g_value("a", 1.0)
-except TypeError as error:
-    assert "argument 'x'" in str(error)
-else:
-    raise AssertionError
-"""
-INTERPRETERS = """
-import importlib, sys
-interpreters = importlib.import_module("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
-loads = sys.argv[1]
-for _ in range(3):
-    own = interpreters.create()
-    assert interpreters.run_string(own, loads) is None  # an error, from 3.13 on
-    interpreters.destroy(own)
-    exec(loads, {})
-"""
-
-
-def test_a_module_lives_in_several_interpreters(g):
-    """They come and go, and those that stay keep what they have; in a process of its own."""
-    loads = LOADS.format(name=g.__name__, path=g.__file__)
-    done = subprocess.run([sys.executable, "-c", INTERPRETERS, loads], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_buffers_are_given_back(g):
     held = array.array("d", [1.0, 2.0])
     g.g_value_and_grad(2.0, W, held)

@@ -4,6 +4,8 @@ From Python 3.12 on, each interpreter here has a GIL of its own, too, so their c
 """
 
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -28,9 +30,9 @@ call = module.{function}
 for i in range(1, {calls} + 1):
     {lines}
 try:
-    call("a")
-except (TypeError, ValueError):
-    pass
+    call(*["a", 2.0][:{arguments}])
+except (TypeError, ValueError) as error:
+    assert "argument 'x'" in str(error)
 else:
     raise AssertionError("a word is no number")
 """
@@ -45,13 +47,30 @@ ARRAYS = """
     call(given, out=(None, out))
     assert list(out) == [2.0 * i, 4.0, 6.0], (i, list(out))
 """
+#: a process in which interpreters come and go, and the first one stays; none of them has numpy
+PROCESS = """
+import importlib, sys
+interpreters = importlib.import_module({interpreters!r})
+sys.modules["numpy"] = None
+for _ in range(3):
+    for text in sys.argv[1:]:
+        own = interpreters.create()
+        assert interpreters.run_string(own, 'import sys; sys.modules["numpy"] = None' + text) is None
+        interpreters.destroy(own)
+        exec(text, {{}})
+"""
+
+
+def calls_of(f, lines, calls=100):
+    """The text of calls of f.value_and_grad."""
+    module = f.module
+    return TEXT.format(name=module.__name__, path=module.__file__, function=f"{f.name}_value_and_grad",
+                       calls=calls, lines=lines.strip(), arguments=len(f.inputs))  # fmt: skip
 
 
 def run(f, lines, calls=100):
     """Calls of f.value_and_grad in an interpreter of its own."""
-    module = f.module
-    text = TEXT.format(name=module.__name__, path=module.__file__, function=f"{f.name}_value_and_grad",
-                       calls=calls, lines=lines.strip())  # fmt: skip
+    text = calls_of(f, lines, calls)
     interpreter = interpreters.create()
     try:
         failed = interpreters.run_string(interpreter, text)  # before 3.13, it raises
@@ -60,15 +79,23 @@ def run(f, lines, calls=100):
         interpreters.destroy(interpreter)
 
 
-@pytest.fixture(scope="module")
-def products():
+def product() -> gs.CompiledFunction:
     x, y = gs.symbols("x y")
     return gs.compile(x * y + y * y, target="c", name="f")
 
 
-@pytest.fixture(scope="module")
-def squares():
+def square() -> gs.CompiledFunction:
     return gs.compile(lambda x: gs.sum(x * x), args=((3,),), wrt=(0,), target="c", name="f")
+
+
+@pytest.fixture(name="products", scope="module")
+def _products() -> gs.CompiledFunction:
+    return product()
+
+
+@pytest.fixture(name="squares", scope="module")
+def _squares() -> gs.CompiledFunction:
+    return square()
 
 
 def test_a_module_serves_one_interpreter_after_the_other(products, squares):
@@ -98,3 +125,12 @@ def test_interpreters_call_at_the_same_time(products, squares):
         thread.join()
     assert failures == []
     assert found == {(6.0, (2.0, 5.0))}
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_interpreters_come_and_go_in_a_process_without_numpy(compiler, monkeypatch):
+    monkeypatch.setenv("CC", compiler)
+    texts = [calls_of(product(), NUMBERS), calls_of(square(), ARRAYS)]
+    process = PROCESS.format(interpreters=interpreters.__name__)
+    done = subprocess.run([sys.executable, "-c", process, *texts], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
