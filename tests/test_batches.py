@@ -278,6 +278,25 @@ def test_loops_go_point_by_point(g: gs.CompiledFunction) -> None:
     assert same(g.value_and_grad_batch(*arrays), one_by_one(g.value_and_grad, arrays, 9))
 
 
+def test_short_recurrences_stay_straight_lines_and_long_ones_are_scans() -> None:
+    x, y = gs.symbols("x y")
+
+    def steps(count: int) -> gs.Expr:
+        total = y
+        for _ in range(count):
+            total = 0.5 * total * x + y
+        return total
+
+    options: dict[str, Any] = {"args": (x, y), "target": "c", "derivatives": "value", "selftest": False}
+    alone, short, long = (
+        gs.compile(steps(count), batch=batch, **options).source
+        for count, batch in ((100, False), (100, True), (300, True))
+    )
+    assert "for (" in alone
+    assert "_lanes(" in short
+    assert "_lanes(" not in long
+
+
 def test_every_kind_in_float32() -> None:
     kinds = ("jvp", "vjp", "jacobian", "hessian", "hvp")
     f = gs.compile(lambda x, v: gs.exp(x) * gs.sum(v * v * v), args=((), (2,)), target="c", batch=True, dtype="float32",

@@ -253,7 +253,7 @@ def _compile(
         _flat(primal, by, traced, named=wrt is not None, asked=derivatives is not None) if kinds != ("value",) else ()
     )
     _log.debug("differentiating %d nodes", len(primal))
-    loops = rolled(primal, kinds, chosen) if roll else primal
+    loops = rolled(primal, kinds, chosen, batch=batching is not None) if roll else primal
     stable, rewrites = stabilise(loops) if stabilize else (loops, Rewrites())
     names = Names(traced.leaves, traced.output_names)
     derived = [derive(stable, by.keys, names, family, storage) for family in families(kinds).values()]
