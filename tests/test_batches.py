@@ -155,13 +155,96 @@ def test_points_of_so_many_numbers_that_no_block_is_small() -> None:
     """Those of a single point are more lines of memory than a block that stores past the caches may ask for."""
     formula = lambda v: v[0] * v[1199] + v[7]
     f = gs.compile(
-        formula, args=((1200,),), target="c", batch=True, derivatives="grad", tuning=gs.Tuning(stream_bytes=1)
+        formula,
+        args=((1200,),),
+        target="c",
+        batch=True,
+        derivatives="grad",
+        tuning=gs.Tuning(stream_bytes=1, batch_bytes=1_000_000),
     )
+    assert "gs_past_double" in f.source
     (v,) = points(21, (1200,))
     slope = f.grad_batch(np.asfortranarray(v))
     right = np.zeros_like(v)
     right[:, 0], right[:, 1199], right[:, 7] = v[:, 1199], v[:, 0], 1.0
     assert np.array_equal(slope, right)
+
+
+def _bytes_of_arrays(source: str) -> int:
+    """The bytes of the arrays of a batch function and the largest function that it calls, from their text."""
+    words = {"double": 8, "float": 4, "gs_row": 16}
+    found = {"": 0, "_block": 0, "_past": 0, "_lanes": 0}
+    for end, text in re.findall(r"^(?:static )?void f_\w*_batch(\w*)\((.*?)^}", source, flags=re.DOTALL | re.MULTILINE):
+        for word, to, size in re.findall(r"^ +(double|float|gs_row) (\*?)gs_\w+\[(\d+)\]", text, flags=re.MULTILINE):
+            found[end] += int(size) * (8 if to else words[word])
+    assert found["_lanes"] == 0
+    return found[""] + max(found["_block"], found["_past"])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("size", [1, 53, 863, 864, 1727, 1728])
+def test_blocks_take_no_more_of_the_stack_than_the_header_says_and_the_tuning_allows(size: int, dtype: str) -> None:
+    """Points of which eight would not fit are computed one by one."""
+    most, words = gs.Tuning().batch_bytes, {"float64": 8, "float32": 4}
+    for shared, reduce in ((2000, None), (20, "sum")):
+        f = gs.compile(
+            lambda v, w: gs.sum(v * v * w[0]),
+            args=((size,), (shared,)),
+            wrt=(0, 1) if reduce else (0,),
+            target="c",
+            name="f",
+            batch="v",
+            reduce=reduce,
+            derivatives="value_and_grad",
+            dtype=dtype,
+            selftest=False,
+            tuning=gs.Tuning(batch_statements=100_000),
+        )
+        taken = _bytes_of_arrays(f.source)
+        told = re.findall(r"Its arrays take (\d+) bytes of the C stack", f.files["f.h"])
+        assert taken <= most
+        assert told == ([str(taken)] if taken else [])
+        sums = shared if reduce else 0
+        assert (taken == 0) == ((8 * (2 * size + 1 + sums) + sums) * words[dtype] > most)
+        assert (taken == 0) == ("_lanes(" not in f.source)
+
+
+def test_points_too_large_for_a_block_are_right() -> None:
+    f = gs.compile(lambda v: gs.sum(v * v), args=((5000,),), target="c", batch=True, derivatives="value_and_grad")
+    (v,) = points(3, (5000,))
+    for laid in (v, np.asfortranarray(v)):
+        value, slope = f.value_and_grad_batch(laid)
+        assert np.allclose(value, np.sum(v * v, axis=1), rtol=1e-14)
+        assert np.array_equal(slope, 2.0 * v)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the options are those of x86")
+@pytest.mark.parametrize("flags", [["-O2", "-march=x86-64-v4"], ["-O2", "-march=x86-64-v3"], ["-O0"]])
+def test_a_batch_of_a_network_runs_on_the_smallest_usual_stacks(flags: list[str], tmp_path: Path) -> None:
+    """128 KiB, with all that the compiler puts aside."""
+    shapes = {"w": (8, 4), "b": (8,), "v": (8,), "c": (), "x": (4,)}
+    f = gs.compile(
+        lambda w, b, v, c, x: gs.sum(v * gs.tanh(w @ x + b)) + c,
+        args=tuple(shapes.values()),
+        wrt=(0, 1, 2, 3),
+        target="c",
+        name="f",
+        batch=True,
+        derivatives="value_and_grad",
+        selftest=False,
+    )
+    for name, text in f.files.items():
+        (tmp_path / name).write_text(text)
+    subprocess.run(["gcc", "-std=c99", *flags, "-fstack-usage", "-c", "f.c"], cwd=tmp_path, check=True)
+    frames: dict[str, int] = {}
+    for line in (tmp_path / "f.su").read_text().splitlines():
+        place, size, _ = line.split("\t")
+        (name,) = re.findall(r":f_value_and_grad_batch(\w*)", place) or [None]
+        if name is not None:
+            frames[name] = int(size)
+    path = frames[""] + max(frames["_block"], frames["_past"]) + frames.get("_lanes", 0)
+    assert frames["_block"] > 64 * 1024
+    assert path < 128 * 1024
 
 
 def test_which_points_share_a_block_depends_on_addresses_where_nothing_else_does() -> None:
@@ -193,6 +276,25 @@ def test_arguments_without_the_axis_are_the_same_for_all_points(f: gs.CompiledFu
 def test_loops_go_point_by_point(g: gs.CompiledFunction) -> None:
     arrays = points(9, (3, 3), (3,))
     assert same(g.value_and_grad_batch(*arrays), one_by_one(g.value_and_grad, arrays, 9))
+
+
+def test_short_recurrences_stay_straight_lines_and_long_ones_are_scans() -> None:
+    x, y = gs.symbols("x y")
+
+    def steps(count: int) -> gs.Expr:
+        total = y
+        for _ in range(count):
+            total = 0.5 * total * x + y
+        return total
+
+    options: dict[str, Any] = {"args": (x, y), "target": "c", "derivatives": "value", "selftest": False}
+    alone, short, long = (
+        gs.compile(steps(count), batch=batch, **options).source
+        for count, batch in ((100, False), (100, True), (300, True))
+    )
+    assert "for (" in alone
+    assert "_lanes(" in short
+    assert "_lanes(" not in long
 
 
 def test_every_kind_in_float32() -> None:

@@ -123,8 +123,8 @@ def compile(
     triangle: "lower" or "upper": only this half of a sparse Hessian, which is symmetric.
     tier: "optimised", or "auto": C code is built at the first call by the fastest compiler there is (tcc, or else
         without optimisation), and once more, well, in the background; calls go over to that build when it is ready.
-        `f.tier` says which one runs, and `f.wait()` waits for the better one. Where there is no compiler, a warning
-        says so, and Python or NumPy code runs.
+        `f.tier` says which one runs, `f.wait()` waits for the better one, and terminals and notebooks show a line for
+        each. Where there is no compiler, a warning says so, and Python or NumPy code runs.
     tuning: the numbers that depend on the machine, where those measured by us do not suit it: see `gs.Tuning`.
     roll: whether repeated structure, as a Python loop over many elements leaves it, is written as loops (and so is its
         derivative). `f.graph` shows what was traced.
@@ -253,7 +253,7 @@ def _compile(
         _flat(primal, by, traced, named=wrt is not None, asked=derivatives is not None) if kinds != ("value",) else ()
     )
     _log.debug("differentiating %d nodes", len(primal))
-    loops = rolled(primal, kinds, chosen) if roll else primal
+    loops = rolled(primal, kinds, chosen, batch=batching is not None) if roll else primal
     stable, rewrites = stabilise(loops) if stabilize else (loops, Rewrites())
     names = Names(traced.leaves, traced.output_names)
     derived = [derive(stable, by.keys, names, family, storage) for family in families(kinds).values()]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
 
-from gradsmith_runtime import BuildOptions, Stop, Tiers, build_extension, is_built, quick_compiler
+from gradsmith_runtime import BuildOptions, Stop, Tiers, build_extension, find_compiler, is_built, quick_compiler
 from gradsmith_runtime.build import OPENMP, VECTOR_FLAGS
 
 from .errors import CompilerFailedError
@@ -65,7 +65,7 @@ def build(built: Built) -> ModuleType:
 def tiers_of(program: Program, built: Callable[[], Built]) -> Tiers:
     """The quick build and the optimised one, for `tier="auto"`; `built` is asked for when the first of them begins."""
 
-    def quick() -> ModuleType | None:
+    def quick() -> tuple[ModuleType, str] | None:
         sources, module, options = built()
         if is_built(sources, module, options):
             return None
@@ -73,10 +73,11 @@ def tiers_of(program: Program, built: Callable[[], Built]) -> Tiers:
         units = {file: [words[:1] for words in each] for file, each in options.units.items()}  # without -O1
         quickly = replace(options, flags=flags, optional=(), units=units)
         try:
-            return build_extension(sources, module, replace(quickly, compiler=compiler))
+            return build_extension(sources, module, replace(quickly, compiler=compiler)), compiler.name
         except CompilerFailedError:
-            _log.debug("%s cannot build %s", compiler.shown[0], program.name)
-            return build_extension(sources, module, quickly)  # by the compiler that has to do it anyway
+            _log.debug("%s cannot build %s", compiler.name, program.name)
+            other = find_compiler()  # which has to do it anyway
+            return build_extension(sources, module, replace(quickly, compiler=other)), other.name
 
     def optimised(stop: Stop) -> ModuleType:
         return build_extension(*built(), stop=stop)

@@ -28,6 +28,7 @@ from gradsmith_runtime import (
     load_python,
     quick_compiler,
 )
+from gradsmith_runtime.notices import outside
 
 from . import batch_calls, proofs
 from .c_builds import Built, build, built_of, tiers_of
@@ -596,7 +597,7 @@ class CompiledFunction(partial[Any]):
             warnings.warn(
                 f"{self.name} runs as {made.target} code, which is slower, as there is no C compiler: {error}",
                 SlowTierWarning,
-                stacklevel=2,
+                stacklevel=outside(),
             )
             return made
         return None

@@ -252,7 +252,7 @@ class Batch:
     never), all of C's type `streamed`, in blocks of `short_block` points, which ask for the arguments `ahead` (into the
     `second` cache, or the first); `run` points of them go together. From `head` points on (0: never), a short first
     block ends where lines of memory do in most rows of the arrays `lined`. From `least` points on, there is work for
-    `threads`.
+    `threads`. Its arrays on the C stack take `stack` bytes.
     """
 
     name: str
@@ -276,6 +276,7 @@ class Batch:
     head: int = 0
     lined: tuple[Strided, ...] = ()
     least: int = 1
+    stack: int = 0
 
     @property
     def rows_read(self) -> int:

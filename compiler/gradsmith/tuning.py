@@ -53,7 +53,8 @@ class Tuning:
     #: parameters alone takes gcc 0.5 s and clang 0.6 s, of 20,000 1.1 s and 3.5 s, of 60,000 6.1 s and 27 s; to read
     #: so many numbers one by one from Python takes longer than most of what is done with them.
     most_arguments: int = 20_000
-    #: Elements of one array that straight-line code takes apart; longer arrays are refused there.
+    #: Elements of one array that straight-line code takes apart; longer arrays are refused there. No matter of speed:
+    #: it bounds the text, a line or more for each of them.
     straight_elements: int = 20_000
     #: Elements of every array that a function computes, up to which it becomes straight-line code in C, too. An arm of
     #: 3 x 3 matrices takes 0.41 of the time of its loops, a quaternion's rotation 0.56, products of 2, 3 and 4 rows and
@@ -61,24 +62,35 @@ class Tuning:
     #: 16 numbers 0.90, 0.76 and 1.64. Where there are vector kernels, `vector_elements` is the limit: with 6 sines,
     #: straight lines take 1.93 times as long.
     unroll_elements: int = 9
-    #: Operations of such a function. Not measured: to bound what C compilers take for one body.
+    #: Operations of such a function. Zen 5, straight lines / loops (the least of 40 by turns on a busy machine): with 3
+    #: x 3 rotations of 305, 1,115, 2,330, 4,760 and 9,620 operations 0.64, 0.60, 0.65, 0.61 and 0.62, with steps of
+    #: three numbers of 1,010, 4,202 and 16,802 0.77, 0.66 and 0.82, of cross products of 415, 815, 1,615 and 3,215
+    #: 0.95, 1.04, 0.79 and 0.64, but with chains of 8 numbers beside each other of 621, 1,221, 2,421 and 4,821 1.03,
+    #: 1.20, 1.44 and 1.87, as these are vectors. Compilers take as long for either, up to 4,000.
     unroll_statements: int = 1_000
     #: Values that straight-line code may hold at a time before its statements are put into an order that holds fewer:
     #: AVX2 has 16 registers. Batches of 5,000 points with 4, 8, 12, 16, 24, 32 and 1,000 (never): Rosenbrock's function
     #: (n = 10) took 8.96, 8.92, 8.86, 8.98, 8.90, 9.23 and 9.46 ns a point, the arm 36.8 to 37.2 and 38.4, bundle
     #: adjustment 24.6 to 24.9 and 26.6, three others the same with all (the least of 200 by turns).
     registers: int = 16
-    #: Equal steps in a row from which on straight-line code gives way to a loop ...
+    #: Equal steps in a row from which on straight-line code gives way to a loop. Zen 5, value and gradient by loops /
+    #: straight lines (the least of 50 by turns on a busy machine): Rosenbrock's function in 7, 15, 23, 31 and 127 steps
+    #: 1.10, 0.81, 0.68, 0.57 and 0.21, exp and tanh in 7, 15, 31 and 63 0.90, 0.85, 0.62 and 0.42, sums of 32, 64 and
+    #: 128 squares 1.0, 0.79 and 0.54, a recurrence of 16, 32, 64 and 128 sines 0.96, 0.97, 0.95 and 0.93 ...
     roll_steps: int = 16
-    #: ... and the operations of the primal that they hold together.
-    roll_operations: int = 256
+    #: ... and the operations of the primal that they hold together: those had 67, 139, 211, 283 and 1,147, 73, 153, 313
+    #: and 633, 96, 192 and 384, and 66, 130, 258 and 514.
+    roll_operations: int = 128
     #: Most points that a batch function takes at a time. From 32 to 256, Rosenbrock's gradient (n = 10) took the same
     #: 5.1 to 5.6 ns a point; the seed expression 8.4 with 32 and 7.1 with 128.
     batch_points: int = 128
-    #: Bytes of a block's arguments and results, for which fewer points are taken at a time: they lie on the C stack
-    #: where they are not read and written in place (the smallest usual stacks have 128 KiB). A network of 104 numbers a
-    #: point in rows takes 60, 63 and 65 ns with blocks of 64, 128 and 256 points where all is in the caches, and on
-    #: Zen 5 25, 21.4, 20.2 and 19.2 with 16, 32, 64 and 128.
+    #: Bytes of a block's arguments and results, for which fewer points are taken at a time, and of whatever else such a
+    #: function keeps on the C stack: the smallest usual stacks have 128 KiB, of which compilers take up to 20 for what
+    #: they put aside. A network of 104 numbers a point in rows takes 60, 63 and 65 ns with blocks of 64, 128 and 256
+    #: points where all is in the caches, and on Zen 5 25, 21.4, 20.2 and 19.2 with 16, 32, 64 and 128. Points of which
+    #: eight would take more are computed one by one. Zen 5, eight at a time / one by one, ns a point (the least of 41
+    #: by turns): gradients of 900 squares 1,838 / 335 in structures and 1,454 / 1,510 in rows, of 900 exp 5,119 / 602
+    #: and 6,843 / 1,921, of 450 squares 588 / 688 in rows.
     batch_bytes: int = 110_592
     #: Bytes of results from which on a batch function stores them past the caches, and asks for the lines that later
     #: blocks read: half of the last cache (32 MiB), where arguments lie as well. The network at 100,000 points takes
@@ -102,7 +114,9 @@ class Tuning:
     #: and with 131,072 13.4 / 14.3. The network as code of AVX2 with 131,072 points 84 / 55.
     near_rows: int = 24
     #: Points that such blocks go through together, as one share of a thread: rows of results begin and end anywhere in
-    #: a line of memory, and only there parts of lines are stored. Not measured by itself.
+    #: a line of memory, and only there parts of lines are stored. Zen 5, 100,003 points with 256, 512, 2,048, 8,192 and
+    #: 32,768 (the least of 25 by turns on a busy machine): the network 46.1, 42.5, 40.7, 41.2 and 41.2 ns, bundle
+    #: adjustment 16.3, 14.8, 13.2, 13.8 and 13.5.
     stream_run: int = 2_048
     #: Points from which on a short first block ends where lines do in most rows: vectors of 64 bytes lie in two
     #: lines each otherwise. Zen 5, without / with, rows 16 bytes behind a line, medians by turns on a busy machine:
@@ -110,7 +124,11 @@ class Tuning:
     #: network 44 / 37; as code of AVX2 3.2 / 2.9 and 52 / 50, and Black-Scholes 17 / 15.
     head_points: int = 16_384
     #: Statements of one point, beyond which a batch function is not one vectorised loop but calls the function of one
-    #: point. Not measured: chosen as for Python's straight-line code, to bound what C compilers take for one loop.
+    #: point: not for the time of a call, but of the C compiler. Zen 5, 4-h-1 networks of shared weights, vectorised /
+    #: one by one (the least of 40 by turns on a busy machine): 342 statements take 0.42 of the time, 1,380, 2,072,
+    #: 2,764 and 4,148 0.65 to 0.67, and 8,300 0.87; gcc takes 1.0 s, 3.0, 4.8, 7.8, 17.0 and 22.7, and 0.7 for one
+    #: point's. Recurrences whose gradient is no longer stay straight lines for it (48 and 130 sines: 0.09 of a loop's
+    #: time).
     batch_statements: int = 2_000
     # The following are of products of matrices, by benchmarks/contractions.py and the sizes named.
     #: Products of numbers from which on a kernel computes a product of matrices, not loops in place: 8 x 8 matrices
@@ -235,7 +253,9 @@ class Tuning:
     #: 13.2, 14.1, 13.5 and 13.4 us, a softmax of 1,000 rows of 300 359, 365, 369 and 362.
     thread_shares: int = 64
     #: Elements of such a share at least, lest what is around it takes long, and of what one thread takes at a time of a
-    #: loop that becomes vectors (rounded up to whole ones). Not measured by itself.
+    #: loop that becomes vectors (rounded up to whole ones). Zen 5, in 2 threads (the least of 200 by turns on a busy
+    #: machine) with 64, 256, 1,024, 4,096 and 16,384: 20,000 sin(x)^2 7.6, 7.5, 7.5, 8.5 and 11.0 us, 200,000 63.0,
+    #: 62.9, 62.8, 63.4 and 70.6, 20,000 x exp(x) 5.6, 5.6, 5.5, 6.3 and 7.9; in one thread the same with all.
     thread_share: int = 1_024
     #: Such shares at most of a sum of rows, each of which has sums of all columns. With 2, 4, 16 and 64 in 2 threads,
     #: us: 1000 x 1000 sines 296, 296, 299, 309, 4096 x 64 79, 79, 80, 81, 512 x 256 39.8, 39.7, 41.0, 41.5.
@@ -253,7 +273,10 @@ class Tuning:
     #: Numbers that are added to a row at a run-time place, from which on threads have rows: each looks at all places.
     #: 20,000 rows of 16 take 0.97 of the time in two threads, of 64 0.72, and 4,096 of 256 0.61.
     thread_row: int = 32
-    #: Rows of a result that one thread takes at a time.
+    #: Rows of a product's result that one thread takes at a time. Zen 5, in 2 threads (the least of 500 by turns on a
+    #: busy machine) with 8, 16, 24, 32 and 64: 256 x 256 275, 299, 296, 298 and 354 us, 128 x 128 59, 60, 64, 58 and
+    #: 58; 64 x 784 by 784 x 128 238, 254, 256, 159 and 136 (the last is one thread's: a product that should stay with
+    #: one); in one thread the same with all.
     thread_rows: int = 24
     #: Columns of a sum of rows that one thread takes at a time. In one thread, 1000 x 1000 doubles took 230, 191, 164
     #: and 144 us with 64, 128, 256 and 512, and 122 with all.

@@ -27,6 +27,7 @@ from types import ModuleType
 
 from .cache import cache_directory, cache_key, cached, forget, is_cached
 from .errors import ArgumentError, CacheError, CompilerFailedError, CompilerNotFoundError, LibraryNotFoundError
+from .notices import outside
 from .processes import Ended, Stop, run_all
 
 _log = logging.getLogger("gradsmith")
@@ -253,7 +254,7 @@ class _Build:
                     f"{self.compiler.name} cannot compile with {OPENMP}, so {name} runs in one thread: install the "
                     "compiler's OpenMP library (libomp-dev for clang), or set CC to a compiler that has it",
                     RuntimeWarning,
-                    stacklevel=2,
+                    stacklevel=outside(),
                 )
             flags = tuple(flag for flag in flags if flag not in unknown)
             failed = self._run(self._commands(flags), folder)

@@ -2,7 +2,7 @@
 
 In: how each is built. Out: the functions by name, in a dict that changes once. Guaranteed: a call finds the functions
 of one build or of the other, never none; a background build that fails is a warning at the next call, and what runs
-goes on; the end of the process neither waits for a compiler nor leaves one behind.
+goes on; the end of the process neither waits for a compiler nor leaves one behind. Who looks at stderr is told.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from .notices import outside, tell
 from .processes import Stop
 
 __all__ = ["SlowTierWarning", "Tiers"]
@@ -31,15 +32,15 @@ class SlowTierWarning(RuntimeWarning):
 class Tiers:
     """The functions of a module called `name`, quick now and optimised later: `names` in it by what they are called.
 
-    `quick` builds the module soon, and may return None where the optimised one costs no more (it was built before);
-    `optimised` builds it well, and breaks off with KeyboardInterrupt once its argument is set.
+    `quick` builds the module soon and says by which compiler, or returns None where the optimised one costs no more
+    (it was built before); `optimised` builds it well, and breaks off with KeyboardInterrupt once its argument is set.
     """
 
     def __init__(
         self,
         name: str,
         names: Mapping[str, str],
-        quick: Callable[[], ModuleType | None],
+        quick: Callable[[], tuple[ModuleType, str] | None],
         optimised: Callable[[Stop], ModuleType],
     ) -> None:
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -56,12 +57,14 @@ class Tiers:
             if self.module is not None:
                 return
             since = time.monotonic()
-            module = self._quick()
-            if module is None:
+            quick = self._quick()
+            if quick is None:
                 self._install(self._optimised(self._stop), "optimised")
                 return
+            module, compiler = quick
             self._install(module, "quick")
             _log.info("%s runs unoptimised code after %.1f s; building it well", self._name, time.monotonic() - since)
+            tell(f"{self._name} runs quick code ({compiler}) while the optimised build goes on ...")
             self._thread = threading.Thread(target=self._work, name=f"gradsmith build of {self._name}", daemon=True)
             atexit.register(self._abandon)
             self._thread.start()
@@ -85,7 +88,9 @@ class Tiers:
             module = self._optimised(self._stop)
             with self._lock:
                 self._install(module, "optimised")
-            _log.info("%s runs optimised code, built in %.1f s", self._name, time.monotonic() - since)
+            spent = time.monotonic() - since
+            _log.info("%s runs optimised code, built in %.1f s", self._name, spent)
+            tell(f"{self._name} runs optimised code after {spent:.1f} s")
         except KeyboardInterrupt:  # abandoned
             pass
         except Exception as error:
@@ -93,6 +98,7 @@ class Tiers:
                 self._error = error
                 self.functions.update({key: self._warning(key) for key in self._names})
             _log.info("the optimised build of %s failed", self._name)
+            tell(f"{self._name} stays with quick code: the optimised build failed, and the next call says why")
         finally:
             if not self._stop.is_set():
                 atexit.unregister(self._abandon)
@@ -109,7 +115,7 @@ class Tiers:
                 warnings.warn(
                     f"{self._name} goes on with unoptimised code, as its optimised build failed: {self._error}",
                     SlowTierWarning,
-                    stacklevel=5,
+                    stacklevel=outside(),
                 )
             return self.functions[key](*args, **named)
 

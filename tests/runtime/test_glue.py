@@ -565,7 +565,6 @@ def test_a_dropped_module_drops_its_state(g):
     assert loads() == loads()
 
 
-#: Loads a module with a state of its own, calls it rightly and wrongly; numpy cannot be loaded twice in a process.
 def test_buffers_are_given_back(g):
     held = array.array("d", [1.0, 2.0])
     g.g_value_and_grad(2.0, W, held)

@@ -1,7 +1,10 @@
 """tier="auto": quick code at once, optimised code when it is ready; failures warn; the end of the process waits not."""
 
+import contextlib
 import logging
+import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -60,11 +63,68 @@ def test_a_background_build_that_fails_warns_at_the_next_call_and_the_quick_one_
     with pytest.raises(CompilerFailedError, match="out of luck"):
         f.wait()
     assert not [w for w in recwarn if w.category is SlowTierWarning]
-    with pytest.warns(SlowTierWarning, match=r"(?s)f goes on with unoptimised code.*out of luck"):
+    with pytest.warns(SlowTierWarning, match=r"(?s)f goes on with unoptimised code.*out of luck") as warned:
         assert f.value_and_grad(*POINT) == WANT
+    assert warned[0].filename == __file__
     recwarn.clear()
     assert f(*POINT) == 6.0
     assert (f.tier, list(recwarn)) == ("quick", [])
+
+
+#: What is shown of it: a program's own words, and what it is told on stderr.
+SHOWN = """
+import pathlib, sys
+import gradsmith as gs
+f = gs.compile("x*y", target="c", selftest=False, tier="auto")
+print("before", file=sys.stderr)
+assert f(2.0, 3.0) == 6.0
+print("between", file=sys.stderr)
+pathlib.Path(sys.argv[1]).write_text(sys.argv[2])
+try:
+    f.wait()
+except gs.CompilerFailedError:
+    pass
+print("after", file=sys.stderr)
+g = gs.compile("x*y", target="c", selftest=False, tier="auto")  # the optimised one is in the cache
+g(2.0, 3.0), g.wait()
+"""
+
+
+def shown(gate, words="", terminal=True, **environment) -> str:
+    """What SHOWN writes on stderr, which is a terminal or a file."""
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    command = [sys.executable, "-c", SHOWN, str(gate), words]
+    try:
+        subprocess.run(command, stderr=theirs, timeout=120, check=not words, env={**os.environ, **environment})
+    finally:
+        os.close(theirs)
+    read = b""
+    with contextlib.suppress(OSError):  # how the end of a terminal is told
+        while more := os.read(ours, 65536):
+            read += more
+    os.close(ours)
+    return read.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_when_quick_code_runs_and_when_optimised_code(gate):
+    assert re.fullmatch(
+        r"before\n"
+        r"gradsmith: f runs quick code \((tcc|fakecc)\) while the optimised build goes on \.\.\.\n"
+        r"between\n"
+        r"gradsmith: f runs optimised code after \d+\.\d s\n"
+        r"after\n",
+        shown(gate),
+    )
+
+
+def test_a_terminal_shows_that_the_optimised_build_failed(gate):
+    lines = shown(gate, "exit 1").splitlines()
+    assert lines[3] == "gradsmith: f stays with quick code: the optimised build failed, and the next call says why"
+
+
+@pytest.mark.parametrize(("terminal", "environment"), [(False, {}), (True, {"GRADSMITH_PROGRESS": "0"})])
+def test_nothing_is_shown_elsewhere_or_to_who_wants_none(gate, terminal, environment):
+    assert shown(gate, terminal=terminal, **environment) == "before\nbetween\nafter\n"
 
 
 def test_the_end_of_the_process_neither_waits_nor_leaves_anything(gate, cache, tmp_path):
@@ -95,8 +155,11 @@ def test_without_a_compiler_other_code_stands_in_with_a_warning(monkeypatch, tmp
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setitem(sys.modules, "ziglang", None)  # which may be installed
     f = product(batch=True)
-    with pytest.warns(SlowTierWarning, match="f runs as python code, which is slower, as there is no C compiler"):
+    with pytest.warns(
+        SlowTierWarning, match="f runs as python code, which is slower, as there is no C compiler"
+    ) as warned:
         assert f.value_and_grad(*POINT) == WANT
+    assert warned[0].filename == __file__
     assert (f(*POINT), f.grad(y=3.0, x=2.0), f.tier, f.wait()) == (6.0, WANT[1], "python", False)
     assert "void f(" in f.source
     with pytest.raises(gs.CompilerNotFoundError):

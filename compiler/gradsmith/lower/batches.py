@@ -81,10 +81,9 @@ def batch(
     each = [i >= inputs or i in options.mapped for i in range(len(f.inputs))]
     taken = [_strided(a, one, names, target) for a, one in zip(f.inputs, each, strict=True)]
     given = [_strided(a, not s, names, target) for a, s in zip(f.outputs, _summed(kind, f, options), strict=True)]
-    numbers = sum(a.argument.size * max(1, DTYPES[a.argument.dtype].bits // 8) for a in (*taken, *given))
-    block = _block(int(numbers), target)
+    block, stack = _block([*(a for a in taken if a.each), *given], target)
     lanes, body, work = None, Body([]), f.work
-    if straight is not None:
+    if straight is not None and stack <= target.tuning.batch_bytes:
         taken = [_in_lanes(a, names) for a in taken]
         given = [_in_lanes(a, names) for a in given]
         lanes, body = _lanes(name, straight, groups, taken, given, block, names, target, main)
@@ -107,9 +106,10 @@ def batch(
         lanes=lanes,
         work=tuple(work),
         threads=options.threads,
+        stack=stack if lanes else 0,
         least=max(1, target.tuning.thread_elements // max(1, sum(a.argument.size for a in (*taken, *given)))),
     )
-    return found if straight is None else _past(_headed(found, target), target), body
+    return found if lanes is None else _past(_headed(found, target), target), body
 
 
 def _summed(kind: Kind, f: Function, options: Batching) -> list[bool]:
@@ -126,10 +126,17 @@ def _summed(kind: Kind, f: Function, options: Batching) -> list[bool]:
     return flags
 
 
-def _block(bytes_: int, target: Target) -> int:
-    """How many points are taken at a time: a power of two."""
-    most = max(_LEAST, min(target.tuning.batch_points, target.tuning.batch_bytes // max(1, bytes_)))
-    return _power(most)
+def _block(held: Sequence[Strided], target: Target) -> tuple[int, int]:
+    """How many points are taken at a time, a power of two; and the bytes of their numbers and of sums on the stack."""
+    each, sums = _bytes(held), _bytes([a for a in held if not a.each])
+    most = (target.tuning.batch_bytes - sums) // max(1, each)
+    block = _power(max(_LEAST, min(target.tuning.batch_points, most)))
+    return block, block * each + sums
+
+
+def _bytes(arrays: Sequence[Strided]) -> int:
+    """The bytes of what one point has of them."""
+    return sum(a.room * max(1, DTYPES[a.argument.dtype].bits // 8) for a in arrays)
 
 
 def _power(number: int) -> int:
@@ -165,10 +172,11 @@ def _past(found: Batch, target: Target) -> Batch:
         return found
     bytes_ = dtype.bits // 8
     line = tuning.line_bytes // bytes_
-    reads = sum(int(a.argument.size) * DTYPES[a.argument.dtype].bits for a in found.inputs if a.each)
-    points = max(1, 8 * tuning.line_bytes * tuning.stream_lines // max(1, reads))
+    reads = _bytes([a for a in found.inputs if a.each])
+    points = max(1, tuning.line_bytes * tuning.stream_lines // max(1, reads))
     short = max(line, _power(min(found.block, points)))
-    if short > found.block:
+    stack = short * reads + (rows + 1) * (short + line) * bytes_ + 8 * rows + 16 * found.rows_read  # and two lists
+    if short > found.block or stack > tuning.batch_bytes:
         return found
     starts = itertools.accumulate((int(a.argument.size) for a in given), initial=0)
     return replace(
@@ -181,6 +189,7 @@ def _past(found: Batch, target: Target) -> Batch:
         ahead=2 * short,
         second=found.rows_read > tuning.near_rows,
         run=max(1, tuning.stream_run // short) * short,
+        stack=max(found.stack, stack),
     )
 
 

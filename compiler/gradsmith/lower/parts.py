@@ -28,7 +28,11 @@ __all__ = ["cuts", "in_parts", "units"]
 
 Words = tuple[str, ...]
 _DEFINED = re.compile(r"(\w+)(?:\[[^\]]*\])? = ")
-_SLACK = 4  # a cut may lie a quarter of a part before or behind its place, where fewer values cross it
+# A cut may lie a quarter of a part before or behind its place, where fewer values cross it. With a half, a quarter, an
+# eighth, a sixteenth and nothing, loads and stores are 12,115, 12,030, 12,035, 12,139 and 12,196 in 20,000 lines of
+# random operations, and 1,283, 1,280, 1,351, 1,316 and 1,362 in 60 layers; gcc -O2 takes as long with all. That is no
+# matter of the machine.
+_SLACK = 4
 
 
 def in_parts(

@@ -73,11 +73,12 @@ class _Run:
         return len(self.keys)
 
 
-def rolled(graph: Graph, kinds: Sequence[str], target: Target) -> Graph:
+def rolled(graph: Graph, kinds: Sequence[str], target: Target, batch: bool = False) -> Graph:
     """`graph`, with runs as loops where `target` is the better for it.
 
     Strict code keeps the order of sums. Scalar code has no arrays, and Python runs straight lines faster than loops.
-    The pattern of a sparse matrix is found in arrays, not in scans.
+    The pattern of a sparse matrix is found in arrays, not in scans. A function of many points (`batch`) computes a
+    vector of them at a time by straight lines, but not by scans; a derivative has about four times as many lines.
     """
     if target.strict or target.lowering == "scalar":
         return graph
@@ -85,7 +86,8 @@ def rolled(graph: Graph, kinds: Sequence[str], target: Target) -> Graph:
         graph,
         steps=target.tuning.roll_steps,
         operations=target.tuning.roll_operations,
-        recurrences={"jacobian", "hessian"}.isdisjoint(kinds),
+        recurrences={"jacobian", "hessian"}.isdisjoint(kinds)
+        and not (batch and 4 * len(graph) <= target.tuning.batch_statements),
     )
 
 
