@@ -88,8 +88,8 @@ def _chain(graph: Graph, axes: Axes, root: Axis, target: Target) -> _Chain | Non
     if any(place[key] != 0 for key in stacked):
         return None
     held, carried, numbers = _memory(graph, inside, sums)
-    innermost = all(place[k] == len(graph.node(k).type.shape) - 1 for k in inside if graph.node(k).op == "matmul")
-    least = tuning.blocked_lanes if innermost else tuning.blocked_rows
+    behind = {len(graph.node(k).type.shape) - place[k] for k in inside if graph.node(k).op == "matmul"}
+    least = tuning.blocked_lanes if behind == {1} else tuning.blocked_rows  # innermost in all products
     rows = _rows(size, 8 * numbers, least, tuning.blocked_bytes)
     if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held:
         return None
