@@ -32,10 +32,27 @@ static inline vec load(const real *p) {
 }
 static inline void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
 static inline vec all(real x) { return x - (vec){0}; }
+/* halves are added while they are vectors */
 static inline real sum_of(vec v) {
+#if VECTOR_BYTES == 64
+    typedef real half __attribute__((vector_size(VECTOR_BYTES / 2)));
+    half both[2];
+    memcpy(both, &v, sizeof v);
+    both[0] += both[1];
+#else
+    vec both[1] = {v};
+#endif
+#if VECTOR_BYTES >= 32
+    typedef real quarter __attribute__((vector_size(16)));
+    quarter last[2];
+    memcpy(last, both, sizeof last);
+    last[0] += last[1];
+#else
+    vec last[1] = {both[0]};
+#endif
     real s = 0;
-    for (int k = 0; k < W; ++k) {
-        s += v[k];
+    for (int k = 0; k < (int)(16 / sizeof(real)); ++k) {
+        s += last[0][k];
     }
     return s;
 }

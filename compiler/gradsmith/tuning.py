@@ -162,6 +162,13 @@ class Tuning:
     #: by tiles, with B of 256 x 256: 18.7 / 12 with 4 rows in double and 36 / 18 in float, 15 / 19 and 38 / 28 with 6,
     #: 19 / 19 and 31 / 28 with 8, 20 / 30 and 34 / 41 with 12.
     rows_by_vectors: int = 4
+    #: Rows of each factor of `A Bᵀ` up to which its elements are sums in registers, with nothing packed, ...
+    dot_rows: int = 10
+    #: ... and bytes that these rows have at least. Time by sums / by panels with 128 and 256 doubles a row: 0.27 and
+    #: 0.16 for 5 x 5, 0.64 and 0.52 for 8 x 8, 0.46 and 0.37 for 10 x 10, 0.75 and 0.66 for 13 x 13, 1.2 and 1.1 for
+    #: 16 x 16; of floats 0.22 and 0.13, 0.52 and 0.35, 0.40 and 0.27, 0.77 and 0.55, 1.2 and 0.9 (Zen 5, AVX-512). By
+    #: AVX2 there, 8, 10 and 13 rows take 1.3, 0.9, 1.1 and 1.2, 0.6, 1.0 in double, 0.8, 0.6, 0.8 and 0.6, 0.6, 0.8.
+    dot_bytes: int = 512
     #: Bytes of a product from which on it and the loops that read its elements go through blocks of rows together: at
     #: 256 KB two layers take 0.7 of the time, a layer alone 0.96 to 1.01, at 2 MB 0.57 to 0.63, and 0.80 to 0.99 ...
     product_least: int = 262_144
@@ -179,6 +186,10 @@ class Tuning:
     #: and 3.3 MB added up (d = 64), blocks of 50, 100 and 125 rows take 83, 89 and 91 ms, hand-written code 80 (much
     #: other work beside). On Zen 5, 50 and 100 rows take 25 and 28 ms, and 12 and 17 MB of memory.
     blocked_rows: int = 48
+    #: The same where the rows lie innermost in memory (narrow matrices, see `passes.innermost`), as sums of a block end
+    #: with those within vectors. That mixture with 50, 100 and 200 rows takes 237, 203 and 179 us in double, and 179,
+    #: 137 and 111 in float (C alone, Zen 5, whose second cache has 1 MB).
+    blocked_lanes: int = 192
     #: Results of one channel of a convolution that are computed beside each other, over the ends of rows, where rows
     #: fill vectors badly; 64 at least. Pictures of 12 x 12 with 64, 128, 256 and 512: 3.7, 3.5, 3.3, 3.3 us in double,
     #: 2.6, 2.6, 2.4, 2.4 in float with AVX-512, 6.2 and 3.2 with all as code of AVX2; larger ones differ less.

@@ -55,11 +55,20 @@ OPTIONS: list[dict[str, Any]] = [
 #: Tuning by which small programs are written as large ones are: blocks, rows, strands, kernels, parts.
 _LOW = {
     "unroll_elements": 1, "matmul_least": 1, "matvec_least": 1, "vector_elements": 1, "block_least": 1, "blocked_bytes": 1,
-    "strand_elements": 1, "line_least": 1, "pack_right": 1, "pack_left": 1, "thread_elements": 1, "thread_share": 1,
+    "strand_elements": 1, "line_least": 1, "pack_right": 1, "pack_left": 1, "dot_bytes": 1, "thread_elements": 1, "thread_share": 1,
 }  # fmt: skip
 SMALL = [
-    gs.Tuning(**_LOW, row_elements=2, blocked_rows=1, block_bytes=16, recompute_operations=8),
-    gs.Tuning(**_LOW, row_elements=1, blocked_rows=2, block_bytes=64, block_rows=6, block_columns=8, block_depth=2),
+    gs.Tuning(**_LOW, row_elements=2, blocked_rows=1, blocked_lanes=1, block_bytes=16, recompute_operations=8),
+    gs.Tuning(
+        **_LOW,
+        row_elements=1,
+        blocked_rows=2,
+        blocked_lanes=2,
+        block_bytes=64,
+        block_rows=6,
+        block_columns=8,
+        block_depth=2,
+    ),
     gs.Tuning(**_LOW, row_elements=100, roll_steps=2, roll_operations=2, registers=1, recompute_operations=100),
     gs.Tuning(registers=1, longest_body=6, part_lines=3, unit_lines=20, roll_steps=2, roll_operations=2),
 ]

@@ -13,7 +13,7 @@ from gradsmith.target import load_target
 from gradsmith.verify import verify
 
 torch = pytest.importorskip("torch")
-SMALL = gs.Tuning(blocked_rows=4, blocked_bytes=2000)
+SMALL = gs.Tuning(blocked_rows=4, blocked_lanes=4, blocked_bytes=2000)
 
 
 def target(tuning: gs.Tuning = SMALL) -> object:

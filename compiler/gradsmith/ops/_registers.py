@@ -111,7 +111,7 @@ static GS_TILE_INLINE gs_vector@f gs_some@f(const @real *x, @bits lanes) {
     const gs_plain@f zero = {0};
     return (gs_vector@f)__builtin_ia32_loadup@p512_mask(x, zero, lanes);
 }
-static GS_TILE_INLINE void gs_put_some@f(@real *y, gs_vector@f x, @bits lanes) {
+static GS_TILE_INLINE __attribute__((unused)) void gs_put_some@f(@real *y, gs_vector@f x, @bits lanes) {
     __builtin_ia32_storeup@p512_mask(y, (gs_plain@f)x, lanes);
 }
 static GS_TILE_INLINE @bits gs_first@f(ptrdiff_t count) {

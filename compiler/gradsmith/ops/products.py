@@ -2,8 +2,8 @@
 
 A factor may be transposed (`ta`, `tb`: the matrices are stored as columns), and one that is a single matrix stands
 for all of a stack. `gemm_direct` reads both factors where they are; `gemm` copies blocks into panels, which pays where
-they would not stay in a cache. `gemv_rows` is `A @ x`, `gemv_columns` is `x @ A`; both read A once, row by row. The
-`cblas_` records call a library instead.
+they would not stay in a cache; `gemm_dots` is `A @ B.T` of few long rows. `gemv_rows` is `A @ x`, `gemv_columns` is
+`x @ A`; both read A once, row by row. The `cblas_` records call a library instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Shape, Type
 from ._declare import Traced
+from ._dots import DOTS
 from ._exponentials import SCALED, SUMS
 from ._registers import BYTES
 from ._tiles import ADDED, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
@@ -141,6 +142,13 @@ gemm: Traced = _record(
     Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels, cut=_by_rows_or_sums),
     PACKED, 20, "Matrix product in blocks, of which copies are made.",
 )  # fmt: skip
+gemm_dots: Traced = _record(
+    "gemm_dots", "gs_dots", lambda a, b: _matrices(a, b, False, True), lambda a, b: _product(a, b, False, True),
+    Kernel(
+        lambda a, b, params: (*_strided(a, b, {"ta": False, "tb": True})[:4], _step(a, 2), _step(b, 2)),
+    ),
+    DOTS, 9, "A Bᵀ of few long rows: each element is the product of two of them.",
+)  # fmt: skip
 
 _PARTS = {"": 0, "lower": -1, "upper": 1}  # the triangle that is wanted: elsewhere it may be that nothing is added
 
@@ -236,5 +244,6 @@ gemv_exp_scaled: Traced = _record(
 
 #: All of them: each stands for `matmul`.
 PRODUCTS: tuple[Traced, ...] = (
-    gemm_direct, gemm, gemm_add, cblas_gemm, gemv_rows, gemv_columns, cblas_gemv, gemv_exp_sums, gemv_exp_scaled,
+    gemm_direct, gemm, gemm_dots, gemm_add, cblas_gemm,
+    gemv_rows, gemv_columns, cblas_gemv, gemv_exp_sums, gemv_exp_scaled,
 )  # fmt: skip

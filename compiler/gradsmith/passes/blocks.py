@@ -13,7 +13,7 @@ do not fit into a cache and what is carried is small beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,109 +23,18 @@ from ..ops import broadcast_to, concatenate, getitem, reshape, scan
 from ..registry import Reduction, lookup
 from ..target import Target
 from ..trace import Expr, apply, constant, recording
-from ..types import Shape
+from .axes import MOVED, Axes, Axis
 
 __all__ = ["in_blocks"]
-
-_Axis = tuple[int, int]  # of the value with this key
 
 
 def in_blocks(graph: Graph, target: Target) -> Graph:
     """`graph` with its largest chain in blocks, if there is one that gains by it."""
     if sum(n.op == "matmul" for n in graph.ordered()) < 2:
         return graph
-    axes = _Axes(graph)
+    axes = Axes(graph)
     chains = [chain for root in axes.roots() if (chain := _chain(graph, axes, root, target)) is not None]
     return _Blocked(graph, max(chains, key=lambda c: c.held)).graph() if chains else graph
-
-
-# --- which axes run together ------------------------------------------------------------------------------------------
-
-
-class _Axes:
-    """Axes of values in classes: those that run together, as the computation of each value tells."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self._of: dict[_Axis, _Axis] = {}
-        for n in graph.ordered():
-            shape = () if n.bodies else getattr(n.type, "shape", ())
-            for axis in range(len(shape)):
-                self._of[n.key, axis] = (n.key, axis)
-            for own, other in _together(graph, n) if shape or n.args else ():
-                self._join(own, other)
-
-    def _root(self, axis: _Axis) -> _Axis:
-        while self._of[axis] != axis:
-            self._of[axis] = self._of[self._of[axis]]
-            axis = self._of[axis]
-        return axis
-
-    def _join(self, one: _Axis, other: _Axis) -> None:
-        self._of[self._root(one)] = self._root(other)
-
-    def roots(self) -> Iterator[_Axis]:
-        """One axis of each class."""
-        return (axis for axis in self._of if self._of[axis] == axis)
-
-    def places(self, n: Node, root: _Axis) -> list[int]:
-        """Which axes of `n` are of the class."""
-        shape = () if n.bodies else getattr(n.type, "shape", ())
-        return [k for k in range(len(shape)) if self._root((n.key, k)) == root]
-
-
-def _together(graph: Graph, n: Node) -> list[tuple[_Axis, _Axis]]:
-    """Pairs of axes of `n` and its operands that run together."""
-    op = lookup(n.op)
-    if n.bodies or op.kind == "part":
-        return []
-    shapes = [graph.node(a).type.shape for a in n.args]
-    own = n.type.shape
-    if op.kind == "elementwise":
-        return [((n.key, k), (a, k)) for a, s in zip(n.args, shapes, strict=True) if s == own for k in range(len(own))]
-    if isinstance(op.structure, Reduction):
-        kept = [k for k in range(len(shapes[0])) if n.params["keepdims"] or k not in n.params["axis"]]
-        return [((n.key, k), (n.args[0], i)) for k, i in enumerate(kept) if i not in n.params["axis"]]
-    if n.op == "matmul":
-        return _of_product(n, *shapes)
-    pairs = _MOVED[n.op](own, shapes[0], n.params) if n.op in _MOVED else []
-    return [((n.key, k), (n.args[0], i)) for k, i in pairs]
-
-
-def _of_product(n: Node, a: Shape, b: Shape) -> list[tuple[_Axis, _Axis]]:
-    rank = len(n.type.shape)
-    if min(len(a), len(b)) < 2:
-        return []
-    left, right = n.args
-    pairs = [((n.key, rank - 2), (left, len(a) - 2)), ((n.key, rank - 1), (right, len(b) - 1))]
-    pairs.append(((left, len(a) - 1), (right, len(b) - 2)))
-    for key, shape in ((left, a), (right, b)):
-        pairs += [((n.key, rank - len(shape) + k), (key, k)) for k in range(len(shape) - 2)]
-    return pairs
-
-
-def _of_broadcast(own: Shape, inner: Shape, _: Any) -> list[tuple[int, int]]:
-    first = len(own) - len(inner)
-    return [(first + k, k) for k, size in enumerate(inner) if own[first + k] == size != 1]
-
-
-def _of_reshape(own: Shape, inner: Shape, _: Any) -> list[tuple[int, int]]:
-    """All axes where only axes of size 1 come or go, and else what both have in front."""
-    longer = [[k for k, size in enumerate(shape) if size != 1] for shape in (own, inner)]
-    if [own[k] for k in longer[0]] == [inner[k] for k in longer[1]]:
-        return list(zip(*longer, strict=True))
-    common = next((k for k, (one, other) in enumerate(zip(own, inner, strict=False)) if one != other), 0)
-    return [(k, k) for k in range(common)]
-
-
-#: Ops that move elements: pairs of axes of the result and of the operand.
-_MOVED: Mapping[str, Callable[[Shape, Shape, Mapping[str, Any]], list[tuple[int, int]]]] = {
-    "broadcast_to": _of_broadcast,
-    "reshape": _of_reshape,
-    "expand_dims": _of_reshape,
-    "squeeze": _of_reshape,
-    "transpose": lambda own, inner, params: list(enumerate(params["axes"])),
-}
 
 
 # --- what is computed for a block -------------------------------------------------------------------------------------
@@ -146,7 +55,7 @@ class _Chain:
     held: int  # bytes of the arrays that become small
 
 
-def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | None:
+def _chain(graph: Graph, axes: Axes, root: Axis, target: Target) -> _Chain | None:
     """The chain along one class of axes, if it is worth blocks."""
     size = graph.node(root[0]).type.shape[root[1]]
     tuning = target.tuning
@@ -179,7 +88,9 @@ def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | N
     if any(place[key] != 0 for key in stacked):
         return None
     held, carried, numbers = _memory(graph, inside, sums)
-    rows = _rows(size, 8 * numbers, tuning.blocked_rows, tuning.blocked_bytes)
+    behind = {len(graph.node(k).type.shape) - place[k] for k in inside if graph.node(k).op == "matmul"}
+    least = tuning.blocked_lanes if behind == {1} else tuning.blocked_rows  # innermost in all products
+    rows = _rows(size, 8 * numbers, least, tuning.blocked_bytes)
     if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held:
         return None
     products = sum(graph.node(k).op == "matmul" for k in (*inside, *sums))
@@ -192,19 +103,19 @@ def _chain(graph: Graph, axes: _Axes, root: _Axis, target: Target) -> _Chain | N
     return _Chain(size, rows, place, cut, [*inside], [*sums], stacked, frozenset(late), held)
 
 
-def _by_blocks(graph: Graph, n: Node, place: Mapping[int, int], axes: _Axes, root: _Axis) -> bool:
+def _by_blocks(graph: Graph, n: Node, place: Mapping[int, int], axes: Axes, root: Axis) -> bool:
     """Whether a block of the result follows from blocks of the operands, by the same op.
 
     An operand has the axis once, or not at all; only what is broadcast has an axis that no operand has.
     """
     op = lookup(n.op)
-    if not (op.kind == "elementwise" or n.op == "matmul" or n.op in _MOVED or isinstance(op.structure, Reduction)):
+    if not (op.kind == "elementwise" or n.op == "matmul" or n.op in MOVED or isinstance(op.structure, Reduction)):
         return False
     known = [a in place for a in n.args if axes.places(graph.node(a), root)]
     return all(known) if known else n.op == "broadcast_to"
 
 
-def _adds(graph: Graph, n: Node, place: Mapping[int, int], axes: _Axes, root: _Axis) -> bool:
+def _adds(graph: Graph, n: Node, place: Mapping[int, int], axes: Axes, root: Axis) -> bool:
     """Whether `n` is a sum over the axis, of numbers or of products."""
     structure = lookup(n.op).structure
     if isinstance(structure, Reduction):

@@ -16,8 +16,19 @@ from ..dims import Extent
 from ..errors import SpecError, TargetError
 from ..ops import reshape
 from ..ops import sum as sum_
+from ..ops._dots import LEAST
 from ..ops._registers import BYTES
-from ..ops.products import cblas_gemm, cblas_gemv, gemm, gemm_add, gemm_direct, gemv_columns, gemv_rows, sizes
+from ..ops.products import (
+    cblas_gemm,
+    cblas_gemv,
+    gemm,
+    gemm_add,
+    gemm_direct,
+    gemm_dots,
+    gemv_columns,
+    gemv_rows,
+    sizes,
+)
 from ..target import Target
 from ..trace import Expr
 from .rewrite import Rule
@@ -121,10 +132,20 @@ def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
     _, m, n, k = sizes(a.type, b.type, ta, tb)
     if tb and not ta and a.ndim == b.ndim == 2 and isinstance(m, int) and m <= target.tuning.rows_by_vectors:
         return gemv_rows(b, a, ta=False)  # rows of A as a stack of vectors: B is not packed
+    if tb and not ta and _long_rows(a, m, n, k, target):
+        return gemm_dots(a, b)
     wide = isinstance(n, int) and n * a.dtype.bits // 8 >= BYTES // 2
     if wide and not tb and _held(a, ta, m, k, target) and _small(k, n, b, target.tuning.pack_right):
         return gemm_direct(a, b, ta=ta, tb=tb)
     return gemm(a, b, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
+
+
+def _long_rows(a: Expr, m: Extent, n: Extent, k: Extent, target: Target) -> bool:
+    """Whether `A Bᵀ` has few rows of many vectors, whose products are summed up in registers."""
+    if target.threads or not all(isinstance(size, int) for size in (m, n, k)):
+        return False
+    few = min(m, n) >= LEAST and max(m, n) <= target.tuning.dot_rows
+    return few and k * (a.dtype.bits // 8) >= target.tuning.dot_bytes
 
 
 def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str, Any]:

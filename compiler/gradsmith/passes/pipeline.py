@@ -21,6 +21,7 @@ from .expand import expansion
 from .fast_math import reassociated
 from .fold import fold
 from .hoist import hoist
+from .innermost import turned
 from .layouts import laid_out
 from .libraries import by_libraries
 from .normals import by_normals, of_one_scale
@@ -95,7 +96,7 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
         graph = rewritten(graph, fold, apply_law, *of_one_scale(target))
     kernels = by_kernels(target)
     if kernels and (graph.has_bodies or any(n.type.shape for n in graph.sorts)):
-        graph = in_blocks(laid_out(early_sums(graph)), target)
+        graph = in_blocks(turned(laid_out(early_sums(graph)), target), target)
         graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
     return _writable(graph, target)
 
