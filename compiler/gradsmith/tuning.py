@@ -175,6 +175,10 @@ class Tuning:
     #: ... and bytes that such a block of it has at most: with 12, 24, 48, 96, 192 and 384 KB, a layer of 4096 x 32 x 64
     #: with bias and ReLU takes 434, 434, 412, 412, 429 and 468 us, and 546 by passes.
     product_bytes: int = 98_304
+    #: The same of the results of some pictures of a convolution. With 96, 384 KB and by passes (decision 66), bias and
+    #: ReLU of 32 x 28 x 28 with 8 filters of 3 x 3 take 45.0, 43.2 and 47.7 us in double, 21.5, 21.3 and 21.6 in float,
+    #: 64 x 28 x 28 with 32 of 5 x 5 (147 KB a picture in double) 738, 564 and 733, and 348, 351 and 358.
+    picture_bytes: int = 262_144
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in

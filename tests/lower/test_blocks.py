@@ -251,3 +251,88 @@ def test_where_products_stay_whole(options: dict[str, Any]) -> None:
     assert not re.search(r"\(X \+ i\*3, ", f.source)
     for one, other in zip(leaves(f(*matrices(37))), leaves(in_numpy(sums, *matrices(37))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+# --- a convolution, and the loops that read it ------------------------------------------------------------------------
+
+PICTURES = gs.Tuning(product_least=1, picture_bytes=2 * 4 * 8 * 9 * 8)  # 2 pictures of 4 channels of 8 x 9 results
+COUNT = 7  # the last picture fills no block
+
+
+def activated(x: Any, w: Any, b: Any) -> Any:
+    return {"y": gs.relu(gs.conv2d(x, w) + b[:, None, None])}
+
+
+def deep(x: Any, w: Any, b: Any) -> Any:
+    """The second convolution reads the pictures that the block has of the first."""
+    hidden = gs.relu(gs.conv2d(x, w) + b[:, None, None])
+    return {"total": gs.sum(gs.tanh(gs.conv2d(hidden, w[:, 0][None])))}
+
+
+def masked(x: Any, w: Any, b: Any) -> Any:
+    """As behind an activation: the slope by the pictures, where what the weights meet was positive."""
+    return {"y": gs.where(x > 0, gs.grad(lambda z: gs.sum(gs.sin(gs.conv2d(z, w))))(x), 0)}
+
+
+def of_channels(x: Any, w: Any, b: Any) -> Any:
+    """Every picture needs a sum over all of them."""
+    y = gs.conv2d(x, w)
+    return {"y": y / gs.sum(y * y, axis=(0, 2, 3))[:, None, None]}
+
+
+def of_pictures(program: Callable[..., Any], count: int = COUNT, **options: Any) -> Any:
+    args = (count, 3, 10, 11), (4, 3, 3, 3), (4,)
+    return compiled(program, args, **{"derivatives": "value", "tuning": PICTURES, "wrt": "w", **options})
+
+
+def pictures(dtype: str = "float64") -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=shape).astype(dtype) for shape in ((COUNT, 3, 10, 11), (4, 3, 3, 3), (4,))]
+
+
+def in_torch(program: Callable[..., Any]) -> list[Any]:
+    torch = pytest.importorskip("torch")
+    x, w, b = (torch.tensor(a, requires_grad=True) for a in pictures())
+    y = torch.conv2d(x, w)
+    hidden = torch.relu(y + b[:, None, None])
+    if program is activated:
+        found = hidden
+    elif program is deep:
+        found = torch.tanh(torch.conv2d(hidden, w[:, 0][None])).sum()
+    elif program is masked:
+        found = torch.where(x > 0, torch.autograd.grad(torch.sin(y).sum(), x)[0], 0)
+    else:
+        found = y / (y * y).sum((0, 2, 3))[:, None, None]
+    return [found.detach().numpy()]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("program", [activated, deep, masked, of_channels], ids=lambda p: p.__name__)
+def test_loops_that_read_a_convolution(program: Callable[..., Any], dtype: str) -> None:
+    f, digits = of_pictures(program, dtype=dtype), 1e-11 if dtype == "float64" else 2e-4
+    for one, other in zip(leaves(f(*pictures(dtype))), in_torch(program), strict=True):
+        np.testing.assert_allclose(one, other, rtol=digits, atol=digits * np.max(np.abs(other)))
+
+
+def test_what_reads_a_convolution_stands_behind_it_in_the_block() -> None:
+    for program in (activated, masked):
+        source = of_pictures(program).source
+        body = source[source.rindex("\nvoid f") :]
+        of_block = body[body.index("        gs_convolve") :]
+        of_block = of_block[: of_block.index("\n    }")]
+        assert re.match(r" *gs_convolve\w*\(\w+ \+ i\*", of_block)
+        assert re.search(r"value\[i.* \? ", of_block)
+
+
+def test_pictures_between_two_convolutions_are_those_of_a_block() -> None:
+    few, many = (of_pictures(deep, count).workspace["value"] for count in (COUNT, 10 * COUNT))
+    assert few == many
+    assert of_pictures(deep, 10 * COUNT, tuning=gs.Tuning()).workspace["value"] > 5 * many
+
+
+@pytest.mark.parametrize("options", [{"threads": "openmp"}, {"strict": True}, {"tuning": gs.Tuning()}], ids=str)
+def test_where_pictures_stay_whole(options: dict[str, Any]) -> None:
+    f = of_pictures(activated, **options)
+    assert not re.search(r"\(x \+ i\*", f.source)
+    for one, other in zip(leaves(f(*pictures())), in_torch(activated), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)

@@ -4,7 +4,8 @@ In: the stored values of a function in order, and how they read each other. Out:
 rows. `A x` has one element a row, and so have values computed from it element by element; `d A` is a sum of rows, and
 so are, of numbers, sums over everything. Where all these need of each other only the same row, a block of rows goes
 through all of it while a cache has it: the kernels are called for a block, with loops over its rows between them. So it
-is with a product of matrices and what is computed from it element by element: a bias, an activation, its slope.
+is with a product of matrices and what is computed from it element by element: a bias, an activation, its slope; and
+with pictures, a convolution and what is computed from it.
 Guarantee: as of `rows`; blocks are added in their order.
 """
 
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from ..dims import Extent
 from ..graph import Graph, Node
 from ..tuning import Tuning
 from ..types import Shape
@@ -57,30 +59,41 @@ def _by_vectors(
 def _by_matrices(
     graph: Graph, tasks: Sequence[Node], virtual: Mapping[int, int], aliases: Mapping[int, int], tuning: Tuning
 ) -> _Found | None:
-    """A product of matrices, and loops that read its elements."""
-    tried: set[Shape] = set()
-    for n in tasks:
+    """A product of matrices or a convolution, and loops that read its elements.
+
+    Where the first one is read by no such loop, the first one of another kind may be, behind it.
+    """
+    tried: dict[Shape, set[str]] = {}
+    for at, n in enumerate(tasks):
         least, block = _block_of_product(graph, n, tuning), 0
-        if not least or n.type.shape[:1] in tried:
-            continue
         rows = n.type.shape[:1]
-        tried.add(rows)
+        kinds = tried.setdefault(rows, set()) if least else {n.op}
+        if n.op in kinds:
+            continue
+        start = at if kinds else 0
+        kinds.add(n.op)
         while least != block:
             block = least
             role_of = partial(role_in_products, block=block)
-            before, shared, behind = collected(graph, tasks, rows, role_of, virtual, aliases)
+            before, shared, behind = collected(graph, tasks[start:], rows, role_of, virtual, aliases)
             blocks = {m.key: _block_of_product(graph, m, tuning) for m in shared}
             least = min(filter(None, (block, *blocks.values())))
         if any(blocks.get(key) for m in shared for key, _ in reads_of(graph, m, virtual, aliases)):
-            return before, Rows(rows, inner_loops(graph, shared, rows, role_of, virtual, aliases), block, True), behind
+            loop = Rows(rows, inner_loops(graph, shared, rows, role_of, virtual, aliases), block, True)
+            return [*tasks[:start], *before], loop, behind
     return None
 
 
 def _block_of_product(graph: Graph, n: Node, tuning: Tuning) -> int:
-    """How many rows a block has if `n` is a product of matrices; 0 where it is not, and where blocks do not pay."""
+    """How many rows a block has if `n` is a product of matrices, or pictures if it is a convolution.
+
+    0 where it is neither, and where blocks do not pay.
+    """
     cut = cut_of(graph, n)
-    if cut is None or cut.adds or len(n.type.shape) != 2:
+    if cut is None or cut.adds or len(n.type.shape) < 2:
         return 0
+    if len(n.type.shape) > 2:
+        return _block_of_pictures(n, tuning)
     (height, length), inner = n.type.shape, graph.node(n.args[0]).type.shape[1]
     row = length * (n.type.dtype.bits // 8)
     if not isinstance(row, int) or not isinstance(inner, int) or length < tuning.row_elements:
@@ -88,10 +101,23 @@ def _block_of_product(graph: Graph, n: Node, tuning: Tuning) -> int:
     if isinstance(height, int) and height * row < tuning.product_least:
         return 0
     most = tuning.product_bytes // row // tuning.tile_rows * tuning.tile_rows
-    even = (b for b in range(most, most // 2, -1) if isinstance(height, int) and height % b == 0)
-    block = next(even, most)
+    block = _even(height, most)
     # each block packs the right factor again, or reads it from where the first cache has it no more
     return block if (4 if n.params["tb"] else 1) * inner <= block else 0
+
+
+def _block_of_pictures(n: Node, tuning: Tuning) -> int:
+    """Of a convolution: whole pictures, as channels alone would read all of the picture again."""
+    (count, *picture), each = n.type.shape, n.type.dtype.bits // 8
+    most = tuning.picture_bytes // (math.prod(picture) * each)
+    large = count > 1 and math.prod(n.type.shape) * each >= tuning.product_least
+    return _even(count, most) if large and most else 0
+
+
+def _even(height: Extent, most: int) -> int:
+    """A number of rows, at most so many, that leaves none over, if there is one that is not much less."""
+    even = (b for b in range(most, most // 2, -1) if isinstance(height, int) and height % b == 0)
+    return next(even, most)
 
 
 def _saves(graph: Graph, shared: Sequence[Node], aliases: Mapping[int, int]) -> bool:

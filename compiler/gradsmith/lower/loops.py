@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..registry import NEAR, Assembly, Reduction, Scan, lookup
 from ..target import Target
 from ..types import DType, format_shape
 from .carried import is_kept
+from .collapse import axes_as_one
 from .elements import Elements
 from .frames import Frame
 from .fusion import Means, Unit, fuse
@@ -336,6 +338,7 @@ class Writer:
         if "independent" in self.target.syntax and self._is_straight():
             self._reorder()
         self.structures.in_place = self.units.joined
+        self.structures.as_one = partial(axes_as_one, self.graph, self.units, self.elements)
         self.storage = Storage(self)
         if self.results or any(n.type.shape for n in self.graph.sorts):  # scalars need no memory
             self.storage.plan()

@@ -15,6 +15,7 @@ from ..graph import Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
 from ..registry import lookup
+from .collapse import collapsed, spread
 from .fusion import shape_of
 from .nests import Nest, lines_of
 from .printing import Text
@@ -92,7 +93,9 @@ class RowLoop:
         """An inner loop, and what it has of each sum in a variable of this row."""
         sums: dict[int, list[str]] = {}
         reductions = [n for n in inner.nodes if self.roles[n.key] in ("row", "total")]
-        strands = self.structures.strands(reductions, inner.shape) if len(reductions) == len(inner.nodes) else range(1)
+        count = self._as_one(inner)
+        whole = collapsed(inner.shape, count)
+        strands = self.structures.strands(reductions, whole) if len(reductions) == len(inner.nodes) else range(1)
         for n in reductions:
             name = self.elements.names.fresh(None, "acc_" if self.roles[n.key] == "row" else "row_")
             sums[n.key] = self.structures.begun(n, name, len(strands), lines, row.depth)
@@ -101,11 +104,11 @@ class RowLoop:
 
         def inside(nest: Nest, body: list[Line]) -> None:
             for strand, start in enumerate(strands):
-                place = shifted(nest.index, start)
+                place = spread(shifted(nest.index, start), count)
                 for n in inner.nodes:
                     self._inside(n, inner, row, Nest(place, False, nest.depth), body, sums.get(n.key), strand)
 
-        shape = parted(inner.shape, len(strands))
+        shape = parted(whole, len(strands))
         loops = self.nests.over(shape, inside, row.depth)
         summed = {n.key: n for n in inner.nodes if n.key in sums}
         named = {name: n for key, n in summed.items() for name in sums[key]}
@@ -124,6 +127,14 @@ class RowLoop:
             else:
                 self._known(key, total)
                 self._stored(n, self._padded(n.key, row.index), total, lines, row.depth)
+
+    def _as_one(self, inner: Inner) -> int:
+        """How many of the last axes of an inner loop are walked as one."""
+        elements = {shape_of(self.graph, n.key if self.roles[n.key] == "element" else n.args[0]) for n in inner.nodes}
+        (shape, *others), rows = elements, len(self.rows.shape)
+        if others or len(shape) < rows + 2 or inner.shape[rows - len(shape) :] != shape[rows:]:
+            return 1
+        return self.structures.as_one(inner.nodes, range(rows, len(shape)), shape)
 
     def _inside(
         self, n: Node, inner: Inner, row: Nest, nest: Nest, body: list[Line], sums: Sequence[str] | None, strand: int

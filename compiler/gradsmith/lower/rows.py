@@ -134,8 +134,8 @@ def role_in_products(graph: Graph, n: Node, rows: Shape, block: int) -> str | No
         return "element" if n.type.shape[:1] == rows else None
     if not isinstance(op.structure, Reduction):
         role = _role_of_call(graph, n, rows)
-        by_vector = role is None or len(n.type.shape) == 1
-        return role if by_vector or certainly_at_most(graph.node(n.args[0]).type.shape[-1], block) else None
+        by_itself = role is None or len(n.type.shape) != 2
+        return role if by_itself or certainly_at_most(graph.node(n.args[0]).type.shape[-1], block) else None
     shape, axes = graph.node(n.args[0]).type.shape, tuple(n.params["axis"])
     if shape[:1] != rows or n.params["keepdims"]:
         return None

@@ -12,6 +12,7 @@ from ..graph import Node
 from ..index import Index
 from ..program import Line
 from ..registry import Reduction, lookup
+from .collapse import collapsed, spread
 from .fusion import Unit, shape_of
 from .nests import Nest, lines_of
 from .printing import Text
@@ -38,7 +39,8 @@ class SharedLoop:
         before: list[Line] = []
         totals: dict[int, list[str]] = {}
         flat = len(unit.shape) > 1 and all(self._walks_flat(n) for n in unit.nodes)
-        shape = (math.prod(unit.shape),) if flat else unit.shape
+        count = 1 if flat else self.structures.as_one(unit.nodes, range(len(unit.shape)), unit.shape)
+        shape = (math.prod(unit.shape),) if flat else collapsed(unit.shape, count)
         reductions = [n for n in unit.nodes if isinstance(lookup(n.op).structure, Reduction)]
         strands = self.structures.strands(reductions, shape) if len(reductions) == len(unit.nodes) else range(1)
         shape = parted(shape, len(strands))
@@ -54,7 +56,7 @@ class SharedLoop:
 
         def inside(nest: Nest, lines: list[Line]) -> None:
             for strand, start in enumerate(strands):
-                place = Nest(shifted(nest.index, start), flat, nest.depth)
+                place = Nest(spread(shifted(nest.index, start), count), flat, nest.depth)
                 for n in unit.nodes:
                     if n.key in totals:
                         value = self.elements.element(n.args[0], place.index, flat, lines, nest.depth)

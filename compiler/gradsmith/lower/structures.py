@@ -20,6 +20,7 @@ from ..program import Line
 from ..registry import Assembly, Contraction, Cut, Gather, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape, Type
 from .along import Along, Stretch, stretches
+from .collapse import collapsed, spread
 from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
@@ -49,6 +50,8 @@ class Structures:
         #: values that are computed where an assembly has them: which one, and as which part
         self.in_place: Mapping[int, tuple[int, int]] = {}
         self.written: set[tuple[int, int]] = set()  # parts of assemblies that are in memory already
+        #: how many of the last axes of a loop are walked as one (see `collapse`)
+        self.as_one: Callable[[Sequence[Node], Sequence[int], Shape], int] = lambda nodes, axes, shape: 1
 
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
@@ -59,16 +62,19 @@ class Structures:
         if self._sums_across(n, structure, source):
             return self._summed_across(n, source)
 
+        count = self.as_one([n], axes, source)
+
         def one(nest: Nest, lines: list[Line]) -> None:
             kept = iter(i for k, i in enumerate(nest.index) if not (n.params["keepdims"] and k in axes))
             outer = {k: next(kept) for k in range(len(source)) if k not in axes}
 
             def value(inner: Index, body: list[Line], depth: int) -> Text:
-                reduced = dict(zip(axes, inner, strict=True))
+                reduced = dict(zip(axes, spread(inner, count), strict=True))
                 index = tuple(reduced[k] if k in reduced else outer[k] for k in range(len(source)))
                 return self.elements.element(n.args[0], index, False, body, depth)
 
-            self._accumulate(n, structure, tuple(source[a] for a in axes), value, nest, lines)
+            shape = collapsed(tuple(source[a] for a in axes), count)
+            self._accumulate(n, structure, shape, value, nest, lines)
 
         return self._per_element(n, one)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..registry import Kernel, Params
+from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Type, static_shape
 from ._convolution_tiles import ACROSS, ALONG, BACK
@@ -51,6 +51,10 @@ def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
 def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     extents = _extents(x, w, {**params, "stride": (1,) * len(params["stride"])})
     return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]))
+
+
+def _by_pictures(x: Type, w: Type, params: Params) -> Cut:
+    return Cut((0,))
 
 
 def _weights(x: Type, w: Type, params: Params) -> int:
@@ -98,6 +102,7 @@ def _record(
     scratch: Callable[..., int] | None = None,
     infer: Callable[..., Type] = correlated_type,
     evaluate: Callable[..., np.ndarray] = correlated,
+    cut: Callable[..., Cut | None] = lambda *_: None,
 ) -> Traced:
     """The record of the C function `call`: its parameters are operands, result, scratch if any, and `count` extents."""
     return op(
@@ -107,7 +112,7 @@ def _record(
         infer=infer,
         evaluate=evaluate,
         loops=True,
-        structure=Kernel(arguments, scratch),
+        structure=Kernel(arguments, scratch, cut=cut),
         cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(3 + bool(scratch) + count))})"},
         support=support,
         cost=_cost,
@@ -122,6 +127,7 @@ convolve_along: Traced = _record(
     ALONG,
     "Convolution, with neighbouring results in one vector.",
     scratch=_weights,
+    cut=_by_pictures,
 )
 convolve_across: Traced = _record(
     "convolve_across",
@@ -144,6 +150,7 @@ convolve_back: Traced = _record(
     _weights,
     _back_type,
     _back_evaluate,
+    _by_pictures,
 )
 
 #: All: each stands for `convolve` or its transpose.
