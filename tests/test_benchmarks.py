@@ -128,7 +128,7 @@ PLANNED = {
     "logistic regression 1000x500": 64,
     "least squares 1000x500": 4,
     "logsumexp of A x + b, 1000": 16,
-    "Gaussian mixture d=10 k=25 n=1000": 44_555,  # of doubles: blocks of 128 points, and of 256 in float32
+    "Gaussian mixture d=10 k=25 n=1000": 44_555,  # blocks of 128 points
     "Gaussian mixture d=64 k=100 n=1000": 1_349_760,
     "heat equation, 128 cells, 50 steps": 544,
     "attention 128x64": 93_232,
@@ -138,6 +138,8 @@ PLANNED = {
 }
 
 
+#: The same where float32 has other numbers.
+PLANNED_32 = {"Gaussian mixture d=10 k=25 n=1000": 81_035}  # blocks of 256 points
 #: What takes more than a fifth more than by hand, and why.
 ABOVE = {
     "Gaussian mixture d=10 k=25 n=1000": "blocks of 200 points, with the differences to all centres, which hand-written "
@@ -162,7 +164,7 @@ def test_memory_is_as_planned_by_hand(name: str, dtype: str) -> None:
         args=tuple(np.shape(a) for a in model.draw(np.random.default_rng(0))), selftest=False, derivatives="value_and_grad",
         dtype=dtype,
     )  # fmt: skip
-    planned = 81_035 if name.startswith("Gaussian mixture d=10") and dtype == "float32" else PLANNED[name]
+    planned = PLANNED_32.get(name, PLANNED[name]) if dtype == "float32" else PLANNED[name]
     assert f.workspace["value_and_grad"] <= max(1.2 * np.dtype(dtype).itemsize * planned, 64)
 
 

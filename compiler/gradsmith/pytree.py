@@ -64,7 +64,12 @@ class Tree:
         if self.kind is None:
             return [value]
         branches = _children(value, lambda _: False)
-        if branches is not None and branches[0] == self.kind == "dict" and set(branches[1]) == set(self.keys):
+        if (
+            branches is not None
+            and branches[0] == self.kind == "dict"
+            and tuple(branches[1]) != self.keys
+            and set(branches[1]) == set(self.keys)
+        ):
             entries = dict(zip(*branches[1:], strict=True))  # in another order, it is the same dict
             branches = "dict", self.keys, [entries[key] for key in self.keys]
         if branches is None or branches[0] != self.kind or tuple(branches[1]) != self.keys:
