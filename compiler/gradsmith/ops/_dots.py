@@ -96,15 +96,22 @@ static GS_NOINLINE GS_CONTRACT void gs_dots_of@f(ptrdiff_t k, const @real *a, co
 }
 
 static void gs_dots@f(const @real *a, const @real *b, @real *y, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
-    ptrdiff_t as, ptrdiff_t bs) {
+    ptrdiff_t as, ptrdiff_t bs, int part) {
     /* y = A B^T, m by n, for each of a batch, of rows of k that lie one after the other: each number of y is the
-       product of two rows. Both have a tile's rows at least; the last tiles overlap where they do not fill. */
+       product of two rows. Both have a tile's rows at least; the last tiles overlap where they do not fill. Tiles above
+       the diagonal are 0 if `part` is -1, and those below it if it is 1. */
     const ptrdiff_t rows = GS_DOT_ROWS, columns = GS_DOT_COLUMNS;
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
         for (ptrdiff_t ii = 0; ii < m; ii += rows) {
             const ptrdiff_t i = m - ii < rows ? m - rows : ii;
             for (ptrdiff_t jj = 0; jj < n; jj += columns) {
                 const ptrdiff_t j = n - jj < columns ? n - columns : jj;
+                if (part < 0 ? j > i + rows - 1 : part > 0 && j + columns - 1 < i) {
+                    for (ptrdiff_t q = 0; q < rows * columns; ++q) {
+                        y[(i + q / columns) * n + j + q % columns] = 0;
+                    }
+                    continue;
+                }
                 gs_dots_of@f(k, a + i * k, b + j * k, y + i * n + j, n);
             }
         }

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from ._registers import COMPILERS, FEW, HEIGHTS, MASKS, TOTAL, VECTORS, widths
 
-__all__ = ["ADDED", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "PACKED", "ROWS"]
+__all__ = [
+    "ADDED", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "DIRECT_TEXTS", "HALVES", "PACKED", "PACKED_TEXTS",
+    "ROWS",
+]  # fmt: skip
 
 _TILE = """\
 #ifndef GS_TILE@F
@@ -323,6 +326,22 @@ static GS_NOINLINE void gs_pack_rows@f(const @real *a, ptrdiff_t ar, ptrdiff_t a
 #endif
 """
 
+HALVES = """\
+#ifndef GS_HALF
+#define GS_HALF
+/* Which products of a tile are not all by 0 if a factor is triangular: of A = 0 below the diagonal (`half` is 1) or
+   above it (-1), of B = 0 below (2) or above (-2). From the first one on, and up to the last. */
+static ptrdiff_t gs_half_from(int half, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k) {
+    const ptrdiff_t first = half == 1 ? i : half == -2 ? j : 0;
+    return first < 0 ? 0 : first < k ? first : k;
+}
+static ptrdiff_t gs_half_to(int half, ptrdiff_t below, ptrdiff_t beside, ptrdiff_t k) {
+    const ptrdiff_t end = half == -1 ? below : half == 2 ? beside : k;
+    return end < 0 ? 0 : end < k ? end : k;
+}
+#endif
+"""
+
 _DIRECT = """\
 #ifndef GS_GEMM_DIRECT@F
 #define GS_GEMM_DIRECT@F
@@ -359,13 +378,13 @@ _PACKED = """\
 #define GS_GEMM@F
 static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptrdiff_t batch, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t k, ptrdiff_t as, ptrdiff_t ar, ptrdiff_t ac, ptrdiff_t bs, ptrdiff_t br, ptrdiff_t bc, ptrdiff_t mc,
-    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int part, int add) {
+    ptrdiff_t nc, ptrdiff_t kc, ptrdiff_t left, int part, int half, int add) {
     /* y = A B, m by n, for each of a batch: an element of A is a[i*ar + p*ac], one of B is b[p*br + j*bc], the next
        matrices begin as and bs further on. In blocks of mc by kc and kc by nc: a panel of B stays in the first cache, a
        block of A, packed if `left`, in the second. Where one block has all rows, one panel after the other lies in the
-       same place. With `add`, y += A B; tiles above the diagonal are left out if
-       `part` is -1, and those below it if it is 1. Rows shorter than a tile are stored in whole vectors: what is too
-       much there lies where later rows will be. */
+       same place. With `add`, y += A B; tiles above the diagonal are left out (or 0) if
+       `part` is -1, and those below it if it is 1, and products with the zeros of a triangular factor (`half`). Rows
+       shorter than a tile are stored in whole vectors: what is too much there lies where later rows will be. */
     const ptrdiff_t most = GS_THREADS || m > mc ? nc < n ? nc : n : 1;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
@@ -380,7 +399,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                 const ptrdiff_t ours = GS_THREADS || add || pp > 0 || n >= GS_TILE@F ? 0 : (batch - s) * m * n;
                 const @real *const from = b + pp * br + jj * bc;
                 const int tall = gs_tile_height(m < mc ? m : mc) == GS_TILE_ROWS;
-                const int packs = !GS_THREADS && bc == 1 && part == 0 && tall;
+                const int packs = !GS_THREADS && bc == 1 && part == 0 && half == 0 && tall;
                 const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
                 if (GS_THREADS) {
                     gs_pack_columns@f(from, br, bc, depth, columns, right);
@@ -403,7 +422,12 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                         }
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
                             height = gs_tile_height(rows - i);
-                            if (part < 0 ? jj + j > ii + i + height - 1 : part > 0 && jj + j + width - 1 < ii + i) {
+                            const ptrdiff_t row = ii + i, column = jj + j;
+                            const ptrdiff_t below = row + height, beside = column + width;
+                            const int none = part < 0 ? column >= below : part > 0 && beside <= row;
+                            const ptrdiff_t p = gs_half_from(half, row - pp, column - pp, depth);
+                            const ptrdiff_t end = none ? p : gs_half_to(half, below - pp, beside - pp, depth);
+                            if (end <= p && (add || pp > 0)) {
                                 continue;
                             }
                             if (ii + i == 0 && j < later) {
@@ -414,8 +438,9 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             for (ptrdiff_t q = 0; q < height; ++q) {
                                 GS_PREFETCH(tile + (i + q) * n);
                             }
-                            gs_tile@f(height, depth, left ? own + i * depth : block + i * ar, left ? 1 : ar,
-                                left ? height : ac, panel, GS_TILE@F, tile + i * n, n,
+                            gs_tile@f(height, end > p ? end - p : 0,
+                                left ? own + i * depth + p * height : block + i * ar + p * ac, left ? 1 : ar,
+                                left ? height : ac, panel + p * GS_TILE@F, GS_TILE@F, tile + i * n, n,
                                 (ii + i + height - 1) * n + whole <= ours ? whole : width, add || pp > 0);
                         }
                     }
@@ -437,7 +462,7 @@ static void gs_gemm_add@f(const @real *a, const @real *b, const @real *c, @real 
     for (ptrdiff_t i = 0; i < (c == y ? 0 : batch * m * n); ++i) {
         y[i] = c[i];
     }
-    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, part, 1);
+    gs_gemm@f(a, b, y, work, batch, m, n, k, as, ar, ac, bs, br, bc, mc, nc, kc, left, part, 0, 1);
 }
 #endif
 """
@@ -613,9 +638,13 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 """
 
 
-DIRECT = widths(COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _DIRECT)
-PACKED = widths(COMPILERS, VECTORS, FEW, MASKS, HEIGHTS, _TILE, _PACK, _PACKED)
-ADDED = widths(COMPILERS, VECTORS, FEW, MASKS, HEIGHTS, _TILE, _PACK, _PACKED, _ADDED)
+#: Before they are filled in, for kernels that call these.
+DIRECT_TEXTS = (COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _DIRECT)
+PACKED_TEXTS = (COMPILERS, VECTORS, FEW, MASKS, HEIGHTS, _TILE, _PACK, HALVES, _PACKED)
+
+DIRECT = widths(*DIRECT_TEXTS)
+PACKED = widths(*PACKED_TEXTS)
+ADDED = widths(*PACKED_TEXTS, _ADDED)
 ROWS = widths(COMPILERS, VECTORS, TOTAL, _ROWS)
 COLUMNS = widths(COMPILERS, VECTORS, _COLUMNS)
 CBLAS_GEMM = widths(_CBLAS_GEMM)

@@ -21,6 +21,7 @@ from ..types import Shape, Type
 from ._declare import Traced
 from ._dots import DOTS
 from ._exponentials import SCALED, SUMS
+from ._halves import DIRECT_HALF, PACKED_HALF
 from ._registers import BYTES
 from ._tiles import ADDED, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
 
@@ -126,31 +127,68 @@ def _by_rows(a: Type, b: Type, params: Params) -> Cut | None:
 def _by_rows_or_sums(a: Type, b: Type, params: Params) -> Cut | None:
     """The same, or a sum over the rows of both factors."""
     sums = a.ndim == b.ndim == 2 and params["ta"] and not params["tb"]
-    return Cut((0, 1), adds=True) if sums else _by_rows(a, b, params)
+    return Cut((0, 1), adds=True) if sums else None if params.get("part") else _by_rows(a, b, params)
 
 
 def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:
     return np.matmul(_turned(a, ta), _turned(b, tb))
 
 
+_PARTS = {"": 0, "lower": -1, "upper": 1}  # the triangle that is wanted: elsewhere it may be that nothing is added
+
+
+def _part(params: Params) -> int:
+    return _PARTS[params.get("part", "")]
+
+
 gemm_direct: Traced = _record(
-    "gemm_direct", "gs_gemm_direct", _matrices, _product, Kernel(_direct, cut=_by_rows), DIRECT, 11,
+    "gemm_direct", "gs_gemm_direct", _matrices, _product,
+    Kernel(_direct, cut=_by_rows), DIRECT, 11,
     "Matrix product of matrices that the caches hold.",
 )  # fmt: skip
 gemm: Traced = _record(
     "gemm", "gs_gemm", _matrices, _product,
-    Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels, cut=_by_rows_or_sums),
-    PACKED, 20, "Matrix product in blocks, of which copies are made.",
+    Kernel(
+        lambda a, b, params: (*_packed(a, b, params), _part(params), 0, 0), _panels,
+        cut=_by_rows_or_sums,
+    ),
+    PACKED, 21, "Matrix product in blocks, of which copies are made, or a triangle of it.",
 )  # fmt: skip
 gemm_dots: Traced = _record(
-    "gemm_dots", "gs_dots", lambda a, b: _matrices(a, b, False, True), lambda a, b: _product(a, b, False, True),
+    "gemm_dots", "gs_dots", lambda a, b, **_: _matrices(a, b, False, True),
+    lambda a, b, **_: _product(a, b, False, True),
     Kernel(
-        lambda a, b, params: (*_strided(a, b, {"ta": False, "tb": True})[:4], _step(a, 2), _step(b, 2)),
+        lambda a, b, params: (
+            *_strided(a, b, {"ta": False, "tb": True})[:4], _step(a, 2), _step(b, 2), _part(params),
+        ),
     ),
-    DOTS, 9, "A Bᵀ of few long rows: each element is the product of two of them.",
+    DOTS, 10, "A Bᵀ of few long rows, or a triangle of it: each element is the product of two of them.",
 )  # fmt: skip
 
-_PARTS = {"": 0, "lower": -1, "upper": 1}  # the triangle that is wanted: elsewhere it may be that nothing is added
+#: Which factor is triangular: what lies on the other side of its diagonal is 0.
+_HALVES = {"": 0, "left upper": 1, "left lower": -1, "right upper": 2, "right lower": -2}
+
+
+def _by_rows_of_left(a: Type, b: Type, params: Params) -> Cut | None:
+    """Rows, unless it matters which they are."""
+    return _by_rows(a, b, params) if params.get("half", "").startswith("right") else None
+
+
+gemm_direct_half: Traced = _record(
+    "gemm_direct_half", "gs_gemm_direct_half", _matrices, _product,
+    Kernel(
+        lambda a, b, params: (*_direct(a, b, params), _part(params), _HALVES[params.get("half", "")]),
+        cut=_by_rows_of_left,
+    ),
+    DIRECT_HALF, 13, "The same where one is triangular, or a triangle of it.",
+)  # fmt: skip
+gemm_half: Traced = _record(
+    "gemm_half", "gs_gemm_half", _matrices, _product,
+    Kernel(
+        lambda a, b, params: (*_packed(a, b, params), _HALVES[params["half"]]), _panels, cut=_by_rows_of_left,
+    ),
+    PACKED_HALF, 19, "The same of matrices of which one is triangular.",
+)  # fmt: skip
 
 
 def _cost_added(y: Type, a: Type, b: Type, c: Type, ta: bool = False, **_: Any) -> Mapping[str, Any]:
@@ -162,7 +200,7 @@ gemm_add: Traced = _record(
     "gemm_add", "gs_gemm_add", lambda a, b, c, **params: _matrices(a, b, **params),
     lambda a, b, c, **params: c + _product(a, b, **params),
     Kernel(
-        lambda a, b, c, params: (*_packed(a, b, params), _PARTS[params["part"]]),
+        lambda a, b, c, params: (*_packed(a, b, params), _part(params)),
         lambda a, b, c, params: _panels(a, b, params),
         replaces=2,
     ),
@@ -244,6 +282,6 @@ gemv_exp_scaled: Traced = _record(
 
 #: All of them: each stands for `matmul`.
 PRODUCTS: tuple[Traced, ...] = (
-    gemm_direct, gemm, gemm_dots, gemm_add, cblas_gemm,
+    gemm_direct, gemm, gemm_direct_half, gemm_half, gemm_dots, gemm_add, cblas_gemm,
     gemv_rows, gemv_columns, cblas_gemv, gemv_exp_sums, gemv_exp_scaled,
 )  # fmt: skip

@@ -39,6 +39,7 @@ from .share_reciprocals import share_reciprocals
 from .simplify import apply_law
 from .strict import written_by_all
 from .summation import Summation, summing
+from .triangles import halved
 from .wanted import only_wanted
 from .zeros import without_added_zeros, without_zeros
 
@@ -97,7 +98,8 @@ def _prepared(graph: Graph, target: Target, fast_math: bool, summation: Summatio
     kernels = by_kernels(target)
     if kernels and (graph.has_bodies or any(n.type.shape for n in graph.sorts)):
         graph = in_blocks(turned(laid_out(early_sums(graph)), target), target)
-        graph = only_wanted(with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target))))
+        graph = with_bodies(graph, lambda part: rewritten(part, *kernels, *online(target)))
+        graph = only_wanted(halved(graph, target))
     return _writable(graph, target)
 
 

@@ -13,7 +13,7 @@ from ..graph import Graph, Node
 from ..regions import has_regions, with_ends
 from ..registry import lookup
 
-__all__ = ["rebuilt", "with_bodies"]
+__all__ = ["rebuilt", "remade", "with_bodies"]
 
 
 def with_bodies(graph: Graph, pass_: Callable[[Graph], Graph]) -> Graph:
@@ -29,9 +29,14 @@ def with_bodies(graph: Graph, pass_: Callable[[Graph], Graph]) -> Graph:
 
 def rebuilt(graph: Graph, params: Callable[[Node], Mapping[str, Any]]) -> Graph:
     """`graph` with other params of its regions, which leave their types as they are."""
+    return remade(graph, lambda n: (n.op, params(n) if n.bodies else n.params))
+
+
+def remade(graph: Graph, change: Callable[[Node], tuple[str, Mapping[str, Any]]]) -> Graph:
+    """`graph` with other ops and params, which leave operands and types as they are."""
     new, keys = Graph(), dict[int, int]()
     for n in graph.ordered():
-        given = params(n) if n.bodies else n.params
+        op, params = change(n)
         args = [keys[a] for a in n.args]
-        keys[n.key] = new.add(n.op, args, given, n.type, n.origin, commutative=lookup(n.op).commutative)
+        keys[n.key] = new.add(op, args, params, n.type, n.origin, commutative=lookup(op).commutative)
     return with_ends(new, graph, keys)

@@ -1,15 +1,16 @@
-"""Wanted: of products that a loop adds up, only the triangle is computed that something reads.
+"""Wanted: of products of matrices only the triangle is computed that something reads.
 
-In: a graph with `gemm_add` in the bodies of scans. Out: the same, where those whose sum is read below (or above) the
-diagonal alone leave the other tiles out. What is read follows from static subscripts, and in cotangents from constants
-that are 0 where a sum does not count. Guarantee: what is read is the same number; the rest keeps what the sum began
-with, so a gradient by the entries of triangular factors takes half of the products.
+In: a graph with kernels for products. Out: the same, where those that are read below (or above) the diagonal alone
+leave the other tiles out. What is read follows from static subscripts, from choices by constants, and in cotangents
+from constants that are 0 where a value does not count; what a scan carries is read where its last value is, and where
+its body reads it. Guarantee: what is read is the same number; the rest is 0, or keeps what a sum began with. So a
+gradient by the entries of triangular factors takes half of the products.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,54 +19,63 @@ from ..graph import Graph, Node
 from ..ops.indexing import positions
 from ..registry import Reduction, lookup
 from ..types import Shape, static_shape
-from .regions import rebuilt
+from .regions import remade
+from .triangles import has_kernels
 
 __all__ = ["only_wanted"]
 
 _LARGEST = 1 << 22  # elements of arrays of which places are counted
+#: Those that can leave out tiles, or stand for one that cannot.
+_KERNELS = {"gemm": "gemm", "gemm_dots": "gemm_dots", "gemm_add": "gemm_add", "gemm_direct": "gemm_direct_half"}
+_ROUNDS = 4  # until what is read of carried values is known
 
 _Places = np.ndarray | None  # True where an element is read; None: all are
 
 
 def only_wanted(graph: Graph) -> Graph:
-    """`graph` whose carried products leave out tiles that nothing reads."""
-    if not any(n.op == "scan" and any(m.op == "gemm_add" for m in n.params["body"].ordered()) for n in graph.ordered()):
+    """`graph` whose products leave out tiles that nothing reads."""
+    return _narrowed(graph, [None] * len(graph.outputs))
+
+
+def _narrowed(graph: Graph, outputs: Sequence[_Places]) -> Graph:
+    """`graph`, of whose outputs these places are read."""
+    if not has_kernels(graph, _KERNELS):
         return graph
-    read = _read(graph)
-    results = {(m.args[0], m.params["index"]): m.key for m in graph.ordered() if lookup(m.op).kind == "part"}
+    read = _read(graph, outputs)
 
-    def params(n: Node) -> Mapping[str, Any]:
-        if n.op != "scan":
-            return n.params
-        parts: dict[int, str] = {}
-        for k in range(n.params["carries"]):
-            key = results.get((n.key, k))
-            part = _triangle(read[key]) if key is not None and key in read else ""
-            product = _adder(n.params["body"], n.params["consts"] + k, k) if part else None
-            if product is not None:
-                parts[product.key] = part
-        return {**n.params, "body": _with_parts(n.params["body"], parts)} if parts else n.params
+    def change(n: Node) -> tuple[str, Mapping[str, Any]]:
+        if n.op == "scan":
+            return n.op, {**n.params, "body": _narrowed(n.params["body"], _of_body(graph, n, read))}
+        part = _triangle(read[n.key]) if n.op in _KERNELS and n.key in read else ""
+        return (_KERNELS[n.op], {**n.params, "part": part}) if part else (n.op, n.params)
 
-    return rebuilt(graph, params)
+    return remade(graph, change)
 
 
-def _adder(body: Graph, state: int, result: int) -> Node | None:
-    """The product that alone reads a state and makes the next one."""
-    n = body.node(body.outputs[result])
-    readers = [m for m in body.ordered() if body.inputs[state] in m.args]
-    alone = readers == [n] and body.outputs.count(n.key) == 1 and not any(n.key in m.args for m in body.ordered())
-    return n if n.op == "gemm_add" and alone else None
+def _of_body(graph: Graph, scan: Node, read: Mapping[int, _Places]) -> list[_Places]:
+    """The places of the outputs of a body that are read: in the end, and by the next step."""
+    body, carries, first = scan.params["body"], scan.params["carries"], scan.params["consts"]
+    parts = {m.params["index"]: m.key for m in graph.ordered() if m.args == (scan.key,) and lookup(m.op).kind == "part"}
+    found = [read[parts[k]] if k in parts and k in range(carries) else None for k in range(len(body.outputs))]
+    for _ in range(_ROUNDS):
+        inside = _read(body, found)
+        states = [inside.get(key, _NOTHING) for key in body.inputs[first : first + carries]]
+        more = [_both(old, new) for old, new in zip(found, states, strict=False)]
+        if all(_same(old, new) for old, new in zip(found, more, strict=False)):
+            return found
+        found[:carries] = more
+    return [None] * len(found)
 
 
-def _with_parts(body: Graph, parts: Mapping[int, str]) -> Graph:
-    new, keys = Graph(), dict[int, int]()
-    for n in body.ordered():
-        params = {**n.params, "part": parts[n.key]} if n.key in parts else n.params
-        keys[n.key] = new.add(n.op, [keys[a] for a in n.args], params, n.type, n.origin)
-    new.graph["inputs"] = tuple(keys[k] for k in body.inputs)
-    new.graph["outputs"] = tuple(keys[k] for k in body.outputs)
-    new.graph["cotangents"] = {}
-    return new
+_NOTHING = np.zeros((), dtype=bool)
+
+
+def _both(one: _Places, other: _Places) -> _Places:
+    return None if one is None or other is None else one | other
+
+
+def _same(one: _Places, other: _Places) -> bool:
+    return one is None if other is None else one is not None and np.array_equal(one, other)
 
 
 def _triangle(places: _Places) -> str:
@@ -79,9 +89,11 @@ def _triangle(places: _Places) -> str:
 # --- which elements are read ------------------------------------------------------------------------------------------
 
 
-def _read(graph: Graph) -> dict[int, _Places]:
-    """The places of each value that results depend on."""
-    read: dict[int, _Places] = dict.fromkeys(graph.outputs)
+def _read(graph: Graph, outputs: Sequence[_Places]) -> dict[int, _Places]:
+    """The places of each value that these places of the outputs depend on."""
+    read: dict[int, _Places] = {}
+    for key, places in zip(graph.outputs, outputs, strict=True):
+        read[key] = _both(read[key], places) if key in read else places
     for key in reversed(graph.keys_in_order()):
         n = graph.node(key)
         if key not in read:
@@ -90,8 +102,7 @@ def _read(graph: Graph) -> dict[int, _Places]:
             shape = getattr(graph.node(a).type, "shape", ())
             new = _of_operand(graph, n, a, shape, read[key])
             if a in read:
-                old = read[a]
-                new = None if old is None or new is None else old | new
+                new = _both(read[a], new)
             read[a] = new
     return read
 
@@ -107,14 +118,19 @@ def _of_operand(graph: Graph, n: Node, a: int, shape: Shape, places: _Places) ->
     if isinstance(op.structure, Reduction) and places is not None:
         axes = () if n.params["keepdims"] else n.params["axis"]
         return np.broadcast_to(np.expand_dims(places, axes), static_shape(shape))
+    if n.op == "gemm_add" and a == n.args[2] and a not in n.args[:2]:
+        return places
     if op.kind != "elementwise" or shape != own:
         return None
+    counted = None
     if n.op == "mul" and n.origin.derived and n.args[0] != n.args[1]:
-        other = graph.node(n.args[1] if a == n.args[0] else n.args[0])
-        counted = _nonzero(graph, other, shape)
-        if counted is not None:
-            return counted if places is None else counted & places
-    return places
+        counted = _nonzero(graph, graph.node(n.args[1] if a == n.args[0] else n.args[0]), shape)
+    elif lookup(n.op).choice and a != n.args[0] and n.args[1] != n.args[2]:
+        counted = _nonzero(graph, graph.node(n.args[0]), shape)
+        counted = ~counted if counted is not None and a == n.args[2] else counted
+    if counted is None:
+        return places
+    return counted if places is None else counted & places
 
 
 def _nonzero(graph: Graph, n: Node, shape: Shape) -> _Places:
