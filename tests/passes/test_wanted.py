@@ -104,10 +104,18 @@ def test_of_long_rows_too(d: int, march: str | None) -> None:
         z = gs.reshape(a @ b.T, (-1,))
         return z[[i * d + j for i in range(d) for j in range(i + 1)]], z[[i * d + i for i in range(d)]]
 
+    def upper(a: Any, b: Any) -> Any:
+        z = gs.reshape(a[: d - 1] @ gs.tanh(b).T, (-1,))  # with another size
+        return z[[i * d + j for i in range(d - 1) for j in range(i, d)]]
+
     shapes = [(d, 131), (d, 131)]
     tuning = gs.Tuning(dot_bytes=1)
     f = gs.compile(lower, args=shapes, target="c", derivatives="value", march=march, tuning=tuning, selftest=False)
     assert ", -1);" in f.source
+    g = gs.compile(upper, args=shapes, target="c", derivatives="value", march=march, tuning=tuning, selftest=False)
+    assert (", 1);" in g.source) == (d > 5)
     a, b = (np.random.default_rng(0).normal(size=s) for s in shapes)
     for got, want in zip(f(a, b), ((a @ b.T)[np.tril_indices(d)], np.diag(a @ b.T)), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-11)
+    want = (a[: d - 1] @ np.tanh(b).T)[np.triu_indices(d - 1, m=d)]
+    np.testing.assert_allclose(g(a, b), want, rtol=1e-12, atol=1e-11)

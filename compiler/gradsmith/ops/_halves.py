@@ -54,6 +54,119 @@ static int gs_half_finite@f(const @real *y, ptrdiff_t m, ptrdiff_t n, int half) 
 #endif
 """
 
+_LEFT_HALF = """\
+#ifndef GS_LEFT_HALF@F
+#define GS_LEFT_HALF@F
+#define GS_HALF_ROWS 5
+#if GS_VECTOR_BYTES == 64
+#define GS_HALF_VECTORS 4 /* 20 sums in 32 registers */
+#else
+#define GS_HALF_VECTORS 2 /* 10 in 16 */
+#endif
+static GS_TILE_INLINE GS_CONTRACT void gs_left_half_of@f(int vectors, int upper, ptrdiff_t i, ptrdiff_t k,
+    const @real *a, ptrdiff_t ar, ptrdiff_t ac, const @real *b, @real *y, ptrdiff_t n, ptrdiff_t columns) {
+    /* A tile whose first row is i: the square on the diagonal by its own triangle alone, and all on one side of it. */
+    GS_CONTRACTED
+    const gs_vector@f zero = {0};
+    const ptrdiff_t first = upper ? i + GS_HALF_ROWS : 0, end = upper ? k : i < k ? i : k;
+    gs_vector@f sum[GS_HALF_ROWS][GS_HALF_VECTORS], row[GS_HALF_VECTORS];
+#if GS_VECTOR_BYTES == 64
+    @bits lanes[GS_HALF_VECTORS];
+    GS_UNROLLED
+    for (int j = 0; j < vectors; ++j) {
+        lanes[j] = gs_first@f(columns - j * GS_LANES@F);
+    }
+#define GS_HALF_READ@F(from, j) gs_some@f((from) + (j) * GS_LANES@F, lanes[j])
+#else
+    (void)columns;
+#define GS_HALF_READ@F(from, j) (((const gs_vector@f *)(from))[j])
+#endif
+    GS_UNROLLED
+    for (int r = 0; r < GS_HALF_ROWS; ++r) {
+        GS_UNROLLED
+        for (int j = 0; j < vectors; ++j) {
+            sum[r][j] = zero;
+        }
+    }
+    GS_UNROLLED
+    for (int q = 0; q < GS_HALF_ROWS; ++q) {
+        if (i + q < k) {
+            GS_UNROLLED
+            for (int j = 0; j < vectors; ++j) {
+                row[j] = GS_HALF_READ@F(b + (i + q) * n, j);
+            }
+            GS_UNROLLED
+            for (int r = 0; r < GS_HALF_ROWS; ++r) {
+                if (upper ? r <= q : r >= q) {
+                    const @real x = a[r * ar + (i + q) * ac];
+                    GS_UNROLLED
+                    for (int j = 0; j < vectors; ++j) {
+                        sum[r][j] += x * row[j];
+                    }
+                }
+            }
+        }
+    }
+    GS_ROLLED
+    for (ptrdiff_t p = first; p < end; ++p) {
+        GS_UNROLLED
+        for (int j = 0; j < vectors; ++j) {
+            row[j] = GS_HALF_READ@F(b + p * n, j);
+        }
+        GS_UNROLLED
+        for (int r = 0; r < GS_HALF_ROWS; ++r) {
+            const @real x = a[r * ar + p * ac];
+            GS_UNROLLED
+            for (int j = 0; j < vectors; ++j) {
+                sum[r][j] += x * row[j];
+            }
+        }
+    }
+    GS_UNROLLED
+    for (int r = 0; r < GS_HALF_ROWS; ++r) {
+        GS_UNROLLED
+        for (int j = 0; j < vectors; ++j) {
+#if GS_VECTOR_BYTES == 64
+            gs_put_some@f(y + r * n + j * GS_LANES@F, sum[r][j], lanes[j]);
+#else
+            ((gs_vector@f *)(y + r * n))[j] = sum[r][j];
+#endif
+        }
+    }
+}
+
+static GS_NOINLINE GS_CONTRACT void gs_left_half@f(const @real *a, const @real *b, @real *y, ptrdiff_t m, ptrdiff_t n,
+    ptrdiff_t k, ptrdiff_t ar, ptrdiff_t ac, int upper) {
+    /* y = A B of a triangular A, with a tile's rows and half its columns at least. The last tiles overlap. */
+    const ptrdiff_t most = GS_HALF_VECTORS * GS_LANES@F, few = most / 2;
+    for (ptrdiff_t j = 0, width; j < n; j += width) {
+#if GS_VECTOR_BYTES == 64
+        width = n - j < most ? n - j : most;
+#else
+        width = n >= most && n - j > few ? most : few;
+        j = n - j < width ? n - width : j;
+#endif
+        for (ptrdiff_t ii = 0; ii < m; ii += GS_HALF_ROWS) {
+            const ptrdiff_t i = m - ii < GS_HALF_ROWS ? m - GS_HALF_ROWS : ii;
+            const @real *const left = a + i * ar;
+            @real *const to = y + i * n + j;
+            if (width > few) {
+                if (upper) {
+                    gs_left_half_of@f(GS_HALF_VECTORS, 1, i, k, left, ar, ac, b + j, to, n, width);
+                } else {
+                    gs_left_half_of@f(GS_HALF_VECTORS, 0, i, k, left, ar, ac, b + j, to, n, width);
+                }
+            } else if (upper) {
+                gs_left_half_of@f(GS_HALF_VECTORS / 2, 1, i, k, left, ar, ac, b + j, to, n, width);
+            } else {
+                gs_left_half_of@f(GS_HALF_VECTORS / 2, 0, i, k, left, ar, ac, b + j, to, n, width);
+            }
+        }
+    }
+}
+#endif
+"""
+
 _DIRECT_HALF = """\
 #ifndef GS_GEMM_DIRECT_HALF@F
 #define GS_GEMM_DIRECT_HALF@F
@@ -62,8 +175,12 @@ static void gs_gemm_direct_half@f(const @real *a, const @real *b, @real *y, ptrd
     /* The same where A or B is triangular, or a triangle of it and zeros. */
     const ptrdiff_t share = GS_THREADS ? {tuning.thread_rows} : {tuning.block_rows};
     for (ptrdiff_t s = 0; s < batch; ++s, a += as, b += bs, y += m * n) {
+        const int narrow = !GS_THREADS && (half == 1 || half == -1) && m >= GS_HALF_ROWS;
+        if (narrow) {
+            gs_left_half@f(a, b, y, m, n, k, ar, ac, half == 1);
+        }
         GS_PARALLEL(schedule(static) if(m * n * k >= {tuning.thread_products}))
-        for (ptrdiff_t ii = 0; ii < m; ii += share) {
+        for (ptrdiff_t ii = narrow ? m : 0; ii < m; ii += share) {
             const ptrdiff_t end = m - ii < share ? m : ii + share;
             for (ptrdiff_t j = 0, width; j < n; j += width) {
 #if GS_VECTOR_BYTES == 64
@@ -108,5 +225,5 @@ static void gs_gemm_half@f(const @real *a, const @real *b, @real *y, @real *work
 """
 
 
-DIRECT_HALF = widths(*DIRECT_TEXTS, HALVES, _FINITE, _DIRECT_HALF)
+DIRECT_HALF = widths(*DIRECT_TEXTS, HALVES, _FINITE, _LEFT_HALF, _DIRECT_HALF)
 PACKED_HALF = widths(*PACKED_TEXTS, _FINITE, _PACKED_HALF)
