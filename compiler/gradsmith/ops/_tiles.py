@@ -430,6 +430,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             if (end <= p && (add || pp > 0)) {
                                 continue;
                             }
+                            const int first = part < 0 && (add || pp > 0) && column + GS_LANES@F >= below;
+                            const ptrdiff_t wanted = first && width > GS_LANES@F ? GS_LANES@F : width; /* of a tile */
                             if (ii + i == 0 && j < later) {
                                 gs_tile_packing@f(depth, left ? own : block, left ? 1 : ar, left ? height : ac,
                                     from + j, br, panel, tile, n, add || pp > 0);
@@ -441,7 +443,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             gs_tile@f(height, end > p ? end - p : 0,
                                 left ? own + i * depth + p * height : block + i * ar + p * ac, left ? 1 : ar,
                                 left ? height : ac, panel + p * GS_TILE@F, GS_TILE@F, tile + i * n, n,
-                                (ii + i + height - 1) * n + whole <= ours ? whole : width, add || pp > 0);
+                                (ii + i + height - 1) * n + whole <= ours ? whole : wanted, add || pp > 0);
                         }
                     }
                 }

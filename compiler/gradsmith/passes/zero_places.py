@@ -1,7 +1,7 @@
 """Zero places: which elements of an array are 0 by construction.
 
 In: a graph, and what is known of its inputs. Out: `Known`, which tells it of each value, or that nothing is known.
-Zeros come from constants; they are moved, put into other arrays, chosen, and added to each other.
+Zeros come from constants and factorizations; they are moved, put into other arrays, chosen, and added to each other.
 
 A product with a zero is one only if the other operand is finite: `s[:, None]*eye` has NaN beside the diagonal where s
 is inf. Each such place remembers whose product it is. So it is known that all beside a triangle is 0 if what is in the
@@ -148,6 +148,14 @@ def _choice(known: Known, n: Node, depth: int) -> Zeros | None:
     return Zeros(np.where(false, no.zero, yes.zero), np.where(false, no.root, yes.root), yes.source or no.source)
 
 
+def _factor(known: Known, n: Node, depth: int) -> Zeros:
+    """Lower triangles; or all of one is NaN, which stands as a root that is not finite."""
+    shape = static_shape(n.type.shape)
+    stack = np.arange(math.prod(shape[:-2])).reshape(*shape[:-2], 1, 1)
+    above = ~np.tri(*shape[-2:], dtype=bool)
+    return Zeros(np.broadcast_to(above, shape), np.broadcast_to(stack, shape), (id(known), n.key))
+
+
 def _is_constant(known: Known, key: int) -> bool:
     n = known.node(key)
     while n.op in _MOVES:
@@ -188,5 +196,7 @@ _RULES: Mapping[str, Callable[[Known, Node, int], Zeros | None]] = {
     "mul": _product,
     "where": _choice,
     "assemble": _assembled,
+    "cholesky": _factor,
+    "lapack_cholesky": _factor,
     **dict.fromkeys(_MOVES, _moved),
 }
