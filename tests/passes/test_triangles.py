@@ -92,7 +92,9 @@ def test_stacks_and_a_matrix_for_all_of_a_stack() -> None:
     t = gs.symbol("t", (3, D))
     scaled = gs.triu(V, 1) + gs.expand_dims(t, 2) * gs.eye(D)
     mixed = gs.triu(V, 1) + gs.expand_dims(t[::-1], 2) * gs.triu(np.ones((D, D)), 1) + gs.expand_dims(t, 2) * gs.eye(D)
-    for factor, want in ((gs.tril(V), "left lower"), (gs.tril(W), "left lower"), (scaled, "left upper"), (mixed, "")):
+    other = gs.where(MASK != 0, gs.expand_dims(t[::-1], 2) * gs.tril(V), gs.expand_dims(t, 2) * gs.eye(D))
+    wants = {"left lower": [gs.tril(V), gs.tril(W)], "left upper": [scaled], "": [mixed, other]}
+    for factor, want in ((factor, want) for want, factors in wants.items() for factor in factors):
         graph = simplify(to_graph([W, V, Y, t], [factor @ Y]))
         assert halves(halved(rewritten(graph, *by_kernels(C)), C)) == [want]
 

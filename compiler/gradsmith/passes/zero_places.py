@@ -152,7 +152,7 @@ def _factor(known: Known, n: Node, depth: int) -> Zeros:
     """Lower triangles; or all of one is NaN, which stands as a root that is not finite."""
     shape = static_shape(n.type.shape)
     stack = np.arange(math.prod(shape[:-2])).reshape(*shape[:-2], 1, 1)
-    above = ~np.tri(*shape[-2:], dtype=bool)
+    above = np.tri(shape[-1]) == 0
     return Zeros(np.broadcast_to(above, shape), np.broadcast_to(stack, shape), (id(known), n.key))
 
 
