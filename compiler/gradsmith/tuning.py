@@ -179,6 +179,9 @@ class Tuning:
     #: ReLU of 32 x 28 x 28 with 8 filters of 3 x 3 take 45.0, 43.2 and 47.7 us in double, 21.5, 21.3 and 21.6 in float,
     #: 64 x 28 x 28 with 32 of 5 x 5 (147 KB a picture in double) 738, 564 and 733, and 348, 351 and 358.
     picture_bytes: int = 262_144
+    #: Bytes of a stack of products from which on its matrices are computed one after the other, each with all that is
+    #: done with it while the first cache has it.
+    stack_least: int = 65_536
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in
@@ -193,7 +196,7 @@ class Tuning:
     #: The same where the rows lie innermost in memory (narrow matrices, see `passes.innermost`), as sums of a block end
     #: with those within vectors. That mixture with 50, 100 and 200 rows takes 237, 203 and 179 us in double, and 179,
     #: 137 and 111 in float (C alone, Zen 5, whose second cache has 1 MB).
-    blocked_lanes: int = 192
+    blocked_lanes: int = 1_024
     #: Results of one channel of a convolution that are computed beside each other, over the ends of rows, where rows
     #: fill vectors badly; 64 at least. Pictures of 12 x 12 with 64, 128, 256 and 512: 3.7, 3.5, 3.3, 3.3 us in double,
     #: 2.6, 2.6, 2.4, 2.4 in float with AVX-512, 6.2 and 3.2 with all as code of AVX2; larger ones differ less.

@@ -129,23 +129,29 @@ def _by_rows_or_sums(a: Type, b: Type, params: Params) -> Cut | None:
     return Cut((0, 1), adds=True) if sums else _by_rows(a, b, params)
 
 
+def _stacks(a: Type, b: Type) -> tuple[int, ...]:
+    """Which factors are stacks of matrices, along one axis."""
+    return tuple(k for k, x in enumerate((a, b)) if x.ndim == 3) if max(a.ndim, b.ndim) == 3 else ()
+
+
 def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:
     return np.matmul(_turned(a, ta), _turned(b, tb))
 
 
 gemm_direct: Traced = _record(
-    "gemm_direct", "gs_gemm_direct", _matrices, _product, Kernel(_direct, cut=_by_rows), DIRECT, 11,
+    "gemm_direct", "gs_gemm_direct", _matrices, _product, Kernel(_direct, cut=_by_rows, stacks=_stacks), DIRECT, 11,
     "Matrix product of matrices that the caches hold.",
 )  # fmt: skip
 gemm: Traced = _record(
     "gemm", "gs_gemm", _matrices, _product,
-    Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels, cut=_by_rows_or_sums),
+    Kernel(lambda a, b, params: (*_packed(a, b, params), 0, 0), _panels, cut=_by_rows_or_sums, stacks=_stacks),
     PACKED, 20, "Matrix product in blocks, of which copies are made.",
 )  # fmt: skip
 gemm_dots: Traced = _record(
     "gemm_dots", "gs_dots", lambda a, b: _matrices(a, b, False, True), lambda a, b: _product(a, b, False, True),
     Kernel(
         lambda a, b, params: (*_strided(a, b, {"ta": False, "tb": True})[:4], _step(a, 2), _step(b, 2)),
+        stacks=_stacks,
     ),
     DOTS, 9, "A Bᵀ of few long rows: each element is the product of two of them.",
 )  # fmt: skip
