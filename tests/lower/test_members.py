@@ -11,7 +11,7 @@ import pytest
 
 import gradsmith as gs
 
-STACKS = gs.Tuning(stack_least=1, row_elements=2)
+STACKS = gs.Tuning(stack_least=1, stack_row=2, row_elements=2)
 COUNT, ROWS, INNER, COLUMNS = 7, 9, 6, 17
 ARGS = ((INNER, COLUMNS), (COUNT, INNER), (COUNT, ROWS, INNER))
 
@@ -123,7 +123,9 @@ def test_what_needs_another_member_waits() -> None:
     assert "-(i" in body or "i*-" in body or "(6 - i)" in body or "- i*" in body
 
 
-@pytest.mark.parametrize("options", [{"tuning": gs.Tuning()}, {"threads": "openmp"}], ids=["small", "threads"])
+@pytest.mark.parametrize(
+    "options", [{"tuning": gs.Tuning(stack_row=2)}, {"threads": "openmp"}], ids=["small", "threads"]
+)
 def test_small_stacks_and_threads_multiply_all_at_once(options: dict[str, Any]) -> None:
     assert calls(compiled(weighted, derivatives="value", **options).source) == (0, 1)
 

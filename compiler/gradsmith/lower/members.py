@@ -62,11 +62,14 @@ def members_first(
 
 
 def _is_large(graph: Graph, n: Node, tuning: Tuning) -> bool:
-    """Whether `n` is a stack of products, or reads one of factors, that the first cache does not hold."""
-    keys = [n.args[k] for k in stacks_of(graph, n)]
-    sizes = [math.prod(graph.node(key).type.shape) for key in (n.key, *keys)] if keys and n.type.shape[0] != 1 else []
-    known = [size for size in sizes if isinstance(size, int)]
-    return max(known, default=0) * (n.type.dtype.bits // 8) >= tuning.stack_least
+    """Whether `n` is a stack of products, or reads one of factors, whose members alone the first cache holds."""
+    keys, (count, *_), each = [n.args[k] for k in stacks_of(graph, n)], n.type.shape or (1,), n.type.dtype.bits // 8
+    sizes = [math.prod(graph.node(key).type.shape[1:]) * each for key in (n.key, *keys)] if keys else []
+    if not isinstance(count, int) or count == 1 or not all(isinstance(size, int) for size in sizes):
+        return False
+    if not any(certainly_at_most(tuning.stack_row, graph.node(key).type.shape[-1]) for key in (n.key, *keys)):
+        return False
+    return max(sizes, default=0) * count >= tuning.stack_least and sum(sizes) <= tuning.stack_most
 
 
 def _is_long(graph: Graph, n: Node, tuning: Tuning) -> bool:
