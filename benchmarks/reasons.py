@@ -46,7 +46,7 @@ REASONS = (
            instead="gradsmith C, fast_math"),
     Reason("arrays", HAND, "mixture d=10",
            "code by hand keeps differences to the centres in registers",
-           "0065-points-innermost.md"),
+           "0068-one-member-of-a-stack-at-a-time.md"),
     Reason("arrays", HAND, "mixture",
            "code by hand multiplies single numbers of triangles, not tiles, with points in the lanes",
            "0065-points-innermost.md"),

@@ -153,13 +153,15 @@ class Kernel:
     places. `scratch(*types, params)` is how many numbers of the result's dtype the function needs for itself, and
     `integers(*types, params)` how many of int32, which stand behind them. `cut(*types, params)` is how blocks of rows
     can be computed one by one, or None; with `keeps`, one block leaves to the next what is in the scratch memory, where
-    the first one finds 0. The result may lie in the memory of operand number `replaces`.
+    the first one finds 0. `stacks(*types)` are the operands of which each matrix makes one of the result, where that is
+    a stack of matrices; one can be computed alone. The result may lie in the memory of operand number `replaces`.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
     scratch: Callable[..., Extent] | None = None
     integers: Callable[..., int] | None = None
     cut: Callable[..., Cut | None] = lambda *operands: None
+    stacks: Callable[..., tuple[int, ...]] = lambda *types: ()
     replaces: int | None = None
     keeps: bool = False
 

@@ -162,7 +162,8 @@ class Tuning:
     #: by tiles, with B of 256 x 256: 18.7 / 12 with 4 rows in double and 36 / 18 in float, 15 / 19 and 38 / 28 with 6,
     #: 19 / 19 and 31 / 28 with 8, 20 / 30 and 34 / 41 with 12.
     rows_by_vectors: int = 4
-    #: Rows of each factor of `A Bᵀ` up to which its elements are sums in registers, with nothing packed, ...
+    #: Rows of each factor of `A Bᵀ` up to which its elements are sums in registers, with nothing packed (of a stack, up
+    #: to `narrow_columns` where they fill tiles), ...
     dot_rows: int = 10
     #: ... and bytes that these rows have at least. Time by sums / by panels with 128 and 256 doubles a row: 0.27 and
     #: 0.16 for 5 x 5, 0.64 and 0.52 for 8 x 8, 0.46 and 0.37 for 10 x 10, 0.75 and 0.66 for 13 x 13, 1.2 and 1.1 for
@@ -179,6 +180,19 @@ class Tuning:
     #: ReLU of 32 x 28 x 28 with 8 filters of 3 x 3 take 45.0, 43.2 and 47.7 us in double, 21.5, 21.3 and 21.6 in float,
     #: 64 x 28 x 28 with 32 of 5 x 5 (147 KB a picture in double) 738, 564 and 733, and 348, 351 and 358.
     picture_bytes: int = 262_144
+    #: Columns at most of matrices whose rows go innermost in memory, where vectors of columns would have a sixth of
+    #: their lanes empty. Mixtures with 20 and 26 columns take 0.82 and 0.98 in double, 0.54 and 0.86 in
+    #: float, by AVX2 0.94 and 0.98, 0.80 and 0.84; with 16 columns, which fill vectors, 1.16 in double.
+    narrow_columns: int = 32
+    #: Bytes of a stack of products, or of a factor, from which on its matrices are computed one after the other, each
+    #: with all that is done with it while the first cache has it (see `lower.members`), ...
+    stack_least: int = 65_536
+    #: ... bytes that one matrix of it and of its factors have together at most, ...
+    stack_most: int = 49_152
+    #: ... and numbers of a row of one of them at least. Mixtures of 1000 points, in blocks with points in rows, take
+    #: 0.92 and 0.75 of the time so (d = 10, k = 25, double and float; 1.00 and 0.94 by AVX2), with rows of 20 or 30
+    #: numbers 0.95 to 1.07, of 64 1.0 to 1.05 (Zen 5, medians of ratios by turns on a busy machine).
+    stack_row: int = 96
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in
@@ -190,10 +204,11 @@ class Tuning:
     #: and 3.3 MB added up (d = 64), blocks of 50, 100 and 125 rows take 83, 89 and 91 ms, hand-written code 80 (much
     #: other work beside). On Zen 5, 50 and 100 rows take 25 and 28 ms, and 12 and 17 MB of memory.
     blocked_rows: int = 48
-    #: The same where the rows lie innermost in memory (narrow matrices, see `passes.innermost`), as sums of a block end
-    #: with those within vectors. That mixture with 50, 100 and 200 rows takes 237, 203 and 179 us in double, and 179,
-    #: 137 and 111 in float (C alone, Zen 5, whose second cache has 1 MB).
-    blocked_lanes: int = 192
+    #: Bytes of a row at least where the rows lie innermost in memory (narrow matrices, see `passes.innermost`), as sums
+    #: of a block end with those within vectors, and the first cache holds a member of a stack. 1024 points with d = 10
+    #: and k = 25 in blocks of 64, 128, 256 and 512 take 177, 167, 182 and 234 us in double, 175, 103, 91 and 98 in
+    #: float, by AVX2 304, 295, 309 and 360, 207, 160, 158 and 161 (C alone, Zen 5, the least of 3 by turns).
+    blocked_lanes: int = 1_024
     #: Results of one channel of a convolution that are computed beside each other, over the ends of rows, where rows
     #: fill vectors badly; 64 at least. Pictures of 12 x 12 with 64, 128, 256 and 512: 3.7, 3.5, 3.3, 3.3 us in double,
     #: 2.6, 2.6, 2.4, 2.4 in float with AVX-512, 6.2 and 3.2 with all as code of AVX2; larger ones differ less.

@@ -56,6 +56,7 @@ OPTIONS: list[dict[str, Any]] = [
 _LOW = {
     "unroll_elements": 1, "matmul_least": 1, "matvec_least": 1, "vector_elements": 1, "block_least": 1, "blocked_bytes": 1,
     "strand_elements": 1, "line_least": 1, "pack_right": 1, "pack_left": 1, "dot_bytes": 1, "thread_elements": 1, "thread_share": 1,
+    "stack_least": 1, "stack_row": 1,
 }  # fmt: skip
 SMALL = [
     gs.Tuning(**_LOW, row_elements=2, blocked_rows=1, blocked_lanes=1, block_bytes=16, recompute_operations=8),

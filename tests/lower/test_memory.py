@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,3 +154,20 @@ def test_an_lstm_needs_little_more_than_is_planned_by_hand() -> None:
         steps * 4 * state + 2 * (steps + 1) * state + steps * state + steps * 4 * state + 4 * hidden**2 + 2 * state
     )
     assert f.workspace["value_and_grad"] <= 1.2 * 8 * by_hand
+
+
+def test_the_first_rows_of_an_array_are_read_where_they_are() -> None:
+    """As steps of a loop, say; a copy would take memory for them."""
+
+    def program(x: gs.Expr) -> gs.Expr:
+        step = lambda state, rows: (state + gs.sum(gs.tanh(rows @ gs.transpose(rows)), axis=0), None)
+        return gs.sum(gs.scan(step, gs.zeros((8,)), gs.reshape(x[:40], (5, 8, 16)))[0]) + gs.sum(x[40:])
+
+    f = gs.compile(program, args=((43, 16),), target="c", derivatives="value", selftest=False)
+    x = np.random.default_rng(0).normal(size=(43, 16)) / 4
+    want = sum(np.sum(np.tanh(x[k : k + 8] @ x[k : k + 8].T)) for k in range(0, 40, 8)) + x[40:].sum()
+    np.testing.assert_allclose(f(x), want, rtol=1e-12)
+    assert f.workspace["value"] < 8 * 40 * 16
+    others = gs.compile(lambda x: gs.sum(gs.reshape(x[1:41], (5, 128)) @ gs.reshape(x[:40], (128, 5))), args=((43, 16),),
+                        target="c", derivatives="value", selftest=False)  # fmt: skip
+    np.testing.assert_allclose(others(x), np.sum(x[1:41].reshape(5, 128) @ x[:40].reshape(128, 5)), rtol=1e-11)

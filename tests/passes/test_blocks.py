@@ -1,5 +1,7 @@
 """Chains of products in blocks of rows: the same numbers from little memory, whatever the number of rows."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,19 @@ def test_what_lies_between_products_takes_memory_for_a_block() -> None:
         for tuning in (gs.Tuning(), SMALL)
     )
     assert blocks["value_and_grad"] < whole["value_and_grad"] / 20
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_blocks_of_what_lies_innermost_are_whole_vectors(dtype: str) -> None:
+    """Even blocks of 1000 points would be 125 or 200, with numbers over in vectors of 8 or 16."""
+    shapes = [(1000, 5), (25, 5), (25, 5, 5), (25,)]
+    f = gs.compile(mixture, args=shapes, target="c", dtype=dtype, wrt=("mu", "L"), selftest=False)
+    points = {int(n) for n in re.findall(r"\+ step\*(\d+)", f.source)} | {
+        int(n) for n in re.findall(r"x\[step\*(\d+)", f.source)
+    }
+    rows, lanes = min(points) // 5, 512 // np.finfo(dtype).bits
+    assert rows % lanes == 0
+    assert 1000 % rows != 0
 
 
 @pytest.mark.parametrize("rows", [16, 17])

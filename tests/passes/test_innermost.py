@@ -75,7 +75,7 @@ def test_wide_matrices_stay() -> None:
     inputs, white = stack()
     graph = prepared(inputs, [gs.sum(white**2)])
     assert turned(graph, C) is not graph
-    assert turned(graph, replace(C, tuning=gs.Tuning(dot_rows=5))) is graph
+    assert turned(graph, replace(C, tuning=gs.Tuning(narrow_columns=5))) is graph
 
 
 def test_results_that_a_user_reads_stay() -> None:
@@ -103,6 +103,9 @@ def test_threads_share_rows_as_they_are() -> None:
     assert turned(graph, C) is not graph
 
 
+BLOCK = {"float64": 8 * 200, "float32": 4 * 200}  # bytes of a row
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("points", [400, 403])
 def test_blocks_of_points_are_whole_vectors(dtype: str, points: int) -> None:
@@ -116,7 +119,10 @@ def test_blocks_of_points_are_whole_vectors(dtype: str, points: int) -> None:
 
     f, whole = (
         gs.compile(loss, args=shapes, target=target, dtype=dtype, wrt=("mu", "L"), selftest=False, **options)
-        for target, options in (("c", {"tuning": gs.Tuning(blocked_bytes=20_000, blocked_lanes=200)}), ("numpy", {}))
+        for target, options in (
+            ("c", {"tuning": gs.Tuning(blocked_bytes=20_000, blocked_lanes=BLOCK[dtype])}),
+            ("numpy", {}),
+        )
     )
     assert "step < " in f.source
     assert "gs_dots" in f.source
@@ -152,3 +158,21 @@ def test_products_of_long_rows_are_sums_of_their_own_numbers(m: int, n: int, k: 
         got = f(a, b)
         np.testing.assert_array_equal(np.isfinite(got), np.isfinite(a @ b.T))
         np.testing.assert_array_equal(got[2], np.copysign(np.inf, b[:, k - 1]))
+
+
+@pytest.mark.parametrize(("rows", "by_sums"), [(10, True), (16, False), (20, True), (26, True), (35, False)])
+def test_rows_of_stacks_that_fill_tiles_are_sums_in_registers(rows: int, by_sums: bool) -> None:
+    """16 rows are four tiles of five, a third of which is computed twice."""
+    shape = (3, rows, 130)
+    f = gs.compile(lambda a, b: a @ gs.transpose(b, (0, 2, 1)), args=(shape, shape), target="c", derivatives="value",
+                   selftest=False)  # fmt: skip
+    assert ("gs_dots(" in f.source) == by_sums
+    a, b = np.random.default_rng(0).normal(size=(2, *shape))
+    np.testing.assert_allclose(f(a, b), a @ b.transpose(0, 2, 1), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("columns", "changes"), [(16, False), (20, True), (26, True), (30, False), (33, False)])
+def test_columns_that_leave_a_sixth_of_the_lanes_empty_are_narrow(columns: int, changes: bool) -> None:
+    inputs, white = stack(columns, columns)
+    graph = prepared(inputs, [gs.sum(white**2)])
+    assert (turned(graph, C) is not graph) == changes

@@ -20,6 +20,7 @@ from ..types import Shape
 from .along import Along, along
 from .blocks import blocks_first
 from .early import computed_early
+from .members import made_again, members_first
 from .recompute import recomputed, repeated_in_rows
 from .rows import Rows, rows_first
 from .statements import Plan
@@ -41,10 +42,11 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Units:
-    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes).
+    """The schedule: units in order, what each node reads (stored keys only), and aliases (reshapes, first rows).
 
     What is `joined` is computed in the memory of the array that it is a part of: which one, and the number of the part.
-    Values that a node computes again where it reads them are `repeated` there.
+    Values that a node computes again where it reads them are `repeated` there; those that each loop over members
+    computes which reads them stand in `again`.
     """
 
     order: tuple[Unit, ...]
@@ -53,6 +55,7 @@ class Units:
     virtual: frozenset[int]
     joined: Mapping[int, tuple[int, int]]
     repeated: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    again: frozenset[int] = frozenset()
 
 
 def shape_of(graph: Graph, key: int) -> Shape:
@@ -100,6 +103,7 @@ def fuse(graph: Graph, planned: Plan, spelled_out: set[int], means: Means) -> Un
         units = _with_sums(changed, found) or units
     if means.recompute is None:
         return units
+    units = made_again(graph, units, frozenset({*planned.outputs, *units.joined, *means.state}), means.recompute)
     reads, repeated = repeated_in_rows(graph, units, kept | spelled_out, means.recompute)
     return replace(units, reads=reads, repeated=repeated) if repeated else units
 
@@ -170,7 +174,8 @@ def _fused(
             aliases[n.key] = means.framed[n.key]
             reads[n.key] = {aliases[n.key]: False}
             continue
-        if op.kind == "layout" and op.structure is None and shape_of(graph, n.args[0]):
+        same_memory = op.structure is None or (n.key in contiguous and _is_beginning(graph, n))
+        if op.kind == "layout" and same_memory and shape_of(graph, n.args[0]):
             base = aliases.get(n.args[0], n.args[0])
             aliases[n.key] = base
             reads[n.key] = {base: False}
@@ -203,7 +208,9 @@ def _fused(
             continue
         found = None
         if by_rows is not None and arrays:
-            found = None if means.threads else blocks_first(graph, some, virtual, aliases, by_rows)
+            if not means.threads:
+                found = blocks_first(graph, some, virtual, aliases, by_rows)
+                found = found or members_first(graph, some, virtual, aliases, by_rows, means.replaced)
             threads = by_rows.thread_elements if means.threads else None
             found = found or rows_first(graph, some, virtual, aliases, by_rows.row_elements, threads)
         if found is None:
@@ -256,11 +263,21 @@ def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
             continue
         op = lookup(n.op)
         contiguous.update(_blocks(n))
+        if n.key in contiguous and _is_beginning(graph, n):
+            contiguous.update(n.args)
         if isinstance(op.structure, Contraction | Region) or (
             isinstance(op.structure, Layout) and (n.key in compact or _grows(graph, n))
         ):
             compact.update(n.args)
     return compact, contiguous
+
+
+def _is_beginning(graph: Graph, n: Node) -> bool:
+    """Whether `n` is the first rows of an array, which are in memory where that is."""
+    if n.op != "index":
+        return False
+    (rows, *others), (_, *sizes) = n.params["key"], shape_of(graph, n.args[0])
+    return rows[:2] == (0, 1) and others == [(0, 1, size) for size in sizes] if isinstance(rows, tuple) else False
 
 
 def _joined(

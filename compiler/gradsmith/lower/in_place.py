@@ -47,6 +47,7 @@ def in_place(
     slots, joined = storage.slots, storage.units.joined
     apart = {key for pair in joined.items() for key in (pair[0], pair[1][0])}
     apart |= {key for key, slot in slots.items() if slot.ahead != 0}
+    apart |= storage.units.again  # written over more than once
     found, taken = InPlace(), set[int]()
     replaced = found.replaced
     for unit, time in zip(storage.units.order, times, strict=True):
@@ -142,7 +143,8 @@ def _hosts(
 ) -> dict[int, int]:
     """Buffers of a row that lie in the rows of a whole array: all that is over before a row of that is written."""
     found: dict[int, int] = {}
-    tops = [n.key for n in rows.nodes if n.key in storage.row_buffers and n.key not in replaced.values()]
+    rests = {*replaced.values(), *apart}
+    tops = [n.key for n in rows.nodes if n.key in storage.row_buffers and n.key not in rests]
 
     def chain(key: int) -> list[int]:
         keys = [key]

@@ -22,7 +22,7 @@ from .rows import Rows, is_per_row, reads_of
 if TYPE_CHECKING:
     from .fusion import Units
 
-__all__ = ["CHEAP", "recomputed", "repeated_in_rows"]
+__all__ = ["CHEAP", "operations_of", "recomputed", "repeated_in_rows"]
 
 CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "select", "compare"})  # as fast as a load
 
@@ -49,7 +49,7 @@ def recomputed(
             later = [m for m in readers.get(n.key, ()) if when[m.key] != when[n.key]]
             if not later or n.key in kept or in_rows & {m.key for m in later} or found & units.reads[n.key].keys():
                 continue
-            operations = _operations(graph, n, units)
+            operations = operations_of(graph, n, units)
             sources = [key for key in units.reads[n.key] if graph.node(key).type.shape]
             if operations is None or not sources or not all(units.reads[n.key][key] for key in sources):
                 continue
@@ -99,7 +99,7 @@ def repeated_in_rows(
             if not loops or (len(loops) > 1 and not any(loops[-2] <= inner_of[m.key] < loops[-1] for m in others)):
                 continue
             late = [m for m in readers if inner_of[m.key] == loops[-1]]
-            operations, sources = _operations(graph, n, units), _sources(graph, n, units, unit.rows)
+            operations, sources = operations_of(graph, n, units), _sources(graph, n, units, unit.rows)
             if operations is None or not sources or any(_places(graph, m, n, units) == _MANY for m in late):
                 continue
             found = (read for m in late for read in reads_of(graph, m, units.virtual, units.aliases))
@@ -127,7 +127,7 @@ def _sources(graph: Graph, n: Node, units: Units, rows: Rows) -> list[int]:
     return found
 
 
-def _operations(graph: Graph, n: Node, units: Units) -> int | None:
+def operations_of(graph: Graph, n: Node, units: Units) -> int | None:
     """How many operations an element of `n` takes from what is stored, or None where one is not cheap."""
     total, stack = 0, [n]
     while stack:

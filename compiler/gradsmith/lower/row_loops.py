@@ -14,12 +14,12 @@ from ..dims import Dim, Extent, atom
 from ..graph import Node
 from ..index import Affine, Index, flatten, variable
 from ..program import Line
-from ..registry import lookup
+from ..registry import Cut, lookup
 from .collapse import collapsed, spread
 from .fusion import shape_of
 from .nests import Nest, lines_of
 from .printing import Text
-from .rows import Inner, Rows, cut_of
+from .rows import Inner, Rows, cut_of, stacks_of
 from .structures import is_sum, parted, shifted
 
 if TYPE_CHECKING:
@@ -73,13 +73,34 @@ class RowLoop:
         self.writer.storage.named_again()
         for inner in self.rows.inner:
             self.elements.shared = self._read_behind(inner)
-            if inner.shape:
+            (first, *_) = inner.nodes
+            if self.roles[first.key] == "product":
+                cut = Cut(stacks_of(self.graph, first))
+                lines += self.structures.kernel_of_rows(first, cut, nest.index[0], 1, nest.depth)
+            elif self.roles[first.key] == "part":
+                lines += self.structures.reduction_in(first, nest)
+            elif inner.outer:
+                self._rows_inside(inner, nest, lines)
+            elif inner.shape:
                 self._loop(inner, nest, lines)
             else:
                 for n in inner.nodes:
                     self._element(n, inner, nest.index, lines, nest.depth)
             self.elements.again = self.elements.shared = frozenset()
             self.elements.read.clear()
+
+    def _rows_inside(self, inner: Inner, row: Nest, lines: list[Line]) -> None:
+        """An inner loop whose first axes are rows of their own."""
+        own, rest = inner.shape[: inner.outer], Inner(inner.nodes, inner.shape[inner.outer :])
+        loop = RowLoop(self.writer, Rows((*self.rows.shape, *own), (rest,)))
+
+        def each(nest: Nest, body: list[Line]) -> None:
+            loop._loop(rest, Nest((*row.index, *nest.index), False, nest.depth), body)
+
+        around = dict(self.elements.locals)
+        lines += self.nests.over(own, each, row.depth)
+        self.elements.locals.clear()  # the sum of one of those rows is no other one's
+        self.elements.locals.update(around)
 
     def _read_behind(self, inner: Inner) -> frozenset[int]:
         """What is read behind the node of an inner loop that takes its place: it has a name then."""

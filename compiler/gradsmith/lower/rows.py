@@ -29,10 +29,13 @@ __all__ = [
     "inner_loops",
     "is_per_row",
     "is_same_row",
+    "maker",
     "reads_of",
     "role_in_blocks",
+    "role_in_members",
     "role_in_products",
     "rows_first",
+    "stacks_of",
 ]
 
 Role = Callable[[Graph, Node, Shape], "str | None"]
@@ -41,10 +44,14 @@ _Read = tuple[int, "Index | None"]  # a stored value, and which element of it (N
 
 @dataclass(frozen=True)
 class Inner:
-    """Nodes that share an inner loop over `shape`, the axes of a row; `()` is once a row."""
+    """Nodes that share an inner loop over `shape`, the axes of a row; `()` is once a row.
+
+    Its first `outer` axes are rows of their own: some of the nodes are reductions of each.
+    """
 
     nodes: tuple[Node, ...]
     shape: Shape
+    outer: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,15 @@ class Rows:
     """One loop over the leading axes `shape`, with inner loops.
 
     With a `block`, it is over so many rows at a time: inner loops are over the rows of a block, and some are calls. In
-    `wide` ones values have more than one element a row.
+    `wide` ones values have more than one element a row. Without, rows may be the `members` of stacks of matrices: then
+    some inner loops are calls, and some reductions that leave axes.
     """
 
     shape: Shape
     inner: tuple[Inner, ...]
     block: int = 0
     wide: bool = False
+    members: bool = False
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -66,6 +75,8 @@ class Rows:
 
     def role(self, graph: Graph, n: Node) -> str | None:
         """What `n` is to the loop."""
+        if self.members:
+            return role_in_members(graph, n, self.shape)
         if self.wide:
             return role_in_products(graph, n, self.shape, self.block)
         return (role_in_blocks if self.block else role_in_rows)(graph, n, self.shape)
@@ -151,6 +162,36 @@ def _role_of_call(graph: Graph, n: Node, rows: Shape) -> str | None:
     return "column" if cut.adds else "product"
 
 
+def role_in_members(graph: Graph, n: Node, rows: Shape) -> str | None:
+    """What `n` is to a loop over the matrices of stacks: `element`, `row`, `product`, `part` (a reduction of a matrix).
+
+    A `part` that reduces the last axes is one of `rows of a member`, and shares a loop; any other is alone.
+    """
+    op = lookup(n.op)
+    if not n.type.shape or n.type.shape[:1] != rows:
+        return None
+    if op.kind in ("elementwise", "layout"):
+        return "element"
+    if isinstance(op.structure, Kernel):
+        stacks = stacks_of(graph, n)
+        return "product" if stacks and all(graph.node(n.args[k]).type.shape[:1] == rows for k in stacks) else None
+    if not isinstance(op.structure, Reduction) or 0 in n.params["axis"]:
+        return None
+    shape, axes = graph.node(n.args[0]).type.shape, tuple(n.params["axis"])
+    if axes == tuple(range(1, len(shape))):
+        return "row" if math.prod(shape[1:]) != 1 else None
+    trailing = axes == tuple(range(axes[0], len(shape))) and math.prod(shape[axes[0] :]) != 1
+    return "rows of a member" if trailing else "part"
+
+
+def stacks_of(graph: Graph, n: Node) -> tuple[int, ...]:
+    """The operands of which each matrix makes one of `n`, if that is a stack by a kernel."""
+    structure = lookup(n.op).structure
+    if not isinstance(structure, Kernel):
+        return ()
+    return structure.stacks(*(graph.node(a).type for a in n.args))
+
+
 def rows_first(
     graph: Graph,
     tasks: Sequence[Node],
@@ -216,13 +257,13 @@ def collected(
     for k, n in enumerate(tasks):
         reads = reads_of(graph, n, virtual, aliases)
         role = role_of(graph, n, rows)
-        needs_late = any(_maker(graph, key) in late for key, _ in reads)
+        needs_late = any(maker(graph, key) in late for key, _ in reads)
         if k > last or needs_late:
             behind.append(n)
             late.add(n.key)
         elif role is not None and all(key not in inside or is_same_row(graph, key, at, rows) for key, at in reads):
             shared.append(n)
-            (inside if role in ("element", "row", "product") else late).add(n.key)
+            (late if role in ("column", "total") else inside).add(n.key)
         elif any(key in inside for key, _ in reads):
             behind.append(n)
             late.add(n.key)
@@ -238,12 +279,19 @@ def inner_loops(
     role_of: Role,
     virtual: Mapping[int, int],
     aliases: Mapping[int, int],
+    apart: Collection[str] = (),
 ) -> tuple[Inner, ...]:
-    """Inner loops: each value in the first one where all that it reads is known; a call is alone."""
-    loops: list[tuple[Shape | None, list[Node]]] = []
+    """Inner loops: each value in the first one where all that it reads is known.
+
+    A call is alone, and what has a role of `apart`, too.
+    """
+    loops: list[tuple[Shape, list[Node]]] = []
+    closed: set[int] = set()
+    outer: dict[int, int] = {}  # of the loops that have rows of their own
     made: dict[int, tuple[int, Shape, bool]] = {}  # the number of its loop, its shape, whether known at its place
     for n in shared:
-        element, alone = role_of(graph, n, rows) == "element", cut_of(graph, n) is not None
+        role = role_of(graph, n, rows)
+        element, call = role == "element", role in ("product", "part") or cut_of(graph, n) is not None
         shape = (n if element else graph.node(n.args[0])).type.shape[len(rows) :]
         shape = () if math.prod(shape) == 1 else shape
         first = 0
@@ -252,13 +300,17 @@ def inner_loops(
                 number, theirs, known = made[key]
                 here = known and theirs == shape and (not shape or _same_place(graph, key, at))
                 first = max(first, number + (not here))
-        number = next((k for k in range(first, len(loops)) if loops[k][0] == shape), len(loops))
-        if alone or number == len(loops):
+        own = n.params["axis"][0] - len(rows) if role == "rows of a member" else None
+        alike = (k for k in range(first, len(loops)) if loops[k][0] == shape and k not in closed)
+        number = next((k for k in alike if own is None or outer.get(k, own) == own), len(loops))
+        if call or role in apart or number == len(loops):
             number = len(loops)
-            loops.append((None if alone else shape, []))
+            loops.append((() if call else shape, []))
+        closed.update({number} if call or role in apart else ())
         loops[number][1].append(n)
+        outer.update({} if own is None else {number: own})
         made[n.key] = number, shape, element
-    return tuple(Inner(tuple(nodes), shape or ()) for shape, nodes in loops)
+    return tuple(Inner(tuple(nodes), shape, outer.get(k, 0)) for k, (shape, nodes) in enumerate(loops))
 
 
 # --- which elements are read ------------------------------------------------------------------------------------------
@@ -284,7 +336,8 @@ def _same_place(graph: Graph, key: int, at: Index | None) -> bool:
     return at is not None and len(at) == len(shape) and _same(at, shape)
 
 
-def _maker(graph: Graph, key: int) -> int:
+def maker(graph: Graph, key: int) -> int:
+    """What makes a stored value: itself, or the loop or branch that it is a result of."""
     n = graph.node(key)
     return n.args[0] if lookup(n.op).kind == "part" else key
 
@@ -305,7 +358,7 @@ def reads_of(
         stack = _sources(graph, n, own)
     elif not known:
         cut = cut_of(graph, n)
-        same = cut.operands if cut is not None else ()
+        same = cut.operands if cut is not None else stacks_of(graph, n)
         stack = [(a, _axes(len(graph.node(a).type.shape)) if k in same else None) for k, a in enumerate(n.args)]
     found: set[_Read] = set()
     seen: set[_Read] = set()

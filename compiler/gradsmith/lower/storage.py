@@ -119,7 +119,8 @@ class Storage:
         joined, found = self.units.joined, dict[int, Lifetime]()
         for unit, time in zip(self.units.order, times, strict=True):
             if unit.rows is not None:
-                found.update(self._lifetimes_in_rows(unit.rows, time, last))
+                for key, life in self._lifetimes_in_rows(unit.rows, time, last).items():
+                    found.setdefault(key, life)  # what is made again is there from the first time on
                 continue
             for m in [m for n in unit.nodes if n.type.shape or n.bodies for m in self.writer.made(n)]:
                 if not m.type.shape or m.key in self.elements.buffers:
@@ -146,7 +147,10 @@ class Storage:
                     continue
                 read = last.get(n.key, moment)
                 role = rows.role(self.graph, n)
-                if role == "column" or read > time[-1]:
+                if n.key in self.units.again:
+                    lifetimes[n.key] = (rows.room(n), moment, read)
+                    self.row_buffers.add(n.key)
+                elif role == "column" or read > time[-1]:
                     lifetimes[n.key] = (room(n.type), time.start, max(read, time[-1]))
                 elif read > moment and (rows.block or not is_per_row(n.type.shape, rows.shape)):
                     lifetimes[n.key] = (rows.room(n) * (1 if shared is None else shared.count), moment, read)

@@ -35,6 +35,7 @@ __all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
 
 _LEAST_ROWS = 8  # of a share of a sum of rows, so that what the sums of shares take together is little beside
 _VECTOR = 64  # elements, which are whole vectors of any kind
+_ACROSS = {"add", "maximum", "minimum"}  # in any order
 _QUICK = {"add", "sub", "mul", "neg", "abs"}
 
 
@@ -56,11 +57,20 @@ class Structures:
     # --- reductions, contractions, scans ------------------------------------------------------------------------
 
     def reduction(self, n: Node, structure: Reduction) -> list[Line]:
-        """Each element of the result from a loop of its own; sums of what is not innermost, along what is."""
+        """Each element of the result from a loop of its own; along the innermost axis where others are reduced."""
+        return self._reduction(n, structure, None)
+
+    def reduction_in(self, n: Node, row: Nest) -> list[Line]:
+        """The same for one member of the first axis, which is not reduced: that of the loop `row`."""
+        structure = lookup(n.op).structure
+        assert isinstance(structure, Reduction)
+        return self._reduction(n, structure, row)
+
+    def _reduction(self, n: Node, structure: Reduction, row: Nest | None) -> list[Line]:
         source = shape_of(self.graph, n.args[0])
         axes = n.params["axis"]
-        if self._sums_across(n, structure, source):
-            return self._summed_across(n, source)
+        if self._goes_across(n, structure, source):
+            return self._reduced_across(n, source, row)
 
         count = self.as_one([n], axes, source)
 
@@ -76,16 +86,25 @@ class Structures:
             shape = collapsed(tuple(source[a] for a in axes), count)
             self._accumulate(n, structure, shape, value, nest, lines)
 
-        return self._per_element(n, one)
+        return self._per_element(n, one) if row is None else self._within(row, shape_of(self.graph, n.key)[1:], one)
 
-    def _sums_across(self, n: Node, structure: Reduction, source: Shape) -> bool:
-        """Whether this is a sum over other axes than the innermost, whose elements may be added in any loop."""
+    def _within(self, row: Nest, shape: Shape, write: Write) -> list[Line]:
+        """Loops over all but the first axis, which is that of the loop `row`."""
+        self.elements.far.clear()
+        return self.nests.over(
+            shape, lambda nest, lines: write(replace(nest, index=(*row.index, *nest.index)), lines), row.depth
+        )
+
+    def _goes_across(self, n: Node, structure: Reduction, source: Shape) -> bool:
+        """Whether other axes than the innermost are reduced, whose elements may be combined in any loop."""
         last = max((k for k, size in enumerate(source) if size != 1), default=-1)
-        known = is_sum(structure) and n.type.dtype.kind == "float" and "independent" in self._syntax
+        known = structure.combine in _ACROSS and n.type.dtype.kind == "float" and "independent" in self._syntax
         return known and not self.target.strict and last >= 0 and last not in n.params["axis"]
 
-    def _summed_across(self, n: Node, source: Shape) -> list[Line]:
-        """Zeros, and a loop in the order of memory that adds: its innermost steps are independent."""
+    def _reduced_across(self, n: Node, source: Shape, row: Nest | None = None) -> list[Line]:
+        """What it starts from, and a loop in the order of memory: its innermost steps are independent."""
+        structure = lookup(n.op).structure
+        assert isinstance(structure, Reduction)
         axes, keepdims = n.params["axis"], n.params["keepdims"]
         first = min(axes)
 
@@ -98,14 +117,13 @@ class Structures:
                 return self.elements.place(n.key, tuple(Affine() if k in axes else where[k] for k in order))
 
             def clear(inner: Nest, body: list[Line]) -> None:
-                zero = self.elements.printer.number(0, n.type.dtype)
-                self.elements.set(place(dict(zip(kept, inner.index, strict=True))), zero, body, inner.depth)
+                start = self.elements.printer.number(structure.initial, n.type.dtype)
+                self.elements.set(place(dict(zip(kept, inner.index, strict=True))), start, body, inner.depth)
 
             def add(inner: Nest, body: list[Line]) -> None:
                 index = (*nest.index, *inner.index)
                 value = self.elements.element(n.args[0], index, False, body, inner.depth)
-                text = self._syntax["add_to"].format(name=place(dict(enumerate(index))), value=value.text)
-                body += lines_of(text, inner.depth)
+                self.combine(n, structure, place(dict(enumerate(index))), value, body, inner.depth)
 
             depth = nest.depth + (shared is not None)
             lines += self.nests.over(tuple(source[k] for k in kept), clear, depth)
@@ -115,6 +133,9 @@ class Structures:
             operators = dict.fromkeys(sorted(self.elements.far), "|")
             lines += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
 
+        shared = None
+        if row is not None:
+            return self._within(row, source[1:first], over)
         shared = self.shared_columns(n) if n.key in self.scratch and n.key not in self.elements.parts else None
         if shared is not None:
             return self._columns_in_shares(n, shared, lambda lines: over(Nest((), False, 0), lines))
@@ -124,7 +145,7 @@ class Structures:
     def shared_columns(self, n: Node) -> Shares | None:
         """How threads share the rows that a reduction adds up: each share has a sum of each column in memory."""
         structure, source = lookup(n.op).structure, shape_of(self.graph, n.args[0]) if n.args else ()
-        if not isinstance(structure, Reduction) or not self._sums_across(n, structure, source):
+        if not isinstance(structure, Reduction) or not is_sum(structure) or not self._goes_across(n, structure, source):
             return None
         (rows, *_), most = source, self.target.tuning.thread_sums
         if 0 not in n.params["axis"] or rows == 1 or (isinstance(rows, int) and rows < _LEAST_ROWS * most):

@@ -130,6 +130,11 @@ def _by_rows_or_sums(a: Type, b: Type, params: Params) -> Cut | None:
     return Cut((0, 1), adds=True) if sums else None if params.get("part") else _by_rows(a, b, params)
 
 
+def _stacks(a: Type, b: Type) -> tuple[int, ...]:
+    """Which factors are stacks of matrices, along one axis."""
+    return tuple(k for k, x in enumerate((a, b)) if x.ndim == 3) if max(a.ndim, b.ndim) == 3 else ()
+
+
 def _product(a: Any, b: Any, ta: bool, tb: bool, **_: Any) -> Any:
     return np.matmul(_turned(a, ta), _turned(b, tb))
 
@@ -143,14 +148,14 @@ def _part(params: Params) -> int:
 
 gemm_direct: Traced = _record(
     "gemm_direct", "gs_gemm_direct", _matrices, _product,
-    Kernel(_direct, cut=_by_rows), DIRECT, 11,
+    Kernel(_direct, cut=_by_rows, stacks=_stacks), DIRECT, 11,
     "Matrix product of matrices that the caches hold.",
 )  # fmt: skip
 gemm: Traced = _record(
     "gemm", "gs_gemm", _matrices, _product,
     Kernel(
         lambda a, b, params: (*_packed(a, b, params), _part(params), 0, 0), _panels,
-        cut=_by_rows_or_sums,
+        cut=_by_rows_or_sums, stacks=_stacks,
     ),
     PACKED, 21, "Matrix product in blocks, of which copies are made, or a triangle of it.",
 )  # fmt: skip
@@ -161,6 +166,7 @@ gemm_dots: Traced = _record(
         lambda a, b, params: (
             *_strided(a, b, {"ta": False, "tb": True})[:4], _step(a, 2), _step(b, 2), _part(params),
         ),
+        stacks=_stacks,
     ),
     DOTS, 10, "A Bᵀ of few long rows, or a triangle of it: each element is the product of two of them.",
 )  # fmt: skip
@@ -178,14 +184,15 @@ gemm_direct_half: Traced = _record(
     "gemm_direct_half", "gs_gemm_direct_half", _matrices, _product,
     Kernel(
         lambda a, b, params: (*_direct(a, b, params), _part(params), _HALVES[params.get("half", "")]),
-        cut=_by_rows_of_left,
+        cut=_by_rows_of_left, stacks=_stacks,
     ),
     DIRECT_HALF, 13, "The same where one is triangular, or a triangle of it.",
 )  # fmt: skip
 gemm_half: Traced = _record(
     "gemm_half", "gs_gemm_half", _matrices, _product,
     Kernel(
-        lambda a, b, params: (*_packed(a, b, params), _HALVES[params["half"]]), _panels, cut=_by_rows_of_left,
+        lambda a, b, params: (*_packed(a, b, params), _HALVES[params["half"]]), _panels,
+        cut=_by_rows_of_left, stacks=_stacks,
     ),
     PACKED_HALF, 19, "The same of matrices of which one is triangular.",
 )  # fmt: skip

@@ -20,6 +20,7 @@ from typing import Any
 from ..as_graph import to_graph
 from ..graph import Graph, Node
 from ..ops import broadcast_to, concatenate, getitem, reshape, scan
+from ..ops._registers import BYTES
 from ..registry import Reduction, lookup
 from ..target import Target
 from ..trace import Expr, apply, constant, recording
@@ -88,9 +89,11 @@ def _chain(graph: Graph, axes: Axes, root: Axis, target: Target) -> _Chain | Non
     if any(place[key] != 0 for key in stacked):
         return None
     held, carried, numbers = _memory(graph, inside, sums)
-    behind = {len(graph.node(k).type.shape) - place[k] for k in inside if graph.node(k).op == "matmul"}
-    least = tuning.blocked_lanes if behind == {1} else tuning.blocked_rows  # innermost in all products
-    rows = _rows(size, 8 * numbers, least, tuning.blocked_bytes)
+    inner = [graph.node(k).type for k in inside if graph.node(k).op == "matmul"]
+    innermost = {len(graph.node(k).type.shape) - place[k] for k in inside if graph.node(k).op == "matmul"} == {1}
+    bytes_each = max((type.dtype.bits // 8 for type in inner), default=8)
+    least = tuning.blocked_lanes // bytes_each if innermost else tuning.blocked_rows
+    rows = _rows(size, 8 * numbers, least, tuning.blocked_bytes, BYTES // bytes_each if innermost else 1)
     if held < tuning.blocked_bytes or 2 * carried * (size // rows) > held:
         return None
     products = sum(graph.node(k).op == "matmul" for k in (*inside, *sums))
@@ -153,11 +156,15 @@ def _bytes(graph: Graph, key: int) -> int:
     return int(math.prod(type.shape)) * type.dtype.bits // 8 if all(isinstance(d, int) for d in type.shape) else 0
 
 
-def _rows(size: int, held: int, least: int, most: int) -> int:
-    """Rows of a block: of about `most` bytes, but not below `least` rows, and if possible all blocks alike."""
-    rows = min(max(least, most * size // max(held, 1)), size // 2)
-    even = [k for k in range(rows // 2, rows + rows // 2) if k and size % k == 0 and k <= size // 2]
-    return min(even, key=lambda k: abs(k - rows)) if even else rows
+def _rows(size: int, held: int, least: int, most: int, step: int) -> int:
+    """Rows of a block: of about `most` bytes, but not below `least` rows, and if possible all blocks alike.
+
+    They are a multiple of `step`, if there are so many: of rows that lie innermost in memory, whole vectors.
+    """
+    rows = min(max(least, most * size // max(held, 1), 1), size // 2)
+    step = step if step <= size // 2 else 1
+    even = [k for k in range(rows // 2, rows + rows // 2) if k and size % k == k % step == 0 and k <= size // 2]
+    return min(even, key=lambda k: abs(k - rows)) if even else max(rows // step, 1) * step
 
 
 # --- the new graph ----------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ from .rewrite import Rule
 
 __all__ = ["BLAS", "by_kernels", "with_blas"]
 
+_FILLED = 0.7  # of tiles of sums, by rows that are wanted (see `Tuning.dot_rows`)
+
 BLAS = ("cblas",)
 
 
@@ -145,7 +147,8 @@ def _long_rows(a: Expr, m: Extent, n: Extent, k: Extent, target: Target) -> bool
     if target.threads or not all(isinstance(size, int) for size in (m, n, k)):
         return False
     few = min(m, n) >= LEAST and max(m, n) <= target.tuning.dot_rows
-    return few and k * (a.dtype.bits // 8) >= target.tuning.dot_bytes
+    tiled = max(m, n) <= target.tuning.narrow_columns and _FILLED * -(-m // LEAST) * -(-n // LEAST) * LEAST**2 <= m * n
+    return (few or (tiled and a.ndim > 2)) and k * (a.dtype.bits // 8) >= target.tuning.dot_bytes
 
 
 def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str, Any]:

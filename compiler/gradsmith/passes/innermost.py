@@ -25,7 +25,7 @@ from .rewrite import rewritten
 
 __all__ = ["turned"]
 
-_WASTE = 1.25  # lanes for each number of a row from which on vectors are filled badly
+_WASTE = 1.2  # lanes for each number of a row from which on vectors are filled badly (see `Tuning.narrow_columns`)
 _LEAST = 64  # elements of the long axis
 _COPIED = 4  # times what is copied that the products have at least
 
@@ -38,7 +38,7 @@ def turned(graph: Graph, target: Target) -> Graph:
         return graph  # threads share rows of products, which would be few
     axes = Axes(graph)
     for root in axes.roots():
-        found = _Turned(graph, axes, root, target.tuning.dot_rows)
+        found = _Turned(graph, axes, root, target.tuning.narrow_columns)
         if found.pays():
             return rewritten(graph, replace=found.replaced)
     return graph
@@ -49,7 +49,7 @@ class _Turned:
 
     def __init__(self, graph: Graph, axes: Axes, root: Axis, widest: int) -> None:
         self.graph = graph
-        self.widest = widest  # columns of narrow matrices: products of rows by rows keep their sums in registers
+        self.widest = widest  # columns of narrow matrices
         self.size = graph.node(root[0]).type.shape[root[1]]
         found = {n.key: axes.places(n, root) for n in graph.ordered()}
         self.once = all(len(places) < 2 for places in found.values())
