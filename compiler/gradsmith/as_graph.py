@@ -8,6 +8,7 @@ order in which expressions were made, so that a graph does not depend on how it 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
 
 from . import registry
 from .errors import SpecError
@@ -22,45 +23,70 @@ def to_graph(
     outputs: Sequence[Expr],
     cotangents: Sequence[tuple[Expr, Expr]] = (),
     *,
-    distinct: bool = False,
+    since: int | None = None,
     needed: Mapping[int, Expr] | None = None,
 ) -> Graph:
     """The graph that computes `outputs` from `inputs`; what no output needs is left out.
 
-    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped. `distinct`
-    says that no two expressions are equal, as those of one recording are, so that none has to be looked for.
-    `needed` is what is `reachable` from the outputs, where that is known.
+    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped. `since`
+    says that no two expressions made from that serial on are equal, as those of one recording are, so that none has to
+    be looked for. `needed` is what is `reachable` from the outputs, where that is known.
     """
     outputs = [as_expr(x) for x in outputs]
-    needed = reachable(outputs) if needed is None else needed
-    given = {x.serial: x for x in inputs}
-    ordered = [*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]]
-    keys, nodes = _distinct(ordered) if distinct else _interned(ordered)
+    found = None if since is None else _made_since(since, inputs, outputs, cotangents)
+    nodes, ends = _looked_for(inputs, outputs, cotangents, needed) if found is None else found
     ops = [n[1] for n in nodes]
-    if "input" in ops[len(given) :]:
-        name = nodes[ops.index("input", len(given))].params["name"]
+    own = len({x.serial for x in inputs})
+    if "input" in ops[own:]:
+        name = nodes[ops.index("input", own)].params["name"]
         raise SpecError(f"the result uses the symbol {name!r}, which is not among the arguments: make it one of them")
     graph = Graph.of(nodes)
-    graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
-    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
-    graph.graph["cotangents"] = {
-        keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
-    }
+    graph.graph.update(ends)
     return graph
 
 
-def _distinct(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
-    """The keys, by serial, and the nodes of expressions of which no two are equal."""
-    keys = {x.serial: key for key, x in enumerate(ordered)}
-    return keys, [
+#: The nodes of a graph, and what it says of its keys: inputs, outputs and cotangents.
+_Parts = tuple[list[Node], dict[str, Any]]
+
+
+def _made_since(
+    since: int, inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequence[tuple[Expr, Expr]]
+) -> _Parts | None:
+    """What a graph is made of, by how much later than `since` each expression was made.
+
+    An expression is made behind its operands, so one walk from the last to the first finds all that are needed. What is
+    known of them stands in lists, in the order of creation: a tenth of the memory of dictionaries, and nothing to sort.
+    None where what is older is needed, or an input is named twice.
+    """
+    made: list[Expr | None] = [None] * (next_serial() - since)
+    for x in (*inputs, *outputs):
+        if x.serial < since:
+            return None
+        made[x.serial - since] = x
+    for last in reversed(made):  # which meets what it has put in front of itself
+        if last is not None:
+            for a in last.args:
+                at = a.serial - since
+                if at < 0:
+                    return None
+                made[at] = a
+    for x in inputs:  # which come first, needed or not
+        if made[x.serial - since] is None:
+            return None
+        made[x.serial - since] = None
+    ordered = [*inputs, *[x for x in made if x is not None]]
+    keys = [-1] * len(made)
+    for key, x in enumerate(ordered):
+        keys[x.serial - since] = key
+    nodes = [
         new_tuple(
             Node,
             (
                 key,
                 x.op.name,
-                (keys[x.args[0].serial], keys[x.args[1].serial])
+                (keys[x.args[0].serial - since], keys[x.args[1].serial - since])
                 if len(x.args) == 2  # as most have
-                else tuple([keys[a.serial] for a in x.args]),
+                else tuple([keys[a.serial - since] for a in x.args]),
                 x.params,
                 x.type,
                 x.origin,
@@ -68,10 +94,32 @@ def _distinct(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
         )
         for key, x in enumerate(ordered)
     ]
+    pairs: dict[int, int] = {}
+    for p, c in cotangents:
+        first, second = p.serial - since, c.serial - since
+        if first >= 0 and second >= 0 and keys[first] >= 0 and keys[second] >= 0:
+            pairs[keys[first]] = keys[second]
+    ends = [tuple([keys[x.serial - since] for x in some]) for some in (inputs, outputs)]
+    return nodes, {"inputs": ends[0], "outputs": ends[1], "cotangents": pairs}
+
+
+def _looked_for(
+    inputs: Sequence[Expr],
+    outputs: Sequence[Expr],
+    cotangents: Sequence[tuple[Expr, Expr]],
+    needed: Mapping[int, Expr] | None,
+) -> _Parts:
+    """The same for any expressions, where those that are equal have one node."""
+    needed = reachable(outputs) if needed is None else needed
+    given = {x.serial: x for x in inputs}
+    keys, nodes = _interned([*given.values(), *[needed[s] for s in sorted(needed) if s not in given]])
+    pairs = {keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys}
+    ends = [tuple([keys[x.serial] for x in some]) for some in (inputs, outputs)]
+    return nodes, {"inputs": ends[0], "outputs": ends[1], "cotangents": pairs}
 
 
 def _interned(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
-    """The same for any expressions, where those that are equal have one node."""
+    """The keys, by serial, and the nodes of these expressions; those that are equal have one node."""
     keys: dict[int, int] = {}
     nodes = list[Node]()
     known: dict[object, int] = {}
