@@ -55,38 +55,39 @@ def _made_since(
     """What a graph is made of, by how much later than `since` each expression was made.
 
     An expression is made behind its operands, so one walk from the last to the first finds all that are needed. What is
-    known of them stands in lists, in the order of creation: a tenth of the memory of dictionaries, and nothing to sort.
-    None where what is older is needed, or an input is named twice.
+    known of them stands in lists, the last one first: a tenth of the memory of dictionaries, and nothing to sort.
+    None where what is older than `since` is needed, or an input is named twice.
     """
-    made: list[Expr | None] = [None] * (next_serial() - since)
-    for x in (*inputs, *outputs):
-        if x.serial < since:
-            return None
-        made[x.serial - since] = x
-    for last in reversed(made):  # which meets what it has put in front of itself
-        if last is not None:
-            for a in last.args:
-                at = a.serial - since
-                if at < 0:
-                    return None
-                made[at] = a
-    for x in inputs:  # which come first, needed or not
-        if made[x.serial - since] is None:
-            return None
-        made[x.serial - since] = None
-    ordered = [*inputs, *[x for x in made if x is not None]]
-    keys = [-1] * len(made)
-    for key, x in enumerate(ordered):
-        keys[x.serial - since] = key
+    end = next_serial()
+    made: list[Expr | None] = [None] * (end - since + 1)  # by how long before `end`: what is older has no place
+    try:
+        for x in (*inputs, *outputs):
+            made[end - x.serial] = x
+        for last in made:  # which meets what it has put behind itself
+            if last is not None:
+                for a in last.args:
+                    made[end - a.serial] = a
+        for x in inputs:  # which come first, needed or not
+            if made[end - x.serial] is None:
+                return None
+            made[end - x.serial] = None
+        ordered = [*inputs, *[x for x in reversed(made) if x is not None]]
+        keys = [-1] * len(made)
+        for key, x in enumerate(ordered):
+            keys[end - x.serial] = key
+        pairs = {keys[end - p.serial]: keys[end - c.serial] for p, c in cotangents if keys[end - c.serial] >= 0}
+    except IndexError:
+        return None
+    pairs.pop(-1, None)  # cotangents of what nothing needs
     nodes = [
         new_tuple(
             Node,
             (
                 key,
                 x.op.name,
-                (keys[x.args[0].serial - since], keys[x.args[1].serial - since])
+                (keys[end - x.args[0].serial], keys[end - x.args[1].serial])
                 if len(x.args) == 2  # as most have
-                else tuple([keys[a.serial - since] for a in x.args]),
+                else tuple([keys[end - a.serial] for a in x.args]),
                 x.params,
                 x.type,
                 x.origin,
@@ -94,12 +95,7 @@ def _made_since(
         )
         for key, x in enumerate(ordered)
     ]
-    pairs: dict[int, int] = {}
-    for p, c in cotangents:
-        first, second = p.serial - since, c.serial - since
-        if first >= 0 and second >= 0 and keys[first] >= 0 and keys[second] >= 0:
-            pairs[keys[first]] = keys[second]
-    ends = [tuple([keys[x.serial - since] for x in some]) for some in (inputs, outputs)]
+    ends = [tuple([keys[end - x.serial] for x in some]) for some in (inputs, outputs)]
     return nodes, {"inputs": ends[0], "outputs": ends[1], "cotangents": pairs}
 
 
@@ -269,9 +265,11 @@ def to_exprs(
         if name == "input":
             exprs.append(given[key] if key in given else Expr(lookup(name), (), params, type, origin))
             continue
-        if state is not None:
-            state.origin = origin.unnamed() if named else origin
-        x = None if replace is None or (at is not None and key not in at) else replace(n, exprs)
+        x = None
+        if replace is not None and (at is None or key in at):
+            if state is not None:
+                state.origin = origin.unnamed() if named else origin
+            x = replace(n, exprs)
         if x is None:
             if len(operands) == 2:
                 first, second = operands
@@ -280,10 +278,14 @@ def to_exprs(
                 args = tuple([exprs[a] for a in operands])
             if state is None:
                 x = Expr(lookup(name), args, params, type, origin)
+            elif settled and (not moved or moved.isdisjoint(operands)):
+                x = state.record(lookup(name), args, params, type, origin, True)
+                if x.args is not args:
+                    moved.add(key)
             else:
-                known = settled and (not moved or moved.isdisjoint(operands))
-                x = state.record(lookup(name), args, params, type, origin, known)
-                if settled and not (known and x.args is args):
+                state.origin = origin.unnamed() if named else origin
+                x = state.record(lookup(name), args, params, type, origin)
+                if settled:
                     moved.add(key)
         elif settled:
             moved.add(key)
