@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("families", nargs="*", metavar="family", help=f"of {', '.join(FAMILIES)}; all by default")
     parser.add_argument("--quick", action="store_true", help="short rounds")
     parser.add_argument("--only", default="", metavar="REGEX", help="workloads whose names match")
-    parser.add_argument("--long", action="store_true", help="compile_time: programs of a million operations as well")
+    parser.add_argument("--long", action="store_true", help="compile_time: Python's texts as well")
     parser.add_argument("--march", default="native", help="for all C, gradsmith's too; empty: the compiler's default")
     parser.add_argument("-o", "--output", type=Path, help="where the tables go besides the screen")
     given = parser.parse_args(arguments)

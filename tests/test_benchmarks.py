@@ -386,6 +386,13 @@ def test_building_is_measured_in_processes_of_its_own() -> None:
     assert swapped["auto: swap, s"] >= swapped["auto: first answer, s"] > 0
 
 
+def test_memory_is_that_of_the_process_and_not_of_its_parent() -> None:
+    held = bytearray(b"x") * 300_000_000
+    told = "import compile_time; print(compile_time.peak())"
+    run = subprocess.run([sys.executable, "-c", told], cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    assert 10_000_000 < int(run.stdout) < len(held)
+
+
 def test_a_build_with_a_wrong_answer_has_no_time() -> None:
     compile_time = importlib.import_module("compile_time")
     right = compile_time.chain(compile_time.Dual, 50)

@@ -7,6 +7,7 @@ import pytest
 import gradsmith as gs
 from gradsmith.as_graph import to_exprs, to_graph
 from gradsmith.graph import Graph, freeze_key
+from gradsmith.trace import Expr, recording
 from gradsmith.types import BOOL, Dim, Type, broadcast_shapes, normalize_axes, normalize_shape
 from gradsmith.verify import verify
 
@@ -26,6 +27,29 @@ def test_keys_tell_apart_what_differs(a: object, b: object) -> None:
 
 def test_equal_computations_are_one_node() -> None:
     assert small().text().count("mul") == 1
+
+
+@pytest.mark.parametrize("case", ["its own", "with an older value", "with an input twice", "with an unused input"])
+def test_what_one_recording_made_is_the_graph_that_any_expressions_make(case: str) -> None:
+    older = gs.symbol("z") * 2.0
+    with recording() as state:
+        x, y = gs.symbols("x y")
+        h = gs.sin(x) * 2.0
+        lost = gs.cos(h)  # nothing needs it
+        result = h * y + h
+        pairs: list[tuple[Expr, Expr]] = [(h, y), (lost, y), (y, result), (h, lost)]
+        inputs, outputs = [y, x], [result, y]
+        if case == "with an older value":
+            inputs, outputs = [y, x, older.args[0]], [result + older]
+        elif case == "with an input twice":
+            inputs = [y, x, y]
+        elif case == "with an unused input":
+            inputs = [y, gs.symbol("w"), x]
+        found, general = (to_graph(inputs, outputs, pairs, since=s) for s in (state.since, None))
+    assert found.text() == general.text()
+    assert (found.inputs, found.outputs) == (general.inputs, general.outputs)
+    assert found.cotangents == general.cotangents != {}
+    assert state.since is not None
 
 
 def test_commutative_operands_count_in_any_order_but_print_as_written() -> None:

@@ -139,6 +139,28 @@ def test_wide_sums_and_deep_nesting_are_freed_without_recursion() -> None:
     del e
 
 
+@pytest.mark.parametrize("case", ["many objects", "few objects", "frozen ones"])
+def test_young_collections_do_not_walk_through_what_a_large_compile_leaves(case, monkeypatch):
+    monkeypatch.setattr("gradsmith.api._MANY", 10**9 if case == "few objects" else 1_000)
+    seen: list[tuple[str, dict[str, int]]] = []
+    e = chain(500)
+    gc.collect()
+    if case == "frozen ones":
+        gc.freeze()
+    gc.callbacks.append(lambda phase, info: seen.append((phase, info)))
+    try:
+        f = gs.compile(e, selftest=False, roll=False)
+        kept = [[] for _ in range(10)]  # the first of which a collection that is due would come with
+        assert bool(gc.get_freeze_count()) == (case == "frozen ones")  # what its user has frozen stays so
+    finally:
+        gc.callbacks.pop()
+        gc.unfreeze()
+    assert len(kept) == 10
+    assert bool(seen) == (case != "many objects")
+    old = {id(o) for o in gc.get_objects(generation=2)}
+    assert case != "many objects" or id(f.adjoint) in old
+
+
 @pytest.mark.parametrize("target", ["c", "python"])
 def test_an_expression_of_many_arguments_is_refused_before_any_work(target):
     """Whatever names the arguments; and the remedies that the error names do help."""

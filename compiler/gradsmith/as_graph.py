@@ -8,6 +8,7 @@ order in which expressions were made, so that a graph does not depend on how it 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
 
 from . import registry
 from .errors import SpecError
@@ -22,45 +23,71 @@ def to_graph(
     outputs: Sequence[Expr],
     cotangents: Sequence[tuple[Expr, Expr]] = (),
     *,
-    distinct: bool = False,
+    since: int | None = None,
     needed: Mapping[int, Expr] | None = None,
 ) -> Graph:
     """The graph that computes `outputs` from `inputs`; what no output needs is left out.
 
-    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped. `distinct`
-    says that no two expressions are equal, as those of one recording are, so that none has to be looked for.
-    `needed` is what is `reachable` from the outputs, where that is known.
+    `cotangents` pairs primal values with their cotangents; pairs of which either is not needed are dropped. `since`
+    says that no two expressions made from that serial on are equal, as those of one recording are, so that none has to
+    be looked for. `needed` is what is `reachable` from the outputs, where that is known.
     """
     outputs = [as_expr(x) for x in outputs]
-    needed = reachable(outputs) if needed is None else needed
-    given = {x.serial: x for x in inputs}
-    ordered = [*given.values(), *[needed[serial] for serial in sorted(needed) if serial not in given]]
-    keys, nodes = _distinct(ordered) if distinct else _interned(ordered)
+    found = None if since is None else _made_since(since, inputs, outputs, cotangents)
+    nodes, ends = _looked_for(inputs, outputs, cotangents, needed) if found is None else found
     ops = [n[1] for n in nodes]
-    if "input" in ops[len(given) :]:
-        name = nodes[ops.index("input", len(given))].params["name"]
+    own = len({x.serial for x in inputs})
+    if "input" in ops[own:]:
+        name = nodes[ops.index("input", own)].params["name"]
         raise SpecError(f"the result uses the symbol {name!r}, which is not among the arguments: make it one of them")
     graph = Graph.of(nodes)
-    graph.graph["inputs"] = tuple(keys[x.serial] for x in inputs)
-    graph.graph["outputs"] = tuple(keys[x.serial] for x in outputs)
-    graph.graph["cotangents"] = {
-        keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys
-    }
+    graph.graph.update(ends)
     return graph
 
 
-def _distinct(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
-    """The keys, by serial, and the nodes of expressions of which no two are equal."""
-    keys = {x.serial: key for key, x in enumerate(ordered)}
-    return keys, [
+#: The nodes of a graph, and what it says of its keys: inputs, outputs and cotangents.
+_Parts = tuple[list[Node], dict[str, Any]]
+
+
+def _made_since(
+    since: int, inputs: Sequence[Expr], outputs: Sequence[Expr], cotangents: Sequence[tuple[Expr, Expr]]
+) -> _Parts | None:
+    """What a graph is made of, by how much later than `since` each expression was made.
+
+    An expression is made behind its operands, so one walk from the last to the first finds all that are needed. What is
+    known of them stands in lists, the last one first: a tenth of the memory of dictionaries, and nothing to sort.
+    None where what is older than `since` is needed, or an input is named twice.
+    """
+    end = next_serial()
+    made: list[Expr | None] = [None] * (end - since + 1)  # by how long before `end`: what is older has no place
+    try:
+        for x in (*inputs, *outputs):
+            made[end - x.serial] = x
+        for last in made:  # which meets what it has put behind itself
+            if last is not None:
+                for a in last.args:
+                    made[end - a.serial] = a
+        for x in inputs:  # which come first, needed or not
+            if made[end - x.serial] is None:
+                return None
+            made[end - x.serial] = None
+        ordered = [*inputs, *[x for x in reversed(made) if x is not None]]
+        keys = [-1] * len(made)
+        for key, x in enumerate(ordered):
+            keys[end - x.serial] = key
+        pairs = {keys[end - p.serial]: keys[end - c.serial] for p, c in cotangents if keys[end - c.serial] >= 0}
+    except IndexError:
+        return None
+    pairs.pop(-1, None)  # cotangents of what nothing needs
+    nodes = [
         new_tuple(
             Node,
             (
                 key,
                 x.op.name,
-                (keys[x.args[0].serial], keys[x.args[1].serial])
+                (keys[end - x.args[0].serial], keys[end - x.args[1].serial])
                 if len(x.args) == 2  # as most have
-                else tuple([keys[a.serial] for a in x.args]),
+                else tuple([keys[end - a.serial] for a in x.args]),
                 x.params,
                 x.type,
                 x.origin,
@@ -68,10 +95,27 @@ def _distinct(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
         )
         for key, x in enumerate(ordered)
     ]
+    ends = [tuple([keys[end - x.serial] for x in some]) for some in (inputs, outputs)]
+    return nodes, {"inputs": ends[0], "outputs": ends[1], "cotangents": pairs}
+
+
+def _looked_for(
+    inputs: Sequence[Expr],
+    outputs: Sequence[Expr],
+    cotangents: Sequence[tuple[Expr, Expr]],
+    needed: Mapping[int, Expr] | None,
+) -> _Parts:
+    """The same for any expressions, where those that are equal have one node."""
+    needed = reachable(outputs) if needed is None else needed
+    given = {x.serial: x for x in inputs}
+    keys, nodes = _interned([*given.values(), *[needed[s] for s in sorted(needed) if s not in given]])
+    pairs = {keys[p.serial]: keys[c.serial] for p, c in cotangents if p.serial in keys and c.serial in keys}
+    ends = [tuple([keys[x.serial] for x in some]) for some in (inputs, outputs)]
+    return nodes, {"inputs": ends[0], "outputs": ends[1], "cotangents": pairs}
 
 
 def _interned(ordered: Sequence[Expr]) -> tuple[dict[int, int], list[Node]]:
-    """The same for any expressions, where those that are equal have one node."""
+    """The keys, by serial, and the nodes of these expressions; those that are equal have one node."""
     keys: dict[int, int] = {}
     nodes = list[Node]()
     known: dict[object, int] = {}
@@ -221,9 +265,11 @@ def to_exprs(
         if name == "input":
             exprs.append(given[key] if key in given else Expr(lookup(name), (), params, type, origin))
             continue
-        if state is not None:
-            state.origin = origin.unnamed() if named else origin
-        x = None if replace is None or (at is not None and key not in at) else replace(n, exprs)
+        x = None
+        if replace is not None and (at is None or key in at):
+            if state is not None:
+                state.origin = origin.unnamed() if named else origin
+            x = replace(n, exprs)
         if x is None:
             if len(operands) == 2:
                 first, second = operands
@@ -232,10 +278,14 @@ def to_exprs(
                 args = tuple([exprs[a] for a in operands])
             if state is None:
                 x = Expr(lookup(name), args, params, type, origin)
+            elif settled and (not moved or moved.isdisjoint(operands)):
+                x = state.record(lookup(name), args, params, type, origin, True)
+                if x.args is not args:
+                    moved.add(key)
             else:
-                known = settled and (not moved or moved.isdisjoint(operands))
-                x = state.record(lookup(name), args, params, type, origin, known)
-                if settled and not (known and x.args is args):
+                state.origin = origin.unnamed() if named else origin
+                x = state.record(lookup(name), args, params, type, origin)
+                if settled:
                     moved.add(key)
         elif settled:
             moved.add(key)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -162,9 +163,9 @@ class Graph(nx.DiGraph):
         """
         graph = cls()
         graph._records = nodes
-        graph._has_bodies = any(
-            isinstance(v, Graph) for n in nodes if n[3] and n[1] not in _PLAIN for v in n[3].values()
-        )
+        ops = {*map(_OP, nodes)}
+        if not all(op in OPS and OPS[op].kind in _WITHOUT_BODIES for op in ops):
+            graph._has_bodies = any(isinstance(v, Graph) for n in nodes if n[3] for v in n[3].values())
         return graph
 
     def _renamed(self, key: int, origin: Origin) -> None:
@@ -311,7 +312,8 @@ class Graph(nx.DiGraph):
 
 
 new_tuple = tuple.__new__  # of a named tuple, without the call of a function in Python
-_PLAIN = frozenset({"constant", "input"})  # ops whose params are no graphs, as those of most nodes that have any
+_OP, _TYPE = itemgetter(1), itemgetter(4)  # of a node: what goes through all of them without a step of Python each
+_WITHOUT_BODIES = frozenset({"leaf", "elementwise"})  # kinds of ops whose params are no graphs
 _DICTIONARIES = ("_node", "_adj", "_succ", "_pred")
 
 
@@ -364,7 +366,9 @@ _FREEZE_LIKE: Sequence[tuple[Any, Callable[[Any], object]]] = (
 
 
 def _sorts(graph: Graph) -> dict[object, Node]:
-    return {(n[1], id(n[4])): n for n in graph.ordered()}  # types that are equal are mostly one
+    nodes = [*graph.ordered()]
+    ids = map(id, map(_TYPE, nodes))  # types that are equal are mostly one
+    return dict(zip(zip(map(_OP, nodes), ids, strict=True), nodes, strict=True))
 
 
 def _numbers(graph: Graph) -> dict[int, float]:

@@ -61,6 +61,12 @@ class Recording:
     interned: dict[object, Expr] = field(default_factory=dict)
     rewrite: Callable[[Expr], Expr | None] | None = None
     apart: bool = True
+    begun: int = field(default_factory=lambda: next(_serial))
+
+    @property
+    def since(self) -> int | None:
+        """The serial from which on no two expressions are equal; None where another recording was open."""
+        return self.begun if self.apart else None
 
     def record(
         self,

@@ -66,7 +66,7 @@ def adjoint(graph: Graph, wrt: Sequence[int]) -> Graph:
     pairs = [(values[key], g) for key, g in found.cotangents.items()]
     outputs = [values[root], *gradients]
     # the ways back through loops were made before, in recordings of their own
-    return to_graph([values[k] for k in graph.inputs], outputs, pairs, distinct=state.apart and not plans)
+    return to_graph([values[k] for k in graph.inputs], outputs, pairs, since=None if plans else state.since)
 
 
 def _of_a_square(e: Expr) -> Expr | None:

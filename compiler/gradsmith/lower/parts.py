@@ -12,7 +12,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from ..dims import Extent
@@ -42,8 +42,9 @@ def in_parts(
     if not is_long(body, target):
         return body, ()
     words_of_steps = [words_of(step.lines) if step.words is None else step.words for step in body.steps]
-    ends = [*cuts(body.steps, target.tuning.part_lines, words_of_steps)]
-    cross = Crossing(body.steps, words_of_steps, ends, parameters)
+    known = _Values(body.steps, words_of_steps)
+    ends = [*_cuts(known, target.tuning.part_lines)]
+    cross = Crossing(known, ends, parameters)
     places, work = _places(cross, body.work, main)
     taken = dict(parameters)
     for dtype in work:
@@ -59,8 +60,8 @@ def in_parts(
         steps, words = [], dict.fromkeys(chain.from_iterable(words_of_steps[start:stop]))
         moved: dict[DType, None] = {}
         for i, step in enumerate(body.steps[start:stop], start):
-            loaded = cross.loads.get(i)
-            if loaded is None and places.keys().isdisjoint(step.made):
+            loaded, stored = cross.loads.get(i), cross.stores.get(i)
+            if loaded is None and stored is None:
                 steps.append((step.origin, step.lines))
                 continue
             lines: list[Line] = []
@@ -69,10 +70,9 @@ def in_parts(
                 moved[dtype] = None
                 lines += moves.load(dtype, value, places[value])
             lines += step.lines
-            for value in step.made:
-                if value in places and cross.values[value].made == number:
-                    moved[cross.values[value].dtype] = None
-                    lines += moves.store(value, places[value])
+            for value in stored or ():
+                moved[cross.values[value].dtype] = None
+                lines += moves.store(value, places[value])
             steps.append((step.origin, lines))
         for dtype in moved:
             words.update(dict.fromkeys(words_of_places[dtype]))
@@ -108,47 +108,56 @@ def units(parts: Sequence[PartFunction], size: int) -> tuple[tuple[PartFunction,
     return tuple(tuple(group) for group in found if group)
 
 
-def cuts(steps: Sequence[Step], size: int, words: Sequence[Words] | None = None) -> Iterator[int]:
-    """Where parts end: about every `size` lines, at the place nearby that the fewest values cross.
+class _Values:
+    """The values that steps make, by number, and which of them each step reads: no name is looked up a second time."""
 
-    `words` are those of each step, if they are known.
-    """
-    crossing = _crossing(steps, [words_of(step.lines) for step in steps] if words is None else words)
-    ends, length = [], 0
-    for step in steps:
-        length += len(step.lines)
-        ends.append(length)
-    start = 0
-    while start < len(steps):
+    def __init__(self, steps: Sequence[Step], words: Sequence[Words]) -> None:
+        self.steps = steps
+        self.number: dict[str, int] = {}
+        self.names: list[str] = []
+        self.made: list[int] = []  # the step that makes each value first
+        self.reads: list[list[int]] = []  # by step, in the order of its words
+        number, names, made = self.number, self.names, self.made
+        for i, step in enumerate(steps):
+            self.reads.append([number[word] for word in words[i] if word in number])
+            for name in step.made:
+                if name not in number:
+                    number[name] = len(names)
+                    names.append(name)
+                    made.append(i)
+
+    def crossing(self) -> list[int]:
+        """How many values are computed before each step, and read there or behind it."""
+        last = [-1] * len(self.made)
+        for i, read in enumerate(self.reads):
+            for v in read:
+                last[v] = i
+        change = [0] * (len(self.steps) + 2)
+        for first, end in zip(self.made, last, strict=True):
+            if end >= 0:
+                change[first + 1] += 1
+                change[end + 1] -= 1
+        return [*accumulate(change)]
+
+
+def cuts(steps: Sequence[Step], size: int) -> Iterator[int]:
+    """Where parts end: about every `size` lines, at the place nearby that the fewest values cross."""
+    return _cuts(_Values(steps, [words_of(step.lines) for step in steps]), size)
+
+
+def _cuts(known: _Values, size: int) -> Iterator[int]:
+    crossing = known.crossing()
+    ends = [*accumulate([len(step.lines) for step in known.steps])]
+    start, count = 0, len(ends)
+    while start < count:
         before = ends[start - 1] if start else 0
         most, least = before + size + size // _SLACK, before + size - size // _SLACK
         end = min(max(bisect_right(ends, most), start + 1), start + 2 * size)
         late = range(min(max(bisect_left(ends, least) + 1, start + 1), end), end + 1)
         if ends[-1] <= most:
-            late = range(len(steps), len(steps) + 1)
+            late = range(count, count + 1)
         start = min(late, key=lambda stop: (crossing[stop], -stop))
         yield start
-
-
-def _crossing(steps: Sequence[Step], words: Sequence[Words]) -> list[int]:
-    """How many values are computed before each step, and read there or behind it."""
-    made: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for i, step in enumerate(steps):
-        for word in words[i]:
-            if word in made:
-                last[word] = i
-        for name in step.made:
-            made.setdefault(name, i)
-    change = [0] * (len(steps) + 2)
-    for name, i in last.items():
-        change[made[name] + 1] += 1
-        change[i + 1] -= 1
-    found, alive = [], 0
-    for each in change:
-        alive += each
-        found.append(alive)
-    return found
 
 
 class Value(NamedTuple):
@@ -162,28 +171,34 @@ class Value(NamedTuple):
 class Crossing:
     """The parts, as ranges of steps, and what is read in a later part than it is made in."""
 
-    def __init__(
-        self, steps: Sequence[Step], words: Sequence[Words], ends: Sequence[int], parameters: Mapping[str, str]
-    ) -> None:
+    def __init__(self, known: _Values, ends: Sequence[int], parameters: Mapping[str, str]) -> None:
         self.parts = [*zip([0, *ends[:-1]], ends, strict=True)]
         self.values: dict[str, Value] = {}
         self.loads: dict[int, list[str]] = {}  # by the number of the step that reads first in a part
-        made: dict[str, tuple[int, DType]] = {}
+        self.stores: dict[int, list[str]] = {}  # by the number of the step that makes them
+        given = {known.number[name] for name in parameters if name in known.number}
         for number, (start, stop) in enumerate(self.parts):
-            loaded: set[str] = set()
-            for i, step in enumerate(steps[start:stop], start):
-                found = [word for word in words[i] if word in made and word not in loaded and made[word][0] < number]
+            loaded = {*given}
+            for i, read in enumerate(known.reads[start:stop], start):
+                found = [v for v in read if known.made[v] < start and v not in loaded]
+                if not found:
+                    continue
+                names = [known.names[v] for v in found]
+                step = known.steps[i]
                 if len(found) > 1 and step.words is not None:
-                    found = [word for word in words_of(step.lines) if word in found]
-                if found:
-                    loaded.update(found)
-                    self.loads[i] = found
-                for word in found:
-                    at, dtype = made[word]
-                    self.values[word] = Value(dtype, at, number)
-                for name, dtype in step.made.items():
-                    if name not in parameters:
-                        made.setdefault(name, (number, dtype))
+                    names = [word for word in words_of(step.lines) if word in names]
+                loaded.update(found)
+                self.loads[i] = names
+                for v, name in [(known.number[name], name) for name in names]:
+                    at = known.made[v]
+                    if name in self.values:
+                        self.values[name] = self.values[name]._replace(last=number)
+                    else:
+                        self.values[name] = Value(known.steps[at].made[name], bisect_right(ends, at), number)
+                        self.stores.setdefault(at, []).append(name)
+        for at, names in self.stores.items():
+            if len(names) > 1:
+                self.stores[at] = [name for name in known.steps[at].made if name in names]
 
 
 def _label(dtype: DType, main: DType) -> str:

@@ -191,7 +191,7 @@ class _Blocked:
                     self._copy(n, state)
         exprs = self.exprs
         pairs = [(exprs[p], exprs[c]) for p, c in old.cotangents.items() if p in exprs and c in exprs]
-        return to_graph([exprs[k] for k in old.inputs], [exprs[k] for k in old.outputs], pairs, distinct=state.apart)
+        return to_graph([exprs[k] for k in old.inputs], [exprs[k] for k in old.outputs], pairs, since=state.since)
 
     def _is_dropped(self, n: Node, in_chain: set[int]) -> bool:
         """Whether this is a value of blocks that nothing needs."""

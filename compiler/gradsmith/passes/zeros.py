@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..graph import Graph, Node
 from ..trace import Expr, constant
 from .fold import fold
-from .rewrite import rewritten
+from .rewrite import rewritten, spliced
 from .simplify import apply_law
 
 __all__ = ["without_added_zeros", "without_zeros"]
@@ -176,7 +176,7 @@ def without_added_zeros(graph: Graph) -> Graph:
     }
     if not needless:
         return graph
-    return rewritten(graph, fold, apply_law, replace=lambda n, exprs: exprs[needless[n.key]], at=needless)
+    return spliced(graph, needless, fold, apply_law)
 
 
 def _hidden(key: int, graph: Graph, readers: Mapping[int, Sequence[Node]], depth: int) -> bool:
