@@ -1,8 +1,9 @@
 """Convolutions by kernels: what `passes.convolutions` puts in the place of `convolve` in C code.
 
-`convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_across` adds up
-along rows of taps, which are long where a gradient stands for the weights. `convolve_back` is the transpose, of
-elements with zeros around them. None copies the windows.
+`convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_lanes` has a
+channel of results in each lane, and any steps; `convolve_across` adds up along rows of taps, which are long where a
+gradient stands for the weights. `convolve_back` is the transpose, of elements with zeros around them. None copies the
+windows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Type, static_shape
+from ._convolution_lanes import LANES
 from ._convolution_tiles import ACROSS, ALONG, BACK
 from ._declare import Traced
 from ._registers import BYTES
@@ -43,6 +45,10 @@ def _along(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     return (*_extents(x, w, params), _plane(params["stride"])[0], *_plane(params["dilation"]))
 
 
+def _lanes(x: Type, w: Type, params: Params) -> tuple[int, ...]:
+    return (*_extents(x, w, params), *_plane(params["stride"]), *_plane(params["dilation"]))
+
+
 def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     steps = (*_plane(params["stride"]), _plane(params["dilation"])[0])
     return (*_extents(x, w, params), *steps, params["room"], params["lines"])
@@ -60,6 +66,13 @@ def _by_pictures(x: Type, w: Type, params: Params) -> Cut:
 def _weights(x: Type, w: Type, params: Params) -> int:
     """How many numbers of weights are copied into the order in which tiles read them."""
     return math.prod(static_shape(w.shape))
+
+
+def _filled(x: Type, w: Type, params: Params) -> int:
+    """The same with as many channels as fill vectors, and numbers in front that end where a line of memory does."""
+    lanes = BYTES // (x.dtype.bits // 8)
+    _batch, groups, out, *_ = _extents(x, w, params)
+    return lanes + groups * -(-out // lanes) * lanes * math.prod(static_shape(w.shape)[-len(params["stride"]) - 1 :])
 
 
 def _lines(x: Type, w: Type, params: Params) -> int:
@@ -129,6 +142,16 @@ convolve_along: Traced = _record(
     scratch=_weights,
     cut=_by_pictures,
 )
+convolve_lanes: Traced = _record(
+    "convolve_lanes",
+    "gs_convolve_lanes",
+    _lanes,
+    LANES,
+    "Convolution, with a channel of results in each lane of a vector.",
+    14,
+    _filled,
+    cut=_by_pictures,
+)
 convolve_across: Traced = _record(
     "convolve_across",
     "gs_correlate",
@@ -152,6 +175,10 @@ convolve_back: Traced = _record(
     _back_evaluate,
     _by_pictures,
 )
-
 #: All: each stands for `convolve` or its transpose.
-CORRELATIONS: tuple[Traced, ...] = (convolve_along, convolve_across, convolve_back)
+CORRELATIONS: tuple[Traced, ...] = (
+    convolve_along,
+    convolve_lanes,
+    convolve_across,
+    convolve_back,
+)

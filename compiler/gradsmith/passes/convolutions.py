@@ -1,9 +1,9 @@
-"""Convolutions: leave them to kernels, where vectors fit the results or the taps.
+"""Convolutions: leave them to kernels, where vectors fit the results, their channels or the taps.
 
 In: `convolve` nodes, their transposes, and a target. Out: the records of `ops.correlations` that compute them without
 copies of windows; the transpose is that of elements with zeros around them, with taps in reverse.
 Guarantee: the same products, added in another order; so strict code keeps its loops, and so does what has few products,
-steps along rows of both results and taps, or named sizes.
+named sizes, or more taps in a window than results where no row of either fills a vector.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..dims import Dim
 from ..ops import reshape, scatter
 from ..ops._registers import BYTES
-from ..ops.correlations import convolve_across, convolve_along, convolve_back
+from ..ops.correlations import convolve_across, convolve_along, convolve_back, convolve_lanes
 from ..ops.indexing import getitem
 from ..ops.layout import transpose
 from ..target import Target
@@ -23,6 +23,9 @@ from ..types import static_shape
 from .rewrite import About, Rule
 
 __all__ = ["by_tiles"]
+
+#: Products of one vector of channels in the time of half of those of two, and of numbers in loops in that of a vector.
+_ONE, _LOOP = 1.15, 1.5
 
 
 def by_tiles(target: Target) -> tuple[Rule, ...]:
@@ -46,12 +49,35 @@ def _called(e: Expr, target: Target) -> Expr | None:
     taps, width = static_shape(w.shape[w.ndim - rank - 1 :]), static_shape(x.shape)[-1]
     if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least:
         return None
-    if params["stride"][-1] == 1 and _vectors(e, width, params["stride"]):
+    along = params["stride"][-1] == 1 and _vectors(e, width, params["stride"])
+    across = params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"])
+    places, window = (math.prod(static_shape(a.shape)[-rank:]) for a in (e, w))
+    long = across and window > max(places, 2 * _lanes(e))  # as in a slope by the weights: rows of taps fill vectors
+    if not long and _in_lanes(e, taps, width if along else None, params["stride"], target):
+        return convolve_lanes(x, w, **params)
+    if along:
         return convolve_along(x, w, **params)
-    if params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"]):
+    if across:
         room = target.tuning.taps_bytes * 8 // x.dtype.bits
         return convolve_across(x, w, **params, room=room, lines=target.tuning.thread_lines if target.threads else 1)
     return None
+
+
+def _in_lanes(y: Expr, taps: Sequence[int], width: int | None, steps: Sequence[int], target: Target) -> bool:
+    """Whether channels of `y` in vectors take less time than its rows, which lie in rows of `width`, or loops do."""
+    (*_, out), (*rows, n) = static_shape(y.shape[: -len(steps)]), static_shape(y.shape)[-len(steps) :]
+    m, lanes, terms = math.prod(rows), _lanes(y), math.prod(taps)
+    pairs, left = divmod(out, 2 * lanes)
+    vectors = 2 * pairs + (0 if left == 0 else _ONE if left <= lanes else 2)
+    ours = m * n * vectors * (terms + target.tuning.lane_taps)
+    if width is None:
+        return ours < _LOOP * m * n * out * terms
+    apart, flat = m * -(-n // lanes), target.tuning.flat_results
+    least = -(-((m - 1) * width + n) // lanes)
+    if set(steps) == {1} and 2 * width <= flat and (n < lanes or 5 * least < 4 * apart):  # as `gs_convolve` has it
+        times = -(-m // ((flat - n) // width + 1))
+        apart = times * -(-((-(-m // times) - 1) * width + n) // lanes)
+    return ours < apart * out * terms
 
 
 def _vectors(x: Expr, width: int, steps: Sequence[int]) -> bool:
