@@ -222,6 +222,10 @@ class Tuning:
     lane_taps: int = 16
     #: Bytes of such weights that meet all places by turns: what stays in the second cache.
     lane_bytes: int = 524_288
+    #: Bytes of the pictures, and of their slopes, whose edges are computed together. Shares of the peak with 512 KB, 2
+    #: and 8 MB: slopes of 8 x 128 x 16 x 16 with 128 filters of 3 x 3 0.70, 0.77 and 0.77 in double, 0.76, 0.77 and
+    #: 0.79 in float, of 32 x 32 x 14 x 14 with 32 of 5 x 5 0.72, 0.75 and 0.76, 0.74, 0.78 and 0.78 (as above).
+    lane_pictures: int = 2_097_152
 
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
     #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
