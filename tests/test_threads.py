@@ -84,7 +84,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
 
 
 #: Inputs, weights and options of convolutions: threads have rows of a picture, rows taken as one, pictures, parts of
-#: long rows; their slopes are added up in parts of lines and of channels.
+#: long rows, places; their slopes are added up in parts of lines and of channels.
 CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 3, 9, 27), (7, 3, 3, 3), {"padding": 1}),
     ((3, 3, 41, 12), (9, 3, 3, 3), {}),
@@ -92,6 +92,8 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 2, 9, 40), (3, 2, 3, 17), {"stride": 2}),
     ((2, 6, 6, 25), (9, 2, 3, 4), {"groups": 3}),
     ((3, 4, 261), (6, 4, 5), {"dilation": 2}),
+    ((1, 8, 15, 13), (70, 4, 3, 3), {"stride": 2, "groups": 2}),
+    ((4, 32, 6, 4), (20, 32, 3, 3), {}),
 ]
 PICTURES = [shape for x, w, _ in CONVOLUTIONS for shape in (x, w)]
 
@@ -209,7 +211,7 @@ def test_sums_in_shares_are_those_of_one_thread(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_convolutions_in_shares_are_those_of_one_thread(dtype: str) -> None:
     f, one = convolved(dtype), convolved(threads=None, strict=True)
-    for kernel in ("gs_convolve", "gs_correlate", "gs_convolve_back"):
+    for kernel in ("gs_convolve", "gs_convolve_lanes", "gs_spread_lanes", "gs_correlate", "gs_convolve_back"):
         assert f"    {kernel}{'f' * (dtype == 'float32')}(" in f.source
     for mine, theirs in zip(
         parts_of(f.value_and_grad(*pictures(dtype))), parts_of(one.value_and_grad(*pictures())), strict=True

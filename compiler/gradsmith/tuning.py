@@ -224,6 +224,23 @@ class Tuning:
     #: filters take 0.85, 0.90, 0.87, 0.86, 0.87 and 1.19 ms, 16 of 3 x 64 x 64 with 32 of 5 x 5 5.1, 5.3, 5.1, 5.1,
     #: 5.0 and 22.7, in float32 2.1, 2.3, 2.1, 2.2, 2.2 and 3.7 (by turns, the least CPU time on a busy machine).
     taps_bytes: int = 32_768
+    #: Places of a convolution that meet two vectors of channels at a time, in registers, 4 to 16: sums of 6 are 12 of
+    #: AVX2's 16 registers. GFLOP/s with 4, 6, 7 and 8: 120, 136, 75 and 85 of 139, in double as if vectors had 64 bytes
+    #: (64 channels of 3 x 3 taps, Zen 5, the least of 60 on a quiet machine) ...
+    lane_places: int = 6
+    #: ... and with AVX-512, which has 32: 4, 6, 8, 10, 12 and 14 take 120, 136, 137, 138, 138 and 137 of 139 in double,
+    #: 246, 276, 272, 270, 271 and 272 in float, and of one vector, where places are pairs, 70, 97, 118, 127, 134, 132.
+    lane_places_512: int = 14
+    #: Taps that take as long as storing what such a tile has, for which it is transposed. Time by lanes / with
+    #: neighbouring results in vectors, of rows that fill these: 64 taps 1.05, 72 1.0, 75 1.12, 144 1.06, 576 0.87 in
+    #: double, 1.05, 1.35 (of one vector), 1.13, 1.1 and 0.86 in float (as above).
+    lane_taps: int = 16
+    #: Bytes of such weights that meet all places by turns: what stays in the second cache.
+    lane_bytes: int = 524_288
+    #: Bytes of the pictures, and of their slopes, whose edges are computed together. Shares of the peak with 512 KB, 2
+    #: and 8 MB: slopes of 8 x 128 x 16 x 16 with 128 filters of 3 x 3 0.70, 0.77 and 0.77 in double, 0.76, 0.77 and
+    #: 0.79 in float, of 32 x 32 x 14 x 14 with 32 of 5 x 5 0.72, 0.75 and 0.76, 0.74, 0.78 and 0.78 (as above).
+    lane_pictures: int = 2_097_152
 
     #: Elements of an array from which on its exp, log, sin … are our vector kernels: four doubles are one vector, whose
     #: kernel takes about as long as two calls of the C library (benchmarks/vector_functions.py).
@@ -321,5 +338,8 @@ class Tuning:
             if getattr(self, name) not in choices:
                 known = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
                 raise SpecError(f"Tuning({name}={getattr(self, name)}): choose {known}")
+        for name in ("lane_places", "lane_places_512"):
+            if not 4 <= getattr(self, name) <= 16:
+                raise SpecError(f"Tuning({name}={getattr(self, name)}): give 4 to 16")
         if self.flat_results < 64:  # two rows that are shorter than a vector, with what lies between them
             raise SpecError(f"Tuning(flat_results={self.flat_results}): give 64 or more")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._registers import COMPILERS, FEW, HEIGHTS, TOTAL, VECTORS, widths
 
-__all__ = ["ACROSS", "ALONG", "BACK"]
+__all__ = ["ACROSS", "ALONG", "BACK", "PIECES"]
 
 _COPY = """\
 #ifndef GS_COPY@F
@@ -34,7 +34,7 @@ static GS_TILE_INLINE void gs_copy_row@f(const @real *from, @real *to, ptrdiff_t
 #endif
 """
 
-_PIECES = """\
+PIECES = """\
 #ifndef GS_PIECES
 #define GS_PIECES
 static ptrdiff_t gs_pieces(ptrdiff_t count, ptrdiff_t products) {
@@ -419,6 +419,6 @@ static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, @real *
 #endif
 """
 
-ALONG = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, _PIECES, _ALONG)
-BACK = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, _PIECES, _ALONG, _BACK)
-ACROSS = widths(COMPILERS, VECTORS, FEW, TOTAL, _COPY, _PIECES, _ACROSS)
+ALONG = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, PIECES, _ALONG)
+BACK = widths(COMPILERS, VECTORS, FEW, HEIGHTS, _COPY, PIECES, _ALONG, _BACK)
+ACROSS = widths(COMPILERS, VECTORS, FEW, TOTAL, _COPY, PIECES, _ACROSS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["BYTES", "COMPILERS", "FEW", "HEIGHTS", "MASKS", "TOTAL", "VECTORS", "widths"]
+__all__ = ["BYTES", "COMPILERS", "FEW", "HEIGHTS", "MASKS", "SQUARES", "TOTAL", "VECTORS", "widths"]
 
 BYTES = 64  # of the widest vector register that the texts know
 
@@ -98,6 +98,50 @@ FEW = """\
 #define GS_FEW@F
 #if GS_VECTOR_BYTES > 0
 typedef @real gs_few@f __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
+#endif
+#endif
+"""
+
+#: Needs `FEW`.
+SQUARES = """\
+#ifndef GS_SQUARE@F
+#define GS_SQUARE@F
+#if GS_VECTOR_BYTES > 0
+#if defined(__clang__) || __GNUC__ >= 12
+#define GS_MIXED@F(to, a, b, order, ...) to = __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef @whole gs_order@f __attribute__((vector_size(16)));
+#define GS_MIXED@F(to, a, b, order, ...) const gs_order@f order = {__VA_ARGS__}; to = __builtin_shuffle(a, b, order)
+#endif
+static GS_TILE_INLINE void gs_interleave@f(gs_few@f a, gs_few@f b, gs_few@f *low, gs_few@f *high) {
+    GS_MIXED@F(*low, a, b, lows, @lows);
+    GS_MIXED@F(*high, a, b, highs, @highs);
+}
+static GS_TILE_INLINE void gs_turn_square@f(const @real *from, ptrdiff_t fr, @real *to, ptrdiff_t tr) {
+    /* A square of 16 bytes a side, transposed in registers. */
+    const ptrdiff_t side = (ptrdiff_t)(16 / sizeof(@real));
+    gs_few@f x[4], y[4];
+    GS_UNROLLED
+    for (ptrdiff_t i = 0; i < side; ++i) {
+        x[i] = *(const gs_few@f *)(from + i * fr);
+    }
+    GS_UNROLLED
+    for (ptrdiff_t i = 0; i < side / 2; ++i) {
+        gs_interleave@f(x[i], x[i + side / 2], &y[2 * i], &y[2 * i + 1]);
+    }
+    GS_UNROLLED
+    for (ptrdiff_t i = 0; i < side; ++i) {
+        x[i] = y[i];
+    }
+    if (side > 2) {
+        gs_interleave@f(y[0], y[2], &x[0], &x[1]);
+        gs_interleave@f(y[1], y[3], &x[2], &x[3]);
+    }
+    GS_UNROLLED
+    for (ptrdiff_t i = 0; i < side; ++i) {
+        *(gs_few@f *)(to + i * tr) = x[i];
+    }
+}
 #endif
 #endif
 """

@@ -7,7 +7,7 @@ file is compiled with.
 
 from __future__ import annotations
 
-from ._registers import COMPILERS, FEW, HEIGHTS, MASKS, TOTAL, VECTORS, widths
+from ._registers import COMPILERS, FEW, HEIGHTS, MASKS, SQUARES, TOTAL, VECTORS, widths
 
 __all__ = [
     "ADDED", "CBLAS_GEMM", "CBLAS_GEMV", "COLUMNS", "DIRECT", "DIRECT_TEXTS", "HALVES", "PACKED", "PACKED_TEXTS",
@@ -203,17 +203,6 @@ static GS_TILE_INLINE gs_vector@f gs_strided@f(const @real *x, ptrdiff_t step) {
 }
 
 #if GS_VECTOR_BYTES > 0
-#if defined(__clang__) || __GNUC__ >= 12
-#define GS_MIXED@F(to, a, b, order, ...) to = __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-typedef @whole gs_order@f __attribute__((vector_size(16)));
-#define GS_MIXED@F(to, a, b, order, ...) const gs_order@f order = {__VA_ARGS__}; to = __builtin_shuffle(a, b, order)
-#endif
-static GS_TILE_INLINE void gs_interleave@f(gs_few@f a, gs_few@f b, gs_few@f *low, gs_few@f *high) {
-    GS_MIXED@F(*low, a, b, lows, @lows);
-    GS_MIXED@F(*high, a, b, highs, @highs);
-}
-
 static GS_NOINLINE void gs_pack_across@f(const @real *b, ptrdiff_t bc, ptrdiff_t k, ptrdiff_t width, @real *panel) {
     /* A panel of B whose columns are what is stored: squares of it are transposed in registers. */
     const ptrdiff_t side = (ptrdiff_t)(16 / sizeof(@real)), whole = k - k % side;
@@ -227,27 +216,7 @@ static GS_NOINLINE void gs_pack_across@f(const @real *b, ptrdiff_t bc, ptrdiff_t
             }
         }
         for (ptrdiff_t p = 0; p < (columns == side ? whole : 0); p += side) {
-            gs_few@f x[4], y[4];
-            GS_UNROLLED
-            for (ptrdiff_t i = 0; i < side; ++i) {
-                x[i] = *(const gs_few@f *)(from + i * bc + p);
-            }
-            GS_UNROLLED
-            for (ptrdiff_t i = 0; i < side / 2; ++i) {
-                gs_interleave@f(x[i], x[i + side / 2], &y[2 * i], &y[2 * i + 1]);
-            }
-            GS_UNROLLED
-            for (ptrdiff_t i = 0; i < side; ++i) {
-                x[i] = y[i];
-            }
-            if (side > 2) {
-                gs_interleave@f(y[0], y[2], &x[0], &x[1]);
-                gs_interleave@f(y[1], y[3], &x[2], &x[3]);
-            }
-            GS_UNROLLED
-            for (ptrdiff_t i = 0; i < side; ++i) {
-                *(gs_few@f *)(panel + (p + i) * GS_TILE@F + q) = x[i];
-            }
+            gs_turn_square@f(from + p, bc, panel + p * GS_TILE@F + q, GS_TILE@F);
         }
         for (ptrdiff_t p = columns == side ? whole : 0; p < k; ++p) {
             for (ptrdiff_t i = 0; i < columns; ++i) {
@@ -642,7 +611,7 @@ static void gs_cblas_gemv@f(const @real *a, const @real *x, @real *y, ptrdiff_t 
 
 #: Before they are filled in, for kernels that call these.
 DIRECT_TEXTS = (COMPILERS, VECTORS, MASKS, HEIGHTS, _TILE, _DIRECT)
-PACKED_TEXTS = (COMPILERS, VECTORS, FEW, MASKS, HEIGHTS, _TILE, _PACK, HALVES, _PACKED)
+PACKED_TEXTS = (COMPILERS, VECTORS, FEW, SQUARES, MASKS, HEIGHTS, _TILE, _PACK, HALVES, _PACKED)
 
 DIRECT = widths(*DIRECT_TEXTS)
 PACKED = widths(*PACKED_TEXTS)

@@ -290,7 +290,7 @@ _convolve: Traced = op(
 # Each element adds what the windows over it say. No zeros are put between or around: 0*inf would be NaN.
 
 
-def _transposed_infer(g: Type, w: Type, size: Sizes, stride: Sizes, dilation: Sizes) -> Type:
+def transposed_type(g: Type, w: Type, size: Sizes, stride: Sizes, dilation: Sizes) -> Type:
     rank = len(stride)
     return Type((*g.shape[: -rank - 1], w.shape[-rank - 1], *size), g.dtype)
 
@@ -331,7 +331,7 @@ def transposed(g: np.ndarray, w: np.ndarray, size: Sizes, stride: Sizes, dilatio
 def _transposed_cell(args: Sequence[str], params: Params, types: Sequence[Type]) -> str:
     g, w = types
     rank = len(params["stride"])
-    shape = _transposed_infer(g, w, **params).shape
+    shape = transposed_type(g, w, **params).shape
     parts = f'np.einsum("{_transposed_letters(rank, g.ndim > rank + 2)}", {args[0]}, {args[1]}, optimize=True)'
     return f"_overlap_add({parts}, {format_shape(shape)}, {params['stride']}, {params['dilation']})"
 
@@ -356,7 +356,7 @@ _convolve_transposed: Traced = op(
     "convolve_transposed",
     arity=2,
     kind="composite",
-    infer=_transposed_infer,
+    infer=transposed_type,
     vjp=_transposed_vjp,
     batch=_convolve_batch,
     expand=_transposed_expand,

@@ -1,8 +1,9 @@
 """Convolutions by kernels: what `passes.convolutions` puts in the place of `convolve` in C code.
 
-`convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_across` adds up
-along rows of taps, which are long where a gradient stands for the weights. `convolve_back` is the transpose, of
-elements with zeros around them. None copies the windows.
+`convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_lanes` has a
+channel of results in each lane, and any steps; `convolve_across` adds up along rows of taps, which are long where a
+gradient stands for the weights. The transpose is `convolve_back`, of elements with zeros around them, or
+`convolve_spread`, of the elements themselves. None copies the windows.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import numpy as np
 from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Type, static_shape
+from ._convolution_lanes import LANES, SPREAD
 from ._convolution_tiles import ACROSS, ALONG, BACK
 from ._declare import Traced
 from ._registers import BYTES
-from .convolution import Sizes, correlated, correlated_type, transposed
+from .convolution import Sizes, correlated, correlated_type, transposed, transposed_type
 
 __all__: list[str] = []
 
@@ -43,6 +45,10 @@ def _along(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     return (*_extents(x, w, params), _plane(params["stride"])[0], *_plane(params["dilation"]))
 
 
+def _lanes(x: Type, w: Type, params: Params) -> tuple[int, ...]:
+    return (*_extents(x, w, params), *_plane(params["stride"]), *_plane(params["dilation"]))
+
+
 def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     steps = (*_plane(params["stride"]), _plane(params["dilation"])[0])
     return (*_extents(x, w, params), *steps, params["room"], params["lines"])
@@ -53,6 +59,19 @@ def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]))
 
 
+def _spread(g: Type, w: Type, params: Params) -> tuple[int, ...]:
+    """Batch, groups, channels of `g`, of the result; sizes of `g`, the result and the taps; steps; gaps."""
+    stride, dilation = params["stride"], params["dilation"]
+    rank = len(stride)
+    batch, *groups, out = static_shape(g.shape[:-rank])
+    sizes = (static_shape(g.shape[-rank:]), params["size"], static_shape(w.shape[-rank:]), stride, dilation)
+    apart = tuple(s // math.gcd(s, d) for s, d in zip(stride, dilation, strict=True))
+    channels = static_shape(w.shape)[-rank - 1]
+    axes = zip(*sizes, strict=True)
+    gaps = any(len({i * s + u * d for i in range(m) for u in range(p)}) < h for m, h, p, s, d in axes)
+    return (batch, math.prod(groups), out, channels, *(n for each in (*sizes, apart) for n in _plane(each)), int(gaps))
+
+
 def _by_pictures(x: Type, w: Type, params: Params) -> Cut:
     return Cut((0,))
 
@@ -60,6 +79,20 @@ def _by_pictures(x: Type, w: Type, params: Params) -> Cut:
 def _weights(x: Type, w: Type, params: Params) -> int:
     """How many numbers of weights are copied into the order in which tiles read them."""
     return math.prod(static_shape(w.shape))
+
+
+def _filled(x: Type, w: Type, params: Params) -> int:
+    """The same with as many channels as fill vectors, and numbers in front that end where a line of memory does."""
+    lanes = BYTES // (x.dtype.bits // 8)
+    _batch, groups, out, *_ = _extents(x, w, params)
+    return lanes + groups * -(-out // lanes) * lanes * math.prod(static_shape(w.shape)[-len(params["stride"]) - 1 :])
+
+
+def _filled_back(g: Type, w: Type, params: Params) -> int:
+    lanes = BYTES // (g.dtype.bits // 8)
+    *groups, out, channels = static_shape(w.shape[: -len(params["stride"])])
+    taps = math.prod(static_shape(w.shape)[-len(params["stride"]) :])
+    return lanes + math.prod(groups) * -(-channels // lanes) * lanes * out * taps
 
 
 def _lines(x: Type, w: Type, params: Params) -> int:
@@ -92,6 +125,11 @@ def _cost(y: Type, x: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, An
     return {"mul": y.size * taps, "add": y.size * (taps - 1)}
 
 
+def _spread_cost(y: Type, g: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
+    terms = g.size * math.prod(w.shape[w.ndim - len(stride) - 1 :])
+    return {"mul": terms, "add": terms}
+
+
 def _record(
     name: str,
     call: str,
@@ -103,6 +141,7 @@ def _record(
     infer: Callable[..., Type] = correlated_type,
     evaluate: Callable[..., np.ndarray] = correlated,
     cut: Callable[..., Cut | None] = lambda *_: None,
+    cost: Callable[..., Mapping[str, Any]] = _cost,
 ) -> Traced:
     """The record of the C function `call`: its parameters are operands, result, scratch if any, and `count` extents."""
     return op(
@@ -115,7 +154,7 @@ def _record(
         structure=Kernel(arguments, scratch, cut=cut),
         cells={"c": f"{call}({', '.join(f'{{{i}}}' for i in range(3 + bool(scratch) + count))})"},
         support=support,
-        cost=_cost,
+        cost=cost,
         doc=doc,
     )
 
@@ -127,6 +166,16 @@ convolve_along: Traced = _record(
     ALONG,
     "Convolution, with neighbouring results in one vector.",
     scratch=_weights,
+    cut=_by_pictures,
+)
+convolve_lanes: Traced = _record(
+    "convolve_lanes",
+    "gs_convolve_lanes",
+    _lanes,
+    LANES,
+    "Convolution, with a channel of results in each lane of a vector.",
+    14,
+    _filled,
     cut=_by_pictures,
 )
 convolve_across: Traced = _record(
@@ -152,6 +201,25 @@ convolve_back: Traced = _record(
     _back_evaluate,
     _by_pictures,
 )
+convolve_spread: Traced = _record(
+    "convolve_spread",
+    "gs_spread_lanes",
+    _spread,
+    SPREAD,
+    "The transpose of a convolution, with a channel of results in each lane of a vector.",
+    17,
+    _filled_back,
+    transposed_type,
+    transposed,
+    _by_pictures,
+    _spread_cost,
+)
 
 #: All: each stands for `convolve` or its transpose.
-CORRELATIONS: tuple[Traced, ...] = (convolve_along, convolve_across, convolve_back)
+CORRELATIONS: tuple[Traced, ...] = (
+    convolve_along,
+    convolve_lanes,
+    convolve_across,
+    convolve_back,
+    convolve_spread,
+)

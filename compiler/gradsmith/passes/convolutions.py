@@ -1,20 +1,22 @@
-"""Convolutions: leave them to kernels, where vectors fit the results or the taps.
+"""Convolutions: leave them to kernels, where vectors fit the results, their channels or the taps.
 
 In: `convolve` nodes, their transposes, and a target. Out: the records of `ops.correlations` that compute them without
 copies of windows; the transpose is that of elements with zeros around them, with taps in reverse.
 Guarantee: the same products, added in another order; so strict code keeps its loops, and so does what has few products,
-steps along rows of both results and taps, or named sizes.
+named sizes, or more taps in a window than results where no row of either fills a vector.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 from ..dims import Dim
 from ..ops import reshape, scatter
 from ..ops._registers import BYTES
-from ..ops.correlations import convolve_across, convolve_along, convolve_back
+from ..ops.correlations import convolve_across, convolve_along, convolve_back, convolve_lanes, convolve_spread
 from ..ops.indexing import getitem
 from ..ops.layout import transpose
 from ..target import Target
@@ -23,6 +25,11 @@ from ..types import static_shape
 from .rewrite import About, Rule
 
 __all__ = ["by_tiles"]
+
+#: The time of one vector of channels in half of that of two, of a product in a loop in that of a vector of them, and of
+#: storing numbers that are no neighbours in that of others; of a transpose, which has short loops, in that of the rest.
+_ONE, _LOOP, _APART, _EDGES = 1.15, 1.5, 3, 1.05
+_TAPS = 128  # of a window, beyond which its edges are more than what lies between them
 
 
 def by_tiles(target: Target) -> tuple[Rule, ...]:
@@ -46,12 +53,72 @@ def _called(e: Expr, target: Target) -> Expr | None:
     taps, width = static_shape(w.shape[w.ndim - rank - 1 :]), static_shape(x.shape)[-1]
     if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least:
         return None
-    if params["stride"][-1] == 1 and _vectors(e, width, params["stride"]):
+    along = params["stride"][-1] == 1 and _vectors(e, width, params["stride"])
+    across = params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"])
+    places, window = (math.prod(static_shape(a.shape)[-rank:]) for a in (e, w))
+    long = across and window > max(places, 2 * _lanes(e))  # as in a slope by the weights: rows of taps fill vectors
+    if not long and _in_lanes(e, taps, width if along else None, params["stride"], target):
+        return convolve_lanes(x, w, **params)
+    if along:
         return convolve_along(x, w, **params)
-    if params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"]):
+    if across:
         room = target.tuning.taps_bytes * 8 // x.dtype.bits
         return convolve_across(x, w, **params, room=room, lines=target.tuning.thread_lines if target.threads else 1)
     return None
+
+
+def _in_lanes(y: Expr, taps: Sequence[int], width: int | None, steps: Sequence[int], target: Target) -> bool:
+    """Whether channels of `y` in vectors take less time than its rows, which lie in rows of `width`, or loops do."""
+    terms, places = math.prod(taps), math.prod(static_shape(y.shape)[-len(steps) :])
+    ours = places * _channels(y, len(steps)) * (terms + target.tuning.lane_taps)
+    return ours < _without(y, terms, places * terms, width, steps, target)
+
+
+def _channels(y: Expr, rank: int) -> float:
+    """The time of a place, in that of a vector of results: two vectors of channels go together."""
+    pairs, left = divmod(static_shape(y.shape)[-rank - 1], 2 * _lanes(y))
+    return 2 * pairs + (0 if left == 0 else _ONE if left <= _lanes(y) else 2)
+
+
+def _without(y: Expr, terms: int, products: int, width: int | None, steps: Sequence[int], target: Target) -> float:
+    """The time of a picture, in vectors of products, by neighbouring results, or by loops with so many products."""
+    (*_, out), (*rows, n) = static_shape(y.shape[: -len(steps)]), static_shape(y.shape)[-len(steps) :]
+    if width is None:
+        return _LOOP * products * out
+    m, lanes, flat = math.prod(rows), _lanes(y), target.tuning.flat_results
+    apart, least = m * -(-n // lanes), -(-((m - 1) * width + n) // lanes)
+    if set(steps) == {1} and 2 * width <= flat and (n < lanes or 5 * least < 4 * apart):  # as `gs_convolve` has it
+        times = -(-m // ((flat - n) // width + 1))
+        apart = times * -(-((-(-m // times) - 1) * width + n) // lanes)
+    return apart * out * terms
+
+
+def _spreads(e: Expr, width: int | None, target: Target) -> bool:
+    """The same of a transpose: elements that meet the same taps are computed together, of a few pictures."""
+    (g, w), (size, stride, dilation) = e.args, (e.params[name] for name in ("size", "stride", "dilation"))
+    rank, tuning, batch = len(stride), target.tuning, static_shape(e.shape)[0]
+    (out, *_), (count, taps) = static_shape(w.shape)[-rank - 2 :], (static_shape(a.shape)[-rank:] for a in (g, w))
+    if math.prod(taps) > _TAPS:
+        return False
+    held = (math.prod(static_shape(g.shape)) + math.prod(static_shape(e.shape))) * e.dtype.bits // 8 // batch
+    pictures = max(1, min(batch, tuning.lane_pictures // held))
+    axes = [_meetings(*each) for each in zip(size, count, taps, stride, dilation, strict=True)]
+    ours = 0.0
+    for together in product(*(axis.items() for axis in axes)):
+        places, met = (math.prod(each) for each in zip(*((n, k) for (_, k), n in together), strict=True))
+        whole, left = divmod(places * pictures, tuning.lane_places_512)
+        tiles = whole * tuning.lane_places_512 + (min(8, tuning.lane_places_512) if left > 4 else 4 * bool(left))
+        stored = tuning.lane_taps * (1 if stride[-1] == 1 and together[-1][1] > 4 else _APART)
+        ours += tiles / pictures * (out * met + stored)
+    terms = out * math.prod(taps)
+    products = out * math.prod(count) * math.prod(taps)
+    return _EDGES * ours * _channels(e, rank) < _without(e, terms, products, width, (1,) * rank, target)
+
+
+def _meetings(size: int, places: int, taps: int, step: int, dilation: int) -> Counter[tuple[int, int]]:
+    """How many elements of an axis meet the same taps, by the first of these and how many they are."""
+    met = ([u for u in range(taps) if i - u * dilation in range(0, places * step, step)] for i in range(size))
+    return Counter((us[0], len(us)) for us in met if us)
 
 
 def _vectors(x: Expr, width: int, steps: Sequence[int]) -> bool:
@@ -81,7 +148,12 @@ def _called_back(e: Expr, target: Target) -> Expr | None:
     terms = math.prod(static_shape(e.shape)) * channels[0] * math.prod(taps)
     reach = tuple((n - 1) * d for n, d in zip(taps, dilation, strict=True))
     shape = tuple(n + r for n, r in zip(size, reach, strict=True))
-    if terms < target.tuning.matmul_least or not _vectors(e, shape[-1], (1,) * rank):
+    if terms < target.tuning.matmul_least:
+        return None
+    along = _vectors(e, shape[-1], (1,) * rank)
+    if _spreads(e, shape[-1] if along else None, target):
+        return convolve_spread(g, w, size=size, stride=stride, dilation=dilation)
+    if not along:
         return None
     at = zip(reach, stride, count, strict=True)
     spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
