@@ -25,6 +25,7 @@ EAGER = gs.Tuning(
     thread_products=1,
     thread_windows=1,
     taps_bytes=64,
+    slope_bytes=16_384,
     thread_rows=6,
     thread_columns=16,
     matmul_least=1,
@@ -84,7 +85,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
 
 
 #: Inputs, weights and options of convolutions: threads have rows of a picture, rows taken as one, pictures, parts of
-#: long rows; their slopes are added up in parts of lines and of channels.
+#: long rows; their slopes are added up in parts of lines and of channels, or of rows and of pictures.
 CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 3, 9, 27), (7, 3, 3, 3), {"padding": 1}),
     ((3, 3, 41, 12), (9, 3, 3, 3), {}),
@@ -92,6 +93,7 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 2, 9, 40), (3, 2, 3, 17), {"stride": 2}),
     ((2, 6, 6, 25), (9, 2, 3, 4), {"groups": 3}),
     ((3, 4, 261), (6, 4, 5), {"dilation": 2}),
+    ((3, 5, 9, 11), (29, 5, 3, 2), {}),
 ]
 PICTURES = [shape for x, w, _ in CONVOLUTIONS for shape in (x, w)]
 
@@ -209,7 +211,7 @@ def test_sums_in_shares_are_those_of_one_thread(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_convolutions_in_shares_are_those_of_one_thread(dtype: str) -> None:
     f, one = convolved(dtype), convolved(threads=None, strict=True)
-    for kernel in ("gs_convolve", "gs_correlate", "gs_convolve_back"):
+    for kernel in ("gs_convolve", "gs_correlate", "gs_convolve_back", "gs_slopes"):
         assert f"    {kernel}{'f' * (dtype == 'float32')}(" in f.source
     for mine, theirs in zip(
         parts_of(f.value_and_grad(*pictures(dtype))), parts_of(one.value_and_grad(*pictures())), strict=True
