@@ -79,6 +79,28 @@ _SLOPES = """\
 #if GS_VECTOR_BYTES > 0 && @pairs
 typedef long long gs_pairs@f __attribute__((vector_size(GS_VECTOR_BYTES), may_alias));
 typedef long long gs_pair@f __attribute__((aligned(sizeof(@real)), may_alias));
+typedef long long gs_two_pairs@f __attribute__((vector_size(16), aligned(sizeof(@real)), may_alias));
+static void gs_turn_pairs@f(const @real *from, ptrdiff_t between, ptrdiff_t rows, ptrdiff_t columns, @real *to,
+    ptrdiff_t apart) {
+    /* Rows of pairs of numbers become columns of pairs, as in gs_turn@f. */
+    const ptrdiff_t whole = rows - rows % 2, across = columns - columns % 2;
+    for (ptrdiff_t j = 0; j < across; j += 2) {
+        for (ptrdiff_t i = 0; i < whole; i += 2) {
+            const gs_two_pairs@f x = *(const gs_two_pairs@f *)(from + i * between + 2 * j);
+            const gs_two_pairs@f z = *(const gs_two_pairs@f *)(from + (i + 1) * between + 2 * j);
+            const gs_two_pairs@f low = {x[0], z[0]}, high = {x[1], z[1]};
+            *(gs_two_pairs@f *)(to + j * apart + 2 * i) = low;
+            *(gs_two_pairs@f *)(to + (j + 1) * apart + 2 * i) = high;
+        }
+    }
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        for (ptrdiff_t j = i < whole ? across : 0; j < columns; ++j) {
+            *(gs_pair@f *)(to + j * apart + 2 * i) = *(const gs_pair@f *)(from + i * between + 2 * j);
+        }
+    }
+}
+#else
+#define gs_turn_pairs@f gs_turn@f /* which is not called for pairs */
 #endif
 static GS_TILE_INLINE gs_vector@f gs_twice@f(const @real *x) {
     /* Two neighbours, again and again. */
@@ -206,24 +228,21 @@ static GS_NOINLINE void gs_slopes_packed@f(const @real *g, ptrdiff_t between, pt
     ptrdiff_t n, ptrdiff_t next, int vectors, int two, @real *to) {
     /* Rows of n places, `next` apart, of some filters: place by place, those of all filters, filled up with zeros. Or
        two places at a time. */
-    const ptrdiff_t width = vectors * GS_LANES@F, places = next == n ? rows * n : n;
-    if (!two) {
-        const gs_vector@f zero = {0};
-        for (ptrdiff_t k = 0; k < (filters < width ? rows * n : 0); ++k) {
-            *(gs_vector@f *)(to + (k + 1) * width - GS_LANES@F) = zero;
-        }
-        for (ptrdiff_t k = 0; k < rows * n; k += places) {
-            gs_turn@f(g + k / n * next, between, filters, places, to + k * width, width);
-        }
-        return;
+    const ptrdiff_t width = vectors * GS_LANES@F, stored = two ? (n + 1) / 2 : n, last = two && n % 2 > 0 ? n - 1 : n;
+    const ptrdiff_t times = next == n && last == n ? 1 : rows, count = rows / times;
+    const gs_vector@f zero = {0};
+    for (ptrdiff_t k = 0; k < ((two ? 2 : 1) * filters < width ? rows * stored : 0); ++k) {
+        *(gs_vector@f *)(to + (k + 1) * width - GS_LANES@F) = zero;
     }
-    for (ptrdiff_t r = 0; r < rows; ++r) {
-        for (ptrdiff_t c = 0; c < n; c += 2, to += width) {
-            const @real *const from = g + r * next + c;
-            for (ptrdiff_t k = 0; k < width / 2; ++k) {
-                to[2 * k] = k < filters ? from[k * between] : 0;
-                to[2 * k + 1] = k < filters && c + 1 < n ? from[k * between + 1] : 0;
-            }
+    for (ptrdiff_t r = 0; r < times; ++r, g += next, to += count * stored * width) {
+        if (two) {
+            gs_turn_pairs@f(g, between, filters, count * (n / 2), to, width);
+        } else {
+            gs_turn@f(g, between, filters, count * n, to, width);
+        }
+        for (ptrdiff_t k = 0; k < (last < n ? filters : 0); ++k) {
+            to[n / 2 * width + 2 * k] = g[k * between + last];
+            to[n / 2 * width + 2 * k + 1] = 0;
         }
     }
 }
