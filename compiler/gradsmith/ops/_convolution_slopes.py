@@ -271,7 +271,10 @@ static void gs_slopes@f(const @real *x, const @real *g, @real *y, @real *work, p
        are innermost, and stay in a cache while all sums get their part. Threads have sums. */
     const ptrdiff_t taps = channels * p * q, filters = 2 * GS_LANES@F, sets = (out + filters - 1) / filters;
     const ptrdiff_t padded = (out + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, places = some * high * (wide + 1);
-    const ptrdiff_t longest = (taps + 2) / 3; /* tiles */
+    const ptrdiff_t narrow = gs_slope_height@f(taps, 1, dq == 1 && q % 3 == 0 && taps % 9 == 0);
+    const ptrdiff_t broad = gs_slope_height@f(taps, 2, 0), last = out - (sets - 1) * filters;
+    const ptrdiff_t least = last > GS_LANES@F || (sets > 1 && broad < narrow) ? broad : narrow;
+    const ptrdiff_t longest = (taps + least - 1) / least; /* most tiles of a set of filters */
     @real *const sums = (@real *)(((size_t)work + 63) / 64 * 64), *const turned = sums + groups * padded * (taps + 17);
     int add = 0;
     for (ptrdiff_t s = 0; s < batch; s += some) {
