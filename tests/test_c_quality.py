@@ -63,9 +63,11 @@ PROGRAMS = {
     "triangles": gs.sum((gs.tril(M) @ M) ** 2 + gs.triu(M.T) @ M.T) + gs.sum((M @ gs.tril(M)) ** 2),
     "long_triangles": gs.sum(gs.tril(gs.symbol("R", (9, 131)) @ gs.symbol("Q", (9, 131)).T) ** 2),
     "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2)
-    + gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 32, 3, 11)), gs.reshape(M[:32], (33, 32, 1, 1)), stride=2) ** 3),
+    + gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 32, 3, 11)), gs.reshape(M[:32], (33, 32, 1, 1)), stride=2) ** 3)
+    + gs.sum(gs.conv2d(gs.reshape(M[:32], (2, 4, 4, 33)), gs.reshape(M[1:4, :32], (8, 4, 1, 3))) ** 2),
     "shared": -gs.sum(gs.log_softmax(M, axis=1) * M.T) * gs.max(gs.sin(M)) + gs.sum((M[0, 1:] - M[0, :-1] ** 2) ** 2),
     "places": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[1, :24], (2, 4, 3, 1))) ** 2)
+    + gs.sum(gs.conv2d(gs.reshape(M[:32], (2, 4, 4, 33)), gs.reshape(M[1:4, :32], (8, 4, 1, 3))) ** 2)
     + gs.sum(gs.cumsum(M[0]) ** 2)
     + gs.sum(gs.take(M, (at := gs.symbol("at", (3,), dtype="int32")) % 7, axis=0) ** 3)
     + gs.sum(gs.take(gs.symbol("one", (1, 33)), at % 1, axis=0) ** 2),
@@ -85,7 +87,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "shared": {"threads": "openmp", "tuning": gs.Tuning(thread_elements=1, thread_share=16)},
     "places": {
         "threads": "openmp",
-        "tuning": gs.Tuning(thread_elements=1, thread_share=16, thread_windows=1, taps_bytes=64),
+        "tuning": gs.Tuning(thread_elements=1, thread_share=16, thread_windows=1, taps_bytes=64, slope_bytes=2_000),
     },
     "parts": {"tuning": gs.Tuning(longest_body=1, part_lines=3, unit_lines=30)},
     "nonzeros": {"derivatives": ALL, "sparse": "csc", "triangle": "lower"},

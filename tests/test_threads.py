@@ -25,6 +25,7 @@ EAGER = gs.Tuning(
     thread_products=1,
     thread_windows=1,
     taps_bytes=64,
+    slope_bytes=16_384,
     thread_rows=6,
     thread_columns=16,
     matmul_least=1,
@@ -94,6 +95,7 @@ CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((3, 4, 261), (6, 4, 5), {"dilation": 2}),
     ((1, 8, 15, 13), (70, 4, 3, 3), {"stride": 2, "groups": 2}),
     ((4, 32, 6, 4), (20, 32, 3, 3), {}),
+    ((3, 5, 9, 11), (29, 5, 3, 2), {}),
 ]
 PICTURES = [shape for x, w, _ in CONVOLUTIONS for shape in (x, w)]
 
@@ -211,7 +213,14 @@ def test_sums_in_shares_are_those_of_one_thread(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_convolutions_in_shares_are_those_of_one_thread(dtype: str) -> None:
     f, one = convolved(dtype), convolved(threads=None, strict=True)
-    for kernel in ("gs_convolve", "gs_convolve_lanes", "gs_spread_lanes", "gs_correlate", "gs_convolve_back"):
+    for kernel in (
+        "gs_convolve",
+        "gs_convolve_lanes",
+        "gs_spread_lanes",
+        "gs_correlate",
+        "gs_convolve_back",
+        "gs_slopes",
+    ):
         assert f"    {kernel}{'f' * (dtype == 'float32')}(" in f.source
     for mine, theirs in zip(
         parts_of(f.value_and_grad(*pictures(dtype))), parts_of(one.value_and_grad(*pictures())), strict=True

@@ -32,9 +32,13 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "few places": ((3, 5, 3, 4), (35, 5, 2, 3), {}),
     "edges": ((5, 40, 5, 4), (17, 40, 3, 3), {"padding": 1}),
     "steps of many": ((1, 8, 14, 11), (34, 4, 3, 2), {"stride": (2, 3), "dilation": (1, 2), "groups": 2}),
+    "many filters": ((3, 2, 6, 8), (45, 2, 3, 3), {}),
+    "groups of filters": ((2, 10, 7, 12), (12, 5, 1, 2), {"groups": 2, "stride": (1, 2)}),
+    "one tap": ((5, 13, 4, 7), (24, 13, 1, 1), {}),
+    "few rows": ((9, 4, 3, 4), (8, 4, 3, 3), {}),
     "gaps": ((4, 33, 9, 8), (18, 33, 2, 1), {"stride": (3, 2), "dilation": (2, 1)}),
 }
-KERNELS = ("gs_convolve", "gs_convolve_lanes", "gs_spread_lanes", "gs_correlate", "gs_convolve_back")
+KERNELS = ("gs_convolve", "gs_convolve_lanes", "gs_spread_lanes", "gs_correlate", "gs_convolve_back", "gs_slopes")
 OTHER = gs.Tuning(
     flat_results=64,
     slope_channels=8,
@@ -44,6 +48,7 @@ OTHER = gs.Tuning(
     lane_bytes=1,
     lane_taps=1,
     lane_pictures=20_000,
+    slope_bytes=4_000,
 )
 #: Registers of this machine, of the oldest of its kind, and none; and what another machine might want.
 BUILDS = {
@@ -108,10 +113,12 @@ def test_slopes_multiply_no_zeros_of_their_own(case: str, target: str) -> None:
         np.testing.assert_allclose(got, right, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", ["small", "wide", "picture"])
-def test_taps_meet_nothing_beside_them(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("case", "kernel"), [("small", "correlate"), ("wide", "correlate"), ("picture", "slopes"), ("odd", "slopes")]
+)
+def test_taps_meet_nothing_beside_them(case: str, kernel: str, tmp_path: Path) -> None:
     """Slopes by the weights add up along rows that are filled up with zeros: inf in the picture there is no NaN."""
-    x, w, how = CASES[case]
+    x, w, how = CASES[case] if case != "odd" else ((2, 3, 8, 15), (8, 3, 2, 3), {})  # 13 places in a row
     xs = [gs.symbol("x", x), gs.symbol("w", w)]
     y = gs.conv2d(*xs, **how)
     f = gs.compile(
@@ -120,7 +127,7 @@ def test_taps_meet_nothing_beside_them(case: str, tmp_path: Path) -> None:
     )  # fmt: skip
     at = [np.random.default_rng(3).normal(size=s).astype("float32") for s in (x, w)]
     at[0][0, 0, 0, 0], at[0][-1, -1, -1, -1], at[0][0, 0, 2, -1] = np.inf, -np.inf, np.inf
-    assert "gs_correlatef(" in f.source
+    assert f"gs_{kernel}f(" in f.source
     want = harness.torch_value_and_grad(f.graph, [a.astype(np.float64) for a in at])[2]
     assert np.isfinite(want).any()
     for number, build in enumerate(("-O2 -march=native", "-O1")):

@@ -2,8 +2,9 @@
 
 `convolve_along` computes neighbouring results side by side and needs steps of one along rows; `convolve_lanes` has a
 channel of results in each lane, and any steps; `convolve_across` adds up along rows of taps, which are long where a
-gradient stands for the weights. The transpose is `convolve_back`, of elements with zeros around them, or
-`convolve_spread`, of the elements themselves. None copies the windows.
+gradient stands for the weights; `convolve_slopes` does the same with a filter in each lane. The transpose is
+`convolve_back`, of elements with zeros around them, or `convolve_spread`, of the elements themselves. None copies the
+windows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..registry import Cut, Kernel, Params
 from ..trace import op
 from ..types import Type, static_shape
 from ._convolution_lanes import LANES, SPREAD
+from ._convolution_slopes import SLOPES
 from ._convolution_tiles import ACROSS, ALONG, BACK
 from ._declare import Traced
 from ._registers import BYTES
@@ -120,9 +122,46 @@ def _back_evaluate(x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes)
     return transposed(x[places], taps, size, stride, dilation)
 
 
-def _cost(y: Type, x: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
-    taps = math.prod(w.shape[w.ndim - len(stride) - 1 :])
-    return {"mul": y.size * taps, "add": y.size * (taps - 1)}
+def _cost(y: Type, x: Type, w: Type, stride: Sizes, taps: Sizes = (), **_: Any) -> Mapping[str, Any]:
+    rank = len(stride)
+    terms = w.shape[0] * math.prod(w.shape[w.ndim - rank :]) if taps else math.prod(w.shape[w.ndim - rank - 1 :])
+    return {"mul": y.size * terms, "add": y.size * (terms - 1)}
+
+
+def _slopes_type(x: Type, g: Type, taps: Sizes, **_: Any) -> Type:
+    rank = len(taps)
+    return Type((*g.shape[1:-rank], x.shape[-rank - 1], *taps), x.dtype)
+
+
+def _slopes_evaluate(
+    x: np.ndarray, g: np.ndarray, taps: Sizes, stride: Sizes, dilation: Sizes, block: Sizes
+) -> np.ndarray:
+    """Pictures for channels, channels for pictures, and the gradient for the taps: a convolution by its definition."""
+    rank = len(taps)
+    count = g.shape[-rank:]
+    used = tuple((n - 1) * s + (r - 1) * d + 1 for n, s, r, d in zip(count, stride, taps, dilation, strict=True))
+    seen: tuple[Any, ...] = (..., *(slice(0, n) for n in used))
+    channel = x.ndim - rank - 1
+    weights = np.moveaxis(g, 0, channel)
+    return np.moveaxis(correlated(x[seen].swapaxes(0, channel), weights, dilation, stride), 0, channel)
+
+
+def _slopes(x: Type, g: Type, params: Params) -> tuple[int, ...]:
+    """Batch, groups, filters, channels; sizes of pictures, places and taps; steps and dilation; sizes of a block."""
+    rank = len(params["taps"])
+    batch, *groups, channels = static_shape(x.shape[:-rank])
+    sizes = (static_shape(x.shape[-rank:]), static_shape(g.shape[-rank:]), *(params[k] for k in ("taps", "stride")))
+    planes = (n for each in (*sizes, params["dilation"]) for n in _plane(each))
+    return (batch, math.prod(groups), static_shape(g.shape)[-rank - 1], channels, *planes, *params["block"])
+
+
+def _turned(x: Type, g: Type, params: Params) -> int:
+    """How many numbers the sums of a slope take, with a tile over, and a block of g, filters innermost, in vectors."""
+    lanes = BYTES // (x.dtype.bits // 8)
+    _batch, groups, out, channels, _h, _b, _m, _n, p, q, *_ = _slopes(x, g, params)
+    some, high, wide = params["block"]
+    each = channels * p * q + 17 + some * high * (wide + 1)
+    return lanes + int(groups * -(-out // lanes) * lanes * each)
 
 
 def _spread_cost(y: Type, g: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
@@ -215,11 +254,24 @@ convolve_spread: Traced = _record(
     _spread_cost,
 )
 
+convolve_slopes: Traced = _record(
+    "convolve_slopes",
+    "gs_slopes",
+    _slopes,
+    SLOPES,
+    "Slope of a convolution by its weights, with filters in one vector.",
+    17,
+    _turned,
+    _slopes_type,
+    _slopes_evaluate,
+)
+
 #: All: each stands for `convolve` or its transpose.
 CORRELATIONS: tuple[Traced, ...] = (
     convolve_along,
     convolve_lanes,
     convolve_across,
+    convolve_slopes,
     convolve_back,
     convolve_spread,
 )

@@ -16,7 +16,14 @@ from itertools import product
 from ..dims import Dim
 from ..ops import reshape, scatter
 from ..ops._registers import BYTES
-from ..ops.correlations import convolve_across, convolve_along, convolve_back, convolve_lanes, convolve_spread
+from ..ops.correlations import (
+    convolve_across,
+    convolve_along,
+    convolve_back,
+    convolve_lanes,
+    convolve_slopes,
+    convolve_spread,
+)
 from ..ops.indexing import getitem
 from ..ops.layout import transpose
 from ..target import Target
@@ -53,6 +60,8 @@ def _called(e: Expr, target: Target) -> Expr | None:
     taps, width = static_shape(w.shape[w.ndim - rank - 1 :]), static_shape(x.shape)[-1]
     if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least:
         return None
+    if _is_slope(e) and _many_filters(e, target):
+        return _called_slopes(e, target)
     along = params["stride"][-1] == 1 and _vectors(e, width, params["stride"])
     across = params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"])
     places, window = (math.prod(static_shape(a.shape)[-rank:]) for a in (e, w))
@@ -64,7 +73,57 @@ def _called(e: Expr, target: Target) -> Expr | None:
     if across:
         room = target.tuning.taps_bytes * 8 // x.dtype.bits
         return convolve_across(x, w, **params, room=room, lines=target.tuning.thread_lines if target.threads else 1)
-    return None
+    return _called_slopes(e, target) if _is_slope(e) and static_shape(e.shape)[-rank - 1] > 1 else None
+
+
+def _is_slope(e: Expr) -> bool:
+    """Whether it has the form that a slope by weights has: it adds up over more places than it has."""
+    rank = len(e.params["stride"])
+    places, taps = (math.prod(static_shape(t.shape[-rank:])) for t in (e, e.args[1]))
+    return places < taps or all(a.op.name == "transpose" for a in e.args)
+
+
+def _many_filters(e: Expr, target: Target) -> bool:
+    """Whether filters fill vectors: of float32, two places share one where that has room for both."""
+    filters, lanes = static_shape(e.shape)[-len(e.params["stride"]) - 1], _lanes(e)
+    unit = lanes // 2 if e.dtype.bits == 32 and 2 * filters <= lanes else lanes
+    return 100 * filters >= target.tuning.slope_lanes * (-(-filters // unit) * unit)
+
+
+def _called_slopes(e: Expr, target: Target) -> Expr:
+    """Channels stand for the pictures of `e`, pictures for its channels: where that was a copy, there is none."""
+    x, g = e.args
+    rank, grouped = len(e.params["stride"]), int(e.ndim > len(e.params["stride"]) + 2)
+    channel = 1 + grouped
+    rest = tuple(range(channel + 1, e.ndim))
+    pictures = _turned(x, (channel, *range(1, channel), 0, *rest))
+    slopes = _turned(g, (channel, *range(channel), *rest) if grouped else (1, 0, *rest))
+    taps, lanes = static_shape(e.shape[-rank:]), _lanes(e)
+    batch, places = static_shape(slopes.shape)[0], static_shape(slopes.shape[-rank:])
+    rows, columns = math.prod(places[:-1]), places[-1]
+    filters = math.prod(static_shape(slopes.shape[1:channel])) * (-(-slopes.shape[channel] // lanes) * lanes)
+    room = max(1, target.tuning.slope_bytes * 8 // (e.dtype.bits * filters))
+    wide = _even(columns, room)
+    high = _even(rows, room // wide) if wide == columns else 1
+    some = _even(batch, room // (wide * high)) if high == rows else 1
+    y = convolve_slopes(
+        pictures, slopes, taps=taps, stride=e.params["dilation"], dilation=e.params["stride"], block=(some, high, wide)
+    )
+    return transpose(y, (channel, *range(channel), *rest))
+
+
+def _turned(x: Expr, axes: tuple[int, ...]) -> Expr:
+    """A transposition whose own transposition is left out."""
+    if x.op.name == "transpose":
+        axes = tuple(x.params["axes"][a] for a in axes)
+        x = x.args[0]
+    return x if axes == tuple(range(x.ndim)) else _in_place(transpose(x, axes))
+
+
+def _even(count: int, room: int) -> int:
+    """The size of blocks of `room` at most, all but the last of which have as many."""
+    blocks = -(-count // max(room, 1))
+    return -(-count // blocks)
 
 
 def _in_lanes(y: Expr, taps: Sequence[int], width: int | None, steps: Sequence[int], target: Target) -> bool:
