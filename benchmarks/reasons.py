@@ -53,8 +53,6 @@ REASONS = (
     Reason("arrays", HAND, "layer norm",
            "code by hand fuses products with sums, and leaves out the sum of the differences to a mean",
            "0034-matrices-are-read-once.md"),
-    Reason("contractions", "OpenBLAS", "^4 x|of 4 x", "products as small as this are loops, and no tiles",
-           "0050-vectors-that-rows-do-not-fill.md"),
     Reason("convolutions", "share", "28x28|14x14", "rows of 26 and 10 results fill no whole number of vectors",
            "0050-vectors-that-rows-do-not-fill.md"),
     Reason("compile_time", "statement", "^(tree|Rosenbrock)", "statements of these texts hold several operations each",

@@ -154,6 +154,7 @@ class Kernel:
     `integers(*types, params)` how many of int32, which stand behind them. `cut(*types, params)` is how blocks of rows
     can be computed one by one, or None; with `keeps`, one block leaves to the next what is in the scratch memory, where
     the first one finds 0. The result may lie in the memory of operand number `replaces`.
+    What is `short` can as well be straight-line code.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
@@ -162,6 +163,7 @@ class Kernel:
     cut: Callable[..., Cut | None] = lambda *operands: None
     replaces: int | None = None
     keeps: bool = False
+    short: bool = False
 
     def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, Extent]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""
