@@ -51,7 +51,7 @@ REASONS = (
            "code by hand computes half of what triangles multiply, and keeps points in the lanes",
            "0065-points-innermost.md"),
     Reason("arrays", HAND, "layer norm",
-           "code by hand fuses products with sums, and leaves out the sum of the differences to a mean",
+           "gcc adds up the lanes of a sum one by one, and code by hand adds halves of vectors",
            "0034-matrices-are-read-once.md"),
     Reason("convolutions", "share", "28x28|14x14", "rows of 26 and 10 results fill no whole number of vectors",
            "0050-vectors-that-rows-do-not-fill.md"),
