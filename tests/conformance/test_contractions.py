@@ -247,3 +247,14 @@ def test_small_products_of_batches_stay_in_lanes() -> None:
     f = gs.compile(lambda a, b: gs.tanh(a @ b), args=((4, 4), (4, 4)), target="c", batch=True, derivatives="value")
     assert "gs_small" in f.source
     assert "f_value_batch_lanes" in f.source.replace(f.name, "f")
+
+
+@pytest.mark.parametrize(("rows", "block"), [(512, 24), (128, 24), (192, 48)])
+def test_threads_have_blocks_of_rows_that_are_shared_evenly(rows: int, block: int) -> None:
+    """512 rows would be 11 blocks of 48, six of which one of two threads has; 192 are four, of which each has two."""
+    f = gs.compile(
+        lambda a, b: a @ b, args=((rows, 300), (300, 512)), target="c", derivatives="value", selftest=False,
+        threads="openmp",
+    )  # fmt: skip
+    (call,) = (line for line in f.source.splitlines() if line.startswith("    gs_gemm("))
+    assert call.removesuffix(");").split(", ")[-6] == str(block)

@@ -33,6 +33,7 @@ from ..ops.products import (
 )
 from ..target import Target
 from ..trace import Expr
+from ..tuning import Tuning
 from .rewrite import Rule
 
 __all__ = ["BLAS", "by_kernels", "with_blas"]
@@ -172,12 +173,20 @@ def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str
     """The sizes of blocks and panels of a packed product, and whether A is copied too."""
     tuning, panel = target.tuning, _panel(target, a)
     _, m, n, k = sizes(a.type, b.type, ta, tb)
-    most = min(tuning.block_rows, 2 * tuning.thread_rows) if target.threads else tuning.block_rows
     tall = math.lcm(tuning.tile_rows, tuning.tile_rows_512)  # whole tiles of whatever machine
+    most = min(tuning.block_rows, _shares(m, tall, tuning)) if target.threads else tuning.block_rows
     limits = ((m, most, tall), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
     blocks = tuple(_even(size, most, step) for size, most, step in limits)
     shared = {"threads": True} if target.threads else {}
     return {"blocks": blocks, "panel": panel, "left": not _held(a, ta, m, k, target), **shared}
+
+
+def _shares(rows: Extent, tall: int, tuning: Tuning) -> int:
+    """Rows of a block for which two threads, and four, wait least for the one that has most of them."""
+    sizes = range(2 * tuning.thread_rows, min(tall, tuning.thread_rows) - 1, -tall)
+    if not isinstance(rows, int):
+        return sizes[0]
+    return min(sizes, key=lambda size: sum(math.ceil(math.ceil(rows / size) / threads) * size for threads in (2, 4)))
 
 
 def _panel(target: Target, x: Expr) -> int:
