@@ -14,7 +14,7 @@ from harness import peers
 from harness.aims import Aim
 from harness.flags import march_option
 from harness.hand import hand
-from harness.records import Build, Family, Ready, Workload, untried
+from harness.records import Build, Family, Ready, Workload, placed, untried
 
 __all__ = ["FAMILY"]
 
@@ -228,7 +228,7 @@ def lstm(m: Any, xs: Any, y: Any, U: Any, W: Any, b: Any, v: Any) -> Any:
 
 
 def by_hand(model: Model, dtype: str, arguments: Sequence[Any]) -> Ready:
-    results = [np.zeros(1, dtype), *(np.zeros_like(arguments[k]) for k in model.wrt)]
+    results = [np.zeros(1, dtype), *(placed(np.zeros_like(arguments[k])) for k in model.wrt)]
     return Ready(getattr(hand(model.file, dtype), model.method), (*arguments, *results), lambda _: results)
 
 
@@ -247,7 +247,7 @@ def gradsmith(model: Model, dtype: str, arguments: Sequence[Any], out: bool = Fa
         derivatives="value_and_grad",
         **march_option(),
     )
-    place = (np.empty((), dtype), tuple(np.empty_like(arguments[k]) for k in model.wrt))
+    place = (np.empty((), dtype), tuple(placed(arguments[k]) for k in model.wrt))
     return Ready(f.value_and_grad, tuple(arguments), lambda r: [r[0], *r[1]], {"out": place} if out else {})
 
 

@@ -13,7 +13,7 @@ import programs
 from harness import peers
 from harness.aims import Aim
 from harness.hand import hand
-from harness.records import Build, Family, Ready, Workload, untried
+from harness.records import Build, Family, Ready, Workload, placed, untried
 
 __all__ = ["FAMILY"]
 
@@ -239,7 +239,7 @@ def entries(call: Call) -> dict[str, Build]:
 
     def by_hand(arguments: Sequence[Any]) -> Ready:
         function = getattr(hand(call.file), call.method)
-        value, slopes = np.zeros(1), [np.zeros(call.sizes[k]) for k in call.wrt]
+        value, slopes = np.zeros(1), [placed(np.zeros(call.sizes[k])) for k in call.wrt]
         return Ready(function, (*arguments, value, *slopes), lambda _: [value, np.concatenate(slopes)])
 
     def by_hand_anew(arguments: Sequence[Any]) -> Ready:

@@ -17,7 +17,7 @@ from harness.aims import Aim
 from harness.blas import best_kernels, blas
 from harness.flags import march_option
 from harness.native import REAL, library, peak, pointers
-from harness.records import Build, Family, Ready, Workload
+from harness.records import Build, Family, Ready, Workload, placed
 
 __all__ = ["FAMILY", "FORMS", "PRODUCTS", "Product"]
 
@@ -92,14 +92,12 @@ void run(int repeats, const {real} *a, const {real} *b, {real} *y, void *functio
 
 def stored(form: str, arguments: Sequence[Any]) -> list[np.ndarray]:
     """The factors as this form has them in memory."""
-    return [
-        np.ascontiguousarray(np.swapaxes(a, -1, -2)) if t else a for a, t in zip(arguments, FORMS[form], strict=True)
-    ]
+    return [placed(np.swapaxes(a, -1, -2)) if t else a for a, t in zip(arguments, FORMS[form], strict=True)]
 
 
 def result(product: Product, dtype: str) -> np.ndarray:
     shape = (product.m, product.n) if product.n else (product.m,)
-    return np.full((product.several, *shape) if product.several > 1 else shape, np.nan, dtype)
+    return placed(np.full((product.several, *shape) if product.several > 1 else shape, np.nan, dtype))
 
 
 def gradsmith(product: Product, dtype: str, form: str, arguments: Sequence[Any]) -> Ready:

@@ -12,7 +12,7 @@ import numpy as np
 from harness.aims import Aim
 from harness.flags import march_option
 from harness.native import peak
-from harness.records import Build, Family, Ready, Workload
+from harness.records import Build, Family, Ready, Workload, placed
 
 __all__ = ["FAMILY"]
 
@@ -70,10 +70,8 @@ def gradsmith(case: Convolution, dtype: str, arguments: Sequence[Any]) -> Ready:
         selftest=False, **march_option(),
     )  # fmt: skip
     if case.slopes:
-        return Ready(
-            f.grad, tuple(arguments), lambda r: list(r), {"out": tuple(np.empty_like(a) for a in arguments[:2])}
-        )
-    return Ready(f, tuple(arguments), lambda r: [r], {"out": np.empty(case.shapes[2], dtype)})
+        return Ready(f.grad, tuple(arguments), lambda r: list(r), {"out": tuple(placed(a) for a in arguments[:2])})
+    return Ready(f, tuple(arguments), lambda r: [r], {"out": placed(np.empty(case.shapes[2], dtype))})
 
 
 def torch(case: Convolution, dtype: str, arguments: Sequence[Any]) -> Ready:

@@ -105,6 +105,18 @@ def test_hand_written_c_and_python(family: str, name: str, monkeypatch: pytest.M
         assert verdict(ready.answer(), want, workload.dtype) == "", f"{entry}, called again"
 
 
+def test_arrays_begin_at_lines() -> None:
+    """What is given and what is written to: by chance of the heap, one entry would load vectors in two pieces."""
+    models = importlib.import_module("arrays")
+    for dtype in ("float64", "float32"):
+        workload = next(w for w in models.FAMILY.workloads if "least squares" in w.name and w.dtype == dtype)
+        given = workload.given()
+        ready = workload.entries["hand C, out="](given)
+        for a in (*given, ready.arguments[-1]):
+            assert a.ctypes.data % 64 == 0
+            assert a.dtype == dtype
+
+
 def test_python_by_hand_gives_what_ours_gives() -> None:
     """The same tuples and lists: to make one more takes a tenth of the smallest call."""
     calls = importlib.import_module("calls")

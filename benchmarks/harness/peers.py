@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .flags import FLAGS, march_option
-from .records import Ready
+from .records import Ready, placed
 
 __all__ = [
     "casadi_buffer",
@@ -89,7 +89,7 @@ def gradsmith_arrays(
     f.value_and_grad(*given)  # which builds it: `f.value_and_grad` is the function of the module from now on
     if not out:
         return Ready(f.value_and_grad, tuple(given), one_vector)
-    slopes = tuple(np.empty(sizes[k]) for k in wrt)
+    slopes = tuple(placed(np.empty(sizes[k])) for k in wrt)
     place = (np.empty(()), slopes if len(wrt) > 1 else slopes[0])
     return Ready(f.value_and_grad, tuple(given), one_vector, {"out": place})
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .aims import Aim
 
-__all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "untried"]
+__all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "placed", "untried"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Workload:
     def given(self) -> list[Any]:
         """The arguments, the same in every process; numbers stay numbers, arrays have the workload's dtype."""
         drawn = self.arguments(np.random.default_rng(0))
-        return [a if isinstance(a, float) else np.ascontiguousarray(a, self.dtype) for a in drawn]
+        return [a if isinstance(a, float) else placed(np.asarray(a, self.dtype)) for a in drawn]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,20 @@ class Family:
     environment: Mapping[str, str] = field(default_factory=dict)  # of its processes
     threads: Mapping[str, int] = field(default_factory=dict)  # of entries that run in several
     by_clock: bool = False  # times are the clock's, not the processor's, which several threads spend at once
+
+
+#: Bytes at a multiple of which arrays begin, in every process: those of a line of the cache, and of a vector. Where the
+#: heap has them, 16 bytes behind a line or at one, least squares of 1000 x 500 takes 61 or 53 us, by hand 63 or 56.
+LINE = 64
+
+
+def placed(a: np.ndarray) -> np.ndarray:
+    """A copy of an array that begins where a line of the cache does."""
+    room = np.empty(a.nbytes + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    copy = room[start : start + a.nbytes].view(a.dtype).reshape(a.shape)
+    copy[...] = a
+    return copy
 
 
 def arrays_of(answer: Sequence[Any]) -> list[np.ndarray]:

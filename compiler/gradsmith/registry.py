@@ -155,6 +155,7 @@ class Kernel:
     can be computed one by one, or None; with `keeps`, one block leaves to the next what is in the scratch memory, where
     the first one finds 0. `stacks(*types)` are the operands of which each matrix makes one of the result, where that is
     a stack of matrices; one can be computed alone. The result may lie in the memory of operand number `replaces`.
+    What is `short` can as well be straight-line code.
     """
 
     arguments: Callable[..., tuple[Any, ...]]
@@ -164,6 +165,7 @@ class Kernel:
     stacks: Callable[..., tuple[int, ...]] = lambda *types: ()
     replaces: int | None = None
     keeps: bool = False
+    short: bool = False
 
     def memory(self, dtype: DType, *operands: Any) -> list[tuple[DType, Extent]]:
         """What the function needs for itself, for a result of `dtype`: dtype and size of each array."""

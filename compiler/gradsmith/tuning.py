@@ -131,9 +131,15 @@ class Tuning:
     #: time).
     batch_statements: int = 2_000
     # The following are of products of matrices, by benchmarks/contractions.py and the sizes named.
-    #: Products of numbers from which on a kernel computes a product of matrices, not loops in place: 8 x 8 matrices
-    #: take 35 ns either way, 6 x 6 twice as long by the kernel.
+    #: Products of numbers from which on tiles compute a product of matrices; with less it is written out, if a sum has
+    #: at most 16 terms, and else a loop. By AVX2 on Zen 5, 8 x 8 in double takes 24 ns by tiles and 34 written out (by
+    #: AVX-512 16 and 16); 7 x 7 12 and 21 (20 by AVX2), and 78 by loops.
     matmul_least: int = 512
+    #: Terms of a sum up to which longer products are written out, too, where rows have less than 64 bytes (16 at most).
+    #: Zen 5, written out / by tiles, 64 rows, AVX-512 and AVX2: in double with 4 terms and 3 columns 0.56 and 0.72, 8
+    #: and 3 0.7 and 0.9, 8 and 6 0.91 and 0.82, 12 and 3 0.73 and 1.16, 16 and 4 0.96 and 0.99; in float 8 and 3 0.7
+    #: and 0.5, 12 and 6 0.77 and 1.1, 16 and 6 0.86 and 1.34 (the least of 25 by turns).
+    narrow_terms: int = 8
     #: The same of a matrix and a vector, for sums along rows of at least 8 numbers (8 x 8: 9 ns by the kernel, 25 by
     #: loops). Sums of rows need four times as many products (16 x 16: 26 ns, 21 by loops; 4 x 64: 26 ns, 39 by loops).
     matvec_least: int = 64

@@ -19,19 +19,23 @@ from gradsmith_runtime import build as building
 from . import harness
 
 #: Kernels for all sizes: those that read factors where they are, and those that pack them, in several blocks.
+LEAST = {"matmul_least": 1, "matvec_least": 1, "narrow_terms": 1}
 WAYS: dict[str, dict[str, Any]] = {
-    "direct": {"tuning": gs.Tuning(matmul_least=1, matvec_least=1, pack_left=10**9, pack_right=10**9)},
-    "packed": {
-        "tuning": gs.Tuning(
-            matmul_least=1, matvec_least=1, pack_left=1, pack_right=1, block_rows=13, block_columns=20, block_depth=9
-        )
-    },
-    "other tiles": {"tuning": gs.Tuning(matmul_least=1, matvec_least=1, pack_left=1, tile_rows=4, tile_vectors=3)},
-    "cblas": {"tuning": gs.Tuning(matmul_least=1, matvec_least=1), "blas": "cblas"},
+    "direct": {"tuning": gs.Tuning(**LEAST, pack_left=10**9, pack_right=10**9)},
+    "packed": {"tuning": gs.Tuning(**LEAST, pack_left=1, pack_right=1, block_rows=13, block_columns=20, block_depth=9)},
+    "other tiles": {"tuning": gs.Tuning(**LEAST, pack_left=1, tile_rows=4, tile_vectors=3)},
+    "written out": {"tuning": gs.Tuning(matmul_least=10**9)},
+    "cblas": {"tuning": gs.Tuning(**LEAST), "blas": "cblas"},
 }
 #: Vectors of this machine's registers, of the oldest ones of its kind, and none: compilers and options.
 NATIVE, OLDEST, NONE = "-O1 -march=native", "-O1", "-O1 -DGS_VECTOR_BYTES=0"
-BUILDS = {"direct": (("gcc", NATIVE), ("clang", NATIVE), ("gcc", OLDEST)), "packed": (("clang", NATIVE), ("gcc", NONE))}
+BUILDS = {
+    "direct": (("gcc", NATIVE), ("clang", NATIVE), ("gcc", OLDEST)),
+    "packed": (("clang", NATIVE), ("gcc", NONE)),
+    "written out": (("gcc", NATIVE), ("clang", NATIVE), ("gcc", OLDEST), ("gcc", NONE)),
+}
+if "x86_64" in platform.machine():  # vectors that have no masks
+    BUILDS["written out"] += (("gcc", f"{NATIVE} -mno-avx512f"),)
 SIZES = (1, 2, 3, 5, 7, 8, 13, 17, 31, 33, 64, 100)
 
 
@@ -45,8 +49,10 @@ def linkable() -> bool:
     return subprocess.run(command, input=text, capture_output=True, check=False).returncode == 0
 
 
-def shapes() -> list[tuple[int, int, int]]:
+def shapes(way: str) -> list[tuple[int, int, int]]:
     """Rows, inner size and columns: each size in each place, beside some other one."""
+    if way == "written out":  # vectors of all widths, with what is left of each, and as many terms as there may be
+        return [(2 + n % 3, (2, 3, 16, 5)[n % 4], n) for n in range(2, 17)] + [(9, 4, 20), (3, 2, 33), (2, 17, 3)]
     turned = [(SIZES[i], SIZES[i * 5 % 12], SIZES[(i * 7 + 3) % 12]) for i in range(12)]
     return [*turned, *((n, n, n) for n in (8, 13, 33)), (6, 300, 40), (300, 20, 7), (20, 31, 300)]
 
@@ -75,7 +81,7 @@ def test_all_forms_are_numpys(way: str, dtype: str, tmp_path: Path) -> None:
     if way == "cblas" and not linkable():
         pytest.skip("no BLAS to link with: install libblas-dev")
     every = {}
-    for m, k, n in shapes():
+    for m, k, n in shapes(way):
         xs, ys = all_forms(m, k, n)
         every[m, k, n] = gs.compile(
             tuple(ys), args=xs, name=f"f_{m}_{k}_{n}", target="c", dtype=dtype, derivatives="value", selftest=False,
@@ -96,6 +102,8 @@ def test_all_forms_are_numpys(way: str, dtype: str, tmp_path: Path) -> None:
                 near = 128 * np.finfo(dtype).eps * np.sqrt(terms[i])
                 assert np.abs(y - want).max() <= near, (compiler, build, (m, k, n), i)
             assert f.source.count("    gs_") > 12 or min(m, k, n) < 8
+            if way == "written out":
+                assert ("gs_small" in f.source) == (k <= 16), (m, k, n)
 
 
 def network(x: Any, w: Any, b: Any, u: Any, s: Any) -> Any:
@@ -140,9 +148,9 @@ def test_sizes_known_by_name(blas: str | None) -> None:
 
 
 def test_what_stays_a_loop() -> None:
-    """Few products, integers, vectors times views, and all strict code, whose order is the same for all targets."""
-    a, b, i = gs.symbol("a", (20, 20)), gs.symbol("b", (3, 3)), gs.symbol("i", (20, 20), dtype="int64")
-    for y, strict in ((b @ b, False), (i @ i, False), (a[::2] @ a[0], False), (a @ a, True)):
+    """Few long sums, integers, vectors times views, and all strict code, whose order is the same for all targets."""
+    a, b, i = gs.symbol("a", (20, 20)), gs.symbol("b", (4, 20)), gs.symbol("i", (20, 20), dtype="int64")
+    for y, strict in ((b @ b.T, False), (i @ i, False), (a[::2] @ a[0], False), (a @ a, True)):
         assert "gs_" not in gs.compile(y, target="c", derivatives="value", strict=strict, selftest=False).source, y
 
 
@@ -210,3 +218,43 @@ def test_tiles_stay_in_registers(registers: tuple[str, ...], tmp_path: Path) -> 
     rows = tuning.tile_rows_512 if "-mavx512f" in registers else tuning.tile_rows
     sums = sum(height * (2 + tuning.tile_vectors) for height in range(1, rows + 1))
     assert (tmp_path / "f.s").read_text().count("vfmadd") == sums
+
+
+@pytest.mark.skipif("x86_64" not in platform.machine(), reason="reads assembly of x86")
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize(("dtype", "columns"), [("float64", 4), ("float32", 4), ("float64", 7), ("float32", 16)])
+def test_nothing_but_products_is_left_of_small_ones(compiler: str, dtype: str, columns: int, tmp_path: Path) -> None:
+    """Rows of B are read once, all but the first product of each sum is added by its own instruction, no loop is left."""
+    if not shutil.which(compiler):
+        pytest.skip(f"needs {compiler}")
+    f = gs.compile(
+        lambda a, b: a @ b, args=((5, 3), (3, columns)), name="f", target="c", dtype=dtype, derivatives="value",
+        selftest=False,
+    )  # fmt: skip
+    for name, text in f.files.items():
+        (tmp_path / name).write_text(text)
+    warnings = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror"]
+    command = [compiler, *warnings, *building.DEFAULT_FLAGS, "-mavx512f", "-mavx512vl", "-mfma", "-S", "f.c"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    text = (tmp_path / "f.s").read_text()
+    assert text.count("vfmadd") == 5 * (3 - 1)
+    assert text.count("vmulp") == 5
+    assert "\tj" not in text
+
+
+def test_small_products_of_batches_stay_in_lanes() -> None:
+    """A vector has the same number of several points; one function of each point would not."""
+    f = gs.compile(lambda a, b: gs.tanh(a @ b), args=((4, 4), (4, 4)), target="c", batch=True, derivatives="value")
+    assert "gs_small" in f.source
+    assert "f_value_batch_lanes" in f.source.replace(f.name, "f")
+
+
+@pytest.mark.parametrize(("rows", "block"), [(512, 24), (128, 24), (192, 48)])
+def test_threads_have_blocks_of_rows_that_are_shared_evenly(rows: int, block: int) -> None:
+    """512 rows would be 11 blocks of 48, six of which one of two threads has; 192 are four, of which each has two."""
+    f = gs.compile(
+        lambda a, b: a @ b, args=((rows, 300), (300, 512)), target="c", derivatives="value", selftest=False,
+        threads="openmp",
+    )  # fmt: skip
+    (call,) = (line for line in f.source.splitlines() if line.startswith("    gs_gemm("))
+    assert call.removesuffix(");").split(", ")[-6] == str(block)

@@ -196,3 +196,32 @@ def test_points_in_vectors_and_strict_code_divide() -> None:
     assert ASKED in points
     assert ASKED not in points[points.index("_lanes") :]
     assert ASKED not in in_c(strict=True).source
+
+
+@pytest.mark.parametrize(
+    ("denominator", "left"),
+    [(lambda: gs.sqrt(d), 1), (lambda: 1.0 + gs.exp(d), 1), (lambda: gs.exp(d), 2), (lambda: d, 2)],
+)
+def test_a_reciprocal_of_the_user_s_is_taken(denominator: Any, left: int) -> None:
+    """One quotient is enough then, but for denominators that may be tiny, or where `2/d` is all there is."""
+    for one, divisions in ((1.0, left), (2.0, 2)):
+        x = denominator()
+        over = one / x
+        with recording() as state:
+            state.origin = Origin(role="cotangent")
+            graph = to_graph([a, d], [over, a / x])
+        changed = verify(share_reciprocals(graph))
+        assert sum(n.op in ("div", "reciprocal") for n in changed.ordered()) == divisions
+        for point in ([0.3, 1.7], [0.0, np.inf], [np.nan, 2.0], [1.0, 0.0]):
+            with np.errstate(all="ignore"):
+                before, after = evaluate(graph, point), evaluate(changed, point)
+            for old, new in zip(graph.outputs, changed.outputs, strict=True):
+                np.testing.assert_allclose(after[new], before[old], rtol=4e-16)
+
+
+def test_gradients_of_normalised_rows_divide_once() -> None:
+    def loss(x: Any) -> Any:
+        return gs.sum((x * (1.0 / gs.sqrt(gs.sum(x * x) + 0.1))) ** 3)
+
+    f = gs.compile(loss, args=((5,),), target="python", derivatives="value_and_grad", selftest=False)
+    assert f.source.count("_div(") - f.source.count("def _div(") == 1

@@ -226,11 +226,11 @@ def widths(*texts: str) -> dict[str, tuple[str, ...]]:
     words: dict[str, dict[str, str]] = {
         "c": {
             "@real": "double", "@whole": "long long", "@bits": "unsigned char", "@lows": "0, 2", "@highs": "1, 3",
-            "@pairs": "0", "@p": "d", "@f": "", "@F": "",
+            "@pairs": "0", "@p": "d", "@f": "", "@F": "", "@mask": "unsigned char",
         },
         "c.float32": {
             "@real": "float", "@whole": "int", "@bits": "unsigned short", "@lows": "0, 4, 1, 5",
-            "@highs": "2, 6, 3, 7", "@pairs": "1", "@p": "s", "@f": "f", "@F": "F",
+            "@highs": "2, 6, 3, 7", "@pairs": "1", "@p": "s", "@f": "f", "@F": "F", "@mask": "short",
         },
     }  # fmt: skip
     return {key: tuple(_filled(t, names).strip() for t in texts) for key, names in words.items()}

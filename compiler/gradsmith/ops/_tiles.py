@@ -370,9 +370,13 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                 const int tall = gs_tile_height(m < mc ? m : mc) == GS_TILE_ROWS;
                 const int packs = !GS_THREADS && bc == 1 && part == 0 && half == 0 && tall;
                 const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
-                if (GS_THREADS) {
-                    gs_pack_columns@f(from, br, bc, depth, columns, right);
+#if GS_THREADS
+                GS_PARALLEL(schedule(static) if(m * columns * depth >= {tuning.thread_products}))
+                for (ptrdiff_t j = 0; j < columns; j += GS_TILE@F) {
+                    const ptrdiff_t width = columns - j < GS_TILE@F ? columns - j : GS_TILE@F;
+                    gs_pack_columns@f(from + j * bc, br, bc, depth, width, right + j * depth);
                 }
+#endif
                 GS_PARALLEL(schedule(static) if(m * columns * depth >= {tuning.thread_products}))
                 for (ptrdiff_t ii = 0; ii < m; ii += mc) {
                     const ptrdiff_t rows = m - ii < mc ? m - ii : mc;

@@ -2,8 +2,9 @@
 
 A factor may be transposed (`ta`, `tb`: the matrices are stored as columns), and one that is a single matrix stands
 for all of a stack. `gemm_direct` reads both factors where they are; `gemm` copies blocks into panels, which pays where
-they would not stay in a cache; `gemm_dots` is `A @ B.T` of few long rows. `gemv_rows` is `A @ x`, `gemv_columns` is
-`x @ A`; both read A once, row by row. The `cblas_` records call a library instead.
+they would not stay in a cache; `gemm_small` is written out for its sizes; `gemm_dots` is `A @ B.T` of few long rows.
+`gemv_rows` is `A @ x`, `gemv_columns` is `x @ A`; both read A once, row by row. The `cblas_` records call a library
+instead.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ._dots import DOTS
 from ._exponentials import SCALED, SUMS
 from ._halves import DIRECT_HALF, PACKED_HALF
 from ._registers import BYTES
+from ._strips import SMALL
 from ._tiles import ADDED, CBLAS_GEMM, CBLAS_GEMV, COLUMNS, DIRECT, PACKED, ROWS
 
 __all__: list[str] = []
@@ -96,10 +98,14 @@ def _direct(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
     return (*_strided(a, b, params), _step(b, 2))
 
 
-def _packed(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
+def _anywhere(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
+    """The same, and the steps between and within matrices of B."""
     _, _m, n, k = sizes(a, b, params["ta"], params["tb"])
-    within = (1, k) if params["tb"] else (n, 1)
-    return (*_strided(a, b, params), _step(b, 2), *within, *params["blocks"], int(params["left"]))
+    return (*_strided(a, b, params), _step(b, 2), *((1, k) if params["tb"] else (n, 1)))
+
+
+def _packed(a: Type, b: Type, params: Params) -> tuple[Any, ...]:
+    return (*_anywhere(a, b, params), *params["blocks"], int(params["left"]))
 
 
 def _panels(a: Type, b: Type, params: Params) -> Extent:
@@ -158,6 +164,11 @@ gemm: Traced = _record(
         cut=_by_rows_or_sums, stacks=_stacks,
     ),
     PACKED, 21, "Matrix product in blocks, of which copies are made, or a triangle of it.",
+)  # fmt: skip
+gemm_small: Traced = _record(
+    "gemm_small", "gs_small", _matrices, _product,
+    Kernel(_anywhere, cut=_by_rows, short=True), SMALL, 13,
+    "Matrix product of few columns and terms, written out for its sizes.",
 )  # fmt: skip
 gemm_dots: Traced = _record(
     "gemm_dots", "gs_dots", lambda a, b, **_: _matrices(a, b, False, True),
@@ -289,6 +300,6 @@ gemv_exp_scaled: Traced = _record(
 
 #: All of them: each stands for `matmul`.
 PRODUCTS: tuple[Traced, ...] = (
-    gemm_direct, gemm, gemm_direct_half, gemm_half, gemm_dots, gemm_add, cblas_gemm,
+    gemm_direct, gemm, gemm_small, gemm_direct_half, gemm_half, gemm_dots, gemm_add, cblas_gemm,
     gemv_rows, gemv_columns, cblas_gemv, gemv_exp_sums, gemv_exp_scaled,
 )  # fmt: skip

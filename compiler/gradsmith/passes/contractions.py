@@ -2,8 +2,8 @@
 
 In: `matmul` nodes, with whatever transposes and broadcasts stand before them, and a target. Out: the records of
 `ops.products` that compute them without copying a transpose. Guarantee: the same products, added in another order; so
-strict code keeps its loops. What has few products stays a loop too, and so do integers, and views that a kernel would
-need a copy of where that takes as long as the product.
+strict code keeps its loops. Products of matrices by short vectors stay loops too, and so do integers, and views that a
+kernel would need a copy of where that takes as long as the product.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..ops import reshape
 from ..ops import sum as sum_
 from ..ops._dots import LEAST
 from ..ops._registers import BYTES
+from ..ops._strips import MOST_TERMS
 from ..ops.products import (
     cblas_gemm,
     cblas_gemv,
@@ -25,12 +26,14 @@ from ..ops.products import (
     gemm_add,
     gemm_direct,
     gemm_dots,
+    gemm_small,
     gemv_columns,
     gemv_rows,
     sizes,
 )
 from ..target import Target
 from ..trace import Expr
+from ..tuning import Tuning
 from .rewrite import Rule
 
 __all__ = ["BLAS", "by_kernels", "with_blas"]
@@ -83,7 +86,12 @@ def _called(e: Expr, target: Target) -> Expr | None:
         (left, ta), (right, tb) = _stored(a), _stored(b)
         if left.ndim > 2 and right.ndim == 2 and not ta:  # one product of all rows
             left = reshape(left, (math.prod(left.shape[:-1]), left.shape[-1]))
-        y = _by_matrix(left, ta, right, tb, target) if _many(math.prod(e.shape[-2:]) * a.shape[-1], least) else None
+        if _written_out(left, ta, right, tb, target):
+            y = gemm_small(left, right, ta=ta, tb=tb)
+        elif _many(math.prod(e.shape[-2:]) * a.shape[-1], least):
+            y = _by_matrix(left, ta, right, tb, target)
+        else:
+            y = None
     return None if y is None else y if y.shape == e.shape else reshape(y, e.shape)
 
 
@@ -142,6 +150,19 @@ def _by_matrix(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> Expr:
     return gemm(a, b, ta=ta, tb=tb, **_in_blocks(a, ta, b, tb, target))
 
 
+def _written_out(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> bool:
+    """Whether a product is written out: few terms a sum, and few in all, or rows that fill no vector."""
+    _, m, n, k = sizes(a.type, b.type, ta, tb)
+    if target.blas or not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
+        return False
+    row = n * (a.dtype.bits // 8)
+    if tb and row > BYTES:  # for each of several vectors, B would be read number by number
+        return False
+    if m * n * k < target.tuning.matmul_least:
+        return k <= MOST_TERMS
+    return k <= min(MOST_TERMS, target.tuning.narrow_terms) and row < BYTES
+
+
 def _long_rows(a: Expr, m: Extent, n: Extent, k: Extent, target: Target) -> bool:
     """Whether `A Bᵀ` has few rows of many vectors, whose products are summed up in registers."""
     if target.threads or not all(isinstance(size, int) for size in (m, n, k)):
@@ -155,12 +176,20 @@ def _in_blocks(a: Expr, ta: bool, b: Expr, tb: bool, target: Target) -> dict[str
     """The sizes of blocks and panels of a packed product, and whether A is copied too."""
     tuning, panel = target.tuning, _panel(target, a)
     _, m, n, k = sizes(a.type, b.type, ta, tb)
-    most = min(tuning.block_rows, 2 * tuning.thread_rows) if target.threads else tuning.block_rows
     tall = math.lcm(tuning.tile_rows, tuning.tile_rows_512)  # whole tiles of whatever machine
+    most = min(tuning.block_rows, _shares(m, tall, tuning)) if target.threads else tuning.block_rows
     limits = ((m, most, tall), (n, tuning.block_columns, panel), (k, tuning.block_depth, 1))
     blocks = tuple(_even(size, most, step) for size, most, step in limits)
     shared = {"threads": True} if target.threads else {}
     return {"blocks": blocks, "panel": panel, "left": not _held(a, ta, m, k, target), **shared}
+
+
+def _shares(rows: Extent, tall: int, tuning: Tuning) -> int:
+    """Rows of a block for which two threads, and four, wait least for the one that has most of them."""
+    sizes = range(2 * tuning.thread_rows, min(tall, tuning.thread_rows) - 1, -tall)
+    if not isinstance(rows, int):
+        return sizes[0]
+    return min(sizes, key=lambda size: sum(math.ceil(math.ceil(rows / size) / threads) * size for threads in (2, 4)))
 
 
 def _panel(target: Target, x: Expr) -> int:
@@ -189,7 +218,7 @@ def _even(size: Extent, most: int, step: int) -> int:
 
 def _summed(e: Expr, target: Target) -> Expr | None:
     """sum(A_sᵀ B_s) over the stack -> one product of all rows, which needs no memory for the stack."""
-    if e.op.name != "sum" or not e.args[0].op.name.endswith(("gemm", "gemm_direct")):
+    if e.op.name != "sum" or not e.args[0].op.name.endswith(("gemm", "gemm_direct", "gemm_small")):
         return None
     (product,) = e.args
     a, b = product.args

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..graph import Graph
-from ..registry import lookup
+from ..registry import Kernel, lookup
 from ..target import Target
 from .form import in_loops, statements
 from .pipeline import prepare
@@ -34,9 +34,10 @@ def lanes(
     """`graph` as straight-line code in the ops of `target`; None if that would be too long, or cannot be.
 
     `prepared` is the same for a function of one point: what has loops there that are no sums, such as sorting, keeps
-    them.
+    them, and so do long products of matrices.
     """
-    if in_loops(graph) or any(lookup(n.op).kind == "kernel" for n in prepared.ordered()):
+    structures = (lookup(n.op).structure for n in prepared.ordered())
+    if in_loops(graph) or any(isinstance(s, Kernel) and not s.short for s in structures):
         return None
     if statements(graph) > target.tuning.batch_statements:
         return None

@@ -3,6 +3,7 @@
     a/d, b/d, c/d  ->  r = 1/d, a*r, b*r, c*r
     2*a/d, 2*b/d   ->  s = 2*r, a*s, b*s
     a/d, b/d, c/d  ->  ok ? a*r : a/d, ...      where d may be tiny, or large
+    1/d, a/d       ->  r = 1/d, a*r             where 1/d is the user's own, and d never tiny
 
 A division takes as long as four multiplications or more. In: a graph. Out: a graph with fewer divisions.
 
@@ -55,13 +56,18 @@ def share_reciprocals(graph: Graph, branches: bool = False) -> Graph:
             quotients.setdefault(_value(graph, n.args[1]).key, []).append(n)
     shared: dict[int, bool] = {}  # denominator -> whether all quotients with it ask
     denominators: dict[int, int] = {}
+    inverses = _inverses(graph) if quotients else {}
     for d, found in quotients.items():
         node = graph.node(d)
         safe = _never_tiny(graph, node)
         derived = [n for n in found if n.origin.derived]
         if len(found) - len(derived) < _FEWEST:  # the user's own alone decide, as f(x) has them alone
             found = derived
-        if _fewer(node, found) and (safe or (branches and not any(n.type.shape for n in found))):
+        later = [n for n in derived if safe and n.key > inverses.get(d, n.key)]
+        if later:
+            shared[d] = False
+            denominators.update(dict.fromkeys((n.key for n in later), d))
+        elif _fewer(node, found) and (safe or (branches and not any(n.type.shape for n in found))):
             shared[d] = not safe or len(found) > len(derived)
             denominators.update(dict.fromkeys((n.key for n in found), d))
     if not denominators:
@@ -71,7 +77,8 @@ def share_reciprocals(graph: Graph, branches: bool = False) -> Graph:
 
     def replace(n: Node, exprs: Sequence[Expr]) -> Expr:
         d = denominators[n.key]
-        r, x = reciprocal(exprs[d]), exprs[n.args[0]]
+        x = exprs[n.args[0]]
+        r = exprs[inverses[d]] if n.key > inverses.get(d, n.key) else reciprocal(exprs[d])
         if n.key in scaled:
             c, k = scaled[n.key]
             product = exprs[k] * (c * r)
@@ -93,6 +100,17 @@ def _value(graph: Graph, key: int) -> Node:
     while n.op == "broadcast_to":
         n = graph.node(n.args[0])
     return n
+
+
+def _inverses(graph: Graph) -> dict[int, int]:
+    """For each denominator the first `1/d` of the user's, if there is one, in the shape of the denominator."""
+    found: dict[int, int] = {}
+    for n in graph.ordered():
+        if n.op == "div" and not n.origin.derived and graph.node(n.args[1]).type == n.type:
+            one = _value(graph, n.args[0])
+            if one.op == "constant" and one.params["value"] == 1.0:
+                found.setdefault(n.args[1], n.key)
+    return found
 
 
 def _fewer(denominator: Node, quotients: Sequence[Node]) -> bool:
