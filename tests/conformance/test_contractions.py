@@ -257,4 +257,4 @@ def test_threads_have_blocks_of_rows_that_are_shared_evenly(rows: int, block: in
         threads="openmp",
     )  # fmt: skip
     (call,) = (line for line in f.source.splitlines() if line.startswith("    gs_gemm("))
-    assert call.removesuffix(");").split(", ")[-6] == str(block)
+    assert call.removesuffix(");").split(", ")[-7] == str(block)

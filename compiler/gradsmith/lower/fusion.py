@@ -276,8 +276,11 @@ def _is_beginning(graph: Graph, n: Node) -> bool:
     """Whether `n` is the first rows of an array, which are in memory where that is."""
     if n.op != "index":
         return False
-    (rows, *others), (_, *sizes) = n.params["key"], shape_of(graph, n.args[0])
-    return rows[:2] == (0, 1) and others == [(0, 1, size) for size in sizes] if isinstance(rows, tuple) else False
+    key, (_, *sizes) = n.params["key"], shape_of(graph, n.args[0])
+    if not all(isinstance(one, tuple) for one in key):  # a place, or an array of them
+        return False
+    rows, *others = key
+    return bool(rows[:2] == (0, 1)) and others == [(0, 1, size) for size in sizes]
 
 
 def _joined(

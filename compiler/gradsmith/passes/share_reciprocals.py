@@ -108,7 +108,7 @@ def _inverses(graph: Graph) -> dict[int, int]:
     for n in graph.ordered():
         if n.op == "div" and not n.origin.derived and graph.node(n.args[1]).type == n.type:
             one = _value(graph, n.args[0])
-            if one.op == "constant" and one.params["value"] == 1.0:
+            if one.op == "constant" and not one.type.shape and one.params["value"] == 1.0:
                 found.setdefault(n.args[1], n.key)
     return found
 
