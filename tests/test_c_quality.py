@@ -71,6 +71,8 @@ PROGRAMS = {
     + gs.sum(gs.cumsum(M[0]) ** 2)
     + gs.sum(gs.take(M, (at := gs.symbol("at", (3,), dtype="int32")) % 7, axis=0) ** 3)
     + gs.sum(gs.take(gs.symbol("one", (1, 33)), at % 1, axis=0) ** 2),
+    "partial_sums": gs.sum(gs.softmax(R := gs.symbol("R", (6, 64)), axis=1) * gs.sqrt(gs.sum(R**2, axis=1))[:, None])
+    + gs.sum(R[0] * R[1]) * gs.sum(gs.exp(R[1]) - R[2]),
     "empty": gs.sum(gs.symbol("none", (0,)) ** 2) + x,
 }
 

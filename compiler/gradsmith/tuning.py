@@ -287,6 +287,13 @@ class Tuning:
     #: 130, with 4 210 / 160 and 160 / 150, with 5 220 / 180 and no gain (the least of 5,000 by turns).
     strand_operations: int = 4
 
+    #: Bytes of a row from which on a loop that adds it up has partial sums, if they fill it. Time with / without them,
+    #: gcc 12 (Zen 5, AVX-512 and AVX2, the least of 60 by turns on a busy machine): layer norm with rows of 16, 64, 256
+    #: and 4,096: 0.48, 0.71, 0.83 and 0.99, with AVX2 0.76, 0.91, 0.92 and 0.96 in float, 0.71, 0.91, 0.94 and 1.00,
+    #: with AVX2 1.02, 0.96, 0.99 and 0.97 in double; softmax 0.64, 0.79, 0.92 and 1.00, with AVX2 0.67, 0.94, 0.97 and
+    #: 0.99 in float, 0.77, 0.92, 0.99 and 0.99, with AVX2 1.01, 1.08, 1.00 and 1.00 in double.
+    partial_bytes: int = 64
+
     #: Bytes of a line of the cache: arrays of a workspace begin at multiples of it, or the largest part of an array
     #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an
     #: array, most stores in two lines), and 19.0 us so.

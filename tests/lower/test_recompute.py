@@ -34,7 +34,7 @@ def test_the_same_bits_in_less_memory() -> None:
 
 def test_what_takes_a_call_is_stored() -> None:
     f = compiled(1000, lambda x, t: gs.sum(gs.exp(x)) * gs.sum(t * gs.exp(x)), derivatives="value_and_grad")
-    assert f.source.count("gs_vexp(x[i])") == 1
+    assert f.source.count("gs_vexp(x[") == 1
 
 
 def test_old_state_is_not_read_after_the_new_is_written() -> None:

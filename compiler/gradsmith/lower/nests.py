@@ -43,10 +43,12 @@ class Nests:
         depth: int = 0,
         step: int = 1,
         span: tuple[int, str, str] | None = None,
+        partial: str = "",
     ) -> list[Line]:
         """A nest of loops over `shape`, `step` places at a time; axes of size 1 need none.
 
-        `span`: which axis has only a part of its places visited, and the names of the first one and of the end.
+        `span`: which axis has only a part of its places visited, and the names of the first one and of the end;
+        `partial`: how many places an inner loop visits for each step of the loop, the only one there is.
         """
         lines: list[Line] = []
         index: list[Affine] = []
@@ -60,6 +62,12 @@ class Nests:
                 text = self._syntax["for_part"].format(name=name, start=span[1], end=span[2])
             else:
                 text = self._syntax["for" if step == 1 else "for_blocks"].format(name=name, size=size, step=step)
+            if partial:
+                text = self._syntax["for_blocks"].format(name=name, size=size, step=partial)
+                lines += [Line(depth, text), Line(depth + 1, self._syntax["side_by_side"])]
+                depth, start_of = depth + 1, name
+                name = self.variable(depth)
+                text = self._syntax["for_part"].format(name=name, start=start_of, end=f"{start_of} + {partial}")
             lines.append(Line(depth, text))
             index.append(variable(name))
             depth += 1

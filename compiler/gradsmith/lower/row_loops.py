@@ -18,6 +18,7 @@ from ..registry import Cut, lookup
 from .collapse import collapsed, spread
 from .fusion import shape_of
 from .nests import Nest, lines_of
+from .partial_sums import running
 from .printing import Text
 from .rows import Inner, Rows, cut_of, stacks_of
 from .structures import is_sum, parted, shifted
@@ -117,32 +118,38 @@ class RowLoop:
         count = self._as_one(inner)
         whole = collapsed(inner.shape, count)
         strands = self.structures.strands(reductions, whole) if len(reductions) == len(inner.nodes) else range(1)
+        shape = parted(whole, len(strands))
+        partial = self.structures.partial(reductions, inner.nodes, shape, len(strands))
+        own: dict[int, str] = {}
         for n in reductions:
-            name = self.elements.names.fresh(None, "acc_" if self.roles[n.key] == "row" else "row_")
-            sums[n.key] = self.structures.begun(n, name, len(strands), lines, row.depth)
+            own[n.key] = self.elements.names.fresh(None, "acc_" if self.roles[n.key] == "row" else "row_")
+            sums[n.key] = self.structures.begun(n, own[n.key], len(strands), lines, row.depth, partial)
         self.elements.far.clear()
         around = dict(self.elements.locals)
 
         def inside(nest: Nest, body: list[Line]) -> None:
+            added = {key: running(names, nest, self.nests, partial) for key, names in sums.items()}
             for strand, start in enumerate(strands):
                 place = spread(shifted(nest.index, start), count)
                 for n in inner.nodes:
-                    self._inside(n, inner, row, Nest(place, False, nest.depth), body, sums.get(n.key), strand)
+                    self._inside(n, inner, row, Nest(place, False, nest.depth), body, added.get(n.key), strand)
 
-        shape = parted(whole, len(strands))
-        loops = self.nests.over(shape, inside, row.depth)
+        loops = self.nests.over(shape, inside, row.depth, partial="" if partial is None else partial.count)
         summed = {n.key: n for n in inner.nodes if n.key in sums}
         named = {name: n for key, n in summed.items() for name in sums[key]}
         rest = {name: self.structures.sum_of(n) for name, n in named.items() if is_sum(lookup(n.op).structure)}
         operators = self.structures.operators(named)
         self.structures.helpers.update({} if sums else {"simd": None})
         out_of_order = self.elements.subscripts.out_of_order
-        lines += self.nests.rows(loops, shape, rest, out_of_order, operators, not sums)
+        if partial is None:
+            lines += self.nests.rows(loops, shape, rest, out_of_order, operators, not sums)
+        else:
+            lines += partial.marked(loops, [name for names in sums.values() for name in names])
         self.elements.locals.clear()
         self.elements.locals.update(around)
         for key, n in summed.items():
-            self.structures.ended(n, sums[key], lines, row.depth)
-            total = Text(sums[key][0])
+            self.structures.ended(n, own[key], sums[key], lines, row.depth, partial)
+            total = Text(own[key])
             if self.roles[key] == "total":
                 self.structures.combine(n, lookup(n.op).structure, self.totals[key], total, lines, row.depth)
             else:

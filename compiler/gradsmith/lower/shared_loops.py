@@ -15,6 +15,7 @@ from ..registry import Reduction, lookup
 from .collapse import collapsed, spread
 from .fusion import Unit, shape_of
 from .nests import Nest, lines_of
+from .partial_sums import running as added_to
 from .printing import Text
 from .rows import reads_of
 from .structures import is_sum, parted, shifted
@@ -46,21 +47,24 @@ class SharedLoop:
         shape = parted(shape, len(strands))
         shared = self.structures.shared(reductions, shape, len(strands)) if reductions else None
         depth = 0 if shared is None else 1
+        partial = None if shared is not None else self.structures.partial(reductions, unit.nodes, shape, len(strands))
         named: dict[int, str] = {}
+        owns: dict[int, str] = {}
         for n in reductions:
             name = named[n.key] = self.names.fresh(n.origin.name, "sum_" if is_sum(lookup(n.op).structure) else "acc_")
-            own = name if shared is None else self.names.fresh(None, "acc_")
-            totals[n.key] = self.structures.begun(n, own, len(strands), before, depth)
+            own = owns[n.key] = name if shared is None else self.names.fresh(None, "acc_")
+            totals[n.key] = self.structures.begun(n, own, len(strands), before, depth, partial)
 
         read_here = {key for n in unit.nodes for key in self.units.reads[n.key]}
 
         def inside(nest: Nest, lines: list[Line]) -> None:
+            names = {key: added_to(found, nest, self.nests, partial) for key, found in totals.items()}
             for strand, start in enumerate(strands):
                 place = Nest(spread(shifted(nest.index, start), count), flat, nest.depth)
                 for n in unit.nodes:
                     if n.key in totals:
                         value = self.elements.element(n.args[0], place.index, flat, lines, nest.depth)
-                        name = totals[n.key][strand]
+                        name = names[n.key][strand]
                         self.structures.combine(n, lookup(n.op).structure, name, value, lines, nest.depth)
                     else:
                         self._element(n, n.key in read_here, place, lines)
@@ -69,19 +73,22 @@ class SharedLoop:
         sums = {name: self.structures.sum_of(n) for name, n in running.items() if is_sum(lookup(n.op).structure)}
         self.elements.far.clear()
         self.elements.shared = self._read_again()
-        loops = self.nests.over(shape, inside, depth, span=self.structures.span(shared))
+        count_of_sums = "" if partial is None else partial.count
+        loops = self.nests.over(shape, inside, depth, span=self.structures.span(shared), partial=count_of_sums)
         self.elements.shared = frozenset()
         self.elements.read.clear()
         operators = self.structures.operators(running)
         independent = not totals and not self.target.strict
         self.structures.helpers.update({"simd": None} if independent else {})
-        lines = before + self.nests.rows(
-            loops, shape, sums, self.elements.subscripts.out_of_order, operators, independent
-        )
+        if partial is None:
+            out_of_order = self.elements.subscripts.out_of_order
+            lines = before + self.nests.rows(loops, shape, sums, out_of_order, operators, independent)
+        else:
+            lines = before + partial.marked(loops, [*running])
         if not totals:
             lines = self.structures.shared_by_threads(lines, shape, math.prod(shape), simd=independent)
         for n in reductions:
-            self.structures.ended(n, totals[n.key], lines, depth)
+            self.structures.ended(n, owns[n.key], totals[n.key], lines, depth, partial)
         if shared is not None:
             lines = self.structures.in_shares(shared, lines, {named[n.key]: (n, totals[n.key][0]) for n in reductions})
         self.elements.locals.clear()

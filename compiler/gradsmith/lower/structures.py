@@ -25,6 +25,7 @@ from .elements import Elements
 from .fusion import shape_of
 from .nests import Nest, Nests, Write, lines_of
 from .owners import apart_by_rows, owned, owned_axes
+from .partial_sums import Partial, partial_of, running
 from .printing import Text
 from .rows import Rows
 from .running import running_sums
@@ -220,21 +221,28 @@ class Structures:
         total = self.elements.names.fresh(n.origin.name if not n.type.shape else None, "acc_")
         shape = parted(shape, len(strands))
         shared = self.shared([n], shape, len(strands)) if nest.depth == 0 else None
+        partial = None if shared is not None else self.partial([n], [n], shape, len(strands))
         start, depth, found = (total, nest.depth, lines) if shared is None else (None, 1, list[Line]())
-        names = self.begun(n, start or self.elements.names.fresh(None, "acc_"), len(strands), found, depth)
+        own = start or self.elements.names.fresh(None, "acc_")
+        names = self.begun(n, own, len(strands), found, depth, partial)
 
         self.elements.far.clear()
 
         def inside(inner: Nest, body: list[Line]) -> None:
-            for name, start in zip(names, strands, strict=True):
+            for name, start in zip(running(names, inner, self.nests, partial), strands, strict=True):
                 index = shifted(inner.index, start)
                 self.combine(n, structure, name, value(index, body, inner.depth), body, inner.depth)
 
         sums = {name: self.sum_of(n) for name in names} if is_sum(structure) else {}
-        loops = self.nests.over(shape, inside, depth, span=self.span(shared))
+        loops = self.nests.over(
+            shape, inside, depth, span=self.span(shared), partial="" if partial is None else partial.count
+        )
         operators = self.operators(dict.fromkeys(names, n))
-        found += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
-        self.ended(n, names, found, depth)
+        if partial is None:
+            found += self.nests.rows(loops, shape, sums, self.elements.subscripts.out_of_order, operators)
+        else:
+            found += partial.marked(loops, names)
+        self.ended(n, own, names, found, depth, partial)
         if shared is not None:
             lines += self.in_shares(shared, found, {total: (n, names[0])})
         if n.type.shape:
@@ -411,16 +419,32 @@ class Structures:
             stack += m.args
         return count
 
-    def begun(self, n: Node, total: str, strands: int, lines: list[Line], depth: int) -> list[str]:
-        """The names of the running values of each strand, of which `total` is the first."""
+    def partial(self, totals: Sequence[Node], nodes: Sequence[Node], shape: Shape, strands: int) -> Partial | None:
+        """The partial sums of a loop that one thread runs (see `partial_sums`), which has their helper then."""
+        found = partial_of(self.elements, self.target, totals, nodes, shape, strands) if totals else None
+        if found is not None:
+            self.helpers.update(dict.fromkeys(["simd", "partial", f"partial.{totals[0].type.dtype.name}"]))
+        return found
+
+    def begun(
+        self, n: Node, total: str, strands: int, lines: list[Line], depth: int, partial: Partial | None = None
+    ) -> list[str]:
+        """The names of the running values of each strand, of which `total` is the first, or of partial sums."""
+        if partial is not None:
+            return partial.begun(strands, lines, depth)
         initial = self._combining(n).initial
         names = [total, *(self.elements.names.fresh(None, "acc_") for _ in range(strands - 1))]
         for name in names:
             lines += lines_of(self.accumulator(n, name, initial), depth)
         return names
 
-    def ended(self, n: Node, names: Sequence[str], lines: list[Line], depth: int) -> None:
-        """The statements that combine the running values of all strands into the first, in pairs."""
+    def ended(
+        self, n: Node, total: str, names: Sequence[str], lines: list[Line], depth: int, partial: Partial | None
+    ) -> None:
+        """The statements that combine the running values of all strands into the first, `total`, in pairs."""
+        if partial is not None:
+            partial.ended(total, names, self.nests.variable(depth), lines, depth)
+            return
         reduction = self._combining(n)
         while len(names) > 1:
             half = (len(names) + 1) // 2
