@@ -123,6 +123,16 @@ def test_what_needs_another_member_waits() -> None:
     assert "-(i" in body or "i*-" in body or "(6 - i)" in body or "- i*" in body
 
 
+def test_matrices_too_small_for_a_loop_of_their_own_are_multiplied_all_at_once() -> None:
+    """Slopes by factors of two rows, behind members whose rows are long."""
+    args, tuning = ((2, 131), (COUNT, 2), (COUNT, 2, 2)), gs.Tuning(stack_least=1, stack_row=2)
+    f, whole = (compiled(weighted, args, target=t, tuning=tuning, derivatives="value_and_grad") for t in ("c", "numpy"))
+    assert all(calls(f.source))
+    point = numbers(args)
+    for one, other in zip(f.value_and_grad(*point)[1], whole.value_and_grad(*point)[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "options", [{"tuning": gs.Tuning(stack_row=2)}, {"threads": "openmp"}], ids=["small", "threads"]
 )
