@@ -194,11 +194,12 @@ class Tuning:
     #: with all that is done with it while the first cache has it (see `lower.members`), ...
     stack_least: int = 65_536
     #: ... bytes that one matrix of it and of its factors have together at most, ...
-    stack_most: int = 49_152
-    #: ... and numbers of a row of one of them at least. Mixtures of 1000 points, in blocks with points in rows, take
+    stack_most: int = 98_304
+    #: ... and bytes of a row of one of them at least. Mixtures of 1000 points, in blocks with points in rows, take
     #: 0.92 and 0.75 of the time so (d = 10, k = 25, double and float; 1.00 and 0.94 by AVX2), with rows of 20 or 30
-    #: numbers 0.95 to 1.07, of 64 1.0 to 1.05 (Zen 5, medians of ratios by turns on a busy machine).
-    stack_row: int = 96
+    #: numbers 0.95 to 1.07. With d = 64 and k = 100 matrices have 91 KB: 0.96 in double (1.02 by AVX2), 1.01 and 1.02
+    #: in float, and four fifths of the memory (Zen 5, medians of ratios by turns on a busy machine).
+    stack_row: int = 512
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in

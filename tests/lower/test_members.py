@@ -168,3 +168,33 @@ def test_state_that_a_loop_carries_is_replaced_behind_the_members() -> None:
     (value, grads), (wanted, wanted_grads) = f.value_and_grad(*point), whole.value_and_grad(*point)
     for one, other in zip((value, *grads), (wanted, *wanted_grads), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("seen", ["at the end", "in each step", "of another member"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_products_are_added_to_what_a_loop_carries_one_member_at_a_time(seen: str, dtype: str) -> None:
+    """In the memory of the old sum, if nothing else reads that."""
+    columns = 70
+
+    def program(x: Any, m: Any) -> Any:
+        def step(total: Any, some: Any) -> Any:
+            apart = some - m[:, None, :]
+            products = gs.matrix_transpose(apart) @ gs.tanh(apart)
+            other = {"at the end": 0.0, "in each step": gs.sum(total * total), "of another member": gs.sum(total[::-1])}
+            return total + products, other[seen] * gs.sum(apart)
+
+        return gs.scan(step, gs.zeros((COUNT, columns, columns)), x)
+
+    args = ((4, ROWS, columns), (COUNT, columns))
+    f, whole = (
+        compiled(program, args, target=target, dtype=dtype, derivatives="value", tuning=tuning)
+        for target, tuning in (("c", STACKS), ("numpy", None))
+    )
+    assert "gs_gemm_add" in f.source
+    assert calls(f.source) == (1, 0)
+    if seen == "at the end":
+        assert f.workspace["value"] < 8 * COUNT * columns * columns  # there is one total, which is the result
+    point = numbers(args, dtype)
+    rtol = 1e-12 if dtype == "float64" else 1e-5
+    for one, other in zip(f(*point), whole(*point), strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * float(np.abs(other).max()))
