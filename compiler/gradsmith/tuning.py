@@ -288,6 +288,11 @@ class Tuning:
     #: 130, with 4 210 / 160 and 160 / 150, with 5 220 / 180 and no gain (the least of 5,000 by turns).
     strand_operations: int = 4
 
+    #: Rows, at most, that a sum over rows of light terms adds up in registers before it is stored, in equal strips. A
+    #: mixture (d = 10, k = 25, 1000 points) with 1, 4, 8 and 16 takes 134, 125, 125 and 122 us in double, 73, 71, 70
+    #: and 70 in float, by AVX2 251, 241, 238 and 239, 126, 121, 120 and 122 (C alone, Zen 5, medians by turns).
+    strip_rows: int = 8
+
     #: Bytes of a line of the cache: arrays of a workspace begin at multiples of it, or the largest part of an array
     #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an
     #: array, most stores in two lines), and 19.0 us so.
