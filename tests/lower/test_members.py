@@ -174,7 +174,7 @@ def test_state_that_a_loop_carries_is_replaced_behind_the_members() -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_products_are_added_to_what_a_loop_carries_one_member_at_a_time(seen: str, dtype: str) -> None:
     """In the memory of the old sum, if nothing else reads that."""
-    columns = 70
+    columns = 96 if seen == "in each step" else 70  # which fill tiles, and which do not
 
     def program(x: Any, m: Any) -> Any:
         def step(total: Any, some: Any) -> Any:
