@@ -61,6 +61,7 @@ PROGRAMS = {
     + gs.logsumexp(M @ M[1]),
     "long_rows": gs.sum((gs.symbol("R", (6, 131)) @ gs.symbol("Q", (9, 131)).T) ** 2),
     "triangles": gs.sum((gs.tril(M) @ M) ** 2 + gs.triu(M.T) @ M.T) + gs.sum((M @ gs.tril(M)) ** 2),
+    "whole_triangles": gs.sum((gs.tril(gs.symbol("B", (64, 64))) @ gs.symbol("A", (64, 64))) ** 2),
     "long_triangles": gs.sum(gs.tril(gs.symbol("R", (9, 131)) @ gs.symbol("Q", (9, 131)).T) ** 2),
     "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2)
     + gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 32, 3, 11)), gs.reshape(M[:32], (33, 32, 1, 1)), stride=2) ** 3)

@@ -194,11 +194,12 @@ class Tuning:
     #: with all that is done with it while the first cache has it (see `lower.members`), ...
     stack_least: int = 65_536
     #: ... bytes that one matrix of it and of its factors have together at most, ...
-    stack_most: int = 49_152
-    #: ... and numbers of a row of one of them at least. Mixtures of 1000 points, in blocks with points in rows, take
+    stack_most: int = 98_304
+    #: ... and bytes of a row of one of them at least. Mixtures of 1000 points, in blocks with points in rows, take
     #: 0.92 and 0.75 of the time so (d = 10, k = 25, double and float; 1.00 and 0.94 by AVX2), with rows of 20 or 30
-    #: numbers 0.95 to 1.07, of 64 1.0 to 1.05 (Zen 5, medians of ratios by turns on a busy machine).
-    stack_row: int = 96
+    #: numbers 0.95 to 1.07. With d = 64 and k = 100 matrices have 91 KB: 0.96 in double (1.02 by AVX2), 1.01 and 1.02
+    #: in float, and four fifths of the memory (Zen 5, medians of ratios by turns on a busy machine).
+    stack_row: int = 512
     #: Bytes of the arrays between products of matrices from which on a chain of them is computed in blocks of rows, and
     #: that those of a block take together, if these are at least `blocked_rows`. A Gaussian mixture with 6 MB of them
     #: takes 661 us with 250 KB, 649 with 500 KB, 736 with 1 MB, 756 with 2 MB and 950 without blocks (d = 10 in
@@ -293,6 +294,11 @@ class Tuning:
     #: with AVX2 1.02, 0.96, 0.99 and 0.97 in double; softmax 0.64, 0.79, 0.92 and 1.00, with AVX2 0.67, 0.94, 0.97 and
     #: 0.99 in float, 0.77, 0.92, 0.99 and 0.99, with AVX2 1.01, 1.08, 1.00 and 1.00 in double.
     partial_bytes: int = 64
+
+    #: Rows, at most, that a sum over rows of light terms adds up in registers before it is stored, in equal strips. A
+    #: mixture (d = 10, k = 25, 1000 points) with 1, 4, 8 and 16 takes 134, 125, 125 and 122 us in double, 73, 71, 70
+    #: and 70 in float, by AVX2 251, 241, 238 and 239, 126, 121, 120 and 122 (C alone, Zen 5, medians by turns).
+    strip_rows: int = 8
 
     #: Bytes of a line of the cache: arrays of a workspace begin at multiples of it, or the largest part of an array
     #: that is put together does. The heat equation of `benchmarks/arrays.py` takes 26.2 us without (130 doubles an

@@ -123,6 +123,16 @@ def test_what_needs_another_member_waits() -> None:
     assert "-(i" in body or "i*-" in body or "(6 - i)" in body or "- i*" in body
 
 
+def test_matrices_too_small_for_a_loop_of_their_own_are_multiplied_all_at_once() -> None:
+    """Slopes by factors of two rows, behind members whose rows are long."""
+    args, tuning = ((2, 131), (COUNT, 2), (COUNT, 2, 2)), gs.Tuning(stack_least=1, stack_row=2)
+    f, whole = (compiled(weighted, args, target=t, tuning=tuning, derivatives="value_and_grad") for t in ("c", "numpy"))
+    assert all(calls(f.source))
+    point = numbers(args)
+    for one, other in zip(f.value_and_grad(*point)[1], whole.value_and_grad(*point)[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "options", [{"tuning": gs.Tuning(stack_row=2)}, {"threads": "openmp"}], ids=["small", "threads"]
 )
@@ -158,3 +168,33 @@ def test_state_that_a_loop_carries_is_replaced_behind_the_members() -> None:
     (value, grads), (wanted, wanted_grads) = f.value_and_grad(*point), whole.value_and_grad(*point)
     for one, other in zip((value, *grads), (wanted, *wanted_grads), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("seen", ["at the end", "in each step", "of another member"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_products_are_added_to_what_a_loop_carries_one_member_at_a_time(seen: str, dtype: str) -> None:
+    """In the memory of the old sum, if nothing else reads that."""
+    columns = 96 if seen == "in each step" else 70  # which fill tiles, and which do not
+
+    def program(x: Any, m: Any) -> Any:
+        def step(total: Any, some: Any) -> Any:
+            apart = some - m[:, None, :]
+            products = gs.matrix_transpose(apart) @ gs.tanh(apart)
+            other = {"at the end": 0.0, "in each step": gs.sum(total * total), "of another member": gs.sum(total[::-1])}
+            return total + products, other[seen] * gs.sum(apart)
+
+        return gs.scan(step, gs.zeros((COUNT, columns, columns)), x)
+
+    args = ((4, ROWS, columns), (COUNT, columns))
+    f, whole = (
+        compiled(program, args, target=target, dtype=dtype, derivatives="value", tuning=tuning)
+        for target, tuning in (("c", STACKS), ("numpy", None))
+    )
+    assert "gs_gemm_add" in f.source
+    assert calls(f.source) == (1, 0)
+    if seen == "at the end":
+        assert f.workspace["value"] < 8 * COUNT * columns * columns  # there is one total, which is the result
+    point = numbers(args, dtype)
+    rtol = 1e-12 if dtype == "float64" else 1e-5
+    for one, other in zip(f(*point), whole(*point), strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * float(np.abs(other).max()))

@@ -6,8 +6,10 @@ that give a name to what must have one go to the lines of the loop being written
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Set
 
+from ..cost import count_of
 from ..dims import Dim, Extent, atom
 from ..graph import Graph, Node
 from ..index import Affine, Index, flatten, variable
@@ -23,6 +25,8 @@ from .statements import cotangent_owners, may_raise, working_dtype
 from .subscripts import Subscripts
 
 __all__ = ["Elements"]
+
+_QUICK = {"add", "sub", "mul", "neg", "abs"}
 
 
 class Elements:
@@ -258,6 +262,22 @@ class Elements:
             if self.is_alike(n):
                 self._templates[n.op, type.dtype] = template
         return template
+
+    def weight(self, n: Node) -> float:
+        """How many additions and multiplications an element of the reduction `n` takes; inf where there are others."""
+        count, stack = 0.0, [*n.args]
+        while stack:
+            m = self.graph.node(stack.pop())
+            places = (self.buffers, self.scalars, self.locals)
+            if any(m.key in place for place in places) or (not m.args and not m.type.shape):
+                continue
+            op = lookup(m.op)
+            if op.kind == "elementwise":
+                count += 1 if {*count_of(self.graph, m)} <= _QUICK else math.inf
+            elif op.kind != "layout" or isinstance(op.structure, Gather) or m.key in self.around:
+                return math.inf
+            stack += m.args
+        return count
 
     def gathered(self, n: Node, structure: Gather | Scatter, index: Index, lines: list[Line], depth: int) -> Index:
         """The place in the array gathered from, or scattered to, for element `index` of the other one."""

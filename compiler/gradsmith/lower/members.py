@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ..dims import certainly_at_most
 from ..graph import Graph, Node
-from ..registry import Reduction, lookup
+from ..registry import Kernel, Reduction, lookup
 from ..tuning import Tuning
 from ..types import Shape
 from .recompute import operations_of
@@ -40,15 +40,19 @@ def members_first(
     tuning: Tuning,
     state: frozenset[int],
 ) -> tuple[Sequence[Node], Rows, Sequence[Node]] | None:
-    """The first loop over the members of stacks, with what comes before and behind it; next `state` is behind."""
+    """The first loop over the members of stacks, with what comes before and behind it.
+
+    Next `state` is behind, but for what a kernel writes over the old.
+    """
 
     def role_of(graph: Graph, m: Node, rows: Shape) -> str | None:
-        return role_in_members(graph, m, rows) if m.key not in state and _is_long(graph, m, tuning) else None
+        here = (m.key not in state or _replaces(m) is not None) and _is_long(graph, m, tuning)
+        return role_in_members(graph, m, rows) if here else None
 
     for at, n in enumerate(tasks):
-        if not _is_large(graph, n, tuning):
-            continue
         rows = n.type.shape[:1]
+        if not _is_large(graph, n, tuning) or role_of(graph, n, rows) is None:
+            continue
         start = _start(graph, tasks[: at + 1], rows, role_of, virtual, aliases)
         before, shared, behind = collected(graph, tasks[start:], rows, role_of, virtual, aliases)
         products = {m.key for m in shared if stacks_of(graph, m)}
@@ -62,14 +66,21 @@ def members_first(
 
 
 def _is_large(graph: Graph, n: Node, tuning: Tuning) -> bool:
-    """Whether `n` is a stack of products, or reads one of factors, whose members alone the first cache holds."""
-    keys, (count, *_), each = [n.args[k] for k in stacks_of(graph, n)], n.type.shape or (1,), n.type.dtype.bits // 8
+    """Whether `n` is a stack of products, or reads one of factors, whose members alone stay near the core."""
+    keys = [n.args[k] for k in stacks_of(graph, n) if k != _replaces(n)]
+    (count, *_), each = n.type.shape or (1,), n.type.dtype.bits // 8
     sizes = [math.prod(graph.node(key).type.shape[1:]) * each for key in (n.key, *keys)] if keys else []
     if not isinstance(count, int) or count == 1 or not all(isinstance(size, int) for size in sizes):
         return False
-    if not any(certainly_at_most(tuning.stack_row, graph.node(key).type.shape[-1]) for key in (n.key, *keys)):
+    if not any(certainly_at_most(tuning.stack_row, each * graph.node(key).type.shape[-1]) for key in (n.key, *keys)):
         return False
     return max(sizes, default=0) * count >= tuning.stack_least and sum(sizes) <= tuning.stack_most
+
+
+def _replaces(n: Node) -> int | None:
+    """The operand in whose memory the result of a kernel may lie."""
+    structure = lookup(n.op).structure
+    return structure.replaces if isinstance(structure, Kernel) else None
 
 
 def _is_long(graph: Graph, n: Node, tuning: Tuning) -> bool:

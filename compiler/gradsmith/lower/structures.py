@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..cost import count_of
-from ..dims import Extent, atom, whole
+from ..dims import Extent, atom, certainly_at_most, whole
 from ..graph import Graph, Node
 from ..index import Affine, Index, variable
 from ..program import Line
-from ..registry import Assembly, Contraction, Cut, Gather, Kernel, Reduction, Scan, Scatter, lookup
+from ..registry import Assembly, Contraction, Cut, Kernel, Reduction, Scan, Scatter, lookup
 from ..types import Shape, Type
 from .along import Along, Stretch, stretches
 from .collapse import collapsed, spread
@@ -37,7 +37,6 @@ __all__ = ["STRUCTURES", "Structures", "is_sum", "parted", "shifted"]
 _LEAST_ROWS = 8  # of a share of a sum of rows, so that what the sums of shares take together is little beside
 _VECTOR = 64  # elements, which are whole vectors of any kind
 _ACROSS = {"add", "maximum", "minimum"}  # in any order
-_QUICK = {"add", "sub", "mul", "neg", "abs"}
 
 
 class Structures:
@@ -108,6 +107,7 @@ class Structures:
         assert isinstance(structure, Reduction)
         axes, keepdims = n.params["axis"], n.params["keepdims"]
         first = min(axes)
+        strip = self._strip(n, source)
 
         def over(nest: Nest, lines: list[Line]) -> None:
             kept = [k for k in range(first, len(source)) if k not in axes]
@@ -126,13 +126,32 @@ class Structures:
                 value = self.elements.element(n.args[0], index, False, body, inner.depth)
                 self.combine(n, structure, place(dict(enumerate(index))), value, body, inner.depth)
 
+            def added(start: Nest, body: list[Line]) -> None:
+                """The loop that adds up a strip of rows, or from `start` on each by itself."""
+                shape = source[first + 1 :] if strip > 1 else source[first:]
+                self.elements.far.clear()
+                write = partial(add_strip, start.index[0]) if strip > 1 else add
+                loops = self.nests.over(shape, write, start.depth, span=self.span(shared))
+                self.helpers.update({"simd": None})
+                operators = dict.fromkeys(sorted(self.elements.far), "|")
+                body += self.nests.rows(loops, shape, {}, set(), operators, not operators)
+
+            def add_strip(start: Affine, inner: Nest, body: list[Line]) -> None:
+                total = self.elements.names.fresh(None, "acc_")
+                here = place(dict(zip(kept, inner.index, strict=True)))
+                body += lines_of(self._accumulator(n, total, here), inner.depth)
+                for k in range(strip):
+                    index = (*nest.index, start + k, *inner.index)
+                    value = self.elements.element(n.args[0], index, False, body, inner.depth)
+                    self.combine(n, structure, total, value, body, inner.depth)
+                self.elements.set(here, Text(total), body, inner.depth)
+
             depth = nest.depth + (shared is not None)
             lines += self.nests.over(tuple(source[k] for k in kept), clear, depth)
-            self.elements.far.clear()
-            loops = self.nests.over(source[first:], add, depth, span=self.span(shared))
-            self.helpers.update({"simd": None})
-            operators = dict.fromkeys(sorted(self.elements.far), "|")
-            lines += self.nests.rows(loops, source[first:], {}, set(), operators, not operators)
+            if strip == 1:
+                added(Nest((), False, depth), lines)
+            else:
+                lines += self.nests.over((source[first],), added, depth, step=strip)
 
         shared = None
         if row is not None:
@@ -142,6 +161,20 @@ class Structures:
             return self._columns_in_shares(n, shared, lambda lines: over(Nest((), False, 0), lines))
         nest = self.nests.over(source[:first], over)
         return self.shared_by_threads(nest, source[:first], math.prod(source)) if first else nest
+
+    def _strip(self, n: Node, source: Shape) -> int:
+        """How many rows are added up in registers before their sums are stored, where that is little work.
+
+        Not of maxima: gcc 12 makes no vectors of several choices one after the other.
+        """
+        (first, *others), tuning = n.params["axis"], self.target.tuning
+        size = source[first]
+        known = isinstance(size, int) and certainly_at_most(tuning.row_elements, source[-1])
+        if others or not known or not is_sum(lookup(n.op).structure):
+            return 1
+        if self.target.threads or self.elements.weight(n) > tuning.strand_operations:
+            return 1
+        return max(k for k in range(1, tuning.strip_rows + 1) if size % k == 0)
 
     def shared_columns(self, n: Node) -> Shares | None:
         """How threads share the rows that a reduction adds up: each share has a sum of each column in memory."""
@@ -285,7 +318,9 @@ class Structures:
         """The statement that makes the running value `name` of `n`."""
         dtype = n.type.dtype
         number = int(initial) if dtype.kind == "int" and math.isfinite(initial) else initial
-        value = self.elements.printer.number(number, dtype).text
+        return self._accumulator(n, name, self.elements.printer.number(number, dtype).text)
+
+    def _accumulator(self, n: Node, name: str, value: str) -> str:
         return self._syntax["accumulator"].format(type=self.elements.type(n), name=name, value=value)
 
     def shared_by_threads(self, nest: list[Line], shape: Shape, work: Extent, *, simd: bool = False) -> list[Line]:
@@ -393,7 +428,7 @@ class Structures:
         long = [size for size in shape if size != 1]
         size, tuning = long[0] if len(long) == 1 else None, self.target.tuning
         free = len(self.operators({str(k): n for k, n in enumerate(totals)})) == len(totals) > 0
-        light = sum(self._weight(n) for n in totals) <= tuning.strand_operations * len(totals)
+        light = sum(self.elements.weight(n) for n in totals) <= tuning.strand_operations * len(totals)
         if not isinstance(size, int) or not free or not light:
             return range(1)
         bits = max(n.type.dtype.bits for n in totals)
@@ -402,22 +437,6 @@ class Structures:
             if count > 1 and size % count == 0 and part > 1 and 2 * part * bits >= 64 * count * tuning.strand_elements:
                 return range(0, size, part)
         return range(1)
-
-    def _weight(self, n: Node) -> float:
-        """How many additions and multiplications an element of the reduction `n` takes; inf where there are others."""
-        count, stack = 0.0, [*n.args]
-        while stack:
-            m = self.graph.node(stack.pop())
-            places = (self.elements.buffers, self.elements.scalars, self.elements.locals)
-            if any(m.key in place for place in places) or (not m.args and not m.type.shape):
-                continue
-            op = lookup(m.op)
-            if op.kind == "elementwise":
-                count += 1 if {*count_of(self.graph, m)} <= _QUICK else math.inf
-            elif op.kind != "layout" or isinstance(op.structure, Gather) or m.key in self.elements.around:
-                return math.inf
-            stack += m.args
-        return count
 
     def partial(self, totals: Sequence[Node], nodes: Sequence[Node], shape: Shape, strands: int) -> Partial | None:
         """The partial sums of a loop that one thread runs (see `partial_sums`), which has their helper then."""

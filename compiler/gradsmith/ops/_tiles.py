@@ -353,7 +353,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
        block of A, packed if `left`, in the second. Where one block has all rows, one panel after the other lies in the
        same place. With `add`, y += A B; tiles above the diagonal are left out (or 0) if
        `part` is -1, and those below it if it is 1, and products with the zeros of a triangular factor (`half`). Rows
-       shorter than a tile are stored in whole vectors: what is too much there lies where later rows will be. */
+       shorter than a tile are stored in whole vectors: what is too much there lies where later rows will be. Where a
+       product is added and B is small and fills tiles, B is read as it is: few rows of A would meet a panel. */
     const ptrdiff_t most = GS_THREADS || m > mc ? nc < n ? nc : n : 1;
     @real *const right = (@real *)(((size_t)work + 63) / 64 * 64);
     @real *const packed = right + (k < kc ? k : kc) * ((most + GS_TILE@F - 1) / GS_TILE@F * GS_TILE@F);
@@ -368,7 +369,9 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                 const ptrdiff_t ours = GS_THREADS || add || pp > 0 || n >= GS_TILE@F ? 0 : (batch - s) * m * n;
                 const @real *const from = b + pp * br + jj * bc;
                 const int tall = gs_tile_height(m < mc ? m : mc) == GS_TILE_ROWS;
-                const int packs = !GS_THREADS && bc == 1 && part == 0 && half == 0 && tall;
+                const int asis = !GS_THREADS && add && bc == 1 && columns % GS_TILE@F == 0 &&
+                    depth * n * (ptrdiff_t)sizeof(@real) <= {tuning.pack_right};
+                const int packs = !GS_THREADS && !asis && bc == 1 && part == 0 && half == 0 && tall;
                 const ptrdiff_t later = packs ? columns - columns % GS_TILE@F : 0; /* columns that tiles will pack */
 #if GS_THREADS
                 GS_PARALLEL(schedule(static) if(m * columns * depth >= {tuning.thread_products}))
@@ -390,7 +393,7 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                         const ptrdiff_t whole = width > GS_LANES@F ? GS_TILE@F : GS_LANES@F;
                         @real *const tile = y + ii * n + jj + j;
                         @real *const panel = most > 1 ? right + j * depth : right;
-                        if (!GS_THREADS && ii == 0 && j >= later) {
+                        if (!GS_THREADS && !asis && ii == 0 && j >= later) {
                             gs_pack_columns@f(from + j * bc, br, bc, depth, width, panel);
                         }
                         for (ptrdiff_t i = 0, height; i < rows; i += height) {
@@ -415,7 +418,8 @@ static void gs_gemm@f(const @real *a, const @real *b, @real *y, @real *work, ptr
                             }
                             gs_tile@f(height, end > p ? end - p : 0,
                                 left ? own + i * depth + p * height : block + i * ar + p * ac, left ? 1 : ar,
-                                left ? height : ac, panel + p * GS_TILE@F, GS_TILE@F, tile + i * n, n,
+                                left ? height : ac, asis ? from + j + p * br : panel + p * GS_TILE@F,
+                                asis ? br : GS_TILE@F, tile + i * n, n,
                                 (ii + i + height - 1) * n + whole <= ours ? whole : wanted, add || pp > 0);
                         }
                     }

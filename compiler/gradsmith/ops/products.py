@@ -220,6 +220,7 @@ gemm_add: Traced = _record(
     Kernel(
         lambda a, b, c, params: (*_packed(a, b, params), _part(params)),
         lambda a, b, c, params: _panels(a, b, params),
+        stacks=lambda a, b, c: (*_stacks(a, b), 2) if _stacks(a, b) else (),
         replaces=2,
     ),
     ADDED, 20, "The same, or a triangle of it, added to a third operand, in its memory where nothing else reads that.",
