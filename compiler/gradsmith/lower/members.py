@@ -46,9 +46,9 @@ def members_first(
         return role_in_members(graph, m, rows) if m.key not in state and _is_long(graph, m, tuning) else None
 
     for at, n in enumerate(tasks):
-        if not _is_large(graph, n, tuning):
-            continue
         rows = n.type.shape[:1]
+        if not _is_large(graph, n, tuning) or role_of(graph, n, rows) is None:
+            continue
         start = _start(graph, tasks[: at + 1], rows, role_of, virtual, aliases)
         before, shared, behind = collected(graph, tasks[start:], rows, role_of, virtual, aliases)
         products = {m.key for m in shared if stacks_of(graph, m)}
