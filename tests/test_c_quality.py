@@ -62,6 +62,8 @@ PROGRAMS = {
     "long_rows": gs.sum((gs.symbol("R", (6, 131)) @ gs.symbol("Q", (9, 131)).T) ** 2),
     "triangles": gs.sum((gs.tril(M) @ M) ** 2 + gs.triu(M.T) @ M.T) + gs.sum((M @ gs.tril(M)) ** 2),
     "whole_triangles": gs.sum((gs.tril(gs.symbol("B", (64, 64))) @ gs.symbol("A", (64, 64))) ** 2),
+    "wide_triangles": gs.sum(gs.sin(gs.triu(M) @ gs.symbol("R", (33, 64)))),
+    "short_rows": gs.sum((gs.symbol("R", (5, 9, 7)) @ gs.matrix_transpose(gs.symbol("Q", (5, 7, 7)))) ** 2),
     "long_triangles": gs.sum(gs.tril(gs.symbol("R", (9, 131)) @ gs.symbol("Q", (9, 131)).T) ** 2),
     "pictures": gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 4, 8, 33)), gs.reshape(M[0, :24], (2, 4, 3, 1))) ** 2)
     + gs.sum(gs.conv2d(gs.reshape(M[:32], (1, 32, 3, 11)), gs.reshape(M[:32], (33, 32, 1, 1)), stride=2) ** 3)
@@ -86,6 +88,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "many": {"args": [x, v, W], "derivatives": ALL, "batch": True},
     "products": {"tuning": gs.Tuning(block_least=1)},  # also sums of rows before their weights
     "sums": {"args": [x, v, W], "batch": ("x", "v"), "reduce": "sum", "threads": "openmp"},
+    "short_rows": {"dtype": "float32"},
     "one_by_one": {"args": [v, W], "batch": "v", "reduce": "sum", "threads": "openmp"},
     "shared": {"threads": "openmp", "tuning": gs.Tuning(thread_elements=1, thread_share=16)},
     "places": {

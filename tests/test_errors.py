@@ -193,6 +193,7 @@ def _keyword_only(a: Any, *, k: Any) -> Any:
     ("nothing to derive by", gs.DerivativeError, lambda: gs.compile(lambda: 3.0, derivatives="grad"), "('value',)"),
     ("tuning", gs.SpecError, lambda: gs.Tuning(tile_rows=5), "Tuning(tile_rows=5)", "choose 4, 6 or 8"),
     ("tuned channels", gs.SpecError, lambda: gs.Tuning(slope_channels=6), "Tuning(slope_channels=6)", "4 or 8"),
+    ("tuned vectors", gs.SpecError, lambda: gs.Tuning(tile_vectors=9), "Tuning(tile_vectors=9)", "give 1 to 8"),
     ("tuned places", gs.SpecError, lambda: gs.Tuning(lane_places=3), "Tuning(lane_places=3)", "give 4 to 16"),
     ("tuned row", gs.SpecError, lambda: gs.Tuning(flat_results=63), "Tuning(flat_results=63)", "give 64 or more"),
     ("wrt", gs.SpecError, lambda: gs.compile(x * y, wrt="z"), "wrt='z'", "choose from x, y"),

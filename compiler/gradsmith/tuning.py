@@ -21,6 +21,9 @@ _CHOICES: Mapping[str, tuple[int, ...]] = {
     "tile_rows": (4, 6, 8), "tile_rows_512": (4, 6, 8), "slope_channels": (4, 8), "slope_channels_512": (4, 8),
 }  # fmt: skip
 
+#: The least and the most of what registers hold.
+_LIMITS: Mapping[str, tuple[int, int]] = {"tile_vectors": (1, 8), "lane_places": (4, 16), "lane_places_512": (4, 16)}
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -366,8 +369,8 @@ class Tuning:
             if getattr(self, name) not in choices:
                 known = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
                 raise SpecError(f"Tuning({name}={getattr(self, name)}): choose {known}")
-        for name in ("lane_places", "lane_places_512"):
-            if not 4 <= getattr(self, name) <= 16:
-                raise SpecError(f"Tuning({name}={getattr(self, name)}): give 4 to 16")
+        for name, (least, most) in _LIMITS.items():
+            if not least <= getattr(self, name) <= most:
+                raise SpecError(f"Tuning({name}={getattr(self, name)}): give {least} to {most}")
         if self.flat_results < 64:  # two rows that are shorter than a vector, with what lies between them
             raise SpecError(f"Tuning(flat_results={self.flat_results}): give 64 or more")

@@ -140,6 +140,16 @@ def test_small_stacks_and_threads_multiply_all_at_once(options: dict[str, Any]) 
     assert calls(compiled(weighted, derivatives="value", **options).source) == (0, 1)
 
 
+def test_members_of_few_elements_are_multiplied_all_at_once() -> None:
+    """2 x 3 numbers of 200 products each: no loop over a member is long enough, whatever its factors have."""
+    args = ((100, 2, 200), (100, 200, 3))
+    f, whole = (compiled(lambda A, B: gs.sum(gs.tanh(A @ B)), args, target=t, tuning=None) for t in ("c", "numpy"))
+    assert calls(f.source)[0] == 0
+    assert calls(f.source)[1] > 0
+    point = numbers(args)
+    np.testing.assert_allclose(f(*point), whole(*point), rtol=1e-10)
+
+
 def test_strict_code_has_no_kernels() -> None:
     f = compiled(weighted, strict=True, tuning=None)
     assert calls(f.source) == (0, 0)

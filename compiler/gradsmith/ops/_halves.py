@@ -18,13 +18,13 @@ static GS_NOINLINE int gs_finite@f(const @real *y, ptrdiff_t m, ptrdiff_t n, ptr
     /* Whether a row and a column of y are finite: 0 times anything else is NaN. */
     const gs_vector@f zero = {0};
     gs_vector@f sums[4];
-    const ptrdiff_t whole = n - n % (4 * GS_LANES@F);
     @real sum = 0;
+    const ptrdiff_t rows = n > 0 ? m : 0, columns = m > 0 ? n : 0, whole = columns - columns % (4 * GS_LANES@F);
     GS_UNROLLED
     for (int q = 0; q < 4; ++q) {
         sums[q] = zero;
     }
-    for (ptrdiff_t j = 0; j < (m > 0 ? whole : 0); j += 4 * GS_LANES@F) {
+    for (ptrdiff_t j = 0; j < whole; j += 4 * GS_LANES@F) {
         GS_UNROLLED
         for (int q = 0; q < 4; ++q) {
             sums[q] += zero * *(const gs_vector@f *)(y + row * n + j + q * GS_LANES@F);
@@ -34,10 +34,10 @@ static GS_NOINLINE int gs_finite@f(const @real *y, ptrdiff_t m, ptrdiff_t n, ptr
     for (ptrdiff_t q = 0; q < GS_LANES@F; ++q) {
         sum += ((const @real *)sums)[q];
     }
-    for (ptrdiff_t j = m > 0 ? whole : n; j < n; ++j) {
+    for (ptrdiff_t j = whole; j < columns; ++j) {
         sum += 0 * y[row * n + j];
     }
-    for (ptrdiff_t i = n > 0 ? 0 : m; i < m; ++i) {
+    for (ptrdiff_t i = 0; i < rows; ++i) {
         sum += 0 * y[i * n + column];
     }
     return sum == 0;

@@ -52,11 +52,12 @@ static GS_TILE_INLINE __attribute__((unused)) void gs_by_strips@f@bytes(ptrdiff_
             row[p] = *(const gs_strip@bytes@f *)(b + p * br);
             continue;
         }
-@some        row[p] = zero;
+@some        gs_strip@bytes@f some = zero; /* gcc warns where all lanes of an array's vector are set one by one */
         GS_TERMS
         for (ptrdiff_t q = 0; q < columns; ++q) {
-            row[p][q] = b[p * br + q * bc];
+            some[q] = b[p * br + q * bc];
         }
+        row[p] = some;
     }
     GS_UNROLLED
     for (ptrdiff_t i = 0; i < m; ++i) {
