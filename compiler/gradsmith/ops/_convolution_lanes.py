@@ -231,11 +231,11 @@ _MEETINGS = """\
 typedef struct { /* along one axis: elements that meet the same taps, in places that go back by each tap */
     ptrdiff_t tap, taps, apart, place, back, element, step, count;
 } gs_meeting;
-static int gs_meet(gs_meeting *met, ptrdiff_t all, ptrdiff_t places, ptrdiff_t dilation, ptrdiff_t low,
+static int gs_meet(gs_meeting *met, ptrdiff_t all, ptrdiff_t places, ptrdiff_t dilation, ptrdiff_t first, ptrdiff_t low,
     ptrdiff_t high) {
-    /* Which elements from `low` to `high` these taps meet, and no other one of all: element tap*dilation + k*step is
-       that of place k with the first tap, of place k - back with the second, and so on. */
-    const ptrdiff_t next = met->tap + met->taps * met->apart, at = met->tap * dilation, step = met->step;
+    /* Which elements from `low` to `high`, counted from the `first`, these taps meet, and no other one of all: element
+       tap*dilation + k*step is that of place k with the first tap, of place k - back with the second, and so on. */
+    const ptrdiff_t next = met->tap + met->taps * met->apart, at = met->tap * dilation - first, step = met->step;
     const ptrdiff_t earliest = (met->taps - 1) * met->back, latest = places - met->back;
     const ptrdiff_t least = met->tap >= met->apart && latest > earliest ? latest : earliest;
     const ptrdiff_t most = next < all && met->taps * met->back < places ? met->taps * met->back : places;
@@ -305,11 +305,11 @@ static GS_NOINLINE void gs_spread_some@f(const gs_meeting *rows, const gs_meetin
 static void gs_spread_lanes@f(const @real *x, const @real *w, @real *y, @real *work, ptrdiff_t batch,
     ptrdiff_t groups, ptrdiff_t out, ptrdiff_t channels, ptrdiff_t m, ptrdiff_t n, ptrdiff_t h, ptrdiff_t b,
     ptrdiff_t p, ptrdiff_t q, ptrdiff_t sm, ptrdiff_t sn, ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t ap, ptrdiff_t aq,
-    ptrdiff_t gaps) {
-    /* y[., ., c, i*sm + u*dp, j*sn + v*dq] adds x[., ., o, i, j] * w[., o, c, u, v] over o, u < p and v < q, for
-       pictures of m by n and results of h by b, some of which get nothing if there are `gaps`. Elements that meet the
-       same taps, which are ap and aq apart, are computed together: of a few pictures, whose edges fill tiles. No zero
-       is multiplied. Threads have pictures, or rows of each. */
+    ptrdiff_t top, ptrdiff_t left, ptrdiff_t gaps) {
+    /* y[., ., c, i*sm + u*dp - top, j*sn + v*dq - left] adds x[., ., o, i, j] * w[., o, c, u, v] over o, u < p and
+       v < q, for pictures of m by n and results of h by b, some of which get nothing if there are `gaps`; what lies
+       beside these is not computed. Elements that meet the same taps, which are ap and aq apart, are computed together:
+       of a few pictures, whose edges fill tiles. No zero is multiplied. Threads have pictures, or rows of each. */
     const ptrdiff_t taps = out * p * q, most = 2 * GS_LANES@F;
     const ptrdiff_t xs = groups * out * m * n, ys = groups * channels * h * b;
     const ptrdiff_t all = (channels + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, blocks = (all + most - 1) / most;
@@ -344,10 +344,10 @@ static void gs_spread_lanes@f(const @real *x, const @real *w, @real *y, @real *w
         for (ptrdiff_t c = 0; c < channels; c += side) {
             for (ptrdiff_t u = 0; u < p * p; ++u) {
                 gs_meeting rows = {u / p, u % p + 1, ap, 0, ap * dp / sm, 0, sm, 0};
-                const int some_rows = gs_meet(&rows, p, m, dp, low, high);
+                const int some_rows = gs_meet(&rows, p, m, dp, top, low, high);
                 for (ptrdiff_t v = 0; v < (some_rows ? q * q : 0); ++v) {
                     gs_meeting columns = {v / q, v % q + 1, aq, 0, aq * dq / sn, 0, sn, 0};
-                    if (gs_meet(&columns, q, n, dq, 0, b)) {
+                    if (gs_meet(&columns, q, n, dq, left, 0, b)) {
                         gs_spread_some@f(&rows, &columns, given, weights + c * taps, into + c * h * b, pictures, xs, ys,
                             out, channels - c < side ? channels - c : side, m, n, h, b, p, q);
                     }

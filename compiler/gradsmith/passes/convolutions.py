@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from ..dims import Dim
 from ..ops import reshape, scatter
@@ -46,6 +47,7 @@ def by_tiles(target: Target) -> tuple[Rule, ...]:
     return (
         About({"convolve"}, lambda e: _called(e, target) if _fits(e) else None),
         About({"convolve_transposed"}, lambda e: _called_back(e, target) if _fits(e) else None),
+        About({"index"}, _cropped),
     )
 
 
@@ -202,7 +204,7 @@ def _in_place(x: Expr) -> Expr:
 def _called_back(e: Expr, target: Target) -> Expr | None:
     (g, w), (size, stride, dilation) = e.args, (e.params[name] for name in ("size", "stride", "dilation"))
     rank = len(stride)
-    lead, count = static_shape(g.shape[:-rank]), static_shape(g.shape[-rank:])
+    count = static_shape(g.shape[-rank:])
     channels, taps = static_shape(w.shape[w.ndim - rank - 2 : w.ndim - rank]), static_shape(w.shape[-rank:])
     terms = math.prod(static_shape(e.shape)) * channels[0] * math.prod(taps)
     reach = tuple((n - 1) * d for n, d in zip(taps, dilation, strict=True))
@@ -211,12 +213,57 @@ def _called_back(e: Expr, target: Target) -> Expr | None:
         return None
     along = _vectors(e, shape[-1], (1,) * rank)
     if _spreads(e, shape[-1] if along else None, target):
-        return convolve_spread(g, w, size=size, stride=stride, dilation=dilation)
+        return convolve_spread(g, w, size=size, stride=stride, dilation=dilation, start=(0,) * rank)
     if not along:
         return None
-    at = zip(reach, stride, count, strict=True)
-    spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
     order = list(range(w.ndim))
     order[w.ndim - rank - 2], order[w.ndim - rank - 1] = w.ndim - rank - 1, w.ndim - rank - 2
     reverse = transpose(getitem(w, (..., *(slice(None, None, -1),) * rank)), order)
-    return convolve_back(spread, reverse, stride=stride, dilation=dilation)
+    return _back(g, reverse, shape, {"stride": stride, "dilation": dilation, "before": reach, "count": count})
+
+
+def _back(g: Expr, reverse: Expr, shape: Sequence[int], params: Mapping[str, Any]) -> Expr:
+    """The convolution of `g` with zeros around it, in rows and columns of `shape`."""
+    lead = g.shape[: g.ndim - len(shape)]
+    at = zip(params["before"], params["stride"], params["count"], strict=True)
+    spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
+    return convolve_back(spread, reverse, **params)
+
+
+def _cropped(e: Expr) -> Expr | None:
+    """A part of a transpose, which padding cuts out -> only that is computed. Groups may have become channels."""
+    (whole,), key = e.args, e.params["key"]
+    y = whole.args[0] if whole.op.name == "reshape" else whole
+    if y.op.name not in _PARTS or not all(isinstance(k, tuple) for k in key):
+        return None
+    rank = len(y.params["stride"])
+    lead, kept = tuple((0, 1, d) for d in whole.shape[:-rank]), key[-rank:]
+    if whole.shape[-rank:] != y.shape[-rank:] or key[:-rank] != lead:
+        return None
+    if not all(step == 1 and count > 0 for _, step, count in kept):
+        return None
+    part = _PARTS[y.op.name](y, tuple(first for first, *_ in kept), tuple(count for *_, count in kept))
+    return None if part is None else reshape(part, e.shape)
+
+
+def _part_of_spread(y: Expr, first: Sequence[int], size: Sequence[int]) -> Expr:
+    start = tuple(a + b for a, b in zip(y.params["start"], first, strict=True))
+    return convolve_spread(*y.args, **{**y.params, "start": start, "size": size})
+
+
+def _part_of_back(y: Expr, first: Sequence[int], size: Sequence[int]) -> Expr | None:
+    """Fewer zeros around the elements; none, if it is some of these that are not needed."""
+    (spread, reverse), params, rank = y.args, y.params, len(size)
+    if spread.op.name != "scatter" or [a.shape[-rank:] for a in spread.args] != [params["count"]]:
+        return None
+    axes = zip(static_shape(spread.shape[-rank:]), static_shape(y.shape[-rank:]), size, strict=True)
+    shape = tuple(whole - had + n for whole, had, n in axes)
+    before = tuple(b - f for b, f in zip(params["before"], first, strict=True))
+    ends = (b + (n - 1) * s for b, n, s in zip(before, params["count"], params["stride"], strict=True))
+    if min(before) < 0 or any(end >= n for end, n in zip(ends, shape, strict=True)):
+        return None
+    return _back(spread.args[0], reverse, shape, {**params, "before": before})
+
+
+#: What computes a part of a transpose: of that whole, from these elements on, of this size.
+_PARTS: Mapping[str, Callable[..., Expr | None]] = {"convolve_spread": _part_of_spread, "convolve_back": _part_of_back}
