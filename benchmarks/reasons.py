@@ -53,8 +53,11 @@ REASONS = (
     Reason("arrays", HAND, "layer norm",
            "gcc adds up the lanes of a sum one by one, and code by hand adds halves of vectors",
            "0034-matrices-are-read-once.md"),
-    Reason("convolutions", "share", "28x28|14x14", "rows of 26 and 10 results fill no whole number of vectors",
+    Reason("convolutions", "share", "8x28x28",
+           "vectors of 8 channels are half empty in float32, and rows of 26 results fill no whole number of them",
            "0050-vectors-that-rows-do-not-fill.md"),
+    Reason("convolutions", "share", "slopes", "edges of pictures have fewer taps, so shorter loops",
+           "0069-channels-in-lanes.md"),
     Reason("compile_time", "statement", "^(tree|Rosenbrock)", "statements of these texts hold several operations each",
            "0047-what-a-graph-has-is-asked-once.md"),
 )  # fmt: skip
