@@ -87,7 +87,8 @@ def _times(e: Expr, target: Target) -> dict[Callable[[Expr, Target], Expr | None
     return {
         _called_lanes: pictures * places * _channels(e, rank) * (terms + tuning.lane_taps) + turned,
         _called_along: without + turned if along else math.inf,
-        _called_slopes: pictures * places * -(-out // unit) * unit / lanes * terms + turned_otherwise,
+        _called_slopes: pictures * places * -(-out // unit) * unit / lanes * (terms + tuning.lane_taps)
+        + turned_otherwise,
         _called_across: pictures * places * out * w.shape[-rank - 1] * filled + turned if across else math.inf,
         _loops: math.inf if along else without,
     }
