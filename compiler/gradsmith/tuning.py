@@ -247,14 +247,16 @@ class Tuning:
     lane_taps: int = 16
     #: Bytes of such weights that meet all places by turns: what stays in the second cache.
     lane_bytes: int = 524_288
-    #: Bytes of the pictures, and of their slopes, whose edges are computed together. Shares of the peak with 512 KB, 2
-    #: and 8 MB: slopes of 8 x 128 x 16 x 16 with 128 filters of 3 x 3 0.70, 0.77 and 0.77 in double, 0.76, 0.77 and
-    #: 0.79 in float, of 32 x 32 x 14 x 14 with 32 of 5 x 5 0.72, 0.75 and 0.76, 0.74, 0.78 and 0.78 (as above).
+    #: Bytes of the pictures, and of their results or slopes, whose places or edges are computed together. Shares of the
+    #: peak with 512 KB, 2 and 8 MB: slopes of 8 x 128 x 16 x 16 with 128 filters of 3 x 3 0.70, 0.77 and 0.77 in
+    #: double, 0.76, 0.77 and 0.79 in float, of 32 x 32 x 14 x 14 with 32 of 5 x 5 0.72, 0.75 and 0.76, 0.74, 0.78 and
+    #: 0.78 (as above).
     lane_pictures: int = 2_097_152
-    #: Per cent of the lanes that filters fill, from which on such a slope has filters in its vectors. Time by that of
-    #: vectors along rows (Zen 5, AVX-512, the least of 40 by turns), 8 of 16 x 28 x 28 with 3 x 3: 3, 4, 7, 10, 12, 20
-    #: and 24 filters 1.31, 1.15, 0.79, 0.93, 0.85, 0.82 and 0.69 in double, in float 1.60, 1.45, 0.95, 1.09, 1.01, 1.17
-    #: and 1.02; 16 of 14 x 14 with 6 and 11 0.92 and 0.92, in float 0.94 and 0.91.
+    #: Per cent of the time of a vector of taps along rows that a vector of filters takes, in a slope by the weights: so
+    #: that these go into vectors if they fill as many of the lanes. Time of the slope by that of vectors along rows
+    #: (Zen 5, AVX-512, the least of 40 by turns), 8 of 16 x 28 x 28 with 3 x 3: 3, 4, 7, 10, 12, 20 and 24 filters
+    #: 1.31, 1.15, 0.79, 0.93, 0.85, 0.82 and 0.69 in double, in float 1.60, 1.45, 0.95, 1.09, 1.01, 1.17 and 1.02; 16
+    #: of 14 x 14 with 6 and 11 0.92 and 0.92, in float 0.94 and 0.91.
     slope_lanes: int = 65
     #: Bytes of a block of the result's slope that is turned, so that filters are innermost, and read by all tiles. With
     #: 16, 64, 256 and 1,024 KB, Zen 5: 4 of 64 x 56 x 56 with 64 filters 8.4, 7.0, 6.9 and 6.8 ms, 32 of 16 x 14 x 14

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "groups of filters": ((2, 10, 7, 12), (12, 5, 1, 2), {"groups": 2, "stride": (1, 2)}),
     "one tap": ((5, 13, 4, 7), (24, 13, 1, 1), {}),
     "few rows": ((9, 4, 3, 4), (8, 4, 3, 3), {}),
+    "edges of groups": ((3, 24, 6, 7), (36, 12, 3, 3), {"padding": (1, 2), "groups": 2}),
+    "edges of steps": ((2, 20, 10, 9), (17, 20, 3, 4), {"padding": (2, 3), "stride": (2, 3), "dilation": (1, 2)}),
+    "edges of one side": ((2, 3, 9, 22), (5, 3, 2, 4), {"padding": "same"}),
+    "edges of rows": ((2, 6, 10, 21), (8, 3, 3, 3), {"padding": (2, 1), "stride": (2, 1), "groups": 2}),
+    "edges beyond the taps": ((2, 4, 8, 17), (5, 4, 1, 2), {"padding": (2, 1)}),
     "gaps": ((4, 33, 9, 8), (18, 33, 2, 1), {"stride": (3, 2), "dilation": (2, 1)}),
 }
 KERNELS = ("gs_convolve", "gs_convolve_lanes", "gs_spread_lanes", "gs_correlate", "gs_convolve_back", "gs_slopes")
@@ -50,11 +56,13 @@ OTHER = gs.Tuning(
     lane_pictures=20_000,
     slope_bytes=4_000,
 )
+ACROSS = gs.Tuning(slope_lanes=10_000)  # no filters in vectors of slopes, where rows of taps fill any
 #: Registers of this machine, of the oldest of its kind, and none; and what another machine might want.
 BUILDS = {
     "float64": ("float64", None, (("gcc", "-O2 -march=native"), ("clang", "-O1"))),
     "float32": ("float32", None, (("gcc", "-O1 -DGS_VECTOR_BYTES=0"),)),
     "tuned": ("float32", OTHER, (("gcc", "-O1 -march=native"),)),
+    "across": ("float32", ACROSS, (("gcc", "-O1 -march=native"), ("gcc", "-O1 -DGS_VECTOR_BYTES=0"))),
 }
 
 
@@ -71,10 +79,13 @@ def loss(case: str, **options: Any) -> gs.CompiledFunction:
 def test_values_and_gradients_are_torchs(build: str, tmp_path: Path) -> None:
     dtype, tuning, builds = BUILDS[build]
     every = {case: loss(case, dtype=dtype, tuning=tuning) for case in CASES}
+    if tuning is ACROSS:
+        every = {case: f for case, f in every.items() if "    gs_correlatef(" in f.source}
+        assert len(every) > 7
     generator = np.random.default_rng(5)
     at = {case: [generator.normal(size=s).astype(dtype) for s in CASES[case][:2]] for case in CASES}
-    for name in KERNELS:
-        assert sum(f"    {name}{'f' * (dtype == 'float32')}(" in f.source for f in every.values()) > 2
+    for name in KERNELS if tuning is not ACROSS else ():
+        assert sum(f"    {name}{'f' * (dtype == 'float32')}(" in f.source for f in every.values()) > 2, name
     for number, (compiler, options) in enumerate(builds):
         if not shutil.which(compiler):
             continue
@@ -86,6 +97,21 @@ def test_values_and_gradients_are_torchs(build: str, tmp_path: Path) -> None:
                 assert np.abs(got - want).max() <= near, (case, compiler, options)
 
 
+EDGES = {
+    "edges": ("gs_spread_lanes", "5, 4, 5, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0"),
+    "edges of groups": ("gs_spread_lanes", "6, 9, 6, 7, 3, 3, 1, 1, 1, 1, 1, 1, 1, 2, 0"),
+    "picture": ("gs_convolve_back", "11, 29, 9, 27, 3, 3, 1, 1, 1, 1, 1, 1, 9, 27"),
+    "edges of one side": ("gs_convolve_back", "10, 25, 9, 22, 2, 4, 1, 1, 1, 1, 1, 2, 9, 22"),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_no_slope_is_computed_where_padding_is(case: str) -> None:
+    """Kernels get the size of the picture, not of the picture with zeros around it; so nothing is cut out."""
+    kernel, extents = EDGES[case]
+    assert re.search(rf"    {kernel}\([^;]*, {extents}\);", loss(case).source)
+
+
 def test_what_stays_a_loop() -> None:
     x, w = gs.symbol("x", (1, 1, 4, 8)), gs.symbol("w", (1, 1, 1, 2))
     few = gs.compile(gs.sum(gs.conv2d(x, w)), target="c", derivatives="value", selftest=False)
@@ -94,7 +120,7 @@ def test_what_stays_a_loop() -> None:
 
 
 @pytest.mark.parametrize("target", ["c", "strict", "numpy", "python"])
-@pytest.mark.parametrize("case", ["picture", "steps of columns", "groups", "small"])
+@pytest.mark.parametrize("case", ["picture", "steps of columns", "groups", "small", "edges of rows"])
 def test_slopes_multiply_no_zeros_of_their_own(case: str, target: str) -> None:
     """Weights of inf and NaN reach the elements that they are multiplied with; 0*inf would reach all of them."""
     x, w, how = CASES[case] if case != "small" else ((2, 3, 4, 3), (2, 3, 2, 2), {"stride": (1, 2)})
@@ -123,7 +149,7 @@ def test_taps_meet_nothing_beside_them(case: str, kernel: str, tmp_path: Path) -
     y = gs.conv2d(*xs, **how)
     f = gs.compile(
         gs.sum(y * np.arange(1.0, 1.0 + np.prod(y.shape)).reshape(y.shape)), args=xs, wrt="w", name="taps",
-        target="c", dtype="float32", simd="off", selftest=False,
+        target="c", dtype="float32", simd="off", selftest=False, tuning=ACROSS if kernel == "correlate" else None,
     )  # fmt: skip
     at = [np.random.default_rng(3).normal(size=s).astype("float32") for s in (x, w)]
     at[0][0, 0, 0, 0], at[0][-1, -1, -1, -1], at[0][0, 0, 2, -1] = np.inf, -np.inf, np.inf

@@ -169,14 +169,17 @@ static void gs_convolve_lanes@f(const @real *x, const @real *w, @real *y, @real 
     ptrdiff_t groups, ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n,
     ptrdiff_t p, ptrdiff_t q, ptrdiff_t step, ptrdiff_t sn, ptrdiff_t dp, ptrdiff_t dq) {
     /* y[., ., o, i, j] = sum of x[., ., c, i*step + u*dp, j*sn + v*dq] * w[., o, c, u, v] over c, u < p and v < q, for
-       pictures of h by b and results of m by n. A tile reads single numbers of the picture, at places in any rows, and
-       meets each with two vectors of channels of results; these are transposed when they are stored, and where they
-       will lie is asked for before. As many weights as stay in a cache meet all places. Threads have tiles. */
+       pictures of h by b and results of m by n. A tile reads single numbers, at places in any rows of a few pictures,
+       and meets each with two vectors of channels of results; these are transposed when they are stored, and where they
+       will lie is asked for before. As many weights as stay in a cache meet all these places. Threads have tiles. */
     const ptrdiff_t taps = channels * p * q, most = 2 * GS_LANES@F, places = m * n;
     const ptrdiff_t all = (out + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, blocks = (all + most - 1) / most;
-    const ptrdiff_t fit = {tuning.lane_bytes} / (ptrdiff_t)sizeof(@real) / (taps * most);
-    const ptrdiff_t some = (fit > 1 ? fit : 1) * most, tiles = (places + GS_PLACES - 1) / GS_PLACES;
-    const ptrdiff_t products = batch * groups * out * places * taps, pieces = gs_pieces(batch * groups, products);
+    const ptrdiff_t near = {tuning.lane_bytes} / (ptrdiff_t)sizeof(@real) / (taps * most);
+    const ptrdiff_t side = (near > 1 ? near : 1) * most; /* channels whose weights stay in a cache */
+    const ptrdiff_t products = batch * groups * out * places * taps;
+    const ptrdiff_t fit = {tuning.lane_pictures} / (ptrdiff_t)sizeof(@real) / (channels * h * b + out * places);
+    const ptrdiff_t few = fit < 1 ? 1 : fit < batch ? fit : batch, parts = (batch + few - 1) / few;
+    const ptrdiff_t tiles = (few * places + GS_PLACES - 1) / GS_PLACES, pieces = gs_pieces(groups * parts, products);
     const ptrdiff_t cuts = pieces < tiles ? pieces : tiles;
     const int even = n % 2 == 0 && GS_PLACES % 2 == 0;
     @real *const packed = (@real *)(((size_t)work + 63) / 64 * 64);
@@ -187,36 +190,47 @@ static void gs_convolve_lanes@f(const @real *x, const @real *w, @real *y, @real 
             packed + (g * all + o) * taps, width);
     }
     GS_PARALLEL(schedule(static) if(products >= {tuning.thread_windows}))
-    for (ptrdiff_t t = 0; t < batch * groups * cuts; ++t) {
-        const ptrdiff_t picture = t / cuts, first = tiles * (t % cuts) / cuts * GS_PLACES;
-        const ptrdiff_t end = tiles * (t % cuts + 1) / cuts * GS_PLACES, last = end < places ? end : places;
-        const @real *const seen = x + picture * channels * h * b;
-        const @real *const weights = packed + picture % groups * all * taps;
+    for (ptrdiff_t t = 0; t < groups * parts * cuts; ++t) {
+        const ptrdiff_t g = t / cuts % groups, picture = t / cuts / groups * few;
+        const ptrdiff_t count = (batch - picture < few ? batch - picture : few) * places;
+        const ptrdiff_t first = tiles * (t % cuts) / cuts * GS_PLACES;
+        const ptrdiff_t end = tiles * (t % cuts + 1) / cuts * GS_PLACES, last = end < count ? end : count;
+        const @real *const seen = x + (picture * groups + g) * channels * h * b;
+        const @real *const weights = packed + g * all * taps;
+        @real *const into = y + (picture * groups + g) * out * places;
         @real kept[GS_PLACES * 2 * sizeof(gs_vector@f) / sizeof(@real)];
         ptrdiff_t at[GS_PLACES];
-        for (ptrdiff_t from = 0; from < all; from += some) {
-            const ptrdiff_t to = all - from < some ? all : from + some;
-            ptrdiff_t i = first / n, j = first % n;
+        for (ptrdiff_t from = 0; from < all; from += side) {
+            const ptrdiff_t to = all - from < side ? all : from + side;
+            ptrdiff_t s = first / places, i = first % places / n, j = first % n;
             for (ptrdiff_t k = first, tile, here; k < last; k += here) {
+                const ptrdiff_t begin = s, place = i * n + j;
                 tile = gs_places(last - k);
                 here = last - k < tile ? last - k : tile;
                 for (ptrdiff_t l = 0; l < here; ++l) {
-                    at[l] = i * step * b + j * sn;
+                    at[l] = s * groups * channels * h * b + i * step * b + j * sn;
                     i += ++j == n;
                     j = j == n ? 0 : j;
+                    s += i == m;
+                    i = i == m ? 0 : i;
                 }
                 for (ptrdiff_t l = here; l < tile; ++l) { /* computed once more, and left out */
                     at[l] = at[0];
                 }
                 for (ptrdiff_t o = from; o < to; o += most) {
                     const ptrdiff_t width = all - o < most ? all - o : most, rest = out - o < width ? out - o : width;
-                    @real *const into = y + (picture * out + o) * places + k;
+                    @real *const channel = into + (begin * groups * out + o) * places;
                     for (ptrdiff_t l = 0; l < rest; ++l) {
-                        GS_PREFETCH(into + l * places + here - 1);
+                        GS_PREFETCH(channel + l * places + (place + here < places ? place + here : places) - 1);
                     }
                     gs_places_tile@f(width / GS_LANES@F, tile, even, channels, p, q, seen, at, sn, h * b, dp * b, dq,
                         weights + o * taps, p * q * width, q * width, width, kept);
-                    gs_put_places@f(kept, width, into, places, here, rest);
+                    for (ptrdiff_t l = 0, run; l < here; l += run) {
+                        const ptrdiff_t behind = (place + l) % places, next = (place + l) / places;
+                        run = here - l < places - behind ? here - l : places - behind;
+                        gs_put_places@f(kept + l * width, width, channel + next * groups * out * places + behind,
+                            places, run, rest);
+                    }
                 }
             }
         }
@@ -231,11 +245,11 @@ _MEETINGS = """\
 typedef struct { /* along one axis: elements that meet the same taps, in places that go back by each tap */
     ptrdiff_t tap, taps, apart, place, back, element, step, count;
 } gs_meeting;
-static int gs_meet(gs_meeting *met, ptrdiff_t all, ptrdiff_t places, ptrdiff_t dilation, ptrdiff_t low,
+static int gs_meet(gs_meeting *met, ptrdiff_t all, ptrdiff_t places, ptrdiff_t dilation, ptrdiff_t first, ptrdiff_t low,
     ptrdiff_t high) {
-    /* Which elements from `low` to `high` these taps meet, and no other one of all: element tap*dilation + k*step is
-       that of place k with the first tap, of place k - back with the second, and so on. */
-    const ptrdiff_t next = met->tap + met->taps * met->apart, at = met->tap * dilation, step = met->step;
+    /* Which elements from `low` to `high`, counted from the `first`, these taps meet, and no other one of all: element
+       tap*dilation + k*step is that of place k with the first tap, of place k - back with the second, and so on. */
+    const ptrdiff_t next = met->tap + met->taps * met->apart, at = met->tap * dilation - first, step = met->step;
     const ptrdiff_t earliest = (met->taps - 1) * met->back, latest = places - met->back;
     const ptrdiff_t least = met->tap >= met->apart && latest > earliest ? latest : earliest;
     const ptrdiff_t most = next < all && met->taps * met->back < places ? met->taps * met->back : places;
@@ -305,11 +319,11 @@ static GS_NOINLINE void gs_spread_some@f(const gs_meeting *rows, const gs_meetin
 static void gs_spread_lanes@f(const @real *x, const @real *w, @real *y, @real *work, ptrdiff_t batch,
     ptrdiff_t groups, ptrdiff_t out, ptrdiff_t channels, ptrdiff_t m, ptrdiff_t n, ptrdiff_t h, ptrdiff_t b,
     ptrdiff_t p, ptrdiff_t q, ptrdiff_t sm, ptrdiff_t sn, ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t ap, ptrdiff_t aq,
-    ptrdiff_t gaps) {
-    /* y[., ., c, i*sm + u*dp, j*sn + v*dq] adds x[., ., o, i, j] * w[., o, c, u, v] over o, u < p and v < q, for
-       pictures of m by n and results of h by b, some of which get nothing if there are `gaps`. Elements that meet the
-       same taps, which are ap and aq apart, are computed together: of a few pictures, whose edges fill tiles. No zero
-       is multiplied. Threads have pictures, or rows of each. */
+    ptrdiff_t top, ptrdiff_t left, ptrdiff_t gaps) {
+    /* y[., ., c, i*sm + u*dp - top, j*sn + v*dq - left] adds x[., ., o, i, j] * w[., o, c, u, v] over o, u < p and
+       v < q, for pictures of m by n and results of h by b, some of which get nothing if there are `gaps`; what lies
+       beside these is not computed. Elements that meet the same taps, which are ap and aq apart, are computed together:
+       of a few pictures, whose edges fill tiles. No zero is multiplied. Threads have pictures, or rows of each. */
     const ptrdiff_t taps = out * p * q, most = 2 * GS_LANES@F;
     const ptrdiff_t xs = groups * out * m * n, ys = groups * channels * h * b;
     const ptrdiff_t all = (channels + GS_LANES@F - 1) / GS_LANES@F * GS_LANES@F, blocks = (all + most - 1) / most;
@@ -344,10 +358,10 @@ static void gs_spread_lanes@f(const @real *x, const @real *w, @real *y, @real *w
         for (ptrdiff_t c = 0; c < channels; c += side) {
             for (ptrdiff_t u = 0; u < p * p; ++u) {
                 gs_meeting rows = {u / p, u % p + 1, ap, 0, ap * dp / sm, 0, sm, 0};
-                const int some_rows = gs_meet(&rows, p, m, dp, low, high);
+                const int some_rows = gs_meet(&rows, p, m, dp, top, low, high);
                 for (ptrdiff_t v = 0; v < (some_rows ? q * q : 0); ++v) {
                     gs_meeting columns = {v / q, v % q + 1, aq, 0, aq * dq / sn, 0, sn, 0};
-                    if (gs_meet(&columns, q, n, dq, 0, b)) {
+                    if (gs_meet(&columns, q, n, dq, left, 0, b)) {
                         gs_spread_some@f(&rows, &columns, given, weights + c * taps, into + c * h * b, pictures, xs, ys,
                             out, channels - c < side ? channels - c : side, m, n, h, b, p, q);
                     }

@@ -389,10 +389,11 @@ _BACK = """\
 #define GS_CONVOLVE_BACK@F
 static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, @real *work, ptrdiff_t batch,
     ptrdiff_t groups, ptrdiff_t out, ptrdiff_t channels, ptrdiff_t h, ptrdiff_t b, ptrdiff_t m, ptrdiff_t n,
-    ptrdiff_t p, ptrdiff_t q, ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t sm, ptrdiff_t sn) {
-    /* The same with steps of 1, where x has zeros around its elements, which are sm rows and sn columns apart. Weights
-       that are inf or NaN meet the elements alone: times such a zero they would be NaN. */
-    const ptrdiff_t top = (p - 1) * dp, left = (q - 1) * dq, taps = channels * p * q;
+    ptrdiff_t p, ptrdiff_t q, ptrdiff_t dp, ptrdiff_t dq, ptrdiff_t sm, ptrdiff_t sn, ptrdiff_t top, ptrdiff_t left,
+    ptrdiff_t rows, ptrdiff_t columns) {
+    /* The same with steps of 1, where x has zeros around its rows by columns of elements, which begin at top and left
+       and are sm and sn apart. Weights that are inf or NaN meet these alone: times such a zero they would be NaN. */
+    const ptrdiff_t taps = channels * p * q;
     int finite = 1;
     for (ptrdiff_t i = 0; i < groups * out * taps; ++i) {
         finite &= w[i] - w[i] == 0;
@@ -409,7 +410,7 @@ static void gs_convolve_back@f(const @real *x, const @real *w, @real *y, @real *
         @real total = 0;
         for (ptrdiff_t t = 0; t < taps; ++t) {
             const ptrdiff_t u = t / q % p * dp, v = t % q * dq, r = row + u - top, c = column + v - left;
-            if (r >= 0 && r % sm == 0 && r + top + top < h && c >= 0 && c % sn == 0 && c + left + left < b) {
+            if (r >= 0 && r % sm == 0 && r < rows * sm && c >= 0 && c % sn == 0 && c < columns * sn) {
                 total += seen[(t / (p * q) * h + row + u) * b + column + v] * weights[t];
             }
         }

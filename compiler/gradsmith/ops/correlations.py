@@ -58,20 +58,31 @@ def _across(x: Type, w: Type, params: Params) -> tuple[int, ...]:
 
 def _back(x: Type, w: Type, params: Params) -> tuple[int, ...]:
     extents = _extents(x, w, {**params, "stride": (1,) * len(params["stride"])})
-    return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]))
+    before = (0,) * (2 - len(params["before"])) + params["before"]
+    return (*extents, *_plane(params["dilation"]), *_plane(params["stride"]), *before, *_plane(params["count"]))
 
 
 def _spread(g: Type, w: Type, params: Params) -> tuple[int, ...]:
-    """Batch, groups, channels of `g`, of the result; sizes of `g`, the result and the taps; steps; gaps."""
-    stride, dilation = params["stride"], params["dilation"]
+    """Batch, groups, channels of `g`, of the result; sizes of `g`, the result and the taps; steps; the start; gaps."""
+    stride, dilation, start, size = (params[name] for name in ("stride", "dilation", "start", "size"))
     rank = len(stride)
     batch, *groups, out = static_shape(g.shape[:-rank])
-    sizes = (static_shape(g.shape[-rank:]), params["size"], static_shape(w.shape[-rank:]), stride, dilation)
+    sizes = (static_shape(g.shape[-rank:]), size, static_shape(w.shape[-rank:]), stride, dilation)
     apart = tuple(s // math.gcd(s, d) for s, d in zip(stride, dilation, strict=True))
     channels = static_shape(w.shape)[-rank - 1]
-    axes = zip(*sizes, strict=True)
-    gaps = any(len({i * s + u * d for i in range(m) for u in range(p)}) < h for m, h, p, s, d in axes)
-    return (batch, math.prod(groups), out, channels, *(n for each in (*sizes, apart) for n in _plane(each)), int(gaps))
+    gaps = any(len(set(met)) < n for met, n in zip(_met(g, w, **params), size, strict=True))
+    planes = (n for each in (*sizes, apart) for n in _plane(each))
+    return (batch, math.prod(groups), out, channels, *planes, *(0,) * (2 - rank), *start, int(gaps))
+
+
+def _met(g: Type, w: Type, size: Sizes, stride: Sizes, dilation: Sizes, start: Sizes) -> list[list[int]]:
+    """Along each axis, the elements of a transpose that each place of `g` meets with each tap."""
+    rank = len(size)
+    axes = zip(static_shape(g.shape[-rank:]), static_shape(w.shape[-rank:]), stride, dilation, start, size, strict=True)
+    return [
+        [at for i in range(m) for u in range(p) if 0 <= (at := i * s + u * d - first) < n]
+        for m, p, s, d, first, n in axes
+    ]
 
 
 def _by_pictures(x: Type, w: Type, params: Params) -> Cut:
@@ -108,18 +119,21 @@ def _lines(x: Type, w: Type, params: Params) -> int:
     return lanes + (1 + copied) * line + groups * out * each
 
 
-def _back_type(x: Type, w: Type, stride: Sizes, dilation: Sizes) -> Type:
+def _back_type(x: Type, w: Type, stride: Sizes, dilation: Sizes, **_: Any) -> Type:
     return correlated_type(x, w, (1,) * len(stride), dilation)
 
 
-def _back_evaluate(x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes) -> np.ndarray:
-    """Taps in reverse and zeros around the elements taken off again: the transpose by its own definition."""
+def _back_evaluate(
+    x: np.ndarray, w: np.ndarray, stride: Sizes, dilation: Sizes, before: Sizes, count: Sizes
+) -> np.ndarray:
+    """Taps in reverse and zeros around the elements taken off again: a part of the transpose by its own definition."""
     rank = len(stride)
     reach = [(n - 1) * d for n, d in zip(w.shape[-rank:], dilation, strict=True)]
-    size = tuple(n - r for n, r in zip(x.shape[-rank:], reach, strict=True))
-    places: tuple[Any, ...] = (..., *(slice(r, n, s) for r, n, s in zip(reach, size, stride, strict=True)))
+    places: tuple[Any, ...] = (..., *(slice(b, b + n * s, s) for b, n, s in zip(before, count, stride, strict=True)))
     taps = np.flip(w, tuple(range(-rank, 0))).swapaxes(w.ndim - rank - 2, w.ndim - rank - 1)
-    return transposed(x[places], taps, size, stride, dilation)
+    start = [r - b for r, b in zip(reach, before, strict=True)]
+    size = tuple(n - r for n, r in zip(x.shape[-rank:], reach, strict=True))
+    return _spread_evaluate(x[places], taps, size, stride, dilation, tuple(start))
 
 
 def _cost(y: Type, x: Type, w: Type, stride: Sizes, taps: Sizes = (), **_: Any) -> Mapping[str, Any]:
@@ -164,8 +178,23 @@ def _turned(x: Type, g: Type, params: Params) -> int:
     return lanes + int(groups * -(-out // lanes) * lanes * each)
 
 
-def _spread_cost(y: Type, g: Type, w: Type, stride: Sizes, **_: Any) -> Mapping[str, Any]:
-    terms = g.size * math.prod(w.shape[w.ndim - len(stride) - 1 :])
+def _spread_type(g: Type, w: Type, size: Sizes, stride: Sizes, dilation: Sizes, start: Sizes) -> Type:
+    return transposed_type(g, w, size, stride, dilation)
+
+
+def _spread_evaluate(
+    g: np.ndarray, w: np.ndarray, size: Sizes, stride: Sizes, dilation: Sizes, start: Sizes
+) -> np.ndarray:
+    """The whole transpose by its definition, of which a part is taken."""
+    axes = zip(g.shape[-len(size) :], w.shape[-len(size) :], stride, dilation, start, size, strict=True)
+    whole = tuple(max((m - 1) * s + (p - 1) * d + 1, first + n) for m, p, s, d, first, n in axes)
+    kept: tuple[Any, ...] = (..., *(slice(first, first + n) for first, n in zip(start, size, strict=True)))
+    return transposed(g, w, whole, stride, dilation)[kept]  # type: ignore[no-any-return]
+
+
+def _spread_cost(y: Type, g: Type, w: Type, **params: Any) -> Mapping[str, Any]:
+    rank = len(params["size"])
+    terms = math.prod(g.shape[:-rank]) * w.shape[-rank - 1] * math.prod(map(len, _met(g, w, **params)))
     return {"mul": terms, "add": terms}
 
 
@@ -234,7 +263,7 @@ convolve_back: Traced = _record(
     _back,
     BACK,
     "Convolution of elements with zeros around them, which meet finite weights only.",
-    14,
+    18,
     _weights,
     _back_type,
     _back_evaluate,
@@ -245,11 +274,11 @@ convolve_spread: Traced = _record(
     "gs_spread_lanes",
     _spread,
     SPREAD,
-    "The transpose of a convolution, with a channel of results in each lane of a vector.",
-    17,
+    "A part of the transpose of a convolution, with a channel of results in each lane of a vector.",
+    19,
     _filled_back,
-    transposed_type,
-    transposed,
+    _spread_type,
+    _spread_evaluate,
     _by_pictures,
     _spread_cost,
 )

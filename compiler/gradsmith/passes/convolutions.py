@@ -1,17 +1,19 @@
 """Convolutions: leave them to kernels, where vectors fit the results, their channels or the taps.
 
-In: `convolve` nodes, their transposes, and a target. Out: the records of `ops.correlations` that compute them without
-copies of windows; the transpose is that of elements with zeros around them, with taps in reverse.
+In: `convolve` nodes, their transposes and parts of these, and a target. Out: the records of `ops.correlations` that
+compute them without copies of windows, each the one that takes the least time as `_times` has it (a transpose: as
+`_spreads` has it). Of a transpose that padding is cut off from, the rest is computed.
 Guarantee: the same products, added in another order; so strict code keeps its loops, and so does what has few products,
-named sizes, or more taps in a window than results where no row of either fills a vector.
+or named sizes.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from ..dims import Dim
 from ..ops import reshape, scatter
@@ -34,8 +36,9 @@ from .rewrite import About, Rule
 __all__ = ["by_tiles"]
 
 #: The time of one vector of channels in half of that of two, of a product in a loop in that of a vector of them, and of
-#: storing numbers that are no neighbours in that of others; of a transpose, which has short loops, in that of the rest.
-_ONE, _LOOP, _APART, _EDGES = 1.15, 1.5, 3, 1.05
+#: storing numbers that are no neighbours in that of others; of a transpose, which has short loops, in that of the rest;
+#: of a number that is copied as its axes change places, in that of a vector of products (0.3 to 0.5 ns, decision 70).
+_ONE, _LOOP, _APART, _EDGES, _TURNED = 1.15, 1.5, 3, 1.05, 2.5
 _TAPS = 128  # of a window, beyond which its edges are more than what lies between them
 
 
@@ -46,6 +49,7 @@ def by_tiles(target: Target) -> tuple[Rule, ...]:
     return (
         About({"convolve"}, lambda e: _called(e, target) if _fits(e) else None),
         About({"convolve_transposed"}, lambda e: _called_back(e, target) if _fits(e) else None),
+        About({"index"}, _cropped),
     )
 
 
@@ -56,48 +60,78 @@ def _fits(e: Expr) -> bool:
 
 
 def _called(e: Expr, target: Target) -> Expr | None:
-    (x, w), params, rank = (_in_place(a) for a in e.args), e.params, len(e.params["stride"])
-    taps, width = static_shape(w.shape[w.ndim - rank - 1 :]), static_shape(x.shape)[-1]
-    if math.prod(static_shape(e.shape)) * math.prod(taps) < target.tuning.matmul_least:
+    """What takes the least time of the ways there are; none where loops do, or where there is little to do."""
+    summed = static_shape(e.args[1].shape[-len(e.params["stride"]) - 1 :])
+    if math.prod(static_shape(e.shape)) * math.prod(summed) < target.tuning.matmul_least:
         return None
-    if _is_slope(e) and _many_filters(e, target):
-        return _called_slopes(e, target)
+    times = _times(e, target)
+    return min(times, key=lambda way: times[way])(e, target)
+
+
+def _times(e: Expr, target: Target) -> dict[Callable[[Expr, Target], Expr | None], float]:
+    """The time of each way, in vectors of products, with that of operands that are turned around before."""
+    (x, w), params, tuning = (_in_place(a) for a in e.args), e.params, target.tuning
+    rank, lanes, width = len(params["stride"]), _lanes(e), static_shape(x.shape)[-1]
+    *planes, out = static_shape(e.shape[:-rank])
+    pictures, places = math.prod(planes), math.prod(static_shape(e.shape[-rank:]))
+    terms = math.prod(static_shape(w.shape[-rank - 1 :]))
+    turned, turned_otherwise = (
+        _TURNED * sum(a.size for a in operands if a.op.name == "transpose")
+        for operands in ((x, w), _channels_for_pictures(e))
+    )
     along = params["stride"][-1] == 1 and _vectors(e, width, params["stride"])
     across = params["dilation"][-1] == 1 and _vectors(w, width, params["dilation"])
-    places, window = (math.prod(static_shape(a.shape)[-rank:]) for a in (e, w))
-    long = across and window > max(places, 2 * _lanes(e))  # as in a slope by the weights: rows of taps fill vectors
-    if not long and _in_lanes(e, taps, width if along else None, params["stride"], target):
-        return convolve_lanes(x, w, **params)
-    if along:
-        return convolve_along(x, w, **params)
-    if across:
-        room = target.tuning.taps_bytes * 8 // x.dtype.bits
-        return convolve_across(x, w, **params, room=room, lines=target.tuning.thread_lines if target.threads else 1)
-    return _called_slopes(e, target) if _is_slope(e) and static_shape(e.shape)[-rank - 1] > 1 else None
+    without = pictures * _without(e, terms, places * terms, width if along else None, params["stride"], target)
+    filled = _rows(w, width, params["dilation"]) * 100 / tuning.slope_lanes
+    unit = lanes // 2 if e.dtype.bits == 32 and 2 * out <= lanes else lanes  # two places share a vector
+    return {
+        _called_lanes: pictures * places * _channels(e, rank) * (terms + tuning.lane_taps) + turned,
+        _called_along: without + turned if along else math.inf,
+        _called_slopes: pictures * places * -(-out // unit) * unit / lanes * (terms + tuning.lane_taps)
+        + turned_otherwise,
+        _called_across: pictures * places * out * w.shape[-rank - 1] * filled + turned if across else math.inf,
+        _loops: math.inf if along else without,
+    }
 
 
-def _is_slope(e: Expr) -> bool:
-    """Whether it has the form that a slope by weights has: it adds up over more places than it has."""
-    rank = len(e.params["stride"])
-    places, taps = (math.prod(static_shape(t.shape[-rank:])) for t in (e, e.args[1]))
-    return places < taps or all(a.op.name == "transpose" for a in e.args)
+def _rows(w: Expr, width: int, steps: Sequence[int]) -> int:
+    """How many vectors the taps of a channel are: row by row, or with what lies between them in rows of `width`."""
+    (*over, n), lanes = static_shape(w.shape[-len(steps) :]), _lanes(w)
+    rows = math.prod(over)
+    apart = rows * -(-n // lanes)
+    return min(apart, -(-((rows - 1) * width + n) // lanes)) if set(steps) == {1} else apart
 
 
-def _many_filters(e: Expr, target: Target) -> bool:
-    """Whether filters fill vectors: of float32, two places share one where that has room for both."""
-    filters, lanes = static_shape(e.shape)[-len(e.params["stride"]) - 1], _lanes(e)
-    unit = lanes // 2 if e.dtype.bits == 32 and 2 * filters <= lanes else lanes
-    return 100 * filters >= target.tuning.slope_lanes * (-(-filters // unit) * unit)
+def _loops(e: Expr, target: Target) -> None:
+    return None
+
+
+def _called_lanes(e: Expr, target: Target) -> Expr:
+    return convolve_lanes(*map(_in_place, e.args), **e.params)
+
+
+def _called_along(e: Expr, target: Target) -> Expr:
+    return convolve_along(*map(_in_place, e.args), **e.params)
+
+
+def _called_across(e: Expr, target: Target) -> Expr:
+    room, lines = target.tuning.taps_bytes * 8 // e.dtype.bits, target.tuning.thread_lines if target.threads else 1
+    return convolve_across(*map(_in_place, e.args), **e.params, room=room, lines=lines)
+
+
+def _channels_for_pictures(e: Expr) -> tuple[Expr, Expr]:
+    """The operands with channels for pictures, as a slope by the weights has them: where that was a copy is none."""
+    rank, grouped = len(e.params["stride"]), int(e.ndim > len(e.params["stride"]) + 2)
+    channel, rest = 1 + grouped, tuple(range(e.ndim - rank, e.ndim))
+    pictures = _turned(e.args[0], (channel, *range(1, channel), 0, *rest))
+    return pictures, _turned(e.args[1], (channel, *range(channel), *rest) if grouped else (1, 0, *rest))
 
 
 def _called_slopes(e: Expr, target: Target) -> Expr:
-    """Channels stand for the pictures of `e`, pictures for its channels: where that was a copy, there is none."""
-    x, g = e.args
-    rank, grouped = len(e.params["stride"]), int(e.ndim > len(e.params["stride"]) + 2)
-    channel = 1 + grouped
+    """Channels stand for the pictures of `e`, pictures for its channels."""
+    pictures, slopes = _channels_for_pictures(e)
+    rank, channel = len(e.params["stride"]), e.ndim - len(e.params["stride"]) - 1
     rest = tuple(range(channel + 1, e.ndim))
-    pictures = _turned(x, (channel, *range(1, channel), 0, *rest))
-    slopes = _turned(g, (channel, *range(channel), *rest) if grouped else (1, 0, *rest))
     taps, lanes = static_shape(e.shape[-rank:]), _lanes(e)
     batch, places = static_shape(slopes.shape)[0], static_shape(slopes.shape[-rank:])
     rows, columns = math.prod(places[:-1]), places[-1]
@@ -124,13 +158,6 @@ def _even(count: int, room: int) -> int:
     """The size of blocks of `room` at most, all but the last of which have as many."""
     blocks = -(-count // max(room, 1))
     return -(-count // blocks)
-
-
-def _in_lanes(y: Expr, taps: Sequence[int], width: int | None, steps: Sequence[int], target: Target) -> bool:
-    """Whether channels of `y` in vectors take less time than its rows, which lie in rows of `width`, or loops do."""
-    terms, places = math.prod(taps), math.prod(static_shape(y.shape)[-len(steps) :])
-    ours = places * _channels(y, len(steps)) * (terms + target.tuning.lane_taps)
-    return ours < _without(y, terms, places * terms, width, steps, target)
 
 
 def _channels(y: Expr, rank: int) -> float:
@@ -202,7 +229,7 @@ def _in_place(x: Expr) -> Expr:
 def _called_back(e: Expr, target: Target) -> Expr | None:
     (g, w), (size, stride, dilation) = e.args, (e.params[name] for name in ("size", "stride", "dilation"))
     rank = len(stride)
-    lead, count = static_shape(g.shape[:-rank]), static_shape(g.shape[-rank:])
+    count = static_shape(g.shape[-rank:])
     channels, taps = static_shape(w.shape[w.ndim - rank - 2 : w.ndim - rank]), static_shape(w.shape[-rank:])
     terms = math.prod(static_shape(e.shape)) * channels[0] * math.prod(taps)
     reach = tuple((n - 1) * d for n, d in zip(taps, dilation, strict=True))
@@ -211,12 +238,57 @@ def _called_back(e: Expr, target: Target) -> Expr | None:
         return None
     along = _vectors(e, shape[-1], (1,) * rank)
     if _spreads(e, shape[-1] if along else None, target):
-        return convolve_spread(g, w, size=size, stride=stride, dilation=dilation)
+        return convolve_spread(g, w, size=size, stride=stride, dilation=dilation, start=(0,) * rank)
     if not along:
         return None
-    at = zip(reach, stride, count, strict=True)
-    spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
     order = list(range(w.ndim))
     order[w.ndim - rank - 2], order[w.ndim - rank - 1] = w.ndim - rank - 1, w.ndim - rank - 2
     reverse = transpose(getitem(w, (..., *(slice(None, None, -1),) * rank)), order)
-    return convolve_back(spread, reverse, stride=stride, dilation=dilation)
+    return _back(g, reverse, shape, {"stride": stride, "dilation": dilation, "before": reach, "count": count})
+
+
+def _back(g: Expr, reverse: Expr, shape: Sequence[int], params: Mapping[str, Any]) -> Expr:
+    """The convolution of `g` with zeros around it, in rows and columns of `shape`."""
+    lead = g.shape[: g.ndim - len(shape)]
+    at = zip(params["before"], params["stride"], params["count"], strict=True)
+    spread = scatter(g, shape=(*lead, *shape), keys=((*((0, 1, d) for d in lead), *at),))
+    return convolve_back(spread, reverse, **params)
+
+
+def _cropped(e: Expr) -> Expr | None:
+    """A part of a transpose, which padding cuts out -> only that is computed. Groups may have become channels."""
+    (whole,), key = e.args, e.params["key"]
+    y = whole.args[0] if whole.op.name == "reshape" else whole
+    if y.op.name not in _PARTS or not all(isinstance(k, tuple) for k in key):
+        return None
+    rank = len(y.params["stride"])
+    lead, kept = tuple((0, 1, d) for d in whole.shape[:-rank]), key[-rank:]
+    if whole.shape[-rank:] != y.shape[-rank:] or key[:-rank] != lead:
+        return None
+    if not all(step == 1 and count > 0 for _, step, count in kept):
+        return None
+    part = _PARTS[y.op.name](y, tuple(first for first, *_ in kept), tuple(count for *_, count in kept))
+    return None if part is None else reshape(part, e.shape)
+
+
+def _part_of_spread(y: Expr, first: Sequence[int], size: Sequence[int]) -> Expr:
+    start = tuple(a + b for a, b in zip(y.params["start"], first, strict=True))
+    return convolve_spread(*y.args, **{**y.params, "start": start, "size": size})
+
+
+def _part_of_back(y: Expr, first: Sequence[int], size: Sequence[int]) -> Expr | None:
+    """Fewer zeros around the elements; none, if it is some of these that are not needed."""
+    (spread, reverse), params, rank = y.args, y.params, len(size)
+    if spread.op.name != "scatter" or [a.shape[-rank:] for a in spread.args] != [params["count"]]:
+        return None
+    axes = zip(static_shape(spread.shape[-rank:]), static_shape(y.shape[-rank:]), size, strict=True)
+    shape = tuple(whole - had + n for whole, had, n in axes)
+    before = tuple(b - f for b, f in zip(params["before"], first, strict=True))
+    ends = (b + (n - 1) * s for b, n, s in zip(before, params["count"], params["stride"], strict=True))
+    if min(before) < 0 or any(end >= n for end, n in zip(ends, shape, strict=True)):
+        return None
+    return _back(spread.args[0], reverse, shape, {**params, "before": before})
+
+
+#: What computes a part of a transpose: of that whole, from these elements on, of this size.
+_PARTS: Mapping[str, Callable[..., Expr | None]] = {"convolve_spread": _part_of_spread, "convolve_back": _part_of_back}
