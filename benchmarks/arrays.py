@@ -14,7 +14,7 @@ from harness import peers
 from harness.aims import Aim
 from harness.flags import march_option
 from harness.hand import hand
-from harness.records import Build, Family, Ready, Workload, placed, untried
+from harness.records import Build, Family, Ready, Workload, in_type, placed, untried
 
 __all__ = ["FAMILY"]
 
@@ -415,7 +415,7 @@ def workload(model: Model, dtype: str) -> Workload:
         for entry, build in BUILDS.items()
         if entry in chosen
     }
-    name = model.name + (", float32" if single else "")
+    name = in_type(model.name, dtype)
     return Workload(name, model.draw, functools.partial(torch_reference, model), entries, dtype)
 
 

@@ -17,7 +17,7 @@ from harness.aims import Aim
 from harness.blas import best_kernels, blas
 from harness.flags import march_option
 from harness.native import REAL, library, peak, pointers
-from harness.records import Build, Family, Ready, Workload, placed
+from harness.records import Build, Family, Ready, Workload, in_type, placed
 
 __all__ = ["FAMILY", "FORMS", "PRODUCTS", "Product"]
 
@@ -167,8 +167,9 @@ def workload(product: Product, dtype: str) -> Workload:
         entries[f"OpenBLAS, {form}"] = functools.partial(openblas, product, dtype, form)
     operations = product.operations * product.repeats
     entries["peak"] = lambda _: peak(dtype, operations)
-    name = product.name + (", float32" if dtype == "float32" else "")
-    return Workload(name, functools.partial(draw, product), reference, entries, dtype, calls=operations)
+    return Workload(
+        in_type(product.name, dtype), functools.partial(draw, product), reference, entries, dtype, calls=operations
+    )
 
 
 AGAINST = {(form, f"OpenBLAS, {form}"): f"{form} / OpenBLAS" for form in FORMS}

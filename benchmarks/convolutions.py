@@ -12,7 +12,7 @@ import numpy as np
 from harness.aims import Aim
 from harness.flags import march_option
 from harness.native import peak
-from harness.records import Build, Family, Ready, Workload, placed
+from harness.records import Build, Family, Ready, Workload, in_type, placed
 
 __all__ = ["FAMILY"]
 
@@ -109,7 +109,7 @@ def workload(case: Convolution, dtype: str) -> Workload:
         "torch": functools.partial(torch, case, dtype),
         "peak": lambda _: peak(dtype, case.operations),
     }
-    name = case.name + (", float32" if dtype == "float32" else "")
+    name = in_type(case.name, dtype)
     return Workload(
         name, functools.partial(draw, case), functools.partial(reference, case), entries, dtype, case.operations
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from .aims import Aim
 
-__all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "placed", "untried"]
+__all__ = ["Build", "Family", "Ready", "Untried", "Workload", "arrays_of", "in_type", "placed", "untried"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ Build = Callable[[Sequence[Any]], Ready]
 
 class Untried(Exception):
     """Why an entry is left out, in the words of the table."""
+
+
+def in_type(name: str, dtype: str) -> str:
+    """The name of a row of numbers of this type."""
+    return name if dtype == "float64" else f"{name}, {dtype}"
 
 
 def untried(arguments: Sequence[Any]) -> Ready:

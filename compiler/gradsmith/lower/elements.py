@@ -7,7 +7,7 @@ that give a name to what must have one go to the lines of the loop being written
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 from ..cost import count_of
 from ..dims import Dim, Extent, atom
@@ -263,20 +263,30 @@ class Elements:
                 self._templates[n.op, type.dtype] = template
         return template
 
-    def weight(self, n: Node) -> float:
-        """How many additions and multiplications an element of the reduction `n` takes; inf where there are others."""
-        count, stack = 0.0, [*n.args]
+    def computed(self, keys: Iterable[int]) -> Iterator[Node]:
+        """What is computed for an element of these values, down to what is stored or a number."""
+        stack = [*keys]
         while stack:
             m = self.graph.node(stack.pop())
-            places = (self.buffers, self.scalars, self.locals)
+            places: tuple[Mapping[int, object], ...] = (self.buffers, self.scalars, self.locals)
             if any(m.key in place for place in places) or (not m.args and not m.type.shape):
                 continue
-            op = lookup(m.op)
-            if op.kind == "elementwise":
-                count += 1 if {*count_of(self.graph, m)} <= _QUICK else math.inf
-            elif op.kind != "layout" or isinstance(op.structure, Gather) or m.key in self.around:
-                return math.inf
+            yield m
             stack += m.args
+
+    def is_moved(self, n: Node) -> bool:
+        """Whether an element of `n` is one of its operand, whose place is known when the code is written."""
+        op = lookup(n.op)
+        return op.kind == "layout" and not isinstance(op.structure, Gather) and n.key not in self.around
+
+    def weight(self, n: Node) -> float:
+        """How many additions and multiplications an element of the reduction `n` takes; inf where there are others."""
+        count = 0.0
+        for m in self.computed(n.args):
+            if lookup(m.op).kind == "elementwise":
+                count += 1 if {*count_of(self.graph, m)} <= _QUICK else math.inf
+            elif not self.is_moved(m):
+                return math.inf
         return count
 
     def gathered(self, n: Node, structure: Gather | Scatter, index: Index, lines: list[Line], depth: int) -> Index:

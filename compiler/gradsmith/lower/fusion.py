@@ -22,7 +22,7 @@ from .blocks import blocks_first
 from .early import computed_early
 from .members import made_again, members_first
 from .recompute import recomputed, repeated_in_rows
-from .rows import Rows, rows_first
+from .rows import Rows, maker, rows_first
 from .statements import Plan
 
 __all__ = ["Means", "Unit", "Units", "fuse", "is_block", "shape_of"]
@@ -228,7 +228,7 @@ def _advanced(
 ) -> list[Node]:
     """`tasks` with those in `early` right behind the last one that they need."""
     made = {n.key for n in tasks}
-    missing = {n.key: {_task(graph, key) for key in needs[n.key]} & made for n in tasks if n.key in early}
+    missing = {n.key: {maker(graph, key) for key in needs[n.key]} & made for n in tasks if n.key in early}
     waits: dict[int, list[Node]] = {}
     for n in tasks:
         for key in missing.get(n.key, ()):
@@ -245,12 +245,6 @@ def _advanced(
                 if left[later.key] == 0:
                     behind.append(later)
     return found
-
-
-def _task(graph: Graph, key: int) -> int:
-    """What makes a value: itself, or the loop or branch that it is a result of."""
-    n = graph.node(key)
-    return n.args[0] if lookup(n.op).kind == "part" else key
 
 
 def _demands(graph: Graph, planned: Plan) -> tuple[set[int], set[int]]:
@@ -447,7 +441,7 @@ def _results_first(
         structure = lookup(n.op).structure
         result = unit.rows is None and n.key in planned.outputs and n.key not in replaced and planned.uses[n.key] == 1
         if result and isinstance(structure, Kernel) and structure.replaces is None:
-            at = max((place.get(_task(graph, key), -1) for key in needs[n.key]), default=-1)
+            at = max((place.get(maker(graph, key), -1) for key in needs[n.key]), default=-1)
             behind.setdefault(at if at >= 0 else number - 1, []).append(unit)
         else:
             behind.setdefault(number, []).insert(0, unit)

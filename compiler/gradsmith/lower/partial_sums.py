@@ -9,12 +9,13 @@ before. Guarantee: sums in some order; strict code has none of these, and neithe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain
 
 from ..cost import count_of
 from ..graph import Node
 from ..program import Line
-from ..registry import NEAR, Gather, Reduction, lookup
+from ..registry import NEAR, Reduction, lookup
 from ..target import Target
 from ..types import Shape
 from .elements import Elements
@@ -103,22 +104,14 @@ def _adds(n: Node) -> bool:
 
 def _has_vectors(elements: Elements, target: Target, n: Node) -> bool:
     """Whether compilers make vectors of what a loop computes for `n`, without asking whether an argument is far."""
-    own = lookup(n.op).kind in ("elementwise", "layout")
-    stack = [n.key] if own else [*n.args]
-    first = own
-    while stack:
-        m = elements.graph.node(stack.pop())
-        places: tuple[Mapping[int, object], ...] = (elements.buffers, elements.scalars, elements.locals)
-        if not first and (any(m.key in place for place in places) or (not m.args and not m.type.shape)):
-            continue
-        first = False
+    own = [n] if lookup(n.op).kind in ("elementwise", "layout") else []
+    for m in chain(own, elements.computed(n.args)):
         op = lookup(m.op)
         if op.kind == "elementwise":
             vector = target.vector(op, m.type.dtype)
             plain = m.type.dtype.kind == "float" and {*count_of(elements.graph, m)} <= _PLAIN
             if not plain and (not vector or vector.endswith(NEAR)):
                 return False
-        elif op.kind != "layout" or isinstance(op.structure, Gather) or m.key in elements.around:
+        elif not elements.is_moved(m):
             return False
-        stack += m.args
     return True

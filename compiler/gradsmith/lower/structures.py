@@ -5,10 +5,10 @@ One method a structure of the registry (see `STRUCTURES`), each from a node to t
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ class Structures:
                 """The loop that adds up a strip of rows, or from `start` on each by itself."""
                 shape = source[first + 1 :] if strip > 1 else source[first:]
                 self.elements.far.clear()
-                write = partial(add_strip, start.index[0]) if strip > 1 else add
+                write = functools.partial(add_strip, start.index[0]) if strip > 1 else add
                 loops = self.nests.over(shape, write, start.depth, span=self.span(shared))
                 self.helpers.update({"simd": None})
                 operators = dict.fromkeys(sorted(self.elements.far), "|")
